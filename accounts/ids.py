@@ -1,0 +1,22 @@
+"""UUIDv7 (RFC 9562, section 5.7): ids that leave Kyma, ordered by the time they were made."""
+
+import datetime as dt
+import os
+import time
+import uuid
+
+_VERSION_AND_VARIANT = (7 << 76) | (2 << 62)
+_RANDOM_BITS = ~((0xF << 76) | (3 << 62)) & ((1 << 80) - 1)
+
+
+def uuid7() -> uuid.UUID:
+    """A new id: 48 bits of Unix milliseconds, then 74 random bits."""
+    random = int.from_bytes(os.urandom(10)) & _RANDOM_BITS
+    milliseconds = time.time_ns() // 1_000_000
+    return uuid.UUID(int=milliseconds << 80 | _VERSION_AND_VARIANT | random)
+
+
+def first_id_of(day: dt.date) -> uuid.UUID:
+    """The bound below which no id of `day` (UTC) or later lies: where a partition starts."""
+    midnight = dt.datetime.combine(day, dt.time(), dt.UTC)
+    return uuid.UUID(int=int(midnight.timestamp() * 1000) << 80)

@@ -1,0 +1,95 @@
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.auth.models import PermissionsMixin
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Lower
+from django.utils import timezone
+
+from accounts.ids import uuid7
+from accounts.keyring import data_keys
+
+RETENTION_CHOICES_DAYS = (0, 7, 30, 90)
+
+
+class UserManager(BaseUserManager):
+    def create_user(self, email: str, password: str | None = None, **fields) -> "User":
+        """A new person, with a data key. Without a password nobody can sign in by password."""
+        user = self.model(email=email.strip().lower(), **fields)
+        user.set_password(password)
+        data_keys.create(user.id)  # First: a key without a user is harmless.
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **fields) -> "User":
+        return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
+
+    def get_by_natural_key(self, email: str) -> "User":
+        return self.get(email=email.strip().lower())
+
+
+class User(AbstractBaseUser, PermissionsMixin):
+    """A person with an account: an e-mail address and a password hash, nothing else (P1)."""
+
+    class State(models.TextChoices):
+        ACTIVE = "active"
+        SUSPENDED = "suspended"
+        ERASING = "erasing"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    email = models.EmailField(unique=True)
+    state = models.CharField(max_length=10, choices=State, default=State.ACTIVE)
+    is_active = models.BooleanField(default=True)
+    is_staff = models.BooleanField(default=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = UserManager()
+
+    USERNAME_FIELD = "email"
+    EMAIL_FIELD = "email"
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(email=Lower("email")), name="email_is_lower_case"),
+        ]
+
+    def __str__(self):
+        return f"User {str(self.id)[:13]}"
+
+
+class ApiKeyQuerySet(models.QuerySet):
+    def usable(self):
+        """Keys that may be used now."""
+        unexpired = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
+        return self.filter(unexpired, revoked_at=None, disabled_at=None)
+
+
+class ApiKey(models.Model):
+    """A key of one person. The key itself is shown once; only its SHA-256 is kept (P13)."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user = models.ForeignKey(User, models.PROTECT, related_name="api_keys")
+    name = models.CharField(max_length=64)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    start = models.CharField(max_length=9, editable=False, help_text="How the key starts.")
+    end = models.CharField(max_length=4, editable=False, help_text="How the key ends.")
+    retention_days = models.PositiveSmallIntegerField(
+        default=90, choices=[(days, f"{days} days") for days in RETENTION_CHOICES_DAYS]
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    disabled_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = ApiKeyQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "API key"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(retention_days__in=RETENTION_CHOICES_DAYS),
+                name="retention_days_is_a_choice",
+            ),
+        ]
+
+    def __str__(self):
+        return f"ApiKey {str(self.id)[:13]}"

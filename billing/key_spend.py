@@ -1,0 +1,50 @@
+"""What a key has spent against its caps. Weeks start on Monday; all periods are UTC."""
+
+import dataclasses
+import datetime as dt
+
+PERIODS = ("day", "week", "month")
+
+
+def period_starts(today: dt.date) -> dict[str, dt.date]:
+    return {
+        "day": today,
+        "week": today - dt.timedelta(days=today.weekday()),
+        "month": today.replace(day=1),
+    }
+
+
+@dataclasses.dataclass(slots=True)
+class KeySheet:
+    """The spend of one key while its account is locked. Amounts in nano-dollars.
+
+    `spent` and `caps` go by "total", "day", "week", "month"; a cap of None is none. What is
+    held counts against every cap.
+    """
+
+    held: int
+    spent: dict[str, int]
+    starts: dict[str, dt.date]
+    caps: dict[str, int | None]
+
+    @classmethod
+    def fresh(cls, today: dt.date) -> "KeySheet":
+        periods = ("total", *PERIODS)
+        return cls(0, dict.fromkeys(periods, 0), period_starts(today), dict.fromkeys(periods))
+
+    def roll(self, today: dt.date) -> None:
+        """Begin a new sum for each period that has ended."""
+        for period, start in period_starts(today).items():
+            if self.starts[period] < start:
+                self.starts[period] = start
+                self.spent[period] = 0
+
+    @property
+    def remaining(self) -> int | None:
+        """What the tightest cap leaves; None without a cap."""
+        left = [cap - self.spent[period] for period, cap in self.caps.items() if cap is not None]
+        return min(left) - self.held if left else None
+
+    def add(self, amount_nano: int) -> None:
+        for period in self.spent:
+            self.spent[period] += amount_nano

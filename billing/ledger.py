@@ -1,0 +1,142 @@
+"""The rules of the ledger: reserve, settle, release, credit.
+
+`reserve`, `settle` and `release` change a `Sheet`, which is what the books say of one account
+while its row is locked. They are plain arithmetic: the gateway's group commit (and any other
+caller) reads sheets, applies many operations to them and writes them back in one transaction.
+The pure model in `tests/billing/` is their oracle.
+"""
+
+import dataclasses
+import uuid
+
+from django.db import transaction
+
+from billing.errors import (
+    InsufficientCredit,
+    KeyCapReached,
+    KeyReused,
+    NoSuchAccount,
+    TooManyOpenHolds,
+)
+from billing.key_spend import KeySheet
+from billing.models import CreditAccount, LedgerEntry
+from billing.pricing import MILLION, tokens_nano
+
+
+@dataclasses.dataclass(slots=True)
+class Sheet:
+    """The books of one account, locked. Amounts in nano-dollars."""
+
+    balance: int
+    held: int
+    owed: int
+    open_holds: int
+    max_open_holds: int | None
+
+    @property
+    def available(self) -> int:
+        """What can be reserved: nothing, as long as something is owed."""
+        return 0 if self.owed else self.balance - self.held
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ask:
+    """The most that a request can cost: a fixed part and `max_tokens` for each answer.
+
+    With `flexible` (the caller named no limit) fewer tokens will do, but at least one.
+    """
+
+    fixed_nano: int
+    output_price: int
+    answers: int
+    max_tokens: int
+    flexible: bool
+
+    def amount(self, max_tokens: int) -> int:
+        return self.fixed_nano + tokens_nano(self.answers * max_tokens, self.output_price)
+
+    def affordable_tokens(self, available: int) -> int:
+        """The largest limit, at most the one asked for, whose amount is within `available`."""
+        left = available - self.fixed_nano
+        if left < 0:
+            return 0
+        if not self.output_price or not self.answers:
+            return self.max_tokens
+        return min(self.max_tokens, left * MILLION // self.output_price // self.answers)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Grant:
+    """What was reserved: the hold's amount and the output limit that it pays for."""
+
+    amount_nano: int
+    max_tokens: int
+
+
+def reserve(sheet: Sheet, ask: Ask, key: KeySheet | None = None) -> Grant:
+    """Set aside the most that `ask` can cost.
+
+    Raises TooManyOpenHolds, InsufficientCredit, KeyCapReached; then nothing has changed.
+    """
+    if sheet.max_open_holds is not None and sheet.open_holds >= sheet.max_open_holds:
+        raise TooManyOpenHolds(sheet.max_open_holds)
+    grant = _fit(ask, sheet.available, InsufficientCredit)
+    if key is not None and key.remaining is not None:
+        grant = _fit(dataclasses.replace(ask, max_tokens=grant.max_tokens), key.remaining,
+                     KeyCapReached)
+    sheet.held += grant.amount_nano
+    sheet.open_holds += 1
+    if key is not None:
+        key.held += grant.amount_nano
+    return grant
+
+
+def _fit(ask: Ask, available: int, refusal: type[InsufficientCredit]) -> Grant:
+    affordable = ask.affordable_tokens(available)
+    wanted = min(ask.max_tokens, max(affordable, 1)) if ask.flexible else ask.max_tokens
+    required = ask.amount(wanted)
+    if required > available:
+        raise refusal(required, max(available, 0), affordable)
+    return Grant(required, wanted)
+
+
+def settle(sheet: Sheet, hold_nano: int, cost_nano: int, key: KeySheet | None = None) -> int:
+    """Close a hold and charge the cost, never more than the hold. Returns what was charged."""
+    charged = min(cost_nano, hold_nano)
+    release(sheet, hold_nano, key)
+    sheet.balance -= charged
+    if key is not None:
+        key.add(charged)
+    return charged
+
+
+def release(sheet: Sheet, hold_nano: int, key: KeySheet | None = None) -> None:
+    """Close a hold that costs nothing."""
+    sheet.held -= hold_nano
+    sheet.open_holds -= 1
+    if key is not None:
+        key.held -= hold_nano
+
+
+def credit(
+    account_id: uuid.UUID, *, kind: LedgerEntry.Kind, amount_nano: int, idempotency_key: str
+) -> LedgerEntry:
+    """Post one entry that raises the balance, once per idempotency key.
+
+    Repeated, it returns the first entry. Raises NoSuchAccount; KeyReused when the amount, the
+    kind or the account differ from the first time.
+    """
+    with transaction.atomic():
+        account = CreditAccount.objects.select_for_update().filter(pk=account_id).first()
+        if account is None:
+            raise NoSuchAccount(str(account_id))
+        entry = LedgerEntry.objects.filter(idempotency_key=idempotency_key).first()
+        if entry is not None:
+            if (entry.account_id, entry.kind, entry.amount_nano) != (account_id, kind, amount_nano):
+                raise KeyReused(idempotency_key)
+            return entry
+        account.balance_nano += amount_nano
+        account.save(update_fields=["balance_nano"])
+        return LedgerEntry.objects.create(
+            account=account, kind=kind, amount_nano=amount_nano, idempotency_key=idempotency_key
+        )

@@ -1,0 +1,207 @@
+"""Accounts, their ledger and what is reserved of them. All amounts are nano-dollars.
+
+Invariants, each guarded by a constraint, a trigger or `manage.py reconcile`:
+the balance is the sum of the entries; what is held is the sum of the holds; the balance
+covers what is held; entries and price versions are never changed and never deleted.
+"""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from accounts.ids import uuid7
+from accounts.models import ApiKey
+from billing.pricing import Price
+from billing.tiers import TIERS
+
+
+class PriceVersion(models.Model):
+    """A price, immutable: a new price is a new row, so a request can always be recomputed."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    input_nano = models.BigIntegerField("input, per million tokens")
+    cached_input_nano = models.BigIntegerField("cached input, per million tokens")
+    output_nano = models.BigIntegerField("output, per million tokens")
+    request_nano = models.BigIntegerField("each request", default=0)
+    image_nano = models.BigIntegerField("each image", default=0)
+    source = models.CharField(max_length=200, blank=True)
+    source_date = models.DateField(null=True, blank=True)
+    verified = models.BooleanField(default=False, help_text="Somebody checked it at the source.")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(
+                    input_nano__gte=0,
+                    cached_input_nano__gte=0,
+                    output_nano__gte=0,
+                    request_nano__gte=0,
+                    image_nano__gte=0,
+                ),
+                name="price_is_not_negative",
+            ),
+        ]
+
+    def __str__(self):
+        return f"PriceVersion {str(self.id)[:13]}"
+
+    @property
+    def price(self) -> Price:
+        return Price(
+            input=self.input_nano,
+            cached_input=self.cached_input_nano,
+            output=self.output_nano,
+            request=self.request_nano,
+            image=self.image_nano,
+        )
+
+
+class CreditAccount(models.Model):
+    """Prepaid credit. `user` is the only link from money to a person; erasure nulls it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="credit_account"
+    )
+    balance_nano = models.BigIntegerField(default=0, editable=False)
+    held_nano = models.BigIntegerField(default=0, editable=False)
+    owed_nano = models.BigIntegerField(default=0, editable=False)
+    purchased_nano = models.BigIntegerField(default=0, editable=False)
+    tier = models.PositiveSmallIntegerField(
+        default=0, choices=[(number, f"T{number}") for number in range(len(TIERS))]
+    )
+    unlimited = models.BooleanField(
+        default=False, help_text="No limit on rate and concurrency. Money still is one."
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(balance_nano__gte=0, held_nano__gte=0, owed_nano__gte=0)
+                & Q(purchased_nano__gte=0),
+                name="amounts_are_not_negative",
+            ),
+            models.CheckConstraint(
+                condition=Q(balance_nano__gte=F("held_nano")), name="balance_covers_what_is_held"
+            ),
+            models.CheckConstraint(condition=Q(tier__lt=len(TIERS)), name="tier_exists"),
+        ]
+
+    def __str__(self):
+        return f"CreditAccount {str(self.id)[:13]}"
+
+    @property
+    def available_nano(self) -> int:
+        return 0 if self.owed_nano else self.balance_nano - self.held_nano
+
+
+class Hold(models.Model):
+    """Credit set aside for a request that is running. Settling or releasing it deletes the row.
+
+    Its id is the request's. Past its deadline the process that served it is dead.
+    """
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    account = models.ForeignKey(CreditAccount, models.PROTECT, related_name="holds")
+    key = models.ForeignKey(ApiKey, models.PROTECT, null=True, related_name="+")
+    price_version = models.ForeignKey(PriceVersion, models.PROTECT, related_name="+")
+    amount_nano = models.BigIntegerField()
+    created_at = models.DateTimeField()
+    deadline = models.DateTimeField(db_index=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(amount_nano__gte=0), name="hold_is_not_negative"),
+        ]
+
+    def __str__(self):
+        return f"Hold {str(self.id)[:13]}"
+
+
+class LedgerEntry(models.Model):
+    """One movement of one account; its kind implies the contra account. Append-only."""
+
+    class Kind(models.TextChoices):
+        SIGNUP = "signup"
+        PURCHASE = "purchase"
+        USAGE = "usage"
+        REFUND = "refund"
+        DISPUTE = "dispute"
+        DISPUTE_WON = "dispute-won"
+        REFERRAL = "referral"
+        ADJUSTMENT = "adjustment"
+        RECEIVABLE = "receivable"
+        WRITE_OFF = "write-off"
+        BREAKAGE = "breakage"
+
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    account = models.ForeignKey(CreditAccount, models.PROTECT, related_name="entries")
+    kind = models.CharField(max_length=12, choices=Kind)
+    amount_nano = models.BigIntegerField()
+    request_id = models.UUIDField(null=True, unique=True, editable=False)
+    idempotency_key = models.CharField(max_length=80, unique=True, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name_plural = "ledger entries"
+        indexes = [models.Index(fields=["account", "created_at"], name="entries_of_account")]
+        constraints = [
+            models.CheckConstraint(condition=~Q(amount_nano=0), name="entry_moves_something"),
+            models.CheckConstraint(
+                condition=Q(kind="usage", request_id__isnull=False)
+                | (~Q(kind="usage") & Q(request_id=None)),
+                name="usage_names_its_request",
+            ),
+            models.CheckConstraint(
+                condition=~Q(kind__in=["signup", "purchase", "dispute-won", "referral"])
+                | Q(amount_nano__gt=0),
+                name="gain_is_positive",
+            ),
+            models.CheckConstraint(
+                condition=~Q(kind__in=["usage", "refund", "dispute", "write-off", "breakage"])
+                | Q(amount_nano__lt=0),
+                name="loss_is_negative",
+            ),
+        ]
+
+    def __str__(self):
+        return f"LedgerEntry {str(self.id)[:13]}"
+
+
+class KeySpend(models.Model):
+    """What one key has spent, in total and in the current UTC day, week and month.
+
+    A sum belongs to the period that starts at the date beside it; a sum of an earlier period
+    counts as zero. A cap that is null is none. Changed only under the lock of the account.
+    """
+
+    key = models.OneToOneField(ApiKey, models.PROTECT, primary_key=True, related_name="spend")
+    held_nano = models.BigIntegerField(default=0)
+    total_nano = models.BigIntegerField(default=0)
+    day = models.DateField()
+    day_nano = models.BigIntegerField(default=0)
+    week = models.DateField()
+    week_nano = models.BigIntegerField(default=0)
+    month = models.DateField()
+    month_nano = models.BigIntegerField(default=0)
+    total_cap_nano = models.BigIntegerField(null=True)
+    day_cap_nano = models.BigIntegerField(null=True)
+    week_cap_nano = models.BigIntegerField(null=True)
+    month_cap_nano = models.BigIntegerField(null=True)
+
+    class Meta:
+        verbose_name_plural = "key spend"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(held_nano__gte=0, total_nano__gte=0, day_nano__gte=0)
+                & Q(week_nano__gte=0, month_nano__gte=0),
+                name="spend_is_not_negative",
+            ),
+        ]
+
+    def __str__(self):
+        return f"KeySpend {str(self.key_id)[:13]}"

@@ -1,0 +1,326 @@
+"""One batch of durable operations, applied in one transaction.
+
+`apply` decides nothing about money and knows no engine: it locks the accounts, lets
+`billing.ledger` change their sheets one operation after the other, and writes the result back
+with one statement per table. It is a generator that yields statements and is sent their rows,
+so that the same batch runs on psycopg in the event loop and on Django's connection in a thread.
+
+An operation that is refused changes nothing; its result is the exception. Safe to repeat after
+a commit whose fate is unknown: a hold that exists is granted again, a request that is in the
+log is settled already.
+"""
+
+import dataclasses
+import datetime as dt
+from collections.abc import Generator
+from typing import Any
+
+import orjson
+
+from accounts.ids import uuid7
+from billing import ledger
+from billing.errors import BillingError, NoSuchAccount
+from billing.key_spend import PERIODS, KeySheet
+from billing.tiers import max_open_holds
+from gateway.models import ApiRequest
+from gateway.request_log import COLUMNS, RequestRecord
+
+
+class HoldClosed(Exception):
+    """The hold to settle is gone: swept, since its process was taken for dead."""
+
+
+@dataclasses.dataclass(slots=True)
+class Reserve:
+    """Set aside the most that a request can cost. Result: `ledger.Grant`."""
+
+    request_id: str
+    account_id: str
+    key_id: str | None
+    price_version_id: str
+    ask: ledger.Ask
+    now: dt.datetime
+    deadline: dt.datetime
+
+
+@dataclasses.dataclass(slots=True)
+class Content:
+    """Sealed content, base64 text, and when it is to be purged."""
+
+    sealed: str
+    purge_at: dt.datetime
+
+
+@dataclasses.dataclass(slots=True)
+class Settle:
+    """Close the hold of `record`, charge its cost, log it. Result: the nano-dollars charged."""
+
+    record: RequestRecord
+    cost_nano: int
+    now: dt.datetime
+    content: Content | None = None
+
+
+@dataclasses.dataclass(slots=True)
+class Release:
+    """Close a hold whose request nobody waits for any more, if it is open. Result: None."""
+
+    request_id: str
+    account_id: str
+    key_id: str | None
+    now: dt.datetime
+
+
+@dataclasses.dataclass(slots=True)
+class Record:
+    """Log a request that was refused before anything was held. Result: None."""
+
+    record: RequestRecord
+
+
+Booking = Reserve | Settle | Release
+Operation = Booking | Record
+Statement = tuple[str, list[dict]]
+Rows = list[tuple]
+
+
+def apply(operations: list[Operation]) -> Generator[list[Statement], list[Rows], list[Any]]:
+    """Apply `operations` in order. Returns one result each, exceptions among them."""
+    books = Books()
+    yield from books.open(operations)
+    results = []
+    for operation in operations:
+        try:
+            results.append(books.apply(operation))
+        except (BillingError, HoldClosed) as refusal:
+            results.append(refusal)
+    writes = [(name, rows) for name, rows in books.writes() if rows]
+    if writes:
+        yield writes
+    return results
+
+
+class Books:
+    """The accounts, keys and holds that one batch touches, locked and in memory."""
+
+    def __init__(self) -> None:
+        self.sheets: dict[str, ledger.Sheet] = {}
+        self.owners: dict[str, bool] = {}
+        self.keys: dict[str, KeySheet] = {}
+        self.holds: dict[str, int] = {}
+        self.logged: dict[str, tuple[str, int]] = {}
+        self.touched_keys: set[str] = set()
+        self.new_holds: dict[str, dict] = {}
+        self.closed_holds: list[dict] = []
+        self.entries: list[dict] = []
+        self.requests: list[dict] = []
+        self.contents: list[dict] = []
+
+    # --- reading
+
+    def open(self, operations: list[Operation]) -> Generator[list[Statement], list[Rows], None]:
+        """Lock and read all that `operations` touch, in one round trip (two after a loss)."""
+        bookings = [op for op in operations if not isinstance(op, Record)]
+        if not bookings:
+            return
+        holds = _ids(_request_id(op) for op in bookings)
+        accounts = _ids(_account_id(op) for op in bookings)
+        keys = _ids(_key_id(op) for op in bookings)
+        account_rows, count_rows, hold_rows, key_rows = yield [
+            ("lock_accounts", accounts),
+            ("count_holds", accounts),
+            ("find_holds", holds),
+            ("read_key_spend", keys),
+        ]
+        self._read_accounts(account_rows, dict(_with_hex(count_rows)))
+        self.holds = dict(_with_hex(hold_rows))
+        self._read_keys(key_rows, max(op.now.date() for op in bookings))
+        lost = [op for op in bookings if isinstance(op, Settle) and op.record.id not in self.holds]
+        if lost:
+            (rows,) = yield [("find_requests", _ids(op.record.id for op in lost))]
+            self.logged = {_hex(row[0]): (row[1], row[2]) for row in rows}
+
+    def _read_accounts(self, rows: Rows, counts: dict[str, int]) -> None:
+        for account_id, balance, held, owed, tier, unlimited, user_id in rows:
+            account = _hex(account_id)
+            limit = max_open_holds(tier, unlimited=bool(unlimited))
+            self.sheets[account] = ledger.Sheet(
+                balance, held, owed, counts.get(account, 0), limit
+            )
+            self.owners[account] = user_id is not None
+
+    def _read_keys(self, rows: Rows, today: dt.date) -> None:
+        for key_id, held, total, day, week, month, *rest in rows:
+            starts = dict(zip(PERIODS, map(dt.date.fromisoformat, rest[:3]), strict=True))
+            sheet = KeySheet(
+                held,
+                {"total": total, "day": day, "week": week, "month": month},
+                starts,
+                dict(zip(("total", *PERIODS), rest[3:], strict=True)),
+            )
+            sheet.roll(today)
+            self.keys[_hex(key_id)] = sheet
+
+    # --- applying
+
+    def apply(self, operation: Operation) -> Any:
+        if isinstance(operation, Reserve):
+            return self._reserve(operation)
+        if isinstance(operation, Settle):
+            return self._settle(operation)
+        if isinstance(operation, Release):
+            return self._release(operation)
+        self.requests.append(_row(operation.record))
+        return None
+
+    def _reserve(self, op: Reserve) -> ledger.Grant:
+        if op.request_id in self.holds:
+            return ledger.Grant(self.holds[op.request_id], op.ask.max_tokens)
+        sheet = self._sheet(op.account_id)
+        grant = ledger.reserve(sheet, op.ask, self._key(op.key_id, op.now))
+        self.holds[op.request_id] = grant.amount_nano
+        self.new_holds[op.request_id] = {
+            "id": op.request_id,
+            "account_id": op.account_id,
+            "key_id": op.key_id,
+            "price_version_id": op.price_version_id,
+            "amount_nano": grant.amount_nano,
+            "created_at": op.now,
+            "deadline": op.deadline,
+        }
+        return grant
+
+    def _settle(self, op: Settle) -> int:
+        record = op.record
+        held = self.holds.pop(record.id, None)
+        if held is None:
+            return self._settled_before(record)
+        key = self._key(record.key_id, op.now)
+        charged = ledger.settle(self._sheet(record.account_id), held, op.cost_nano, key)
+        record.hold_nano, record.cost_nano = held, charged
+        record.loss_nano = op.cost_nano - charged
+        self.closed_holds.append({"id": record.id})
+        self.requests.append(_row(record))
+        if charged:
+            self.entries.append(_usage_entry(record, charged, op.now))
+        if op.content is not None and self.owners[record.account_id]:
+            self.contents.append(
+                {"id": record.id, "account_id": record.account_id, **_fields(op.content)}
+            )
+        return charged
+
+    def _release(self, op: Release) -> None:
+        held = self.holds.pop(op.request_id, None)
+        if held is not None:
+            ledger.release(self._sheet(op.account_id), held, self._key(op.key_id, op.now))
+            self.closed_holds.append({"id": op.request_id})
+
+    def _settled_before(self, record: RequestRecord) -> int:
+        outcome, cost = self.logged.get(record.id, (ApiRequest.Outcome.LOST, 0))
+        if outcome == ApiRequest.Outcome.LOST:
+            raise HoldClosed(record.id)
+        return cost
+
+    def _sheet(self, account_id: str) -> ledger.Sheet:
+        sheet = self.sheets.get(account_id)
+        if sheet is None:
+            raise NoSuchAccount(account_id)
+        return sheet
+
+    def _key(self, key_id: str | None, now: dt.datetime) -> KeySheet | None:
+        if key_id is None:
+            return None
+        self.touched_keys.add(key_id)
+        return self.keys.setdefault(key_id, KeySheet.fresh(now.date()))
+
+    # --- writing
+
+    def writes(self) -> list[Statement]:
+        """What has changed, in an order that no foreign key minds."""
+        closed = {row["id"] for row in self.closed_holds}
+        opened = [row for hold, row in self.new_holds.items() if hold not in closed]
+        stored = [row for row in self.closed_holds if row["id"] not in self.new_holds]
+        changed = bool(self.new_holds or self.closed_holds)
+        return [
+            ("save_accounts", self._account_rows() if changed else []),
+            ("save_key_spend", self._key_rows() if changed else []),
+            ("insert_holds", opened),
+            ("delete_holds", stored),
+            ("insert_requests", self.requests),
+            ("insert_entries", self.entries),
+            ("insert_contents", self.contents),
+        ]
+
+    def _account_rows(self) -> list[dict]:
+        return [
+            {"id": account, "balance_nano": sheet.balance, "held_nano": sheet.held}
+            for account, sheet in self.sheets.items()
+        ]
+
+    def _key_rows(self) -> list[dict]:
+        return [
+            {
+                "key_id": key_id,
+                "held_nano": sheet.held,
+                "total_nano": sheet.spent["total"],
+                **{period: sheet.starts[period] for period in PERIODS},
+                **{f"{period}_nano": sheet.spent[period] for period in PERIODS},
+            }
+            for key_id, sheet in self.keys.items()
+            if key_id in self.touched_keys
+        ]
+
+
+def parameter(rows: list[dict], vendor: str) -> str:
+    """The rows of a statement as its one JSON parameter."""
+    offset = "+00:00" if vendor == "postgresql" else ""  # SQLite keeps Django's naive text.
+
+    def encode(value: Any) -> str:
+        if isinstance(value, dt.datetime):
+            return value.replace(tzinfo=None).isoformat(sep=" ") + offset
+        raise TypeError(type(value).__name__)
+
+    return orjson.dumps(rows, default=encode, option=orjson.OPT_PASSTHROUGH_DATETIME).decode()
+
+
+def _usage_entry(record: RequestRecord, charged: int, now: dt.datetime) -> dict:
+    return {
+        "id": uuid7().hex,
+        "account_id": record.account_id,
+        "amount_nano": -charged,
+        "request_id": record.id,
+        "idempotency_key": f"settle:{record.id}",
+        "created_at": now,
+    }
+
+
+def _row(record: RequestRecord) -> dict:
+    return {column: getattr(record, column) for column in COLUMNS}
+
+
+def _fields(content: Content) -> dict:
+    return {"sealed": content.sealed, "purge_at": content.purge_at}
+
+
+def _request_id(op: Booking) -> str:
+    return op.record.id if isinstance(op, Settle) else op.request_id
+
+
+def _account_id(op: Booking) -> str:
+    return op.record.account_id if isinstance(op, Settle) else op.account_id
+
+
+def _key_id(op: Booking) -> str | None:
+    return op.record.key_id if isinstance(op, Settle) else op.key_id
+
+
+def _ids(values) -> list[dict]:
+    return [{"id": value} for value in dict.fromkeys(values) if value is not None]
+
+
+def _hex(value: Any) -> str:
+    return str(value).replace("-", "")
+
+
+def _with_hex(rows: Rows) -> list[tuple]:
+    return [(_hex(row[0]), row[1]) for row in rows]

@@ -1,0 +1,260 @@
+"""Group commit: everything durable that requests do, one transaction for all that wait.
+
+Requests hand over an operation and await its result; one writer per process takes all that
+wait, applies them in one transaction and resolves their futures after the commit. An operation
+that fails, fails alone. The queue is bounded: a full one refuses bookings and drops (and
+counts) the log rows of refused requests.
+"""
+
+import asyncio
+import base64
+import dataclasses
+import datetime as dt
+import logging
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import connections, transaction
+
+from gateway import batch
+from gateway.batch import Operation, Record, Release, Reserve
+from gateway.sql import statement
+
+logger = logging.getLogger(__name__)
+
+MAX_BATCH = 256
+# What says that the database is out of reach, rather than that an operation is at fault.
+_OUT_OF_REACH = ("OperationalError", "InterfaceError", "PoolTimeout", "AdminShutdown")
+
+
+class CommitFailed(Exception):
+    """The operation was not applied, or nobody knows whether it was."""
+
+
+class QueueFull(CommitFailed):
+    pass
+
+
+@dataclasses.dataclass(slots=True)
+class _Waiting:
+    operation: Operation
+    future: asyncio.Future
+    abandoned: bool = False
+
+
+class CommitQueue:
+    """The one writer of this process. Belongs to the event loop in which it is first used."""
+
+    def __init__(self, engine: "PostgresEngine | SqliteEngine", size: int):
+        self._engine = engine
+        self._size = size
+        self._waiting: deque[_Waiting] = deque()
+        self._arrived = asyncio.Event()
+        self._writer: asyncio.Task | None = None
+        self._closing = False
+        self.dropped = 0
+
+    async def submit(self, operation: Operation, timeout_s: float) -> Any:
+        """Apply `operation` durably and return its result.
+
+        Raises what the rule raises (BillingError, HoldClosed), or CommitFailed when it could
+        not be committed in time. A reservation that commits too late is released by itself.
+        """
+        if len(self._waiting) >= self._size:
+            raise QueueFull(f"{self._size} operations wait")
+        waiting = self._push(operation)
+        try:
+            return await asyncio.wait_for(asyncio.shield(waiting.future), timeout_s)
+        except TimeoutError as error:
+            waiting.abandoned = True
+            raise CommitFailed("the database took too long") from error
+        except asyncio.CancelledError:
+            waiting.abandoned = isinstance(operation, Reserve)
+            raise
+
+    def record(self, operation: Record) -> None:
+        """Log a refused request some time soon; dropped and counted when the queue is full."""
+        if len(self._waiting) >= self._size // 2:
+            self.dropped += 1
+            return
+        self._push(operation)
+
+    async def close(self) -> None:
+        """Write what waits and stop."""
+        self._closing = True
+        self._arrived.set()
+        if self._writer is not None:
+            await self._writer
+        await self._engine.close()
+
+    def _push(self, operation: Operation) -> _Waiting:
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write_all(), name="commit queue")
+        waiting = _Waiting(operation, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        self._arrived.set()
+        return waiting
+
+    async def _write_all(self) -> None:
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._waiting:
+                count = min(len(self._waiting), MAX_BATCH)
+                taken = [self._waiting.popleft() for _ in range(count)]
+                await self._write([one for one in taken if not one.abandoned])
+            if self._closing:
+                return
+
+    async def _write(self, taken: list[_Waiting]) -> None:
+        if not taken:
+            return
+        try:
+            results = await self._apply([one.operation for one in taken])
+        except Exception as error:  # noqa: BLE001 - the writer must outlive whatever a batch does
+            if len(taken) > 1 and not _is_out_of_reach(error):
+                for one in taken:
+                    await self._write([one])
+                return
+            logger.error("commit failed: %s, %d operations", type(error).__name__, len(taken))
+            results = [CommitFailed(type(error).__name__)] * len(taken)
+        for one, result in zip(taken, results, strict=True):
+            self._resolve(one, result)
+
+    async def _apply(self, operations: list[Operation]) -> list[Any]:
+        """One transaction, tried twice when the connection was lost: `batch` may be repeated."""
+        try:
+            return await self._engine.run(operations)
+        except (psycopg.Error, DatabaseError) as error:
+            if not _is_out_of_reach(error):
+                raise
+        return await self._engine.run(operations)
+
+    def _resolve(self, one: _Waiting, result: Any) -> None:
+        granted = isinstance(one.operation, Reserve) and not isinstance(result, Exception)
+        if one.abandoned and granted:
+            op = one.operation
+            self._push(Release(op.request_id, op.account_id, op.key_id, dt.datetime.now(dt.UTC)))
+        if one.future.done():
+            return
+        if isinstance(result, Exception):
+            one.future.set_exception(result)
+            one.future.exception()  # Nobody may be waiting: then it isn't worth a warning.
+        else:
+            one.future.set_result(result)
+
+
+def _is_out_of_reach(error: Exception) -> bool:
+    return any(kind.__name__ in _OUT_OF_REACH for kind in type(error).__mro__)
+
+
+class PostgresEngine:
+    """Runs batches on one psycopg connection in the event loop, two round trips each."""
+
+    def __init__(self) -> None:
+        self._connection: psycopg.AsyncConnection | None = None
+
+    async def run(self, operations: list[Operation]) -> list[Any]:
+        connection = await self._connected()
+        async with connection.pipeline() as pipeline, connection.transaction():
+            return await self._drive(connection, pipeline, batch.apply(operations))
+
+    async def _drive(self, connection, pipeline, generator) -> list[Any]:
+        rows = None
+        try:
+            while True:
+                cursors = [
+                    await connection.execute(
+                        statement(name, "postgresql"), [batch.parameter(values, "postgresql")]
+                    )
+                    for name, values in generator.send(rows)
+                ]
+                await pipeline.sync()
+                rows = [await one.fetchall() if one.description else [] for one in cursors]
+        except StopIteration as done:
+            return done.value
+
+    async def _connected(self) -> psycopg.AsyncConnection:
+        if self._connection is None or self._connection.closed or self._connection.broken:
+            parameters = connections["default"].get_connection_params()
+            for sync_only in ("cursor_factory", "context"):
+                parameters.pop(sync_only, None)
+            self._connection = await psycopg.AsyncConnection.connect(
+                **parameters, autocommit=True, connect_timeout=3
+            )
+        return self._connection
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+
+
+class SqliteEngine:
+    """Runs batches on Django's connection, in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
+
+    async def run(self, operations: list[Operation]) -> list[Any]:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, commit_now, operations)
+
+    async def close(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(
+            self._thread, connections["default"].close
+        )
+        self._thread.shutdown()
+
+
+def commit_now(operations: list[Operation]) -> list[Any]:
+    """Apply `operations` in one transaction, on this thread. Returns a result for each."""
+    with transaction.atomic():
+        connection = connections["default"]
+        if connection.vendor == "sqlite":
+            connection.connection.create_function("decode", 2, _decode, deterministic=True)
+        with connection.cursor() as cursor:
+            return _drive(cursor, connection.vendor, batch.apply(operations))
+
+
+def _drive(cursor, vendor: str, generator) -> list[Any]:
+    rows = None
+    try:
+        while True:
+            rows = [_run(cursor, vendor, *one) for one in generator.send(rows)]
+    except StopIteration as done:
+        return done.value
+
+
+def _run(cursor, vendor: str, name: str, rows: list[dict]) -> batch.Rows:
+    cursor.execute(statement(name, vendor), [batch.parameter(rows, vendor)])
+    return cursor.fetchall() if cursor.description else []
+
+
+def _decode(text: str, encoding: str) -> bytes:
+    """Postgres' decode() for SQLite."""
+    return base64.b64decode(text)
+
+
+_queue: CommitQueue | None = None
+
+
+def queue() -> CommitQueue:
+    """The commit queue of this process."""
+    global _queue
+    if _queue is None:
+        is_postgres = connections["default"].vendor == "postgresql"
+        engine = PostgresEngine() if is_postgres else SqliteEngine()
+        _queue = CommitQueue(engine, settings.COMMIT_QUEUE_SIZE)
+    return _queue
+
+
+async def close() -> None:
+    """Write what waits; the next use begins anew."""
+    global _queue
+    if _queue is not None:
+        await _queue.close()
+        _queue = None

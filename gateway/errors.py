@@ -1,0 +1,167 @@
+"""What the gateway answers when it doesn't answer, as OpenAI's clients read it.
+
+GatewayError
+├── InvalidRequest 400       the caller must change the request; `param` names the field
+│   ├── ModelNotFound        no such model
+│   └── ContextTooLong
+├── Unauthenticated 401
+├── PaymentRequired 402      what it needs, what is there, how many tokens would fit
+├── Forbidden 403
+├── NotFound 404
+├── MethodNotAllowed 405
+├── BodyTimeout 408
+├── BodyTooLarge 413
+├── UnsupportedMediaType 415
+├── Unprocessable 422        each field is fine, together they aren't
+├── TooManyRequests 429
+├── InternalError 500
+├── BadUpstream 502
+├── Unavailable 503
+└── UpstreamTimeout 504
+"""
+
+import orjson
+
+
+class GatewayError(Exception):
+    """One HTTP error. The class says status, `type` and `error_type`; a call may set the rest."""
+
+    status = 500
+    type = "api_error"
+    error_type = "server"
+    code: str | None = None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        metadata: dict | None = None,
+        headers: dict[str, str] | None = None,
+    ):
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code or self.code or self.error_type
+        self.metadata = metadata or {}
+        self.headers = headers or {}
+
+    def as_dict(self) -> dict:
+        """The `error` object of the body: what OpenAI's and what OpenRouter's clients read."""
+        return {
+            "message": self.message,
+            "type": self.type,
+            "param": self.param,
+            "code": self.code,
+            "metadata": {"error_type": self.error_type, **self.metadata},
+        }
+
+    def body(self, request_id: str | None) -> bytes:
+        return orjson.dumps({"error": self.as_dict(), "request_id": request_id})
+
+
+class InvalidRequest(GatewayError):
+    status = 400
+    type = "invalid_request_error"
+    error_type = "invalid_request"
+
+
+class ModelNotFound(InvalidRequest):
+    code = "model_not_found"
+
+
+class ContextTooLong(InvalidRequest):
+    error_type = "context_length_exceeded"
+
+
+class Unauthenticated(GatewayError):
+    status = 401
+    type = "authentication_error"
+    error_type = "authentication"
+    code = "invalid_api_key"
+
+    def __init__(self, message: str, **details):
+        super().__init__(message, headers={"WWW-Authenticate": "Bearer"}, **details)
+
+
+class PaymentRequired(GatewayError):
+    status = 402
+    type = "billing_error"
+    error_type = "payment_required"
+    code = "insufficient_credits"
+
+
+class Forbidden(GatewayError):
+    status = 403
+    type = "permission_error"
+    error_type = "permission_denied"
+
+
+class NotFound(GatewayError):
+    status = 404
+    type = "not_found_error"
+    error_type = "not_found"
+
+
+class MethodNotAllowed(GatewayError):
+    status = 405
+    type = "invalid_request_error"
+    error_type = "invalid_request"
+    code = "method_not_allowed"
+
+
+class BodyTimeout(GatewayError):
+    status = 408
+    type = "invalid_request_error"
+    error_type = "timeout"
+
+
+class BodyTooLarge(GatewayError):
+    status = 413
+    type = "invalid_request_error"
+    error_type = "payload_too_large"
+
+
+class UnsupportedMediaType(GatewayError):
+    status = 415
+    type = "invalid_request_error"
+    error_type = "invalid_request"
+    code = "unsupported_media_type"
+
+
+class Unprocessable(GatewayError):
+    status = 422
+    type = "invalid_request_error"
+    error_type = "unprocessable"
+
+
+class TooManyRequests(GatewayError):
+    status = 429
+    type = "rate_limit_error"
+    error_type = "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, retry_after_s: int = 1, **details):
+        super().__init__(message, headers={"Retry-After": str(retry_after_s)}, **details)
+
+
+class InternalError(GatewayError):
+    pass
+
+
+class BadUpstream(GatewayError):
+    status = 502
+    error_type = "provider_unavailable"
+
+
+class Unavailable(GatewayError):
+    status = 503
+    error_type = "provider_overloaded"
+
+    def __init__(self, message: str, *, retry_after_s: int = 2, **details):
+        super().__init__(message, headers={"Retry-After": str(retry_after_s)}, **details)
+
+
+class UpstreamTimeout(GatewayError):
+    status = 504
+    error_type = "timeout"

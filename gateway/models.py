@@ -1,0 +1,214 @@
+"""Providers, models and routes; the log of requests and, apart from it, their content."""
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from accounts.encryption import open_under_master_key, seal_under_master_key
+from accounts.ids import uuid7
+from accounts.models import ApiKey
+from billing.models import CreditAccount, PriceVersion
+
+
+class Provider(models.Model):
+    """A company (or a process of ours) that serves models over HTTP."""
+
+    class Retention(models.TextChoices):
+        NONE = "none", "nothing kept beyond serving"
+        ABUSE_30D = "abuse_30d", "up to 30 days, against abuse"
+        STORED = "stored", "kept"
+        UNKNOWN = "unknown", "not stated"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    slug = models.SlugField(max_length=32, unique=True)
+    name = models.CharField(max_length=64)
+    base_url = models.URLField(
+        help_text="What comes before /chat/completions."
+    )
+    api_key_sealed = models.BinaryField(null=True, editable=False)
+    privacy_policy_url = models.URLField(blank=True)
+    retention = models.CharField(
+        max_length=10, choices=Retention, default=Retention.UNKNOWN,
+        help_text="How long the provider keeps what it is sent (P7).",
+    )
+    retention_evidence_url = models.URLField(blank=True)
+    retention_evidence_date = models.DateField(null=True, blank=True)
+    stops_billing_on_cancel = models.BooleanField(
+        default=False, help_text="Else an abandoned answer is read to its end, to know its cost."
+    )
+    unsupported = models.JSONField(
+        default=list, blank=True, help_text="Request fields that this provider rejects."
+    )
+    wants_max_completion_tokens = models.BooleanField(default=False)
+    enabled = models.BooleanField(default=True)
+
+    def __str__(self):
+        return f"Provider {self.slug}"
+
+    @property
+    def api_key(self) -> str | None:
+        """The key in clear, for the transport only. Raises SealBroken."""
+        if self.api_key_sealed is None:
+            return None
+        return open_under_master_key(self.api_key_sealed, self._place).decode()
+
+    def set_api_key(self, text: str | None) -> None:
+        self.api_key_sealed = seal_under_master_key(text.encode(), self._place) if text else None
+
+    @property
+    def _place(self) -> str:
+        return f"gateway.Provider:{self.id}"
+
+
+class Model(models.Model):
+    """An open model, by the slug under which callers ask for it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    slug = models.CharField(max_length=96, unique=True)
+    name = models.CharField(max_length=128)
+    maker = models.CharField(max_length=64)
+    license = models.CharField(max_length=64, blank=True)
+    description = models.TextField(blank=True)
+    hugging_face_id = models.CharField(max_length=128, blank=True)
+    released = models.DateField(null=True, blank=True)
+    context_length = models.PositiveIntegerField(help_text="tokens")
+    max_output_tokens = models.PositiveIntegerField(null=True, blank=True)
+    capabilities = models.JSONField(default=list, blank=True)
+    enabled = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    def __str__(self):
+        return f"Model {self.slug}"
+
+
+class Route(models.Model):
+    """One way to a model: through a provider, under the provider's name, at a price."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    model = models.ForeignKey(Model, models.PROTECT, related_name="routes")
+    provider = models.ForeignKey(Provider, models.PROTECT, related_name="routes")
+    upstream_model = models.CharField(max_length=160)
+    price_version = models.ForeignKey(
+        PriceVersion, models.PROTECT, related_name="+", help_text="What the caller pays."
+    )
+    cost_version = models.ForeignKey(
+        PriceVersion, models.PROTECT, null=True, blank=True, related_name="+",
+        help_text="What the provider charges, where it differs.",
+    )
+    context_length = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Where it differs from the model's."
+    )
+    image_tokens = models.PositiveIntegerField(
+        default=2048, help_text="The most tokens that one image counts as."
+    )
+    quantization = models.CharField(max_length=16, blank=True)
+    passthrough = models.BooleanField(
+        default=False, help_text="Forward request fields that Kyma doesn't know."
+    )
+    enabled = models.BooleanField(default=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["model", "provider"], name="one_route_per_provider"),
+        ]
+
+    def __str__(self):
+        return f"Route {str(self.id)[:13]}"
+
+
+class ApiRequest(models.Model):
+    """One authenticated request: counts, timing and money, keyed hashes, no free text (P9).
+
+    Exactly one row for each; a request without a valid key leaves none. Amounts are
+    nano-dollars, times milliseconds.
+    """
+
+    class Outcome(models.TextChoices):
+        FINISHED = "finished"
+        EMPTY = "empty", "no content at all"
+        CLIENT_GONE = "client-gone"
+        UPSTREAM_FAILED = "upstream-failed"
+        REFUSED = "refused", "refused before any provider was asked"
+        UNSETTLED = "unsettled", "answered, but the settlement could not be committed"
+        LOST = "lost", "the process that served it died"
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    account = models.ForeignKey(CreditAccount, models.PROTECT, related_name="requests")
+    key = models.ForeignKey(ApiKey, models.PROTECT, null=True, related_name="+")
+    created_at = models.DateTimeField()
+    api = models.CharField(max_length=24)
+    streamed = models.BooleanField(default=False)
+    outcome = models.CharField(max_length=16, choices=Outcome)
+    status = models.PositiveSmallIntegerField(help_text="The HTTP status that the caller saw.")
+    error_type = models.CharField(max_length=40, blank=True)
+    finish_reason = models.CharField(max_length=24, blank=True)
+
+    model = models.CharField(max_length=96, blank=True)
+    alias = models.CharField(max_length=32, blank=True)
+    route = models.ForeignKey(Route, models.PROTECT, null=True, related_name="+")
+    provider = models.CharField(max_length=32, blank=True)
+    price_version = models.ForeignKey(PriceVersion, models.PROTECT, null=True, related_name="+")
+    attempts = models.JSONField(default=list)
+
+    prompt_tokens = models.PositiveIntegerField(default=0)
+    cached_tokens = models.PositiveIntegerField(default=0)
+    completion_tokens = models.PositiveIntegerField(default=0)
+    reasoning_tokens = models.PositiveIntegerField(default=0)
+    images = models.PositiveIntegerField(default=0)
+    estimated = models.BooleanField(default=False, help_text="Counted by us, not by the provider.")
+    flagged = models.BooleanField(default=False, help_text="The provider's usage was absurd.")
+
+    hold_nano = models.BigIntegerField(default=0)
+    cost_nano = models.BigIntegerField(default=0)
+    loss_nano = models.BigIntegerField(default=0, help_text="Cost beyond the hold: ours to bear.")
+    upstream_cost_nano = models.BigIntegerField(null=True, help_text="What it cost us.")
+
+    overhead_ms = models.FloatField(null=True)
+    first_token_ms = models.FloatField(null=True)
+    latency_ms = models.FloatField(null=True)
+
+    session_hash = models.CharField(max_length=32, blank=True)
+    user_hash = models.CharField(max_length=32, blank=True)
+
+    class Meta:
+        verbose_name = "API request"
+        indexes = [models.Index(fields=["account", "created_at"], name="requests_of_account")]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(cost_nano__gte=0, hold_nano__gte=0, loss_nano__gte=0)
+                & Q(cost_nano__lte=models.F("hold_nano")),
+                name="cost_is_within_the_hold",
+            ),
+            models.CheckConstraint(
+                condition=Q(cached_tokens__lte=models.F("prompt_tokens")),
+                name="cached_tokens_are_prompt_tokens",
+            ),
+        ]
+
+    def __str__(self):
+        return f"ApiRequest {str(self.id)[:13]}"
+
+
+class RequestContent(models.Model):
+    """What one request said: messages, answer, IP address and user agent, sealed (P2).
+
+    Its id is the request's, without a foreign key: on Postgres the table is partitioned by
+    the day that is in the id. Sealed under the data key of the account's owner.
+    """
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    account_id = models.UUIDField(db_index=True)
+    sealed = models.BinaryField()
+    purge_at = models.DateTimeField(db_index=True)
+
+    def __str__(self):
+        return f"RequestContent {str(self.id)[:13]}"
+
+    @property
+    def place(self) -> str:
+        return content_place(self.id.hex)
+
+
+def content_place(request_id: str) -> str:
+    """What sealed content is bound to; `request_id` as 32 hexadecimal digits."""
+    return f"gateway.RequestContent:{request_id}"

@@ -1,0 +1,59 @@
+"""The daily partitions of `gateway_requestcontent` on Postgres; elsewhere there are none.
+
+The table is partitioned by its id, a UUIDv7, so by the day on which a request came in.
+Partitions are made 30 days ahead, at the start and daily. What finds none goes to the default
+partition: a job that didn't run loses nothing.
+"""
+
+import datetime as dt
+
+from django.db import transaction
+
+from accounts.ids import first_id_of
+
+TABLE = "gateway_requestcontent"
+DAYS_AHEAD = 30
+
+_CREATE = f"""
+CREATE TABLE {TABLE} (
+    id uuid NOT NULL PRIMARY KEY,
+    account_id uuid NOT NULL,
+    sealed bytea NOT NULL,
+    purge_at timestamp with time zone NOT NULL
+) PARTITION BY RANGE (id);
+CREATE INDEX {TABLE}_account ON {TABLE} (account_id);
+CREATE INDEX {TABLE}_purge_at ON {TABLE} (purge_at);
+CREATE TABLE {TABLE}_default PARTITION OF {TABLE} DEFAULT;
+"""
+
+
+def create_table(connection) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(_CREATE)
+
+
+def ensure(connection, *, today: dt.date | None = None) -> int:
+    """Make the partitions of today and the next 30 days. Returns how many were missing."""
+    if connection.vendor != "postgresql":
+        return 0
+    today = today or dt.datetime.now(dt.UTC).date()
+    days = [today + dt.timedelta(days=ahead) for ahead in range(DAYS_AHEAD + 1)]
+    existing = set(connection.introspection.table_names())
+    missing = [day for day in days if _name(day) not in existing]
+    for day in missing:
+        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '2s'")  # Never queue up the requests.
+            cursor.execute(_partition_of(day))
+    return len(missing)
+
+
+def _partition_of(day: dt.date) -> str:
+    start, end = first_id_of(day), first_id_of(day + dt.timedelta(days=1))
+    return (
+        f"CREATE TABLE IF NOT EXISTS {_name(day)} PARTITION OF {TABLE} "
+        f"FOR VALUES FROM ('{start}') TO ('{end}')"
+    )
+
+
+def _name(day: dt.date) -> str:
+    return f"{TABLE}_{day:%Y%m%d}"
