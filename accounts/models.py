@@ -40,6 +40,10 @@ class User(AbstractBaseUser, PermissionsMixin):
     state = models.CharField(max_length=10, choices=State, default=State.ACTIVE)
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField(default=False)
+    allows_unstated_retention = models.BooleanField(
+        default=False,
+        help_text="May be sent to providers that don't state how long they keep data (P7).",
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects = UserManager()

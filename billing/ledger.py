@@ -82,8 +82,9 @@ def reserve(sheet: Sheet, ask: Ask, key: KeySheet | None = None) -> Grant:
         raise TooManyOpenHolds(sheet.max_open_holds)
     grant = _fit(ask, sheet.available, InsufficientCredit)
     if key is not None and key.remaining is not None:
-        grant = _fit(dataclasses.replace(ask, max_tokens=grant.max_tokens), key.remaining,
-                     KeyCapReached)
+        grant = _fit(
+            dataclasses.replace(ask, max_tokens=grant.max_tokens), key.remaining, KeyCapReached
+        )
     sheet.held += grant.amount_nano
     sheet.open_holds += 1
     if key is not None:

@@ -137,7 +137,6 @@ class LedgerEntry(models.Model):
         WRITE_OFF = "write-off"
         BREAKAGE = "breakage"
 
-
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     account = models.ForeignKey(CreditAccount, models.PROTECT, related_name="entries")
     kind = models.CharField(max_length=12, choices=Kind)

@@ -73,9 +73,10 @@ class Release:
 
 @dataclasses.dataclass(slots=True)
 class Record:
-    """Log a request that was refused before anything was held. Result: None."""
+    """Log a request that held nothing. Result: None."""
 
     record: RequestRecord
+    content: Content | None = None
 
 
 Booking = Reserve | Settle | Release
@@ -144,9 +145,7 @@ class Books:
         for account_id, balance, held, owed, tier, unlimited, user_id in rows:
             account = _hex(account_id)
             limit = max_open_holds(tier, unlimited=bool(unlimited))
-            self.sheets[account] = ledger.Sheet(
-                balance, held, owed, counts.get(account, 0), limit
-            )
+            self.sheets[account] = ledger.Sheet(balance, held, owed, counts.get(account, 0), limit)
             self.owners[account] = user_id is not None
 
     def _read_keys(self, rows: Rows, today: dt.date) -> None:
@@ -170,12 +169,13 @@ class Books:
             return self._settle(operation)
         if isinstance(operation, Release):
             return self._release(operation)
-        self.requests.append(_row(operation.record))
+        self._log(operation)
         return None
 
     def _reserve(self, op: Reserve) -> ledger.Grant:
         if op.request_id in self.holds:
-            return ledger.Grant(self.holds[op.request_id], op.ask.max_tokens)
+            amount = self.holds[op.request_id]
+            return ledger.Grant(amount, op.ask.affordable_tokens(amount))
         sheet = self._sheet(op.account_id)
         grant = ledger.reserve(sheet, op.ask, self._key(op.key_id, op.now))
         self.holds[op.request_id] = grant.amount_nano
@@ -200,14 +200,24 @@ class Books:
         record.hold_nano, record.cost_nano = held, charged
         record.loss_nano = op.cost_nano - charged
         self.closed_holds.append({"id": record.id})
-        self.requests.append(_row(record))
+        self.logged[record.id] = (record.outcome, charged)
+        self._log(op)
         if charged:
             self.entries.append(_usage_entry(record, charged, op.now))
-        if op.content is not None and self.owners[record.account_id]:
-            self.contents.append(
-                {"id": record.id, "account_id": record.account_id, **_fields(op.content)}
-            )
         return charged
+
+    def _log(self, op: Settle | Record) -> None:
+        record, content = op.record, op.content
+        self.requests.append(_row(record))
+        if content is not None and self.owners.get(record.account_id, True):
+            self.contents.append(
+                {
+                    "id": record.id,
+                    "account_id": record.account_id,
+                    "sealed": content.sealed,
+                    "purge_at": content.purge_at,
+                }
+            )
 
     def _release(self, op: Release) -> None:
         held = self.holds.pop(op.request_id, None)
@@ -217,7 +227,7 @@ class Books:
 
     def _settled_before(self, record: RequestRecord) -> int:
         outcome, cost = self.logged.get(record.id, (ApiRequest.Outcome.LOST, 0))
-        if outcome == ApiRequest.Outcome.LOST:
+        if ApiRequest.Outcome.LOST in (outcome, record.outcome):  # Swept, or too late to sweep.
             raise HoldClosed(record.id)
         return cost
 
@@ -278,6 +288,8 @@ def parameter(rows: list[dict], vendor: str) -> str:
     def encode(value: Any) -> str:
         if isinstance(value, dt.datetime):
             return value.replace(tzinfo=None).isoformat(sep=" ") + offset
+        if isinstance(value, dt.date):
+            return value.isoformat()
         raise TypeError(type(value).__name__)
 
     return orjson.dumps(rows, default=encode, option=orjson.OPT_PASSTHROUGH_DATETIME).decode()
@@ -296,10 +308,6 @@ def _usage_entry(record: RequestRecord, charged: int, now: dt.datetime) -> dict:
 
 def _row(record: RequestRecord) -> dict:
     return {column: getattr(record, column) for column in COLUMNS}
-
-
-def _fields(content: Content) -> dict:
-    return {"sealed": content.sealed, "purge_at": content.purge_at}
 
 
 def _request_id(op: Booking) -> str:

@@ -70,10 +70,11 @@ class CommitQueue:
         try:
             return await asyncio.wait_for(asyncio.shield(waiting.future), timeout_s)
         except TimeoutError as error:
-            waiting.abandoned = True
+            self._abandon(waiting)
             raise CommitFailed("the database took too long") from error
         except asyncio.CancelledError:
-            waiting.abandoned = isinstance(operation, Reserve)
+            if isinstance(operation, Reserve):
+                self._abandon(waiting)
             raise
 
     def record(self, operation: Record) -> None:
@@ -134,13 +135,20 @@ class CommitQueue:
                 raise
         return await self._engine.run(operations)
 
-    def _resolve(self, one: _Waiting, result: Any) -> None:
-        granted = isinstance(one.operation, Reserve) and not isinstance(result, Exception)
-        if one.abandoned and granted:
-            op = one.operation
+    def _abandon(self, waiting: _Waiting) -> None:
+        """Nobody waits for the result any more: skip it, or release what it reserved."""
+        waiting.abandoned = True
+        if waiting.future.done() and waiting.future.exception() is None:
+            self._release(waiting)
+
+    def _release(self, waiting: _Waiting) -> None:
+        op = waiting.operation
+        if isinstance(op, Reserve):
             self._push(Release(op.request_id, op.account_id, op.key_id, dt.datetime.now(dt.UTC)))
-        if one.future.done():
-            return
+
+    def _resolve(self, one: _Waiting, result: Any) -> None:
+        if one.abandoned and not isinstance(result, Exception):
+            self._release(one)
         if isinstance(result, Exception):
             one.future.set_exception(result)
             one.future.exception()  # Nobody may be waiting: then it isn't worth a warning.
@@ -204,9 +212,7 @@ class SqliteEngine:
         return await loop.run_in_executor(self._thread, commit_now, operations)
 
     async def close(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(
-            self._thread, connections["default"].close
-        )
+        await asyncio.get_running_loop().run_in_executor(self._thread, connections["default"].close)
         self._thread.shutdown()
 
 

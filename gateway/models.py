@@ -1,5 +1,7 @@
 """Providers, models and routes; the log of requests and, apart from it, their content."""
 
+import datetime as dt
+
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -8,6 +10,8 @@ from accounts.encryption import open_under_master_key, seal_under_master_key
 from accounts.ids import uuid7
 from accounts.models import ApiKey
 from billing.models import CreditAccount, PriceVersion
+
+EVIDENCE_LIFETIME = dt.timedelta(days=90)
 
 
 class Provider(models.Model):
@@ -22,17 +26,20 @@ class Provider(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     slug = models.SlugField(max_length=32, unique=True)
     name = models.CharField(max_length=64)
-    base_url = models.URLField(
-        help_text="What comes before /chat/completions."
-    )
+    base_url = models.URLField(help_text="What comes before /chat/completions.")
     api_key_sealed = models.BinaryField(null=True, editable=False)
     privacy_policy_url = models.URLField(blank=True)
     retention = models.CharField(
-        max_length=10, choices=Retention, default=Retention.UNKNOWN,
+        max_length=10,
+        choices=Retention,
+        default=Retention.UNKNOWN,
         help_text="How long the provider keeps what it is sent (P7).",
     )
     retention_evidence_url = models.URLField(blank=True)
     retention_evidence_date = models.DateField(null=True, blank=True)
+    self_hosted = models.BooleanField(
+        default=False, help_text="A process of the operator's own: nothing leaves the house."
+    )
     stops_billing_on_cancel = models.BooleanField(
         default=False, help_text="Else an abandoned answer is read to its end, to know its cost."
     )
@@ -54,6 +61,14 @@ class Provider(models.Model):
 
     def set_api_key(self, text: str | None) -> None:
         self.api_key_sealed = seal_under_master_key(text.encode(), self._place) if text else None
+
+    def states_retention(self, today: dt.date) -> bool:
+        """Whether it is known, with evidence younger than 90 days, what the provider keeps (P7)."""
+        if self.self_hosted:
+            return True
+        if self.retention == self.Retention.UNKNOWN or self.retention_evidence_date is None:
+            return False
+        return today - self.retention_evidence_date < EVIDENCE_LIFETIME
 
     @property
     def _place(self) -> str:
@@ -92,7 +107,11 @@ class Route(models.Model):
         PriceVersion, models.PROTECT, related_name="+", help_text="What the caller pays."
     )
     cost_version = models.ForeignKey(
-        PriceVersion, models.PROTECT, null=True, blank=True, related_name="+",
+        PriceVersion,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
         help_text="What the provider charges, where it differs.",
     )
     context_length = models.PositiveIntegerField(
@@ -129,7 +148,6 @@ class ApiRequest(models.Model):
         CLIENT_GONE = "client-gone"
         UPSTREAM_FAILED = "upstream-failed"
         REFUSED = "refused", "refused before any provider was asked"
-        UNSETTLED = "unsettled", "answered, but the settlement could not be committed"
         LOST = "lost", "the process that served it died"
 
     id = models.UUIDField(primary_key=True, editable=False)

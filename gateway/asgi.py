@@ -1,0 +1,145 @@
+"""Django without its detours: what serves /v1.
+
+URLs, requests, views and responses are Django's. What differs from the stock handler: no
+middleware, no signals and no threads for a request, and a client that hangs up is noticed
+without cancelling what it owes.
+"""
+
+import asyncio
+import io
+
+from django.conf import settings
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest
+from django.http import HttpResponse
+from django.urls import Resolver404, get_resolver
+
+from gateway import commit_queue, completions, upstream, urls
+from gateway.call import Call, ClientGone
+from gateway.errors import GatewayError, InternalError, NotFound
+
+SENDING_GRACE_S = 5  # After the total timeout, for the error event to leave.
+CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE, OPTIONS",
+    "Access-Control-Allow-Headers": "*, Authorization",
+    "Access-Control-Expose-Headers": "*",
+    "Access-Control-Max-Age": "86400",
+}
+
+
+class GatewayHandler(ASGIHandler):
+    """Serves one HTTP request; the lifespan is kyma's affair."""
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        """There is none."""
+
+    async def __call__(self, scope, receive, send) -> None:
+        client = _Client(receive)
+        request = _request(scope, client)
+        response = None
+        try:
+            async with asyncio.timeout(settings.REQUEST_TOTAL_TIMEOUT_S + SENDING_GRACE_S):
+                response = await _respond(request)
+                await self.send_response(response, send)
+        except asyncio.CancelledError:
+            if not client.is_gone:
+                raise
+            asyncio.current_task().uncancel()
+        except (ClientGone, TimeoutError):
+            pass  # Nobody is there, or nobody reads: the server closes the connection.
+        except Exception as error:  # The outermost edge: the connection is closed, unfinished.
+            completions.log_fault(request.call.id, error)
+        finally:
+            client.stop_watching()
+            if hasattr(response, "completion"):
+                response.completion.abandon()
+
+
+class _Client:
+    """The client's end of the connection: watched from the moment its request is complete."""
+
+    def __init__(self, receive):
+        self._receive = receive
+        self._task = asyncio.current_task()
+        self._watch: asyncio.Task | None = None
+        self.is_gone = False
+
+    async def receive(self) -> dict:
+        message = await self._receive()
+        if message["type"] == "http.request" and not message.get("more_body"):
+            self._watch = asyncio.create_task(self._wait_for_hang_up())
+        return message
+
+    async def _wait_for_hang_up(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.is_gone = True
+        self._task.cancel()
+
+    def stop_watching(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+
+
+def _request(scope: dict, client: _Client) -> ASGIRequest:
+    request = ASGIRequest(scope, io.BytesIO())
+    request.call = Call(
+        headers={name.decode("latin1"): value.decode("latin1") for name, value in scope["headers"]},
+        query=request.GET,
+        ip=request.META.get("REMOTE_ADDR", ""),
+        receive=client.receive,
+    )
+    return request
+
+
+async def _respond(request: ASGIRequest) -> HttpResponse:
+    if request.method == "OPTIONS":
+        response = HttpResponse(status=204)
+    else:
+        try:
+            response = await _view(request)
+        except GatewayError as error:
+            response = error_response(error, request.call)
+        except ClientGone:
+            raise
+        except Exception as error:  # The outermost edge: no traceback reaches a caller.
+            completions.log_fault(request.call.id, error)
+            response = error_response(InternalError("Kyma failed."), request.call)
+    for name, value in CORS.items():
+        response.headers[name] = value
+    response.headers["x-request-id"] = request.call.public_id
+    if not response.streaming:
+        response.headers["Content-Length"] = str(len(response.content))
+    return response
+
+
+async def _view(request: ASGIRequest) -> HttpResponse:
+    try:
+        match = get_resolver(urls.__name__).resolve(request.path_info)
+    except Resolver404 as error:
+        origin = f"{request.scheme}://{request.headers.get('host', 'localhost')}"
+        raise NotFound(
+            f"There is nothing at {request.path_info[:80]}. OpenAI clients take the base URL "
+            f"{origin}/v1, Anthropic clients {origin}.",
+            code="unknown_url",
+        ) from error
+    return await match.func(request, *match.args, **match.kwargs)
+
+
+def error_response(error: GatewayError, call: Call) -> HttpResponse:
+    return HttpResponse(
+        error.body(call.public_id),
+        status=error.status,
+        content_type="application/json",
+        headers=error.headers,
+    )
+
+
+async def close() -> None:
+    """Settle what is open, write what waits, hang up on the providers."""
+    await completions.finish_settling()
+    await commit_queue.close()
+    await upstream.close()
+
+
+gateway_application = GatewayHandler()

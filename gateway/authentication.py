@@ -1,0 +1,81 @@
+"""Who is calling: the key in the header, looked up at most once a second."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from django.conf import settings
+from django.db import Error as DatabaseError
+
+from accounts import keys
+from accounts.encryption import Cipher
+from accounts.errors import InvalidKey, KeyDestroyed
+from accounts.keyring import data_keys
+from accounts.models import User
+from billing.accounts import open_account
+from gateway.database import in_thread
+from gateway.errors import Unauthenticated, Unavailable
+from gateway.short_cache import ShortCache
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Caller:
+    """The key, account and person behind a request; ids as 32 hexadecimal digits."""
+
+    key_id: str
+    account_id: str
+    user_id: str
+    cipher: Cipher
+    retention_days: int
+    is_suspended: bool
+    allows_unstated_retention: bool
+
+
+async def authenticate(headers: Mapping[str, str]) -> Caller:
+    """The caller by `Authorization: Bearer` or `x-api-key`.
+
+    Raises Unauthenticated, or Unavailable when the database can't be asked.
+    """
+    text = _key_in(headers)
+    try:
+        return await _callers.get(text)
+    except InvalidKey as error:
+        raise Unauthenticated(str(error)) from error
+    except DatabaseError as error:
+        raise Unavailable("Kyma can't check keys right now. Try again shortly.") from error
+
+
+def _key_in(headers: Mapping[str, str]) -> str:
+    scheme, _, text = headers.get("authorization", "").partition(" ")
+    text = text.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "").strip()
+    if not text:
+        raise Unauthenticated(
+            "No API key given. Send the header 'Authorization: Bearer kyma-...' with a key from "
+            "the dashboard."
+        )
+    if not keys.is_well_formed(text):
+        raise Unauthenticated("This is not a Kyma key: check that it was copied whole.")
+    return text
+
+
+async def _load(text: str) -> Caller:
+    return await in_thread(_caller, text)
+
+
+def _caller(text: str) -> Caller:
+    key = keys.authenticate(text)
+    try:
+        cipher = data_keys.cipher_of(key.user_id)
+    except KeyDestroyed as error:
+        raise InvalidKey("The account of this key is closed.") from error
+    return Caller(
+        key_id=key.id.hex,
+        account_id=open_account(key.user).id.hex,
+        user_id=key.user_id.hex,
+        cipher=cipher,
+        retention_days=key.retention_days,
+        is_suspended=key.user.state == User.State.SUSPENDED,
+        allows_unstated_retention=key.user.allows_unstated_retention,
+    )
+
+
+_callers = ShortCache(_load, settings.CACHE_TTL_S)

@@ -1,0 +1,209 @@
+"""providers.toml and catalog.toml, read into rows that aren't saved yet, and checked.
+
+The rows are checked by their own models, so whatever can be read here fits the database.
+"""
+
+import dataclasses
+import re
+import tomllib
+from pathlib import Path
+
+from django.core.exceptions import ValidationError
+
+from billing.models import PriceVersion
+from billing.pricing import nano
+from gateway.models import Model, Provider, Route
+
+DIRECTORY = Path(__file__).resolve().parent
+CAPABILITIES = {"tools", "json", "vision", "reasoning", "code"}
+SLUG = re.compile(r"[a-z0-9][a-z0-9._-]*")
+
+# Which fields of a row the files set. `enabled` is none of them: it belongs to the operator.
+PROVIDER_FIELDS = (
+    "name",
+    "privacy_policy_url",
+    "retention",
+    "retention_evidence_url",
+    "retention_evidence_date",
+    "stops_billing_on_cancel",
+    "wants_max_completion_tokens",
+    "unsupported",
+)
+MODEL_FIELDS = (
+    "name",
+    "maker",
+    "license",
+    "description",
+    "hugging_face_id",
+    "released",
+    "context_length",
+    "max_output_tokens",
+    "capabilities",
+)
+ROUTE_FIELDS = ("upstream_model", "context_length", "quantization")
+AMOUNT_FIELDS = ("input", "cached_input", "output", "request", "image")
+PROVENANCE_FIELDS = ("source", "source_date", "verified")
+PRICE_FIELDS = tuple(f"{name}_nano" for name in AMOUNT_FIELDS) + PROVENANCE_FIELDS
+_PRICE_NAMES = AMOUNT_FIELDS + PROVENANCE_FIELDS
+
+
+class CatalogError(Exception):
+    """The catalogue can't be loaded as it stands; the message names everything that is wrong."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """A provider of providers.toml. `env` names the variable that switches it on."""
+
+    provider: Provider
+    env: str
+
+    @property
+    def slug(self) -> str:
+        return self.provider.slug
+
+    @property
+    def takes_key(self) -> bool:
+        """Whether the variable holds an API key; else it holds the base URL."""
+        return self.env.endswith("_API_KEY")
+
+    @property
+    def lists_its_models(self) -> bool:
+        """Whether the server itself is asked which models it has."""
+        return self.env.endswith("_BASE_URL")
+
+
+@dataclasses.dataclass(frozen=True)
+class Offer:
+    """One way to a model: `route` lacks its keys, which `provider` (a slug) and `price` become."""
+
+    provider: str
+    route: Route
+    price: PriceVersion
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    model: Model
+    offers: tuple[Offer, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Catalogue:
+    presets: tuple[Preset, ...]
+    listings: tuple[Listing, ...]
+
+
+def read(directory: Path = DIRECTORY) -> Catalogue:
+    """What the two files in `directory` say. Raises CatalogError."""
+    reader = _Reader()
+    providers = _parse(directory / "providers.toml")
+    presets = tuple(reader.preset(slug, table) for slug, table in providers.items())
+    models = _parse(directory / "catalog.toml").get("model", [])
+    listings = tuple(reader.listing(table, set(providers)) for table in models)
+    reader.refuse_repeated("model", [listing.model.slug for listing in listings])
+    if reader.faults:
+        raise CatalogError("\n".join(reader.faults))
+    return Catalogue(presets, listings)
+
+
+def _parse(path: Path) -> dict:
+    try:
+        return tomllib.loads(path.read_text())
+    except (OSError, ValueError) as error:  # TOMLDecodeError is a ValueError
+        raise CatalogError(f"{path.name}: {error}") from error
+
+
+class _Reader:
+    """Turns tables into rows, and collects what is wrong with them."""
+
+    def __init__(self):
+        self.faults: list[str] = []
+
+    def preset(self, slug: str, table: dict) -> Preset:
+        where = f"provider {slug}"
+        env = table.pop("env", "")
+        base_url = table.get("base_url", "")
+        self._check(SLUG.fullmatch(slug), where, f"the slug doesn't match {SLUG.pattern}")
+        self._check(env.endswith(("_API_KEY", "_URL")), where, "env: no *_API_KEY or *_URL")
+        self._check(
+            env.endswith("_API_KEY") == bool(base_url),
+            where,
+            "either base_url is given and env is a *_API_KEY, or neither",
+        )
+        fields = ("slug", "base_url", *PROVIDER_FIELDS)
+        unchecked = () if base_url else ("base_url",)
+        row = self._row(Provider, {"slug": slug, **table}, where, fields, unchecked)
+        row.self_hosted = not base_url
+        row.enabled = False
+        self._check(
+            row.self_hosted
+            or row.retention == Provider.Retention.UNKNOWN
+            or (row.retention_evidence_url and row.retention_evidence_date),
+            where,
+            "retention: no evidence of it is given",
+        )
+        return Preset(row, env)
+
+    def listing(self, table: dict, providers: set[str]) -> Listing:
+        where = f"model {table.get('slug', '')}"
+        routes = table.pop("route", [])
+        row = self._row(Model, table, where, ("slug", *MODEL_FIELDS))
+        self._check(SLUG.fullmatch(row.slug), where, f"the slug doesn't match {SLUG.pattern}")
+        self._check(set(row.capabilities) <= CAPABILITIES, where, "capabilities: one isn't known")
+        self._check(routes, where, "it has no route")
+        offers = tuple(self._offer(route, where) for route in routes)
+        names = [offer.provider for offer in offers]
+        for name in sorted(set(names) - providers):
+            self.faults.append(f"{where}: provider {name!r} isn't in providers.toml")
+        self.refuse_repeated(f"{where}: route through", names)
+        return Listing(row, offers)
+
+    def refuse_repeated(self, what: str, slugs: list[str]) -> None:
+        for slug in sorted({slug for slug in slugs if slugs.count(slug) > 1}):
+            self.faults.append(f"{what} {slug}: it stands there twice")
+
+    def _offer(self, table: dict, where: str) -> Offer:
+        provider = table.pop("provider", "")
+        where = f"{where} through {provider}"
+        price = self._price(table, where)
+        rest = {name: value for name, value in table.items() if name not in _PRICE_NAMES}
+        unchecked = ("model", "provider", "price_version")
+        route = self._row(Route, rest, where, ROUTE_FIELDS, unchecked)
+        return Offer(provider, route, price)
+
+    def _price(self, table: dict, where: str) -> PriceVersion:
+        """The price; a cached token costs a tenth of another, rounded up, unless it is said."""
+        amounts = {name: self._nano(table, name, where) for name in AMOUNT_FIELDS}
+        if "cached_input" not in table:
+            amounts["cached_input"] = -(-amounts["input"] // 10)
+        for name in ("input", "output", "source", "source_date"):
+            self._check(name in table, where, f"{name}: it is missing")
+        values = {f"{name}_nano": amount for name, amount in amounts.items()}
+        values |= {name: table[name] for name in PROVENANCE_FIELDS if name in table}
+        return self._row(PriceVersion, values, where, PRICE_FIELDS)
+
+    def _nano(self, table: dict, name: str, where: str) -> int:
+        try:
+            return nano(table.get(name, "0"))
+        except (ValueError, AttributeError):  # A float would already have lost digits.
+            self.faults.append(f'{where}: {name}: not a string with a decimal number, like "0.10"')
+            return 0
+
+    def _row(self, kind, table: dict, where: str, fields: tuple, unchecked: tuple = ()):
+        """An unsaved row of `kind`, cleaned by its own model."""
+        for name in sorted(table.keys() - set(fields)):
+            self.faults.append(f"{where}: {name}: unknown")
+        row = kind(**{name: table[name] for name in fields if name in table})
+        try:
+            row.clean_fields(exclude=unchecked)
+        except ValidationError as error:
+            self.faults += [
+                f"{where}: {name}: {' '.join(messages)}"
+                for name, messages in error.message_dict.items()
+            ]
+        return row
+
+    def _check(self, holds, where: str, fault: str) -> None:
+        if not holds:
+            self.faults.append(f"{where}: {fault}")

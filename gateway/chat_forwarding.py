@@ -1,0 +1,31 @@
+"""The body that a provider gets for a chat request: nothing in it that isn't meant to leave."""
+
+import orjson
+
+from gateway.chat_request import ChatRequest
+
+
+def upstream_body(
+    request: ChatRequest,
+    *,
+    upstream_model: str,
+    max_tokens: int,
+    passthrough: bool,
+    unsupported: frozenset[str],
+    wants_max_completion_tokens: bool,
+) -> bytes:
+    """Usage is always asked for, and the token limit always set: both are what the bill rests on.
+
+    Fields in `unsupported` are left out, but never one of those two.
+    """
+    given = {**request.unknown, **request.fields} if passthrough else request.fields
+    body = {name: value for name, value in given.items() if name not in unsupported}
+    body["model"] = upstream_model
+    body["messages"] = request.messages
+    body["stream"] = request.stream
+    if request.stream:
+        body["stream_options"] = {"include_usage": True}
+    body["max_completion_tokens" if wants_max_completion_tokens else "max_tokens"] = max_tokens
+    if request.answers > 1 and "n" not in unsupported:
+        body["n"] = request.answers
+    return orjson.dumps(body)

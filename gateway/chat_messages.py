@@ -1,0 +1,140 @@
+"""The messages of a chat request: what they may look like, and how much prompt they make."""
+
+from typing import Any
+
+import orjson
+
+from gateway.errors import Unprocessable
+from gateway.field_checks import (
+    Check,
+    Mismatch,
+    by_type,
+    list_of,
+    matching,
+    object_of,
+    one_of,
+    tagged,
+    text,
+)
+
+MAX_MESSAGES = 2_000
+
+# Not prompt text, or measured as an image.
+_UNMEASURED_IN_MESSAGE = frozenset({"role", "cache_control"})
+_UNMEASURED_IN_PART = frozenset({"type", "cache_control"})
+
+
+def _not_supported_yet(part: Any) -> None:
+    raise Mismatch(
+        "holds audio, video or a file, which is not supported yet: "
+        "send parts of type text or image_url"
+    )
+
+
+_image_address = matching(
+    r"(?is)https?://[^\s/].*|data:image/[\w.+-]+;base64,[a-z0-9+/].*",
+    "an http(s) address or data:image/…;base64,…",
+)
+_image: Check = by_type(
+    'an object such as {"url": "https://…"}',
+    {dict: object_of({"url": _image_address, "detail": text(most=32)}, required=("url",))},
+)
+_part = tagged(
+    "type",
+    {
+        "text": object_of({"text": text()}, required=("text",)),
+        "image_url": object_of({"image_url": _image}, required=("image_url",)),
+        "refusal": object_of({"refusal": text()}, required=("refusal",)),
+        "input_audio": _not_supported_yet,
+        "file": _not_supported_yet,
+        "input_file": _not_supported_yet,
+        "video_url": _not_supported_yet,
+        "input_video": _not_supported_yet,
+    },
+)
+_content = by_type("a string or a list of parts", {str: text(), list: list_of(_part, least=1)})
+
+_called_function = object_of(
+    {"name": text(least=1), "arguments": text()}, required=("name", "arguments")
+)
+_tool_call = object_of(
+    {"id": text(least=1), "type": one_of("function"), "function": _called_function},
+    required=("id", "function"),
+)
+_said = {"content": _content, "name": text()}
+_written_by_person = object_of(_said, required=("content",))
+_written_by_assistant = object_of(
+    _said
+    | {
+        "tool_calls": list_of(_tool_call),
+        "function_call": _called_function,
+        "refusal": text(),
+        "reasoning": text(),
+        "reasoning_content": text(),
+        "reasoning_details": list_of(object_of({})),
+    }
+)
+_message = tagged(
+    "role",
+    {
+        "system": _written_by_person,
+        "developer": _written_by_person,
+        "user": _written_by_person,
+        "assistant": _written_by_assistant,
+        "tool": object_of(
+            _said | {"tool_call_id": text(least=1)}, required=("content", "tool_call_id")
+        ),
+        "function": object_of(_said, required=("content", "name")),
+    },
+)
+messages: Check = list_of(_message, least=1, most=MAX_MESSAGES)
+
+
+def check_tool_replies(messages: list[dict]) -> None:
+    """Each tool message answers a call that an assistant message before it has made."""
+    called: set[str] = set()
+    for index, message in enumerate(messages):
+        if message["role"] == "assistant":
+            called.update(call["id"] for call in message.get("tool_calls") or ())
+        elif message["role"] == "tool" and message["tool_call_id"] not in called:
+            raise Unprocessable(
+                f"`messages[{index}].tool_call_id` answers a call that no earlier assistant "
+                "message has in its `tool_calls`: send that message too.",
+                param=f"messages[{index}].tool_call_id",
+            )
+
+
+def size_of(value: Any) -> int:
+    """UTF-8 bytes of a text, or of anything else written as JSON."""
+    if type(value) is str:
+        return len(value) if value.isascii() else len(value.encode())
+    return 0 if value is None else len(orjson.dumps(value))
+
+
+def measure(messages: list[dict]) -> tuple[int, int]:
+    """Bytes of prompt text, and number of images.
+
+    No template may make more text of a message than what is counted here, so members that Kyma
+    doesn't know count too, and the same reasoning in two fields counts twice.
+    """
+    text_bytes = images = 0
+    for message in messages:
+        for name, value in message.items():
+            if name == "content" and type(value) is list:
+                content_bytes, content_images = _measure_parts(value)
+                text_bytes += content_bytes
+                images += content_images
+            elif name not in _UNMEASURED_IN_MESSAGE:
+                text_bytes += size_of(value)
+    return text_bytes, images
+
+
+def _measure_parts(parts: list[dict]) -> tuple[int, int]:
+    text_bytes = images = 0
+    for part in parts:
+        is_image = part["type"] == "image_url"
+        images += is_image
+        for name, value in part.items():
+            if name not in _UNMEASURED_IN_PART and not (is_image and name == "image_url"):
+                text_bytes += size_of(value)
+    return text_bytes, images

@@ -1,0 +1,24 @@
+"""Reading the database from the event loop: in a thread, with its connection given back."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from django.db import connections
+
+_threads = ThreadPoolExecutor(4, thread_name_prefix="read")
+
+
+async def in_thread(function: Callable, *arguments: Any) -> Any:
+    """`function(*arguments)`, which may use the ORM, without holding up the event loop."""
+    return await asyncio.get_running_loop().run_in_executor(
+        _threads, _with_connections_closed, function, arguments
+    )
+
+
+def _with_connections_closed(function: Callable, arguments: tuple) -> Any:
+    try:
+        return function(*arguments)
+    finally:
+        connections.close_all()

@@ -1,0 +1,228 @@
+"""Steps 5 and 6: try the routes until one answers, then read that answer to its end.
+
+Until the first content of an answer nothing has reached the client, so a failure moves on to
+the next route; after it, never.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+
+from django.conf import settings
+
+from billing.pricing import cost_nano
+from gateway import upstream
+from gateway.chat_forwarding import upstream_body
+from gateway.chat_request import ChatRequest
+from gateway.metering import Bill, Meter
+from gateway.relay import STREAM_END, read_chunk
+from gateway.request_log import RequestRecord
+from gateway.reservation import PromptSize
+from gateway.routing import Candidate
+from gateway.upstream import EventStream
+from gateway.upstream_errors import Broken, Declined, Garbled, Overloaded, Silent, UpstreamFailed
+
+logger = logging.getLogger(__name__)
+
+PATH = "/chat/completions"
+MAX_ATTEMPTS = 3
+
+Counted = tuple[dict, int]  # A chunk and the bytes of content in it.
+
+
+class Forwarding:
+    """One request on its way to a provider, and the answer on its way back."""
+
+    def __init__(self, chat: ChatRequest, max_tokens: int, record: RequestRecord, deadline: float):
+        self._chat = chat
+        self._max_tokens = max_tokens
+        self._record = record
+        self._deadline = deadline
+        self._stream: EventStream | None = None
+        self._fetching: asyncio.Task | None = None
+        self._ended = False
+        self._attempt: dict = {}
+        self.route: Candidate | None = None
+        self.meter: Meter | None = None
+        self.answer: dict | None = None
+        self.chunks: list[Counted] = []
+
+    # --- 5 forward
+
+    async def open(self, routes: tuple[Candidate, ...]) -> None:
+        """Return once a route has begun to answer. Raises the most telling UpstreamFailed."""
+        failures: list[UpstreamFailed] = []
+        for route in routes[:MAX_ATTEMPTS]:
+            try:
+                return await self._try(route)
+            except UpstreamFailed as failure:
+                failures.append(failure)
+                if not failure.retryable:
+                    break
+        raise _most_telling(failures)
+
+    async def _try(self, route: Candidate) -> None:
+        begun = time.monotonic()
+        self._begin_attempt(route)
+        try:
+            if self._chat.stream:
+                await self._open_stream(route)
+            else:
+                await self._fetch(route)
+            self._attempt["status"] = 200
+        except UpstreamFailed as failure:
+            self.close()
+            self._attempt.update(status=failure.status, error=failure.fault)
+            if failure.status in (401, 402, 403, 404):
+                logger.error("provider %s refuses us: status %s", route.provider, failure.status)
+            raise
+        finally:
+            self._attempt["ms"] = round((time.monotonic() - begun) * 1000, 1)
+
+    def _begin_attempt(self, route: Candidate) -> None:
+        self.route, self.chunks, self._ended = route, [], False
+        self._attempt = {"provider": route.provider, "route": route.route_id, "status": None}
+        self._record.attempts.append(self._attempt)
+        self.meter = Meter(
+            prompt_estimate=PromptSize.of(self._chat, route).estimate,
+            context_length=route.context_length,
+            answers=self._chat.answers,
+            images=self._chat.images,
+        )
+
+    def _body(self, route: Candidate) -> bytes:
+        return upstream_body(
+            self._chat,
+            upstream_model=route.upstream_model,
+            max_tokens=self._max_tokens,
+            passthrough=route.passthrough,
+            unsupported=route.unsupported,
+            wants_max_completion_tokens=route.wants_max_completion_tokens,
+        )
+
+    async def _fetch(self, route: Candidate) -> None:
+        fetch = upstream.fetch(route, PATH, self._body(route), self._deadline)
+        self._fetching = asyncio.create_task(fetch)
+        # Shielded: what happens to it when the client hangs up is decided in `let_go`.
+        self._take_answer(await asyncio.shield(self._fetching))
+
+    def _take_answer(self, answer: dict) -> None:
+        if not answer.get("choices"):
+            raise Garbled(status=200)
+        self._count(answer)
+        self.answer, self._ended = answer, True
+
+    async def _open_stream(self, route: Candidate) -> None:
+        self._stream = await upstream.open_stream(route, PATH, self._body(route), self._deadline)
+        allowed_s = settings.UPSTREAM_FIRST_BYTE_TIMEOUT_S
+        while not (self._ended or self.meter.has_begun):
+            try:
+                payloads = await self._stream.read(min(allowed_s, self._time_left()))
+            except TimeoutError as error:
+                raise Silent(status=200) from error
+            self.chunks += self._take(payloads)
+            allowed_s = settings.UPSTREAM_IDLE_TIMEOUT_S
+
+    # --- 6 relay
+
+    async def rest(self) -> AsyncIterator[Counted | None]:
+        """What follows `chunks`; None when there was silence for a while. Raises UpstreamFailed."""
+        heard = said = time.monotonic()
+        while not self._ended:
+            idle_left = heard + settings.UPSTREAM_IDLE_TIMEOUT_S - time.monotonic()
+            wait = min(settings.KEEP_ALIVE_INTERVAL_S, idle_left, self._time_left())
+            if wait <= 0:
+                raise self._failed(Silent(status=200))
+            try:
+                payloads = await self._stream.read(wait)
+            except TimeoutError:
+                payloads = []
+            except UpstreamFailed as failure:
+                raise self._failed(failure) from failure
+            else:
+                heard = time.monotonic()
+            for counted in self._take(payloads):
+                yield counted
+                said = heard
+            if time.monotonic() - said >= settings.KEEP_ALIVE_INTERVAL_S:
+                yield None
+                said = time.monotonic()
+
+    def _take(self, payloads: list[bytes] | None) -> list[Counted]:
+        """Count the events of one read; notes the end of the answer. Raises UpstreamFailed."""
+        if payloads is None:
+            if not self.meter.is_complete:
+                raise self._failed(Broken(status=200))
+            self._ended = True  # No [DONE], but every answer has its finish reason.
+            return []
+        found = []
+        for payload in payloads:
+            if payload == STREAM_END:
+                self._ended = True
+                break
+            chunk = self._read(payload)
+            found.append((chunk, self._count(chunk)))
+        return found
+
+    def _read(self, payload: bytes) -> dict:
+        try:
+            return read_chunk(payload)
+        except UpstreamFailed as failure:
+            raise self._failed(failure) from failure
+
+    def _count(self, chunk: dict) -> int:
+        try:
+            return self.meter.saw(chunk)
+        except (AttributeError, TypeError) as error:
+            raise self._failed(Garbled(status=200)) from error
+
+    def _failed(self, failure: UpstreamFailed) -> UpstreamFailed:
+        self._attempt["error"] = failure.fault
+        return failure
+
+    def _time_left(self) -> float:
+        return self._deadline - time.monotonic()
+
+    # --- the end
+
+    async def let_go(self) -> None:
+        """The client is gone: cancel upstream, or read on where that alone tells what it costs."""
+        if self.route is None or self._ended:
+            return
+        try:
+            if not self.route.stops_billing_on_cancel:
+                async with asyncio.timeout(settings.DRAIN_AFTER_HANG_UP_S):
+                    await self._read_to_the_end()
+        except (UpstreamFailed, TimeoutError):
+            pass
+        finally:
+            self.close()
+
+    async def _read_to_the_end(self) -> None:
+        if self._fetching is not None:
+            self._take_answer(await self._fetching)
+        elif self._stream is not None:
+            async for _ in self.rest():
+                pass
+
+    def close(self) -> None:
+        if self._fetching is not None and not self._fetching.done():
+            self._fetching.cancel()
+        if self._stream is not None:
+            self._stream.close()
+
+    def upstream_cost(self, bill: Bill) -> int | None:
+        """What the provider bills us, in nano-dollars; None if nothing tells."""
+        if self.route is None or self.meter is None or not self.meter.has_begun:
+            return None
+        return cost_nano(self.route.cost_price, bill.upstream)
+
+
+def _most_telling(failures: list[UpstreamFailed]) -> UpstreamFailed:
+    """The one to tell the caller: what it can act on itself, else "try later", else the last."""
+    for kind in (Declined, Overloaded):
+        for failure in failures:
+            if isinstance(failure, kind):
+                return failure
+    return failures[-1]

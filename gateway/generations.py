@@ -1,0 +1,59 @@
+"""The receipt of one request, as `GET /v1/generation` shows it."""
+
+import orjson
+
+from billing.pricing import Usage, cost_lines, usd
+from gateway.models import ApiRequest
+
+
+def generation_object(row: ApiRequest) -> dict:
+    """OpenRouter's generation object, and Kyma's breakdown of the cost."""
+    return {
+        "id": f"chatcmpl-{row.id.hex}",
+        "request_id": str(row.id),
+        "api_type": row.api,
+        "model": row.model,
+        "provider_name": row.provider,
+        "created_at": row.created_at.isoformat(),
+        "streamed": row.streamed,
+        "cancelled": row.outcome == ApiRequest.Outcome.CLIENT_GONE,
+        "outcome": row.outcome,
+        "status": row.status,
+        "latency": row.first_token_ms,
+        "generation_time": row.latency_ms,
+        "overhead": row.overhead_ms,
+        "tokens_prompt": row.prompt_tokens,
+        "tokens_completion": row.completion_tokens,
+        "native_tokens_prompt": row.prompt_tokens,
+        "native_tokens_completion": row.completion_tokens,
+        "native_tokens_reasoning": row.reasoning_tokens,
+        "native_tokens_cached": row.cached_tokens,
+        "estimated": row.estimated,
+        "finish_reason": row.finish_reason or None,
+        "total_cost": orjson.Fragment(usd(row.cost_nano)),
+        "usage": orjson.Fragment(usd(row.cost_nano)),
+        "cost_details": _cost_details(row),
+        "attempts": row.attempts,
+        "is_byok": False,
+    }
+
+
+def _cost_details(row: ApiRequest) -> dict | None:
+    """The cost by class, where something was charged; more than `total` where the hold capped it."""
+    if not row.cost_nano or row.price_version is None:
+        return None
+    lines = cost_lines(row.price_version.price, usage_of(row))
+    return {
+        "price_version": str(row.price_version_id),
+        **{name: orjson.Fragment(usd(nano)) for name, nano in lines.items()},
+    }
+
+
+def usage_of(row: ApiRequest) -> Usage:
+    return Usage(
+        prompt=row.prompt_tokens,
+        cached=row.cached_tokens,
+        completion=row.completion_tokens,
+        reasoning=row.reasoning_tokens,
+        images=row.images,
+    )

@@ -1,0 +1,96 @@
+"""The JSON body of a request, read strictly.
+
+What `parse` returns can always be written out again and means the same to every reader: objects
+and lists at most MAX_DEPTH deep, integers within 64 bits, no NaN, no lone surrogate, and no key
+twice in one object (a reader that takes the first `max_tokens` and one that takes the last would
+otherwise disagree about the price).
+"""
+
+import json
+
+import orjson
+
+from gateway.errors import InvalidRequest
+
+MAX_DEPTH = 64
+SMALLEST_INTEGER = -(2**63)
+LARGEST_INTEGER = 2**64 - 1
+
+_LONGEST_INTEGER = 20  # characters, the sign included
+_LONGEST_KEY_SHOWN = 64
+_TOO_DEEP = f"The body is nested too deeply: use at most {MAX_DEPTH} levels of objects and lists."
+
+
+def parse(raw: bytes) -> dict:
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(_what_is_wrong(raw, error)) from None
+    if type(body) is not dict:
+        raise InvalidRequest(
+            'The body must be one JSON object, such as {"model": …, "messages": […]}, '
+            "not a list, text, number, true, false or null."
+        )
+    _check_depth(raw, body)
+    # Compact JSON that comes out as it went in holds neither a key twice nor an integer that had
+    # to become a float. All other JSON is read once more, with an eye on both.
+    if orjson.dumps(body) != raw:
+        _check_keys_and_integers(raw)
+    return body
+
+
+def _what_is_wrong(raw: bytes, error: orjson.JSONDecodeError) -> str:
+    if not raw.strip():
+        return "The body is empty: send a JSON object and `Content-Type: application/json`."
+    try:
+        raw.decode()
+    except UnicodeDecodeError as undecodable:
+        return f"The body is not UTF-8 (at byte {undecodable.start}): encode the JSON as UTF-8."
+    if "depth limit" in error.msg or "recursion" in error.msg:
+        return _TOO_DEEP
+    where = f"at line {error.lineno}, column {error.colno}"
+    if error.doc.startswith(("NaN", "Infinity"), error.pos):  # past the sign, if there is one
+        return f"JSON has no NaN or Infinity ({where}): send a finite number or null."
+    if "number is infinity" in error.msg:
+        return f"A number is too large ({where}): send one that fits a 64-bit float."
+    if "surrogate" in error.msg:
+        return f"A \\u escape is half of a surrogate pair ({where}): send both halves or neither."
+    return f"The body is not valid JSON: {error.msg} {where}."
+
+
+def _check_depth(raw: bytes, body: dict) -> None:
+    if raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH:
+        return
+    level: list = [body]
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for parent in level
+            for child in (parent.values() if type(parent) is dict else parent)
+            if type(child) is dict or type(child) is list
+        ]
+        if not level:
+            return
+    raise InvalidRequest(_TOO_DEEP)
+
+
+def _check_keys_and_integers(raw: bytes) -> None:
+    json.loads(raw.decode(), object_pairs_hook=_check_keys, parse_int=_check_integer)
+
+
+def _check_keys(pairs: list[tuple[str, object]]) -> None:
+    if len(dict(pairs)) == len(pairs):
+        return
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            shown = json.dumps(key[:_LONGEST_KEY_SHOWN], ensure_ascii=False)
+            raise InvalidRequest(f"The key {shown} stands twice in one object: keep one of them.")
+        seen.add(key)
+
+
+def _check_integer(digits: str) -> None:
+    if len(digits) > _LONGEST_INTEGER or not (SMALLEST_INTEGER <= int(digits) <= LARGEST_INTEGER):
+        raise InvalidRequest(
+            "An integer doesn't fit 64 bits: send a smaller one, or send it as a string."
+        )

@@ -1,0 +1,177 @@
+"""What went through, and what of it is billed: the endings table, as functions.
+
+| ending | billed |
+|---|---|
+| finished, usage present | the usage; zero is believed |
+| finished, usage absent | an estimate: the upstream's prompt count or ⌈text bytes / 4⌉, and ⌈bytes / 4⌉ |
+| finished, usage negative or beyond the context | the estimate, flagged |
+| no content at all | nothing |
+| client gone | the part that was handed to the socket, never more |
+| upstream failed | nothing |
+"""
+
+import dataclasses
+from enum import Enum
+from typing import Any
+
+from billing.pricing import Usage
+
+BYTES_PER_TOKEN = 4
+
+
+class Ending(Enum):
+    FINISHED = "finished"
+    CLIENT_GONE = "client-gone"
+    UPSTREAM_FAILED = "upstream-failed"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Bill:
+    """What is billed (`usage`), and what the provider will bill us for (`upstream`)."""
+
+    usage: Usage
+    upstream: Usage
+    is_free: bool
+    estimated: bool = False
+    flagged: bool = False
+
+
+class Meter:
+    """Counts one answer as it is seen and as it is delivered."""
+
+    def __init__(self, *, prompt_estimate: int, context_length: int, answers: int, images: int):
+        self._prompt_estimate = prompt_estimate
+        self._context_length = context_length
+        self._answers = answers
+        self._images = images
+        self._raw_usage: dict | None = None
+        self.seen_bytes = 0
+        self.delivered_bytes = 0
+        self.finish_reasons: dict[int, str] = {}
+
+    def saw(self, chunk: dict) -> int:
+        """Take in one chunk or whole answer; returns the bytes of content in it."""
+        usage = chunk.get("usage")
+        if isinstance(usage, dict):
+            self._raw_usage = usage
+        size = 0
+        for choice in chunk.get("choices") or ():
+            size += content_bytes(choice.get("delta") or choice.get("message") or choice)
+            if choice.get("finish_reason"):
+                self.finish_reasons[choice.get("index") or 0] = choice["finish_reason"]
+        self.seen_bytes += size
+        return size
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything came that is worth handing on: content, or an end without any."""
+        return bool(self.seen_bytes or self.finish_reasons or self._raw_usage)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every answer has its finish reason."""
+        return len(self.finish_reasons) >= self._answers
+
+    def reported(self) -> tuple[Usage | None, bool]:
+        """The provider's usage, None when it sent none; and whether what it sent is absurd."""
+        if self._raw_usage is None:
+            return None, False
+        return read_usage(
+            self._raw_usage,
+            images=self._images,
+            most_prompt=self._context_length,
+            most_completion=self._context_length * self._answers,
+        )
+
+    def bill(self, ending: Ending) -> Bill:
+        """What to charge for an answer that ended like this."""
+        reported, absurd = self.reported()
+        estimate = self._estimate(reported, self.seen_bytes)
+        upstream = reported or estimate
+        if ending is Ending.UPSTREAM_FAILED:
+            return Bill(upstream, upstream, is_free=True, estimated=reported is None)
+        if ending is Ending.CLIENT_GONE:
+            return self._delivered(reported, upstream)
+        return Bill(
+            upstream,
+            upstream,
+            is_free=self.seen_bytes == 0,
+            estimated=reported is None,
+            flagged=absurd,
+        )
+
+    def _delivered(self, reported: Usage | None, upstream: Usage) -> Bill:
+        """The part that reached the socket: by its share in what was seen, rounded down."""
+        if not self.delivered_bytes:
+            return Bill(Usage(), upstream, is_free=True)
+        if reported is None:
+            usage = self._estimate(None, self.delivered_bytes)
+            return Bill(usage, upstream, is_free=False, estimated=True)
+        completion = reported.completion * self.delivered_bytes // max(self.seen_bytes, 1)
+        usage = dataclasses.replace(
+            reported, completion=completion, reasoning=min(reported.reasoning, completion)
+        )
+        return Bill(usage, upstream, is_free=False)
+
+    def _estimate(self, reported: Usage | None, size: int) -> Usage:
+        if reported is not None:
+            return reported
+        prompt = self._prompt_seen() or self._prompt_estimate
+        return Usage(prompt=prompt, completion=-(-size // BYTES_PER_TOKEN), images=self._images)
+
+    def _prompt_seen(self) -> int:
+        count = (self._raw_usage or {}).get("prompt_tokens")
+        return count if _is_count(count) and count <= self._context_length else 0
+
+
+def content_bytes(message: dict) -> int:
+    """The bytes of text in a message or delta: content, reasoning, refusal, tool arguments."""
+    size = 0
+    for field in ("content", "refusal", "text"):
+        size += _size(message.get(field))
+    size += _size(message.get("reasoning") or message.get("reasoning_content"))
+    for call in message.get("tool_calls") or ():
+        function = call.get("function") or {}
+        size += _size(function.get("name")) + _size(function.get("arguments"))
+    return size
+
+
+def read_usage(
+    raw: dict, *, images: int, most_prompt: int, most_completion: int
+) -> tuple[Usage | None, bool]:
+    """A provider's usage object, checked: (None, False) if it has no counts, (None, True) if absurd."""
+    prompt, completion = raw.get("prompt_tokens"), raw.get("completion_tokens")
+    if not _is_int(prompt) or not _is_int(completion):
+        return None, False
+    if not (0 <= prompt <= most_prompt and 0 <= completion <= most_completion):
+        return None, True
+    cached = _detail(raw, "prompt_tokens_details", "cached_tokens")
+    reasoning = _detail(raw, "completion_tokens_details", "reasoning_tokens")
+    usage = Usage(
+        prompt=prompt,
+        cached=min(cached, prompt),
+        completion=completion,
+        reasoning=min(reasoning, completion),
+        images=images,
+    )
+    return usage, False
+
+
+def _detail(raw: dict, group: str, name: str) -> int:
+    details = raw.get(group)
+    count: Any = details.get(name) if isinstance(details, dict) else None
+    return count if _is_count(count) else 0
+
+
+def _size(text: Any) -> int:
+    if not isinstance(text, str):
+        return 0
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_count(value: Any) -> bool:
+    return _is_int(value) and value >= 0

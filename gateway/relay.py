@@ -1,0 +1,139 @@
+"""A provider's answer, made Kyma's: id, model, provider and usage are ours, the rest is as it came."""
+
+import dataclasses
+
+import orjson
+
+from billing.pricing import Usage, usd
+from gateway.errors import GatewayError
+from gateway.upstream import error_inside
+from gateway.upstream_errors import Garbled
+
+STREAM_END = b"[DONE]"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Identity:
+    """What stands in every chunk of one answer."""
+
+    id: str
+    created: int
+    model: str
+    provider: str
+
+
+def read_chunk(payload: bytes) -> dict:
+    """One event of the provider. Raises Garbled, or the failure that an error event means."""
+    try:
+        chunk = orjson.loads(payload)
+    except orjson.JSONDecodeError as error:
+        raise Garbled(status=200) from error
+    if not isinstance(chunk, dict):
+        raise Garbled(status=200)
+    if chunk.get("error"):
+        raise error_inside(chunk)
+    return chunk
+
+
+def own(answer: dict, identity: Identity) -> dict:
+    """The whole answer under Kyma's identity, without the provider's usage."""
+    answer.pop("usage", None)
+    answer.update(
+        id=identity.id,
+        object="chat.completion",
+        created=identity.created,
+        model=identity.model,
+        provider=identity.provider,
+    )
+    return answer
+
+
+def own_chunk(chunk: dict, identity: Identity, *, include_usage: bool) -> dict | None:
+    """One chunk under Kyma's identity; None if it says nothing but usage."""
+    if not chunk.get("choices"):
+        return None
+    chunk.update(
+        id=identity.id,
+        object="chat.completion.chunk",
+        created=identity.created,
+        model=identity.model,
+        provider=identity.provider,
+    )
+    if include_usage:
+        chunk["usage"] = None
+    else:
+        chunk.pop("usage", None)
+    return chunk
+
+
+def usage_object(usage: Usage, cost_nano: int) -> dict:
+    """Usage as OpenAI shows it, with its price in USD as an exact decimal number."""
+    return {
+        "prompt_tokens": usage.prompt,
+        "completion_tokens": usage.completion,
+        "total_tokens": usage.prompt + usage.completion,
+        "prompt_tokens_details": {"cached_tokens": usage.cached},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning},
+        "cost": orjson.Fragment(usd(cost_nano)),
+        "is_byok": False,
+    }
+
+
+def usage_chunk(identity: Identity, usage: dict) -> dict:
+    """The extra chunk before the end, for those who asked for usage."""
+    return {
+        "id": identity.id,
+        "object": "chat.completion.chunk",
+        "created": identity.created,
+        "model": identity.model,
+        "provider": identity.provider,
+        "choices": [],
+        "usage": usage,
+    }
+
+
+def error_chunk(identity: Identity, error: GatewayError) -> dict:
+    """How a stream ends that cannot end well, once it has begun."""
+    return {
+        "id": identity.id,
+        "object": "chat.completion.chunk",
+        "created": identity.created,
+        "model": identity.model,
+        "provider": identity.provider,
+        "error": {**error.as_dict(), "code": error.status},
+        "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}],
+    }
+
+
+class Transcript:
+    """The answer as it was said, gathered from its chunks for the content log."""
+
+    def __init__(self) -> None:
+        self._parts: dict[int, dict[str, list[str]]] = {}
+        self._calls: dict[tuple[int, int], dict] = {}
+
+    def add(self, chunk: dict) -> None:
+        for choice in chunk["choices"]:
+            delta = choice.get("delta") or {}
+            index = choice.get("index") or 0
+            parts = self._parts.setdefault(index, {})
+            for field in ("content", "reasoning", "reasoning_content", "refusal"):
+                if delta.get(field):
+                    parts.setdefault(field, []).append(delta[field])
+            for call in delta.get("tool_calls") or ():
+                self._add_call((index, call.get("index") or 0), call)
+
+    def _add_call(self, place: tuple[int, int], call: dict) -> None:
+        known = self._calls.setdefault(place, {"id": call.get("id"), "name": "", "arguments": ""})
+        function = call.get("function") or {}
+        known["name"] += function.get("name") or ""
+        known["arguments"] += function.get("arguments") or ""
+
+    def messages(self) -> list[dict]:
+        """One message per answer."""
+        messages = []
+        for index, parts in sorted(self._parts.items()):
+            message: dict = {field: "".join(texts) for field, texts in parts.items()}
+            calls = [call for (owner, _), call in sorted(self._calls.items()) if owner == index]
+            messages.append({**message, "tool_calls": calls} if calls else message)
+        return messages

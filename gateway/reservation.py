@@ -1,0 +1,132 @@
+"""What is set aside for a request before it is forwarded: the most that it can cost."""
+
+import dataclasses
+import datetime as dt
+
+import orjson
+from django.conf import settings
+
+from billing.errors import BillingError, InsufficientCredit, KeyCapReached, TooManyOpenHolds
+from billing.ledger import Ask, Grant
+from billing.pricing import tokens_nano, usd
+from gateway import commit_queue, errors
+from gateway.batch import Reserve
+from gateway.chat_request import ChatRequest
+from gateway.commit_queue import CommitFailed
+from gateway.metering import BYTES_PER_TOKEN
+from gateway.request_log import RequestRecord
+from gateway.routing import Candidate, ModelEntry
+
+DEFAULT_MAX_TOKENS = 4096
+TOKENS_PER_MESSAGE = 16  # Roles and separators of the chat template, at the most.
+MOST_BYTES_PER_TOKEN = 8  # No text of any length packs more into a token.
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PromptSize:
+    """A prompt in tokens, before anybody has counted them: likely, and at the most."""
+
+    estimate: int
+    bound: int
+
+    @classmethod
+    def of(cls, chat: ChatRequest, route: Candidate) -> "PromptSize":
+        images = chat.images * route.image_tokens
+        frame = TOKENS_PER_MESSAGE * chat.message_count
+        likely = -(-chat.text_bytes // BYTES_PER_TOKEN) + images
+        return cls(likely, min(route.context_length, chat.text_bytes + frame + images))
+
+
+def ask_for(chat: ChatRequest, entry: ModelEntry, routes: tuple[Candidate, ...]) -> Ask:
+    """The most that `chat` can cost on any of `routes`. Raises ContextTooLong."""
+    context = max(route.context_length for route in routes)
+    if chat.text_bytes > context * MOST_BYTES_PER_TOKEN:
+        raise errors.ContextTooLong(
+            f"The messages are too long: {chat.text_bytes} bytes of text don't fit the context of "
+            f"{context} tokens. Shorten them, or choose a model with a larger context.",
+            param="messages",
+        )
+    return Ask(
+        fixed_nano=max(_fixed_nano(chat, route) for route in routes),
+        output_price=max(route.price.output for route in routes),
+        answers=chat.answers,
+        max_tokens=_max_tokens(chat, entry, routes),
+        flexible=chat.max_tokens is None,
+    )
+
+
+def _fixed_nano(chat: ChatRequest, route: Candidate) -> int:
+    price = route.price
+    prompt = PromptSize.of(chat, route).bound
+    dearest = max(price.input, price.cached_input)
+    # One nano-dollar more: cached and other input are each rounded up.
+    return tokens_nano(prompt, dearest) + 1 + price.request + chat.images * price.image
+
+
+def _max_tokens(chat: ChatRequest, entry: ModelEntry, routes: tuple[Candidate, ...]) -> int:
+    """The output limit to ask for: the caller's, else 4096, within what the model can do."""
+    context = min(route.context_length for route in routes)
+    most = min(context, entry.max_output_tokens or context)
+    if chat.max_tokens is not None:
+        return min(chat.max_tokens, most)
+    size = PromptSize.of(chat, routes[0])
+    room = context - size.bound
+    if room < DEFAULT_MAX_TOKENS:  # The bound is generous: don't let it starve the answer.
+        room = max(room, (context - size.estimate) // 2, 1)
+    return min(DEFAULT_MAX_TOKENS, most, room)
+
+
+async def reserve(record: RequestRecord, ask: Ask, price_version_id: str) -> Grant:
+    """Hold the cost of `ask`, durably. Raises PaymentRequired, TooManyRequests, Unavailable."""
+    lifetime_s = settings.REQUEST_TOTAL_TIMEOUT_S + settings.HOLD_GRACE_S
+    now = dt.datetime.now(dt.UTC)
+    operation = Reserve(
+        request_id=record.id,
+        account_id=record.account_id,
+        key_id=record.key_id,
+        price_version_id=price_version_id,
+        ask=ask,
+        now=now,
+        deadline=now + dt.timedelta(seconds=lifetime_s),
+    )
+    try:
+        return await commit_queue.queue().submit(operation, settings.ADMISSION_TIMEOUT_S)
+    except BillingError as refusal:
+        raise _refused(refusal) from refusal
+    except CommitFailed as failure:
+        raise errors.Unavailable(
+            "Kyma can't reach its database right now. Nothing was charged. Try again shortly.",
+            code="unavailable",
+        ) from failure
+
+
+def _refused(refusal: BillingError) -> errors.GatewayError:
+    if isinstance(refusal, TooManyOpenHolds):
+        return errors.TooManyRequests(
+            f"This account may run {refusal.limit} requests at once, and that many are running. "
+            "Wait for one to end.",
+            code="too_many_concurrent_requests",
+        )
+    if isinstance(refusal, InsufficientCredit):
+        return _payment_required(refusal)
+    return errors.Forbidden("This account is closed.", code="account_closed")
+
+
+def _payment_required(refusal: InsufficientCredit) -> errors.PaymentRequired:
+    is_cap = isinstance(refusal, KeyCapReached)
+    whose = "The spend cap of this key leaves" if is_cap else "The credit left is"
+    advice = (
+        f"lower max_tokens to {refusal.affordable_max_tokens} or add credit"
+        if refusal.affordable_max_tokens
+        else "add credit in the dashboard"
+    )
+    return errors.PaymentRequired(
+        f"This request can cost up to ${usd(refusal.required_nano)}. {whose} "
+        f"${usd(refusal.available_nano)}: {advice}.",
+        code="key_limit_reached" if is_cap else "insufficient_credits",
+        metadata={
+            "required": orjson.Fragment(usd(refusal.required_nano)),
+            "available": orjson.Fragment(usd(refusal.available_nano)),
+            "affordable_max_tokens": refusal.affordable_max_tokens,
+        },
+    )

@@ -1,0 +1,159 @@
+"""Which routes a request may take, and in which order.
+
+The catalogue is read from the database at most once a second; what a request was admitted
+with stays with it, so a price that changes meanwhile never re-prices it.
+"""
+
+import dataclasses
+import datetime as dt
+
+from django.conf import settings
+from django.db import Error as DatabaseError
+
+from billing.pricing import Price
+from gateway.authentication import Caller
+from gateway.database import in_thread
+from gateway.errors import ModelNotFound, NotFound, Unavailable
+from gateway.models import Model, Route
+from gateway.short_cache import ShortCache
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Candidate:
+    """A route with all that a request needs to know of it."""
+
+    route_id: str
+    provider: str
+    provider_name: str
+    privacy_policy_url: str
+    retention: str
+    states_retention: bool
+    base_url: str
+    api_key: str | None
+    upstream_model: str
+    price_version_id: str
+    price: Price
+    cost_price: Price
+    price_verified: bool
+    context_length: int
+    image_tokens: int
+    quantization: str
+    passthrough: bool
+    unsupported: frozenset[str]
+    wants_max_completion_tokens: bool
+    stops_billing_on_cancel: bool
+
+    def __repr__(self) -> str:
+        return f"Candidate({self.route_id}, {self.provider})"  # Never the key.
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """A model that can be used now, with its routes, the cheapest first."""
+
+    slug: str
+    name: str
+    maker: str
+    description: str
+    hugging_face_id: str
+    created: int
+    context_length: int
+    max_output_tokens: int | None
+    capabilities: tuple[str, ...]
+    candidates: tuple[Candidate, ...]
+
+    def usable_by(self, caller: Caller) -> tuple[Candidate, ...]:
+        """The routes that the caller's data policy admits (P7)."""
+        if caller.allows_unstated_retention:
+            return self.candidates
+        return tuple(one for one in self.candidates if one.states_retention)
+
+    def seen_by(self, caller: Caller) -> "ModelEntry":
+        """The model with those routes alone that the caller may use."""
+        return dataclasses.replace(self, candidates=self.usable_by(caller))
+
+
+async def catalogue() -> dict[str, ModelEntry]:
+    """All models with a route, by slug. Raises Unavailable without a database."""
+    try:
+        return await _catalogue.get("all")
+    except DatabaseError as error:
+        raise Unavailable("Kyma can't read its catalogue right now. Try again shortly.") from error
+
+
+async def resolve(slug: str, caller: Caller) -> tuple[ModelEntry, tuple[Candidate, ...]]:
+    """The model and the routes to try, in order. Raises ModelNotFound, NotFound."""
+    entry = (await catalogue()).get(slug)
+    if entry is None:
+        raise ModelNotFound(
+            "There is no such model. GET /v1/models lists those that can be used.", param="model"
+        )
+    usable = entry.usable_by(caller)
+    if not usable:
+        raise NotFound(
+            f"No provider of {slug} states how long it keeps data, and this account uses only "
+            "those that do. Allow others in the privacy settings, or choose another model.",
+            code="no_route",
+            param="model",
+            metadata={"excluded_by": ["data_policy:retention"]},
+        )
+    return entry, usable
+
+
+async def _load(_: str) -> dict[str, ModelEntry]:
+    return await in_thread(read_catalogue)
+
+
+def read_catalogue() -> dict[str, ModelEntry]:
+    """The models that have an enabled route through an enabled provider."""
+    today = dt.datetime.now(dt.UTC).date()
+    routes = Route.objects.filter(enabled=True, provider__enabled=True, model__enabled=True)
+    by_model: dict[Model, list[Candidate]] = {}
+    for route in routes.select_related("model", "provider", "price_version", "cost_version"):
+        by_model.setdefault(route.model, []).append(_candidate(route, today))
+    return {model.slug: _entry(model, found) for model, found in by_model.items()}
+
+
+def _entry(model: Model, candidates: list[Candidate]) -> ModelEntry:
+    cheapest_first = sorted(candidates, key=lambda one: one.price.input + one.price.output)
+    return ModelEntry(
+        slug=model.slug,
+        name=model.name,
+        maker=model.maker,
+        description=model.description,
+        hugging_face_id=model.hugging_face_id,
+        created=int(model.created_at.timestamp()),
+        context_length=model.context_length,
+        max_output_tokens=model.max_output_tokens,
+        capabilities=tuple(model.capabilities),
+        candidates=tuple(cheapest_first),
+    )
+
+
+def _candidate(route: Route, today: dt.date) -> Candidate:
+    provider = route.provider
+    return Candidate(
+        route_id=route.id.hex,
+        provider=provider.slug,
+        provider_name=provider.name,
+        privacy_policy_url=provider.privacy_policy_url,
+        retention=provider.retention,
+        states_retention=provider.states_retention(today),
+        base_url=provider.base_url.rstrip("/"),
+        api_key=provider.api_key,
+        upstream_model=route.upstream_model,
+        price_version_id=route.price_version_id.hex,
+        price=route.price_version.price,
+        cost_price=(route.cost_version or route.price_version).price,
+        price_verified=route.price_version.verified,
+        context_length=route.context_length or route.model.context_length,
+        image_tokens=route.image_tokens,
+        quantization=route.quantization,
+        passthrough=route.passthrough,
+        unsupported=frozenset(provider.unsupported),
+        wants_max_completion_tokens=provider.wants_max_completion_tokens,
+        stops_billing_on_cancel=provider.stops_billing_on_cancel,
+    )
+
+
+_catalogue = ShortCache(_load, settings.CACHE_TTL_S)

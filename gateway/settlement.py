@@ -1,0 +1,54 @@
+"""Closing a request: what it cost, what it said, one durable operation."""
+
+import base64
+import datetime as dt
+
+import orjson
+from django.conf import settings
+
+from billing.pricing import Price, cost_nano
+from gateway import commit_queue
+from gateway.authentication import Caller
+from gateway.batch import Content, Record, Settle
+from gateway.call import Call
+from gateway.metering import Bill
+from gateway.models import content_place
+from gateway.request_log import RequestRecord
+
+
+def price_of(bill: Bill, price: Price) -> int:
+    """What the caller is to pay, in nano-dollars, before the hold caps it."""
+    return 0 if bill.is_free else cost_nano(price, bill.usage)
+
+
+async def settle(record: RequestRecord, cost: int, content: Content | None) -> int:
+    """Charge `cost` against the hold, durably. Returns what was charged.
+
+    Raises CommitFailed, HoldClosed: then nothing is charged, and the hold is swept.
+    """
+    operation = Settle(record, cost, dt.datetime.now(dt.UTC), content)
+    return await commit_queue.queue().submit(operation, settings.SETTLE_TIMEOUT_S)
+
+
+def log(record: RequestRecord, content: Content | None) -> None:
+    """Log a request that held nothing, some time soon."""
+    commit_queue.queue().record(Record(record, content))
+
+
+def sealed_content(call: Call, caller: Caller, answer: object) -> Content | None:
+    """Messages, answer, IP address and user agent, sealed; None if the key keeps nothing (P2)."""
+    if caller.retention_days == 0:
+        return None
+    plain = orjson.dumps(
+        {
+            "request": orjson.Fragment(call.raw) if call.raw else None,
+            "answer": answer,
+            "ip": call.ip,
+            "user_agent": call.user_agent,
+        }
+    )
+    sealed = caller.cipher.seal(plain, content_place(call.id))
+    now = dt.datetime.now(dt.UTC)
+    return Content(
+        base64.b64encode(sealed).decode(), now + dt.timedelta(days=caller.retention_days)
+    )

@@ -1,0 +1,164 @@
+"""The only module that talks to providers on the request path.
+
+Nothing of the client's request goes along but the body that was built for the provider:
+no header, no address, no id. All four timeouts are kept here or in the relay.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+import orjson
+from django.conf import settings
+
+from gateway.routing import Candidate
+from gateway.sse import EventParser, EventTooLarge
+from gateway.upstream_errors import (
+    Broken,
+    Garbled,
+    Refused,
+    Silent,
+    UpstreamFailed,
+    from_status,
+)
+
+MAX_ANSWER_BYTES = 50_000_000
+MAX_ERROR_BYTES = 64_000
+
+_session: aiohttp.ClientSession | None = None
+
+
+def _open_session() -> aiohttp.ClientSession:
+    global _session
+    if _session is None or _session.closed:
+        _session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=settings.UPSTREAM_CONNECT_TIMEOUT_S
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": "Kyma", "Accept-Encoding": "identity"},
+            read_bufsize=2**18,
+        )
+    return _session
+
+
+async def close() -> None:
+    global _session
+    if _session is not None:
+        await _session.close()
+        _session = None
+
+
+async def fetch(route: Candidate, path: str, body: bytes, deadline: float) -> dict:
+    """The provider's whole answer, by `deadline` (monotonic) at the latest. Raises UpstreamFailed."""
+    async with _translated(settings.UPSTREAM_ANSWER_TIMEOUT_S, deadline):
+        response = await _post(route, path, body)
+        async with response:
+            answer = await _json(response, MAX_ANSWER_BYTES)
+    if not isinstance(answer, dict):
+        raise Garbled(status=response.status)
+    if answer.get("error"):
+        raise error_inside(answer)
+    return answer
+
+
+class EventStream:
+    """The events of one streamed answer, as they come."""
+
+    def __init__(self, response: aiohttp.ClientResponse):
+        self._response = response
+        self._parser = EventParser()
+        self._ended = False
+
+    async def read(self, timeout_s: float) -> list[bytes] | None:
+        """The events that the next bytes complete; None at the end of the body.
+
+        Raises TimeoutError, after which it may be called again; Broken, Garbled.
+        """
+        if self._ended:
+            return None
+        try:
+            async with asyncio.timeout(timeout_s):
+                received = await self._response.content.readany()
+        except (aiohttp.ClientError, ConnectionError) as error:
+            raise Broken(status=200) from error
+        try:
+            if received:
+                return self._parser.feed(received)
+            self._ended = True
+            return self._parser.finish()
+        except EventTooLarge as error:
+            raise Garbled(status=200) from error
+
+    def close(self) -> None:
+        """End it: the connection is closed, unless the body was read to its end."""
+        self._response.close()
+
+
+async def open_stream(route: Candidate, path: str, body: bytes, deadline: float) -> EventStream:
+    """The stream, once the provider has begun to answer with one. Raises UpstreamFailed."""
+    async with _translated(settings.UPSTREAM_FIRST_BYTE_TIMEOUT_S, deadline):
+        response = await _post(route, path, body)
+        try:
+            if "event-stream" not in response.content_type:
+                answer = await _json(response, MAX_ERROR_BYTES)
+                is_error = isinstance(answer, dict) and answer.get("error")
+                raise error_inside(answer) if is_error else Garbled(status=200)
+        except BaseException:
+            response.close()
+            raise
+    return EventStream(response)
+
+
+def error_inside(answer: dict) -> UpstreamFailed:
+    """The failure that an error object inside a 200 answer means."""
+    error = answer["error"]
+    code = error.get("code") if isinstance(error, dict) else None
+    is_status = isinstance(code, int) and 400 <= code <= 599
+    return from_status(code if is_status else 502, answer, None)
+
+
+async def _post(route: Candidate, path: str, body: bytes) -> aiohttp.ClientResponse:
+    headers = {"Content-Type": "application/json"}
+    if route.api_key:
+        headers["Authorization"] = f"Bearer {route.api_key}"
+    response = await _open_session().post(
+        route.base_url + path, data=body, headers=headers, allow_redirects=False
+    )
+    if response.status == 200:
+        return response
+    async with response:
+        try:
+            said = await _json(response, MAX_ERROR_BYTES)
+        except UpstreamFailed:
+            said = None
+    raise from_status(response.status, said, response.headers.get("Retry-After"))
+
+
+async def _json(response: aiohttp.ClientResponse, limit: int) -> object:
+    received = bytearray()
+    async for chunk in response.content.iter_any():
+        received += chunk
+        if len(received) > limit:
+            raise Garbled(status=response.status)
+    try:
+        return orjson.loads(received)
+    except orjson.JSONDecodeError as error:
+        raise Garbled(status=response.status) from error
+
+
+@asynccontextmanager
+async def _translated(timeout_s: float, deadline: float) -> AsyncIterator[None]:
+    """Within `timeout_s`, with aiohttp's exceptions told as UpstreamFailed."""
+    try:
+        async with asyncio.timeout(min(timeout_s, deadline - time.monotonic())):
+            yield
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+        raise Refused from error
+    except TimeoutError as error:
+        raise Silent from error
+    except (aiohttp.ClientError, ConnectionError) as error:
+        raise Broken from error

@@ -1,0 +1,133 @@
+"""How a provider can fail, and what the caller is told of it.
+
+UpstreamFailed
+├── Refused          no connection within the time allowed
+├── Silent           connected, but nothing came in time
+├── Broken           the connection ended in the middle
+├── Garbled          what came is no answer: HTML, broken JSON, an event too large
+├── Overloaded       429: too many requests
+├── Faulty           any other status that is the provider's fault, or ours towards it
+└── Declined         the provider finds fault with the request itself: no other route will do
+"""
+
+import re
+
+from gateway import errors
+
+MAX_MESSAGE = 300
+# What a provider's message may give away: keys, organisations, mail and web addresses.
+_SECRETS = re.compile(
+    r"https?://\S+|\S+@\S+\.\S+|\b(?:org|proj|acct|user|req)[-_]\w+|\b\w*[-_]?[A-Za-z0-9]{24,}\b"
+)
+
+
+class UpstreamFailed(Exception):
+    """One attempt failed. `fault` goes into the request log; `retryable`: try another route."""
+
+    fault = "failed"
+    retryable = True
+    answer: type[errors.GatewayError] = errors.BadUpstream
+    sentence = "The provider failed to answer."
+
+    def __init__(self, *, status: int | None = None, retry_after_s: int | None = None):
+        super().__init__(self.fault)
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+    def gateway_error(self) -> errors.GatewayError:
+        """What the caller gets, if no other route answers either."""
+        return self.answer(self.sentence)
+
+
+class Refused(UpstreamFailed):
+    fault = "refused"
+    answer = errors.Unavailable
+    sentence = "No provider of this model can be reached right now. Try again shortly."
+
+
+class Silent(UpstreamFailed):
+    fault = "silent"
+    answer = errors.UpstreamTimeout
+    sentence = "The provider didn't answer in time."
+
+
+class Broken(UpstreamFailed):
+    fault = "broken"
+    sentence = "The provider broke the connection."
+
+
+class Garbled(UpstreamFailed):
+    fault = "garbled"
+    sentence = "The provider sent something that is no answer."
+
+
+class Overloaded(UpstreamFailed):
+    fault = "overloaded"
+
+    def gateway_error(self) -> errors.GatewayError:
+        return errors.TooManyRequests(
+            "All providers of this model are at capacity. Try again shortly.",
+            code="provider_overloaded",
+            retry_after_s=self.retry_after_s or 5,
+        )
+
+
+class Faulty(UpstreamFailed):
+    fault = "faulty"
+
+    def gateway_error(self) -> errors.GatewayError:
+        if self.status in (503, 529):
+            return errors.Unavailable(
+                "The provider is overloaded.", retry_after_s=self.retry_after_s or 5
+            )
+        if self.status in (408, 504, 524):
+            return errors.UpstreamTimeout("The provider didn't answer in time.")
+        return errors.BadUpstream("The provider failed to answer.")
+
+
+class Declined(UpstreamFailed):
+    """`message` is the provider's own, about the caller's own request, without its secrets."""
+
+    fault = "declined"
+    retryable = False
+
+    def __init__(self, *, status: int, message: str, too_long: bool = False):
+        super().__init__(status=status)
+        self.message = message
+        self.too_long = too_long
+
+    def gateway_error(self) -> errors.GatewayError:
+        if self.too_long:
+            return errors.ContextTooLong(self.message)
+        if self.status == 403:
+            return errors.Forbidden(self.message, code="content_policy_violation")
+        kinds = {413: errors.BodyTooLarge, 422: errors.Unprocessable}
+        return kinds.get(self.status or 400, errors.InvalidRequest)(self.message)
+
+
+def from_status(status: int, body: object, retry_after: str | None) -> UpstreamFailed:
+    """The failure that an error status (and its JSON body, if it was any) means."""
+    wait = int(retry_after) if retry_after and retry_after.isdecimal() else None
+    message, code = _message_and_code(body)
+    if status == 429:
+        return Overloaded(status=status, retry_after_s=min(wait, 60) if wait else None)
+    is_moderation = status == 403 and ("moderation" in code or "policy" in code)
+    if status in (400, 413, 422) or is_moderation:
+        too_long = "context_length" in code or "context length" in message.lower()
+        return Declined(status=status, message=_clean(message), too_long=too_long)
+    return Faulty(status=status, retry_after_s=min(wait, 60) if wait else None)
+
+
+def _message_and_code(body: object) -> tuple[str, str]:
+    error = body.get("error", body) if isinstance(body, dict) else {}
+    if isinstance(error, str):
+        return error, ""
+    if not isinstance(error, dict):
+        return "", ""
+    message = error.get("message") or error.get("detail") or ""
+    return str(message), f"{error.get('code')} {error.get('type')}"
+
+
+def _clean(message: str) -> str:
+    said = _SECRETS.sub("…", message.strip())[:MAX_MESSAGE]
+    return f"The provider declined the request: {said}" if said else "The provider declined it."

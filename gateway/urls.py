@@ -1,0 +1,13 @@
+"""What /v1 serves. Resolved by `gateway.asgi`, without Kyma's middleware."""
+
+from django.urls import path
+
+from gateway import views
+
+urlpatterns = [
+    path("v1/chat/completions", views.chat_completions),
+    path("v1/models", views.models),
+    path("v1/models/<path:slug>", views.model),
+    path("v1/credits/balance", views.balance),
+    path("v1/generation", views.generation),
+]

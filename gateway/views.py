@@ -1,0 +1,172 @@
+"""The views of /v1: each reads its call, asks one rule, and answers as JSON or as events."""
+
+import functools
+import uuid
+from collections.abc import Awaitable, Callable
+
+import orjson
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+
+from billing.models import CreditAccount
+from billing.pricing import usd
+from gateway import completions, routing, settlement
+from gateway.authentication import Caller, authenticate
+from gateway.database import in_thread
+from gateway.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
+from gateway.generations import generation_object
+from gateway.model_list import model_object
+from gateway.models import ApiRequest
+
+View = Callable[..., Awaitable[HttpResponse]]
+
+
+def allow(*methods: str) -> Callable[[View], View]:
+    """Answer other methods with 405 in OpenAI's shape."""
+
+    def decorate(view: View) -> View:
+        @functools.wraps(view)
+        async def checked(request: HttpRequest, *arguments, **named) -> HttpResponse:
+            if request.method not in methods:
+                allowed = ", ".join(methods)
+                raise MethodNotAllowed(
+                    f"{request.method} doesn't work here: use {allowed}.",
+                    headers={"Allow": allowed},
+                )
+            return await view(request, *arguments, **named)
+
+        return checked
+
+    return decorate
+
+
+@allow("POST")
+async def chat_completions(request: HttpRequest) -> HttpResponse:
+    completion = await completions.begin(request.call)
+    headers = _answer_headers(completion)
+    if completion.chat.stream:
+        response = StreamingHttpResponse(
+            completion.events(), content_type="text/event-stream", headers=headers
+        )
+        response.headers["Cache-Control"] = "no-cache"
+        response.headers["X-Accel-Buffering"] = "no"
+    else:
+        content = completion.content()
+        headers["x-kyma-cost"] = usd(completion.cost_nano)
+        response = StreamingHttpResponse(
+            completion.body(content), content_type="application/json", headers=headers
+        )
+        response.headers["Content-Length"] = str(len(content))
+    response.completion = completion
+    return response
+
+
+def _answer_headers(completion: completions.Completion) -> dict[str, str]:
+    record = completion.record
+    return {
+        "X-Generation-Id": completion.identity.id,
+        "x-kyma-model": record.model,
+        "x-kyma-provider": record.provider,
+        "x-kyma-attempts": str(len(record.attempts)),
+        "x-kyma-overhead-ms": str(record.overhead_ms),
+    }
+
+
+def logged(api: str) -> Callable[[View], View]:
+    """Authenticate a read, and leave a row of it in the request log, whatever it answers."""
+
+    def decorate(view: View) -> View:
+        @functools.wraps(view)
+        async def recorded(request: HttpRequest, *arguments, **named) -> HttpResponse:
+            call = request.call
+            caller = await authenticate(call.headers)
+            record = call.record(caller, api)
+            record.status, record.outcome = 200, ApiRequest.Outcome.FINISHED
+            try:
+                completions.admit(caller)
+                return await view(request, caller, *arguments, **named)
+            except GatewayError as error:
+                record.status, record.error_type = error.status, error.error_type
+                record.outcome = ApiRequest.Outcome.REFUSED
+                raise
+            finally:
+                record.latency_ms = call.elapsed_ms()
+                settlement.log(record, settlement.sealed_content(call, caller, None))
+
+        return recorded
+
+    return decorate
+
+
+@allow("GET", "HEAD")
+@logged("models")
+async def models(request: HttpRequest, caller: Caller) -> HttpResponse:
+    """The models that this caller can use now."""
+    entries = (await routing.catalogue()).values()
+    usable = [entry.seen_by(caller) for entry in entries if entry.usable_by(caller)]
+    data = [model_object(entry) for entry in sorted(usable, key=lambda one: one.slug)]
+    return _json({"object": "list", "data": data})
+
+
+@allow("GET", "HEAD")
+@logged("model")
+async def model(request: HttpRequest, caller: Caller, slug: str) -> HttpResponse:
+    entry = (await routing.catalogue()).get(slug)
+    if entry is None or not entry.usable_by(caller):
+        raise NotFound(
+            "There is no such model. GET /v1/models lists those that can be used.",
+            code="model_not_found",
+        )
+    return _json(model_object(entry.seen_by(caller)))
+
+
+@allow("GET", "HEAD")
+@logged("balance")
+async def balance(request: HttpRequest, caller: Caller) -> HttpResponse:
+    """Credit in USD, as exact decimal numbers."""
+    account = await in_thread(_account, caller)
+    return _json(
+        {
+            "currency": "USD",
+            "balance": _usd(account.balance_nano),
+            "held": _usd(account.held_nano),
+            "owed": _usd(account.owed_nano),
+            "available": _usd(account.available_nano),
+        }
+    )
+
+
+@allow("GET", "HEAD")
+@logged("generation")
+async def generation(request: HttpRequest, caller: Caller) -> HttpResponse:
+    """The receipt of one request of this account."""
+    request_id = _request_id(request.call.query.get("id", ""))
+    row = await in_thread(_own_request, caller, request_id)
+    if row is None:
+        raise NotFound("There is no such generation in this account.")
+    return _json({"data": generation_object(row)})
+
+
+def _account(caller: Caller) -> CreditAccount:
+    return CreditAccount.objects.get(pk=caller.account_id)
+
+
+def _own_request(caller: Caller, request_id: uuid.UUID) -> ApiRequest | None:
+    rows = ApiRequest.objects.select_related("price_version")
+    return rows.filter(account_id=caller.account_id, pk=request_id).first()
+
+
+def _request_id(text: str) -> uuid.UUID:
+    try:
+        return uuid.UUID(text.removeprefix("chatcmpl-"))
+    except ValueError as error:
+        raise InvalidRequest(
+            "Give the id of an answer: ?id=chatcmpl-... or its x-request-id.", param="id"
+        ) from error
+
+
+def _usd(nano: int) -> orjson.Fragment:
+    return orjson.Fragment(usd(nano))
+
+
+def _json(content: dict) -> HttpResponse:
+    return HttpResponse(orjson.dumps(content), content_type="application/json")
