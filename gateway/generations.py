@@ -39,7 +39,7 @@ def generation_object(row: ApiRequest) -> dict:
 
 
 def _cost_details(row: ApiRequest) -> dict | None:
-    """The cost by class, where something was charged; more than `total` where the hold capped it."""
+    """The cost by class, in USD; its sum exceeds the total where the hold capped that."""
     if not row.cost_nano or row.price_version is None:
         return None
     lines = cost_lines(row.price_version.price, usage_of(row))

@@ -3,7 +3,7 @@
 | ending | billed |
 |---|---|
 | finished, usage present | the usage; zero is believed |
-| finished, usage absent | an estimate: the upstream's prompt count or ⌈text bytes / 4⌉, and ⌈bytes / 4⌉ |
+| finished, usage absent | an estimate: the prompt count if seen, else ⌈bytes / 4⌉ each |
 | finished, usage negative or beyond the context | the estimate, flagged |
 | no content at all | nothing |
 | client gone | the part that was handed to the socket, never more |
@@ -139,7 +139,7 @@ def content_bytes(message: dict) -> int:
 def read_usage(
     raw: dict, *, images: int, most_prompt: int, most_completion: int
 ) -> tuple[Usage | None, bool]:
-    """A provider's usage object, checked: (None, False) if it has no counts, (None, True) if absurd."""
+    """A provider's usage, checked: (None, False) without counts, (None, True) if absurd."""
     prompt, completion = raw.get("prompt_tokens"), raw.get("completion_tokens")
     if not _is_int(prompt) or not _is_int(completion):
         return None, False
@@ -163,10 +163,15 @@ def _detail(raw: dict, group: str, name: str) -> int:
     return count if _is_count(count) else 0
 
 
-def _size(text: Any) -> int:
-    if not isinstance(text, str):
-        return 0
-    return len(text) if text.isascii() else len(text.encode())
+def _size(said: Any) -> int:
+    """The bytes of text in a string, or in a list of parts as some providers send content."""
+    if isinstance(said, str):
+        return len(said) if said.isascii() else len(said.encode())
+    if isinstance(said, list):
+        return sum(_size(part) for part in said)
+    if isinstance(said, dict):
+        return _size(said.get("text")) + _size(said.get("thinking"))
+    return 0
 
 
 def _is_int(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""A provider's answer, made Kyma's: id, model, provider and usage are ours, the rest is as it came."""
+"""A provider's answer, made Kyma's: id, model, provider and usage are ours, the rest as it came."""
 
 import dataclasses
 
@@ -118,7 +118,7 @@ class Transcript:
             index = choice.get("index") or 0
             parts = self._parts.setdefault(index, {})
             for field in ("content", "reasoning", "reasoning_content", "refusal"):
-                if delta.get(field):
+                if isinstance(delta.get(field), str):
                     parts.setdefault(field, []).append(delta[field])
             for call in delta.get("tool_calls") or ():
                 self._add_call((index, call.get("index") or 0), call)
@@ -126,8 +126,8 @@ class Transcript:
     def _add_call(self, place: tuple[int, int], call: dict) -> None:
         known = self._calls.setdefault(place, {"id": call.get("id"), "name": "", "arguments": ""})
         function = call.get("function") or {}
-        known["name"] += function.get("name") or ""
-        known["arguments"] += function.get("arguments") or ""
+        known["name"] += str(function.get("name") or "")
+        known["arguments"] += str(function.get("arguments") or "")
 
     def messages(self) -> list[dict]:
         """One message per answer."""

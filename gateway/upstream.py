@@ -53,7 +53,7 @@ async def close() -> None:
 
 
 async def fetch(route: Candidate, path: str, body: bytes, deadline: float) -> dict:
-    """The provider's whole answer, by `deadline` (monotonic) at the latest. Raises UpstreamFailed."""
+    """The provider's whole answer, by `deadline` (monotonic). Raises UpstreamFailed."""
     async with _translated(settings.UPSTREAM_ANSWER_TIMEOUT_S, deadline):
         response = await _post(route, path, body)
         async with response:
