@@ -14,16 +14,17 @@ def upstream_body(
     unsupported: frozenset[str],
     wants_max_completion_tokens: bool,
 ) -> bytes:
-    """Usage is always asked for, and the token limit always set: both are what the bill rests on.
+    """The token limit is always set, and usage always asked for: the bill rests on both.
 
-    Fields in `unsupported` are left out, but never one of those two.
+    Fields in `unsupported` are left out; a provider that rejects `stream_options` sends usage
+    without being asked.
     """
     given = {**request.unknown, **request.fields} if passthrough else request.fields
     body = {name: value for name, value in given.items() if name not in unsupported}
     body["model"] = upstream_model
     body["messages"] = request.messages
     body["stream"] = request.stream
-    if request.stream:
+    if request.stream and "stream_options" not in unsupported:
         body["stream_options"] = {"include_usage": True}
     body["max_completion_tokens" if wants_max_completion_tokens else "max_tokens"] = max_tokens
     if request.answers > 1 and "n" not in unsupported:

@@ -32,9 +32,10 @@ def normal_base_url(text: str) -> str:
 
     Raises ValueError.
     """
-    url = text.strip().rstrip("/")
+    url = text.strip()
     if "://" not in url:
         url = f"http://{url}"
+    url = url.rstrip("/")
     if not url.endswith("/v1"):
         url += "/v1"
     parts = urlsplit(url)
@@ -53,11 +54,9 @@ def models_of(base_url: str, api_key: str | None = None) -> list[FoundModel]:
             session.headers["Authorization"] = f"Bearer {api_key}"
         try:
             answer = session.get(f"{base_url}/models", timeout=TIMEOUT_S)
-            answer.raise_for_status()
-            items = answer.json()["data"]
-            return [_found(item) for item in items]
-        except requests.HTTPError as error:
-            raise ServerSilent(f"answers {error.response.status_code} to /models") from error
+            if answer.status_code != requests.codes.ok:
+                raise ServerSilent(f"answers {answer.status_code} to /models")
+            return [_found(item) for item in answer.json()["data"]]
         except requests.JSONDecodeError as error:
             raise ServerSilent("answers something else than JSON to /models") from error
         except requests.RequestException as error:

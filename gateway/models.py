@@ -2,6 +2,7 @@
 
 import datetime as dt
 
+from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -26,7 +27,12 @@ class Provider(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     slug = models.SlugField(max_length=32, unique=True)
     name = models.CharField(max_length=64)
-    base_url = models.URLField(help_text="What comes before /chat/completions.")
+    base_url = models.CharField(
+        max_length=200,
+        # Not URLField, which refuses a host without a dot, as containers have.
+        validators=[RegexValidator(r"^https?://[^\s/?#@]+(/[^\s?#]*)?$", "An http(s) address.")],
+        help_text="What comes before /chat/completions.",
+    )
     api_key_sealed = models.BinaryField(null=True, editable=False)
     privacy_policy_url = models.URLField(blank=True)
     retention = models.CharField(

@@ -6,16 +6,20 @@ with stays with it, so a price that changes meanwhile never re-prices it.
 
 import dataclasses
 import datetime as dt
+import logging
 
 from django.conf import settings
 from django.db import Error as DatabaseError
 
+from accounts.errors import SealBroken
 from billing.pricing import Price
 from gateway.authentication import Caller
 from gateway.database import in_thread
 from gateway.errors import ModelNotFound, NotFound, Unavailable
 from gateway.models import Model, Route
 from gateway.short_cache import ShortCache
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -110,7 +114,12 @@ def read_catalogue() -> dict[str, ModelEntry]:
     routes = Route.objects.filter(enabled=True, provider__enabled=True, model__enabled=True)
     by_model: dict[Model, list[Candidate]] = {}
     for route in routes.select_related("model", "provider", "price_version", "cost_version"):
-        by_model.setdefault(route.model, []).append(_candidate(route, today))
+        try:
+            candidate = _candidate(route, today)
+        except SealBroken:
+            logger.error("the key of provider %s doesn't open: set it anew", route.provider.slug)
+        else:
+            by_model.setdefault(route.model, []).append(candidate)
     return {model.slug: _entry(model, found) for model, found in by_model.items()}
 
 
@@ -122,12 +131,19 @@ def _entry(model: Model, candidates: list[Candidate]) -> ModelEntry:
         maker=model.maker,
         description=model.description,
         hugging_face_id=model.hugging_face_id,
-        created=int(model.created_at.timestamp()),
+        created=_created(model),
         context_length=model.context_length,
         max_output_tokens=model.max_output_tokens,
         capabilities=tuple(model.capabilities),
         candidates=tuple(cheapest_first),
     )
+
+
+def _created(model: Model) -> int:
+    """When the model came out, as far as is known; Unix time."""
+    if model.released is None:
+        return int(model.created_at.timestamp())
+    return int(dt.datetime.combine(model.released, dt.time(), dt.UTC).timestamp())
 
 
 def _candidate(route: Route, today: dt.date) -> Candidate:

@@ -1,0 +1,252 @@
+"""The admin of providers, models and routes, and of the request log without its content.
+
+`manage.py load_catalog`, which runs at every start, sets again what gateway/providers.toml and
+gateway/catalog.toml say; it never touches `enabled`. Content of requests has no page here.
+"""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db import models
+from django.utils.decorators import method_decorator
+from django.views.decorators.debug import sensitive_post_parameters
+
+from accounts.admin import KeepingAdmin, ReadOnlyAdmin
+from billing.admin import usd_column
+from billing.pricing import usd
+from gateway.models import ApiRequest, Model, Provider, Route
+
+SET_BY_FILE = (
+    "At every start the catalogue files set these again, for what they name: change it there too. "
+    "Whether something is enabled, and what the files don't name, stays as it is here."
+)
+
+
+# --- Providers -----------------------------------------------------------------------------------
+
+
+class ProviderForm(forms.ModelForm):
+    new_api_key = forms.CharField(
+        label="New API key",
+        required=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text="Replaces the stored key, which is encrypted and never shown. Empty: no change.",
+    )
+
+
+@method_decorator(sensitive_post_parameters("new_api_key"), name="changeform_view")
+@admin.register(Provider)
+class ProviderAdmin(KeepingAdmin):
+    form = ProviderForm
+    list_display = ("slug", "name", "enabled", "key_is_set", "retention", "evidence", "self_hosted")
+    list_filter = ("enabled", "retention")
+    search_fields = ("slug", "name")
+    ordering = ("slug",)
+    readonly_fields = ("key_is_set",)
+    formfield_overrides = {models.URLField: {"assume_scheme": "https"}}
+    fieldsets = (
+        (None, {"fields": ("slug", "enabled", "key_is_set", "new_api_key")}),
+        (
+            "Set by gateway/providers.toml",
+            {
+                "description": SET_BY_FILE,
+                "fields": (
+                    "name",
+                    "base_url",
+                    "self_hosted",
+                    "privacy_policy_url",
+                    "retention",
+                    "retention_evidence_url",
+                    "retention_evidence_date",
+                    "stops_billing_on_cancel",
+                    "wants_max_completion_tokens",
+                    "unsupported",
+                ),
+            },
+        ),
+    )
+
+    @admin.display(description="key is set", boolean=True)
+    def key_is_set(self, row: Provider) -> bool:
+        return row.api_key_sealed is not None
+
+    @admin.display(description="evidence of", ordering="retention_evidence_date")
+    def evidence(self, row: Provider):
+        return row.retention_evidence_date
+
+    def save_model(self, request, obj, form, change):
+        if form.cleaned_data["new_api_key"]:
+            obj.set_api_key(form.cleaned_data["new_api_key"])
+        super().save_model(request, obj, form, change)
+
+
+# --- Models and routes ---------------------------------------------------------------------------
+
+
+def price_column(field: str, label: str):
+    """A column of a route: one number of its price, in dollars per million tokens."""
+
+    @admin.display(description=f"{label}, USD/M", ordering=f"price_version__{field}")
+    def column(route: Route) -> str:
+        # A route that is being added has no price yet.
+        return usd(getattr(route.price_version, field)) if route.price_version_id else "-"
+
+    column.__name__ = f"price_{field}"
+    return column
+
+
+@admin.display(description="price verified", boolean=True, ordering="price_version__verified")
+def price_is_verified(route: Route) -> bool | None:
+    return route.price_version.verified if route.price_version_id else None
+
+
+PRICES: tuple[Any, ...] = (
+    price_column("input_nano", "input"),
+    price_column("cached_input_nano", "cached input"),
+    price_column("output_nano", "output"),
+    price_is_verified,
+)
+
+
+class RouteInline(admin.TabularInline):
+    """The ways to a model, to look at; each has a page of its own."""
+
+    model = Route
+    readonly_fields = ("provider", "upstream_model", *PRICES, "enabled")
+    fields = readonly_fields
+    extra = 0
+    can_delete = False
+    show_change_link = True
+
+    def has_add_permission(self, request, obj=None):
+        return False
+
+    def get_queryset(self, request):
+        return super().get_queryset(request).select_related("provider", "price_version")
+
+
+@admin.register(Model)
+class ModelAdmin(KeepingAdmin):
+    list_display = ("slug", "name", "maker", "context_length", "enabled")
+    list_filter = ("enabled",)
+    search_fields = ("slug", "name", "maker")
+    ordering = ("slug",)
+    inlines = (RouteInline,)
+    fieldsets = (
+        (None, {"fields": ("slug", "enabled")}),
+        (
+            "Set by gateway/catalog.toml",
+            {
+                "description": SET_BY_FILE,
+                "fields": (
+                    "name",
+                    "maker",
+                    "license",
+                    "description",
+                    "hugging_face_id",
+                    "released",
+                    "context_length",
+                    "max_output_tokens",
+                    "capabilities",
+                ),
+            },
+        ),
+    )
+
+
+@admin.register(Route)
+class RouteAdmin(KeepingAdmin):
+    """A price is changed by pointing the route at another version, or at a new one."""
+
+    list_display = ("model", "provider", "upstream_model", *PRICES, "enabled")
+    list_select_related = ("model", "provider", "price_version")
+    list_filter = ("enabled", "price_version__verified", "provider")
+    search_fields = ("model__slug", "provider__slug", "upstream_model")
+    ordering = ("model__slug", "provider__slug")
+    raw_id_fields = ("price_version", "cost_version")
+    readonly_fields = (*PRICES, "price_source")
+    fieldsets = (
+        (None, {"fields": ("model", "provider", "enabled", "passthrough", "image_tokens")}),
+        (
+            "Set by gateway/catalog.toml",
+            {
+                "description": SET_BY_FILE,
+                "fields": (
+                    "upstream_model",
+                    "context_length",
+                    "quantization",
+                    PRICES,
+                    "price_source",
+                    "price_version",
+                ),
+            },
+        ),
+        ("What the provider charges", {"fields": ("cost_version",)}),
+    )
+
+    @admin.display(description="source of the price")
+    def price_source(self, route: Route) -> str:
+        if not route.price_version_id:
+            return "-"
+        return f"{route.price_version.source} ({route.price_version.source_date or 'undated'})"
+
+
+# --- The request log -----------------------------------------------------------------------------
+
+
+@admin.register(ApiRequest)
+class ApiRequestAdmin(ReadOnlyAdmin):
+    """Counts, timing and money of each request (P9). What it said isn't here (P2)."""
+
+    cost = usd_column("cost_nano", "cost")
+    list_display = (
+        "id",
+        "created_at",
+        "account_id",
+        "model",
+        "provider",
+        "outcome",
+        "status",
+        "prompt_tokens",
+        "completion_tokens",
+        cost,
+    )
+    list_filter = ("outcome", "streamed", "estimated", "flagged")
+    search_ids = ("id", "account_id", "key_id")
+    search_help_text = "The whole id of a request, an account or a key"
+    readonly_fields = (
+        "id",
+        "created_at",
+        "account",
+        "key",
+        "api",
+        "streamed",
+        "outcome",
+        "status",
+        "error_type",
+        "finish_reason",
+        "model",
+        "alias",
+        "provider",
+        "route",
+        "price_version",
+        "attempts",
+        "prompt_tokens",
+        "cached_tokens",
+        "completion_tokens",
+        "reasoning_tokens",
+        "images",
+        "estimated",
+        "flagged",
+        usd_column("hold_nano", "held"),
+        cost,
+        usd_column("loss_nano", "our loss"),
+        usd_column("upstream_cost_nano", "cost to us"),
+        "overhead_ms",
+        "first_token_ms",
+        "latency_ms",
+        "session_hash",
+        "user_hash",
+    )
+    fields = readonly_fields

@@ -1,0 +1,35 @@
+import os
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from gateway import catalog, catalog_files
+
+
+class Command(BaseCommand):
+    help = (
+        "Load gateway/providers.toml and gateway/catalog.toml into the database. Safe to repeat; "
+        "what was enabled or disabled in the admin stays so."
+    )
+
+    def handle(self, **options):
+        environment = {**os.environ, "LOCAL_PROVIDER_URL": settings.LOCAL_PROVIDER_URL}
+        try:
+            outcome = catalog.load(catalog_files.read(), environment=environment)
+        except catalog_files.CatalogError as error:
+            raise CommandError(str(error)) from error
+        for warning in outcome.warnings:
+            self.stderr.write(f"Warning: {warning}")
+        self.stdout.write(summary(outcome))
+
+
+def summary(outcome: catalog.Outcome) -> str:
+    text = (
+        f"{outcome.models} models, {outcome.routes} routes, {outcome.new_prices} new prices; "
+        f"providers routable: {', '.join(outcome.routable) or 'none'}"
+    )
+    if outcome.withheld:
+        text += (
+            f"; only for accounts that allow unstated retention (P7): {', '.join(outcome.withheld)}"
+        )
+    return text

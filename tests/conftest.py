@@ -1,0 +1,129 @@
+"""What every test stands on: the databases, the cast, and seeds that can be repeated.
+
+A test asks for `books` to use both databases inside a transaction that is rolled back, or for
+`committed_books` to see real commits, which other threads and processes see too.
+"""
+
+import random
+
+import hypothesis
+import pytest
+from django.core.management import call_command
+from django.db import connections
+from django.test import TransactionTestCase
+from django.test.utils import setup_databases, teardown_databases
+
+from accounts.models import User
+from billing import append_only
+from gateway.models import Provider
+from tests.factories import make_account, make_user
+
+DATABASES = ["default", "keyring"]
+USD = 1_000_000_000  # nano-dollars
+
+
+# --- Seeds ---------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    """Give Hypothesis a seed that can be printed, before its plugin reads the option."""
+    hypothesis.settings.register_profile("kyma", deadline=None)  # A machine may be slow.
+    hypothesis.settings.load_profile("kyma")
+    if config.option.hypothesis_seed is None:
+        config.option.hypothesis_seed = str(random.SystemRandom().getrandbits(64))
+
+
+def pytest_report_header(config):
+    return f"Hypothesis seed: --hypothesis-seed={config.option.hypothesis_seed}"
+
+
+def pytest_terminal_summary(terminalreporter, exitstatus, config):
+    """After a failure, say how to run the same again: a quiet run prints no header."""
+    if exitstatus == pytest.ExitCode.TESTS_FAILED:
+        terminalreporter.write_line(
+            f"To repeat this run: --randomly-seed={config.getoption('randomly_seed', None)}"
+            f" --hypothesis-seed={config.option.hypothesis_seed}"
+        )
+
+
+# --- Databases -----------------------------------------------------------------------------------
+
+_flush = TransactionTestCase._fixture_teardown
+
+
+def _flush_with_triggers_lifted(test_case):
+    with append_only.lifted(connections["default"]):
+        _flush(test_case)
+
+
+TransactionTestCase._fixture_teardown = _flush_with_triggers_lifted
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_test_environment, django_db_modify_db_settings, django_db_blocker):
+    """Both databases, whatever the collected tests say that they need."""
+    with django_db_blocker.unblock():
+        config = setup_databases(verbosity=0, interactive=False)
+    yield
+    with django_db_blocker.unblock():
+        teardown_databases(config, verbosity=0)
+
+
+@pytest.fixture
+def _empty_books(django_db_setup, django_db_blocker):
+    """Tests of running gateways leave their rows behind: whoever comes next starts anew."""
+    with django_db_blocker.unblock():
+        if User.objects.exists() or Provider.objects.exists():
+            with append_only.lifted(connections["default"]):
+                for database in DATABASES:
+                    call_command("flush", verbosity=0, interactive=False, database=database)
+
+
+@pytest.fixture
+def books(request, _empty_books):
+    """Both databases, inside a transaction that is rolled back after the test."""
+    request.applymarker(pytest.mark.django_db(databases=DATABASES))
+    request.getfixturevalue("db")
+
+
+@pytest.fixture
+def committed_books(request, _empty_books):
+    """Both databases with real commits, emptied after the test. Slow: only where it matters."""
+    request.applymarker(pytest.mark.django_db(databases=DATABASES, transaction=True))
+    request.getfixturevalue("transactional_db")
+
+
+@pytest.fixture
+def _some_books(request):
+    """What the test uses of the databases by itself, else `books`."""
+    asked = [name for name in ("committed_books", "committed") if name in request.fixturenames]
+    if asked or not request.node.get_closest_marker("django_db"):
+        request.getfixturevalue(asked[0] if asked else "books")
+
+
+# --- The cast ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def alice(_some_books):
+    """Has credit: ten dollars."""
+    user = make_user("alice@example.org")
+    make_account(user, balance_nano=10 * USD)
+    return user
+
+
+@pytest.fixture
+def bob(_some_books):
+    """Has an account and no credit; nothing of alice's is his to see."""
+    user = make_user("bob@example.org")
+    make_account(user)
+    return user
+
+
+@pytest.fixture
+def carol(_some_books):
+    """Is being erased: her account still holds a dollar, her keys are ended."""
+    user = make_user("carol@example.org", state="erasing")
+    make_account(user, balance_nano=USD)
+    return user

@@ -1,0 +1,86 @@
+"""What goes to the provider and what never does."""
+
+import pytest
+
+from gateway.chat_fields import CHECKS, FORWARDED
+from tests.gateway.chat_bodies import GIVEN, HELLO, NEVER_FORWARDED, forwarded, request_with
+
+
+def test_the_table_of_examples_is_complete():
+    assert GIVEN.keys() == FORWARDED.keys()
+    ours = {"model", "messages", "stream", "stream_options", "n"}
+    limits = {"max_tokens", "max_completion_tokens"}
+    assert CHECKS.keys() - FORWARDED.keys() == NEVER_FORWARDED.keys() | ours | limits
+
+
+def test_every_forwarded_field_arrives_unchanged():
+    sent = forwarded(request_with(**GIVEN))
+    assert {name: sent[name] for name in GIVEN} == GIVEN
+    assert sent.keys() == GIVEN.keys() | {"model", "messages", "stream", "max_tokens"}
+
+
+@pytest.mark.parametrize("passthrough", [True, False])
+@pytest.mark.parametrize("name", sorted(NEVER_FORWARDED))
+def test_a_field_that_stops_here_is_never_forwarded(name, passthrough):
+    request = request_with(**{name: NEVER_FORWARDED[name]})
+    sent = forwarded(request, passthrough=passthrough)
+    assert sent.keys() == {"model", "messages", "stream", "max_tokens"}
+
+
+def test_what_kyma_sets_is_not_the_callers():
+    request = request_with(
+        model="best",
+        stream=True,
+        stream_options={"include_usage": False, "x": 1},
+        max_tokens=5,
+        max_completion_tokens=6,
+        n=2,
+    )
+    assert forwarded(request) == {
+        "model": "org/upstream",
+        "messages": [HELLO],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "max_tokens": 77,
+        "n": 2,
+    }
+
+
+def test_the_limit_goes_under_the_name_that_the_provider_wants():
+    sent = forwarded(request_with(max_tokens=5), wants_max_completion_tokens=True)
+    assert sent["max_completion_tokens"] == 77
+    assert "max_tokens" not in sent
+
+
+def test_one_answer_without_a_stream_needs_neither_n_nor_stream_options():
+    sent = forwarded(request_with(n=1, stream_options={"include_usage": True}))
+    assert sent == {
+        "model": "org/upstream",
+        "messages": [HELLO],
+        "stream": False,
+        "max_tokens": 77,
+    }
+
+
+def test_unknown_fields_pass_only_over_a_passthrough_route():
+    request = request_with(guided_choice=["a", "b"])
+    assert "guided_choice" not in forwarded(request)
+    assert forwarded(request, passthrough=True)["guided_choice"] == ["a", "b"]
+
+
+def test_unsupported_fields_are_left_out_and_the_limit_never_is():
+    request = request_with(top_k=5, seed=1, n=2, stream=True, odd=1)
+    unsupported = frozenset({"top_k", "n", "odd", "max_tokens", "min_p"})
+    assert forwarded(request, unsupported=unsupported, passthrough=True) == {
+        "model": "org/upstream",
+        "messages": [HELLO],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "max_tokens": 77,
+        "seed": 1,
+    }
+
+
+def test_a_provider_that_rejects_stream_options_sends_usage_unasked():
+    request = request_with(stream=True)
+    assert "stream_options" not in forwarded(request, unsupported=frozenset({"stream_options"}))
