@@ -28,7 +28,7 @@ MAX_TOOLS = 128
 
 _json_object = object_of({})
 _name = matching(r"[a-zA-Z0-9_-]{1,64}", "1 to 64 letters, digits, _ or -")
-_model = text(least=1, most=200)
+_model = text(filled=True, most=200)
 _effort = one_of("none", "minimal", "low", "medium", "high", "xhigh")
 _token_limit = integer(1, MAX_TOKENS)
 _penalty = number(-2, 2)
@@ -63,7 +63,7 @@ FORWARDED: dict[str, Check] = {
     "top_p": number(0, 1, without_low=True),
     "stop": by_type(
         "a string that isn't empty or a list of up to 16 of them",
-        {str: text(least=1), list: list_of(text(least=1), most=16)},
+        {str: text(filled=True), list: list_of(text(filled=True), most=16)},
     ),
     "seed": integer(-(2**63), 2**63 - 1),
     "frequency_penalty": _penalty,
@@ -86,7 +86,7 @@ FORWARDED: dict[str, Check] = {
     "parallel_tool_calls": boolean,
     "reasoning_effort": _effort,
     "prediction": _json_object,
-    "modalities": list_of(text(least=1)),
+    "modalities": list_of(text(filled=True)),
     "top_k": integer(-1, MAX_TOKENS),
     "min_p": number(0, 1),
     "top_a": number(0, 1),
@@ -106,7 +106,7 @@ FORWARDED: dict[str, Check] = {
     ),
 }
 
-_names = list_of(text(least=1, most=200), most=64)
+_names = list_of(text(filled=True, most=200), most=64)
 _amount = by_type(
     "a number or a decimal string",
     {
@@ -185,7 +185,7 @@ def check_together(fields: dict) -> None:
     choice = fields.get("tool_choice")
     if choice == "required" and not tools:
         raise Unprocessable(
-            "`tool_choice` is required but there are no `tools`: send `tools`, or auto.",
+            "`tool_choice` is required but there are no `tools`: send some, or leave it out.",
             param="tool_choice",
         )
     if type(choice) is dict:

@@ -52,13 +52,13 @@ _part = tagged(
         "input_video": _not_supported_yet,
     },
 )
-_content = by_type("a string or a list of parts", {str: text(), list: list_of(_part, least=1)})
+_content = by_type("a string or a list of parts", {str: text(), list: list_of(_part, filled=True)})
 
 _called_function = object_of(
-    {"name": text(least=1), "arguments": text()}, required=("name", "arguments")
+    {"name": text(filled=True), "arguments": text()}, required=("name", "arguments")
 )
 _tool_call = object_of(
-    {"id": text(least=1), "type": one_of("function"), "function": _called_function},
+    {"id": text(filled=True), "type": one_of("function"), "function": _called_function},
     required=("id", "function"),
 )
 _said = {"content": _content, "name": text()}
@@ -82,12 +82,12 @@ _message = tagged(
         "user": _written_by_person,
         "assistant": _written_by_assistant,
         "tool": object_of(
-            _said | {"tool_call_id": text(least=1)}, required=("content", "tool_call_id")
+            _said | {"tool_call_id": text(filled=True)}, required=("content", "tool_call_id")
         ),
         "function": object_of(_said, required=("content", "name")),
     },
 )
-messages: Check = list_of(_message, least=1, most=MAX_MESSAGES)
+messages: Check = list_of(_message, filled=True, most=MAX_MESSAGES)
 
 
 def check_tool_replies(messages: list[dict]) -> None:

@@ -52,9 +52,9 @@ def _shown(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return f"a string of {len(value):,} characters" if value else "an empty string"
+        return f"a string of length {len(value):,}" if value else "an empty string"
     if isinstance(value, list):
-        return f"a list of {len(value):,}" if value else "an empty list"
+        return f"a list of length {len(value):,}" if value else "an empty list"
     return "an object" if isinstance(value, dict) else str(value)
 
 
@@ -68,8 +68,8 @@ def boolean(value: Any) -> None:
 
 
 def number(low: float, high: float, *, without_low: bool = False) -> Check:
-    from_low = f"above {low}" if without_low else f"of at least {low}"
-    wanted = f"a number {from_low} and at most {high}"
+    span = f"above {low} and at most {high}" if without_low else f"from {low:g} to {high:g}"
+    wanted = f"a number {span}"
 
     def check(value: Any) -> None:
         if type(value) not in (int, float) or not low <= value <= high:
@@ -90,12 +90,12 @@ def integer(low: int, high: int) -> Check:
     return check
 
 
-def text(*, least: int = 0, most: int | None = None) -> Check:
-    length = f" of {least} to {most} characters" if most else ""
-    wanted = f"a string{length}" if most or not least else "a string that isn't empty"
+def text(*, filled: bool = False, most: int | None = None) -> Check:
+    at_most = f" of at most {most} characters" if most else ""
+    wanted = f"a string{at_most}" + (" that isn't empty" if filled else "")
 
     def check(value: Any) -> None:
-        if type(value) is not str or len(value) < least or (most and len(value) > most):
+        if type(value) is not str or (filled and not value) or (most and len(value) > most):
             raise unwanted(wanted, value)
 
     return check
@@ -128,13 +128,12 @@ def _unknown_choice(choices: tuple[str, ...], value: Any) -> Mismatch:
     return unwanted(wanted, value)
 
 
-def list_of(item: Check, *, least: int = 0, most: int | None = None) -> Check:
-    wanted = f"a list of {least:,} to {most:,}" if most else "a list"
-    if least and not most:
-        wanted = "a list that isn't empty"
+def list_of(item: Check, *, filled: bool = False, most: int | None = None) -> Check:
+    at_most = f" of at most {most:,} items" if most else ""
+    wanted = f"a list{at_most}" + (" that isn't empty" if filled else "")
 
     def check(value: Any) -> None:
-        if type(value) is not list or len(value) < least or (most and len(value) > most):
+        if type(value) is not list or (filled and not value) or (most and len(value) > most):
             raise unwanted(wanted, value)
         for index, element in enumerate(value):
             try:
@@ -167,12 +166,11 @@ def object_of(members: dict[str, Check], *, required: tuple[str, ...] = ()) -> C
     def check(value: Any) -> None:
         if type(value) is not dict:
             raise unwanted("an object", value)
-        for name in required:
-            if value.get(name) is None:
-                raise missing(members[name]).under(name)
         for name, member in checks:
             element = value.get(name)
             if element is None:
+                if name in required:
+                    raise missing(member).under(name)
                 continue
             try:
                 member(element)

@@ -1,9 +1,9 @@
 """The JSON body of a request, read strictly.
 
 What `parse` returns can always be written out again and means the same to every reader: objects
-and lists at most MAX_DEPTH deep, integers within 64 bits, no NaN, no lone surrogate, and no key
-twice in one object (a reader that takes the first `max_tokens` and one that takes the last would
-otherwise disagree about the price).
+and lists at most MAX_DEPTH deep and MAX_CONTAINERS many, integers within 64 bits, no NaN, no lone
+surrogate, and no key twice in one object (a reader that takes the first `max_tokens` and one that
+takes the last would otherwise disagree about the price).
 """
 
 import json
@@ -13,12 +13,14 @@ import orjson
 from gateway.errors import InvalidRequest
 
 MAX_DEPTH = 64
+MAX_CONTAINERS = 100_000  # objects and lists; more can only be meant to keep the process busy
 SMALLEST_INTEGER = -(2**63)
 LARGEST_INTEGER = 2**64 - 1
 
 _LONGEST_INTEGER = 20  # characters, the sign included
 _LONGEST_KEY_SHOWN = 64
 _TOO_DEEP = f"The body is nested too deeply: use at most {MAX_DEPTH} levels of objects and lists."
+_TOO_MANY = f"The body holds more than {MAX_CONTAINERS:,} objects and lists: send fewer."
 
 
 def parse(raw: bytes) -> dict:
@@ -31,7 +33,7 @@ def parse(raw: bytes) -> dict:
             'The body must be one JSON object, such as {"model": …, "messages": […]}, '
             "not a list, text, number, true, false or null."
         )
-    _check_depth(raw, body)
+    _check_nesting(raw, body)
     # Compact JSON that comes out as it went in holds neither a key twice nor an integer that had
     # to become a float. All other JSON is read once more, with an eye on both.
     if orjson.dumps(body) != raw:
@@ -58,10 +60,11 @@ def _what_is_wrong(raw: bytes, error: orjson.JSONDecodeError) -> str:
     return f"The body is not valid JSON: {error.msg} {where}."
 
 
-def _check_depth(raw: bytes, body: dict) -> None:
+def _check_nesting(raw: bytes, body: dict) -> None:
     if raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH:
         return
     level: list = [body]
+    containers = 1
     for _ in range(MAX_DEPTH):
         level = [
             child
@@ -71,6 +74,9 @@ def _check_depth(raw: bytes, body: dict) -> None:
         ]
         if not level:
             return
+        containers += len(level)
+        if containers > MAX_CONTAINERS:
+            raise InvalidRequest(_TOO_MANY)
     raise InvalidRequest(_TOO_DEEP)
 
 

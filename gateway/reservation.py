@@ -19,6 +19,7 @@ from gateway.routing import Candidate, ModelEntry
 
 DEFAULT_MAX_TOKENS = 4096
 TOKENS_PER_MESSAGE = 16  # Roles and separators of the chat template, at the most.
+TOKENS_FOR_TOOLS = 256  # What templates say about how to call them.
 MOST_BYTES_PER_TOKEN = 8  # No text of any length packs more into a token.
 
 
@@ -33,6 +34,8 @@ class PromptSize:
     def of(cls, chat: ChatRequest, route: Candidate) -> "PromptSize":
         images = chat.images * route.image_tokens
         frame = TOKENS_PER_MESSAGE * chat.message_count
+        if chat.fields.get("tools"):
+            frame += TOKENS_FOR_TOOLS
         likely = -(-chat.text_bytes // BYTES_PER_TOKEN) + images
         return cls(likely, min(route.context_length, chat.text_bytes + frame + images))
 
