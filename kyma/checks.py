@@ -1,0 +1,95 @@
+"""Settings that contradict each other: found by every command, before anything runs."""
+
+import base64
+import binascii
+from pathlib import Path
+
+from django.conf import settings
+from django.core.checks import Error, register
+from django.core.exceptions import ImproperlyConfigured
+
+from accounts.encryption import KEY_BYTES
+
+MIN_SECRET_LENGTH = 32
+MAX_KEY_VERSION = 255  # It is stored in one byte.
+LOCAL_HOSTS = {"localhost", "127.0.0.1", "[::1]", "::1"}
+
+
+@register
+def check_master_keys(app_configs, **kwargs) -> list[Error]:
+    """Well-formed everywhere; that there is one at all is asked of production only."""
+    if not settings.MASTER_KEYS:
+        return []
+    entries = [entry.strip() for entry in settings.MASTER_KEYS.split(",") if entry.strip()]
+    if not entries or not all(map(_is_master_key, entries)):
+        hint = 'Each is "version:base64 of 32 bytes", with a version from 0 to 255.'
+        return [Error("KYMA_MASTER_KEYS is malformed.", hint=hint, id="kyma.E001")]
+    versions = [int(entry.split(":")[0]) for entry in entries]
+    if len(set(versions)) < len(versions):
+        return [Error("Two keys in KYMA_MASTER_KEYS have the same version.", id="kyma.E002")]
+    return []
+
+
+@register
+def check_keyring_is_apart(app_configs, **kwargs) -> list[Error]:
+    if _place(settings.DATABASES["default"]) != _place(settings.DATABASES["keyring"]):
+        return []
+    hint = "Erasing a person destroys their key: no backup of the main database may hold it."
+    message = "DATABASE_URL and KEYRING_DATABASE_URL name the same database."
+    return [Error(message, hint=hint, id="kyma.E003")]
+
+
+@register
+def check_production(app_configs, **kwargs) -> list[Error]:
+    """With KYMA_PRODUCTION=true nothing is made up, and nothing is left open."""
+    if not settings.PRODUCTION:
+        return []
+    sqlite = [alias for alias in ("default", "keyring") if _is_sqlite(alias)]
+    contradictions = {
+        "kyma.E010": ("DEBUG is on.", settings.DEBUG),
+        "kyma.E011": (
+            f"SECRET_KEY is missing or shorter than {MIN_SECRET_LENGTH} characters.",
+            len(_secret_key()) < MIN_SECRET_LENGTH,
+        ),
+        "kyma.E012": ("KYMA_MASTER_KEYS is missing.", not settings.MASTER_KEYS),
+        "kyma.E013": (f"no Postgres is named for: {', '.join(sqlite)}.", bool(sqlite)),
+        "kyma.E014": ("REDIS_URL is missing.", settings.EMBEDDED_REDIS),
+        "kyma.E015": (
+            "ALLOWED_HOSTS names no host but this machine.",
+            LOCAL_HOSTS.issuperset(settings.ALLOWED_HOSTS),
+        ),
+    }
+    return [
+        Error(f"KYMA_PRODUCTION is set, but {message}", id=number)
+        for number, (message, is_so) in contradictions.items()
+        if is_so
+    ]
+
+
+def _is_master_key(entry: str) -> bool:
+    version, _, key = entry.partition(":")
+    if not version.isdecimal() or int(version) > MAX_KEY_VERSION:
+        return False
+    try:
+        return len(base64.b64decode(key, validate=True)) == KEY_BYTES
+    except binascii.Error:
+        return False
+
+
+def _secret_key() -> str:
+    try:
+        return settings.SECRET_KEY
+    except ImproperlyConfigured:  # That is how Django says that it is empty.
+        return ""
+
+
+def _is_sqlite(alias: str) -> bool:
+    return settings.DATABASES[alias]["ENGINE"].endswith("sqlite3")
+
+
+def _place(database: dict) -> tuple:
+    """What tells one database from another."""
+    if database["ENGINE"].endswith("sqlite3"):
+        return (Path(database["NAME"]).resolve(),)
+    host = database["HOST"] or database["OPTIONS"].get("host", "")
+    return (host, str(database["PORT"] or 5432), database["NAME"])

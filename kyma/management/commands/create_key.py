@@ -1,0 +1,36 @@
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError
+from django.core.validators import validate_email
+
+from accounts import keys
+from accounts.models import User
+from billing.accounts import give_signup_credit, open_account
+
+
+class Command(BaseCommand):
+    help = "Make an API key and print it, once. A new person gets an account with credit."
+
+    def add_arguments(self, parser):
+        parser.add_argument("--email", required=True)
+        parser.add_argument("--name", default="command line", help="What to call the key.")
+
+    def handle(self, *, email, name, **options):
+        user = self._find_or_make(email.strip().lower())
+        if not user.is_active or user.state != User.State.ACTIVE:
+            raise CommandError(f"The account of {user.email} is {user.state}: it gets no key.")
+        _, text = keys.issue(user, name=name)
+        self.stderr.write(f"A key for {user.email}. It can't be shown again:")
+        self.stdout.write(text)
+
+    def _find_or_make(self, email: str) -> User:
+        user = User.objects.filter(email=email).first()
+        if user is not None:
+            open_account(user)
+            return user
+        try:
+            validate_email(email)
+        except ValidationError as error:
+            raise CommandError(f"{email} is no e-mail address.") from error
+        user = User.objects.create_user(email)
+        give_signup_credit(user)
+        return user

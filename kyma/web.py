@@ -1,0 +1,111 @@
+"""The web process: uvicorn, and how it ends.
+
+SIGTERM: readiness turns red at once, requests are still accepted for DRAIN_NOTICE_S, then no
+more; open streams run to their end, for at most DRAIN_TIMEOUT_S. SIGINT: no notice, and what
+still runs is cancelled. Either way the gateway settles what it has before the process ends.
+"""
+
+import asyncio
+import signal
+import socket
+import time
+
+import uvicorn
+from django.conf import settings
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from kyma import health
+
+KEEP_ALIVE_S = 75
+CANCEL_TIMEOUT_S = 10.0  # for cancelled requests to settle
+POLL_S = 0.05
+
+
+def serve(*, host: str, port: int, fd: int | None = None) -> None:
+    """Serve until a signal; on the listening socket `fd`, if one is given."""
+    sockets = None if fd is None else [socket.socket(fileno=fd)]
+    make_server("kyma.asgi:application", host=host, port=port).run(sockets)
+
+
+def make_server(app, **options) -> "DrainingServer":
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http=Connection,
+        ws="none",
+        lifespan="on",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        **options,
+    )
+    return DrainingServer(config)
+
+
+class Connection(HttpToolsProtocol):
+    """Hands on the next bytes when the kernel has taken all those before, and no sooner.
+
+    So what a client is charged for has left this process, and a slow reader costs no memory.
+    """
+
+    def connection_made(self, transport) -> None:
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(high=0)
+
+
+class DrainingServer(uvicorn.Server):
+    stops_accepting_at = float("inf")
+
+    def handle_exit(self, sig, frame) -> None:
+        """Not remembered as uvicorn does, which would end the process by that signal."""
+        health.start_draining()
+        if sig == signal.SIGINT:
+            self.should_exit = self.force_exit = True
+        else:
+            notice_ends_at = time.monotonic() + settings.DRAIN_NOTICE_S
+            self.stops_accepting_at = min(self.stops_accepting_at, notice_ends_at)
+
+    async def startup(self, sockets=None) -> None:
+        await super().startup(sockets)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            for server in self.servers:
+                for listener in server.sockets:  # Its connections inherit the option.
+                    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _deaf_ms())
+
+    async def on_tick(self, counter: int) -> bool:
+        return await super().on_tick(counter) or time.monotonic() >= self.stops_accepting_at
+
+    async def shutdown(self, sockets=None) -> None:
+        for listener in [*self.servers, *(sockets or [])]:
+            listener.close()
+        deadline = time.monotonic() + settings.DRAIN_TIMEOUT_S
+        # What is waited for is uvicorn's, which signals nothing.
+        while self._close_idle() and not self.force_exit and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(POLL_S)
+        await self._cancel_requests()
+        await self.lifespan.shutdown()
+
+    def _close_idle(self) -> bool:
+        """Close every connection without a request, now or when it has none; are there others?"""
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        return bool(self.server_state.tasks or self.server_state.connections)
+
+    async def _cancel_requests(self) -> None:
+        tasks = list(self.server_state.tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=CANCEL_TIMEOUT_S)
+
+
+def _deaf_ms() -> int:
+    """How long a client may take nothing of what it was sent before the kernel hangs up.
+
+    No answer that is under way is cut off: its request has ended by then, and its hold too.
+    Without this a client that never reads keeps its connection, and a drain, for ever.
+    """
+    return round(1000 * (settings.REQUEST_TOTAL_TIMEOUT_S + settings.HOLD_GRACE_S))

@@ -1,0 +1,58 @@
+import asyncio
+
+import pytest
+
+from kyma import asgi
+
+
+@pytest.fixture
+def served_by(monkeypatch):
+    """Gives the name of what serves a path."""
+    served = []
+
+    def stand_in(name):
+        async def application(scope, receive, send):
+            served.append(name)
+
+        return application
+
+    monkeypatch.setattr(asgi, "gateway_application", stand_in("gateway"))
+    monkeypatch.setattr(asgi, "django_application", stand_in("django"))
+
+    def ask(path):
+        asyncio.run(asgi.application({"type": "http", "path": path}, None, None))
+        return served.pop()
+
+    return ask
+
+
+@pytest.mark.parametrize("path", ["/v1", "/v1/", "/v1/chat/completions", "/v1/models/a/b"])
+def test_the_gateway_serves_v1(served_by, path):
+    assert served_by(path) == "gateway"
+
+
+@pytest.mark.parametrize("path", ["/", "/v10", "/v1beta/models", "/admin/", "/health", "/a/v1/"])
+def test_django_serves_the_rest(served_by, path):
+    assert served_by(path) == "django"
+
+
+def test_the_gateway_is_closed_before_the_shutdown_is_confirmed(monkeypatch):
+    events = []
+
+    async def close():
+        events.append("closed")
+
+    async def live():
+        messages = iter(["lifespan.startup", "lifespan.shutdown"])
+
+        async def receive():
+            return {"type": next(messages)}
+
+        async def send(message):
+            events.append(message["type"])
+
+        await asgi.application({"type": "lifespan"}, receive, send)
+
+    monkeypatch.setattr(asgi, "close", close)
+    asyncio.run(live())
+    assert events == ["lifespan.startup.complete", "closed", "lifespan.shutdown.complete"]
