@@ -29,7 +29,7 @@ class Cipher:
         nonce = os.urandom(_NONCE_BYTES)
         return nonce + self._aead.encrypt(nonce, plain, place.encode())
 
-    def open(self, sealed: bytes, place: str) -> bytes:
+    def open(self, sealed: bytes | memoryview, place: str) -> bytes:
         """The plain bytes. Raises SealBroken."""
         sealed = bytes(sealed)
         try:
@@ -56,7 +56,7 @@ def seal_under_master_key(plain: bytes, place: str) -> bytes:
     return bytes([version]) + ciphers[version].seal(plain, place)
 
 
-def open_under_master_key(sealed: bytes, place: str) -> bytes:
+def open_under_master_key(sealed: bytes | memoryview, place: str) -> bytes:
     """The plain bytes. Raises SealBroken, also when the master key's version isn't configured."""
     sealed = bytes(sealed)
     version = int.from_bytes(sealed[:1])

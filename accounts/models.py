@@ -11,7 +11,7 @@ from accounts.keyring import data_keys
 RETENTION_CHOICES_DAYS = (0, 7, 30, 90)
 
 
-class UserManager(BaseUserManager):
+class UserManager(BaseUserManager["User"]):
     def create_user(self, email: str, password: str | None = None, **fields) -> "User":
         """A new person, with a data key. Without a password nobody can sign in by password."""
         user = self.model(email=email.strip().lower(), **fields)
@@ -23,8 +23,8 @@ class UserManager(BaseUserManager):
     def create_superuser(self, email: str, password: str | None = None, **fields) -> "User":
         return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
 
-    def get_by_natural_key(self, email: str) -> "User":
-        return self.get(email=email.strip().lower())
+    def get_by_natural_key(self, username: str | None) -> "User":
+        return self.get(email=(username or "").strip().lower())
 
 
 class User(AbstractBaseUser, PermissionsMixin):

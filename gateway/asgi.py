@@ -7,15 +7,19 @@ without cancelling what it owes.
 
 import asyncio
 import io
+from urllib.parse import parse_qsl
 
 from django.conf import settings
-from django.core.handlers.asgi import ASGIHandler, ASGIRequest
+from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpResponse
+from django.http.response import HttpResponseBase
 from django.urls import Resolver404, get_resolver
 
 from gateway import commit_queue, completions, upstream, urls
-from gateway.call import Call, ClientGone
+from gateway.call import Call, ClientGone, GatewayRequest
 from gateway.errors import GatewayError, InternalError, NotFound
+from gateway.metering import Ending
+from gateway.views import CompletionResponse
 
 SENDING_GRACE_S = 5  # After the total timeout, for the error event to leave.
 CORS = {
@@ -34,7 +38,9 @@ class GatewayHandler(ASGIHandler):
         """There is none."""
 
     async def __call__(self, scope, receive, send) -> None:
-        client = _Client(receive)
+        task = asyncio.current_task()
+        assert task is not None
+        client = _Client(receive, task)
         request = _request(scope, client)
         response = None
         try:
@@ -42,25 +48,31 @@ class GatewayHandler(ASGIHandler):
                 response = await _respond(request)
                 await self.send_response(response, send)
         except asyncio.CancelledError:
-            if not client.is_gone:
+            if not client.is_gone:  # This process ends, and breaks the answer off.
+                _abandon(response, Ending.UPSTREAM_FAILED)
                 raise
-            asyncio.current_task().uncancel()
+            task.uncancel()
         except (ClientGone, TimeoutError):
             pass  # Nobody is there, or nobody reads: the server closes the connection.
         except Exception as error:  # The outermost edge: the connection is closed, unfinished.
             completions.log_fault(request.call.id, error)
+            _abandon(response, Ending.UPSTREAM_FAILED)  # A fault of ours is not the caller's cost.
         finally:
             client.stop_watching()
-            if hasattr(response, "completion"):
-                response.completion.abandon()
+            _abandon(response, Ending.CLIENT_GONE)
+
+
+def _abandon(response: HttpResponseBase | None, ending: Ending) -> None:
+    if isinstance(response, CompletionResponse):
+        response.completion.abandon(ending)
 
 
 class _Client:
     """The client's end of the connection: watched from the moment its request is complete."""
 
-    def __init__(self, receive):
+    def __init__(self, receive, task: asyncio.Task):
         self._receive = receive
-        self._task = asyncio.current_task()
+        self._task = task
         self._watch: asyncio.Task | None = None
         self.is_gone = False
 
@@ -81,18 +93,19 @@ class _Client:
             self._watch.cancel()
 
 
-def _request(scope: dict, client: _Client) -> ASGIRequest:
-    request = ASGIRequest(scope, io.BytesIO())
+def _request(scope: dict, client: _Client) -> GatewayRequest:
+    request = GatewayRequest(scope, io.BytesIO())
     request.call = Call(
         headers={name.decode("latin1"): value.decode("latin1") for name, value in scope["headers"]},
-        query=request.GET,
+        query=dict(parse_qsl(request.META["QUERY_STRING"])),
         ip=request.META.get("REMOTE_ADDR", ""),
         receive=client.receive,
     )
     return request
 
 
-async def _respond(request: ASGIRequest) -> HttpResponse:
+async def _respond(request: GatewayRequest) -> HttpResponseBase:
+    response: HttpResponseBase
     if request.method == "OPTIONS":
         response = HttpResponse(status=204)
     else:
@@ -108,12 +121,14 @@ async def _respond(request: ASGIRequest) -> HttpResponse:
     for name, value in CORS.items():
         response.headers[name] = value
     response.headers["x-request-id"] = request.call.public_id
-    if not response.streaming:
+    if response.status_code == 204:
+        del response.headers["Content-Type"]
+    elif isinstance(response, HttpResponse):
         response.headers["Content-Length"] = str(len(response.content))
     return response
 
 
-async def _view(request: ASGIRequest) -> HttpResponse:
+async def _view(request: GatewayRequest) -> HttpResponseBase:
     try:
         match = get_resolver(urls.__name__).resolve(request.path_info)
     except Resolver404 as error:

@@ -12,6 +12,7 @@ log is settled already.
 
 import dataclasses
 import datetime as dt
+import threading
 from collections.abc import Generator
 from typing import Any
 
@@ -28,6 +29,27 @@ from gateway.request_log import COLUMNS, RequestRecord
 
 class HoldClosed(Exception):
     """The hold to settle is gone: swept, since its process was taken for dead."""
+
+
+class GivenUp(Exception):
+    """Nobody waited for this settlement any more when its turn came: it changes nothing."""
+
+
+class Claim:
+    """Decides once whether a settlement is written or given up: by who comes first.
+
+    The caller was told that it failed, or the books say that it was charged, never both.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # SQLite's batches run in a thread.
+        self._owner: str | None = None
+
+    def take(self, owner: str) -> bool:
+        """Whether it is `owner`'s to decide, now and whenever it asks again."""
+        with self._lock:
+            self._owner = self._owner or owner
+            return self._owner == owner
 
 
 @dataclasses.dataclass(slots=True)
@@ -59,6 +81,16 @@ class Settle:
     cost_nano: int
     now: dt.datetime
     content: Content | None = None
+    claim: Claim = dataclasses.field(default_factory=Claim, compare=False, repr=False)
+
+    def begin(self) -> None:
+        """It is going to be written. Raises GivenUp."""
+        if not self.claim.take("batch"):
+            raise GivenUp(self.record.id)
+
+    def give_up(self) -> bool:
+        """Never write it. False if its batch has begun to: then its fate is near."""
+        return self.claim.take("caller")
 
 
 @dataclasses.dataclass(slots=True)
@@ -93,7 +125,7 @@ def apply(operations: list[Operation]) -> Generator[list[Statement], list[Rows],
     for operation in operations:
         try:
             results.append(books.apply(operation))
-        except (BillingError, HoldClosed) as refusal:
+        except (BillingError, HoldClosed, GivenUp) as refusal:
             results.append(refusal)
     writes = [(name, rows) for name, rows in books.writes() if rows]
     if writes:
@@ -191,6 +223,7 @@ class Books:
         return grant
 
     def _settle(self, op: Settle) -> int:
+        op.begin()
         record = op.record
         held = self.holds.pop(record.id, None)
         if held is None:

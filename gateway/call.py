@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 
 from django.conf import settings
+from django.core.handlers.asgi import ASGIRequest
 
 from accounts.ids import uuid7
 from gateway.authentication import Caller
@@ -21,7 +22,10 @@ class ClientGone(Exception):
 
 @dataclasses.dataclass(slots=True)
 class Call:
-    """Headers in lower case; `receive` is ASGI's. `raw` is the body once it was read."""
+    """Headers in lower case; `receive` is ASGI's.
+
+    `raw` is the body once it was read, and `is_json` says that it was found to be JSON.
+    """
 
     headers: Mapping[str, str]
     query: Mapping[str, str]
@@ -30,6 +34,7 @@ class Call:
     id: str = dataclasses.field(default_factory=lambda: uuid7().hex)
     started: float = dataclasses.field(default_factory=time.monotonic)
     raw: bytes = b""
+    is_json: bool = False
 
     @property
     def public_id(self) -> str:
@@ -91,3 +96,9 @@ class Call:
     def _too_large() -> BodyTooLarge:
         limit = settings.MAX_BODY_BYTES
         return BodyTooLarge(f"The body is larger than {limit} bytes, the most that Kyma takes.")
+
+
+class GatewayRequest(ASGIRequest):
+    """Django's request, with the call that it is."""
+
+    call: Call

@@ -19,14 +19,16 @@ import psycopg
 from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connections, transaction
+from psycopg.generators import send
 
 from gateway import batch
-from gateway.batch import Operation, Record, Release, Reserve
+from gateway.batch import Operation, Record, Release, Reserve, Settle
 from gateway.sql import statement
 
 logger = logging.getLogger(__name__)
 
 MAX_BATCH = 256
+FLUSH_POLL_S = 0.001
 # What says that the database is out of reach, rather than that an operation is at fault.
 _OUT_OF_REACH = ("OperationalError", "InterfaceError", "PoolTimeout", "AdminShutdown")
 
@@ -62,13 +64,14 @@ class CommitQueue:
         """Apply `operation` durably and return its result.
 
         Raises what the rule raises (BillingError, HoldClosed), or CommitFailed when it could
-        not be committed in time. A reservation that commits too late is released by itself.
+        not be committed in time. A reservation that commits too late is released by itself, and
+        a settlement that isn't being written by then never will be.
         """
         if len(self._waiting) >= self._size:
             raise QueueFull(f"{self._size} operations wait")
         waiting = self._push(operation)
         try:
-            return await asyncio.wait_for(asyncio.shield(waiting.future), timeout_s)
+            return await self._result(waiting, timeout_s)
         except TimeoutError as error:
             self._abandon(waiting)
             raise CommitFailed("the database took too long") from error
@@ -76,6 +79,16 @@ class CommitQueue:
             if isinstance(operation, Reserve):
                 self._abandon(waiting)
             raise
+
+    async def _result(self, waiting: _Waiting, timeout_s: float) -> Any:
+        try:
+            return await asyncio.wait_for(asyncio.shield(waiting.future), timeout_s)
+        except TimeoutError:
+            operation = waiting.operation
+            if not isinstance(operation, Settle) or operation.give_up():
+                raise
+        # It is being written: wait for the end of that, so that its caller isn't told otherwise.
+        return await asyncio.wait_for(asyncio.shield(waiting.future), timeout_s)
 
     def record(self, operation: Record) -> None:
         """Log a refused request some time soon; dropped and counted when the queue is full."""
@@ -181,6 +194,11 @@ class PostgresEngine:
                     )
                     for name, values in generator.send(rows)
                 ]
+                # A sync waits for answers even if a large statement is only half sent.
+                await connection.wait(send(connection.pgconn))
+                # From 1 MB on psycopg would wait for ever for results to what it hasn't sent.
+                while connection.pgconn.flush():  # noqa: ASYNC110 - libpq signals nothing
+                    await asyncio.sleep(FLUSH_POLL_S)
                 await pipeline.sync()
                 rows = [await one.fetchall() if one.description else [] for one in cursors]
         except StopIteration as done:
@@ -192,7 +210,7 @@ class PostgresEngine:
             for sync_only in ("cursor_factory", "context"):
                 parameters.pop(sync_only, None)
             self._connection = await psycopg.AsyncConnection.connect(
-                **parameters, autocommit=True, connect_timeout=3
+                **{"connect_timeout": 3, **parameters}, autocommit=True
             )
         return self._connection
 
@@ -212,8 +230,12 @@ class SqliteEngine:
         return await loop.run_in_executor(self._thread, commit_now, operations)
 
     async def close(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, connections["default"].close)
+        await asyncio.get_running_loop().run_in_executor(self._thread, _close_connection)
         self._thread.shutdown()
+
+
+def _close_connection() -> None:
+    connections["default"].close()  # Looked up here: a connection belongs to its thread.
 
 
 def commit_now(operations: list[Operation]) -> list[Any]:

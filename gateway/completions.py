@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator
 import orjson
 from django.conf import settings
 
+from billing.ledger import Grant
 from gateway import chat_request, errors, json_body, relay, settlement, sse
 from gateway.authentication import Caller, authenticate
 from gateway.batch import HoldClosed
@@ -40,6 +41,8 @@ from gateway.upstream_errors import UpstreamFailed
 logger = logging.getLogger(__name__)
 
 CLIENT_CLOSED_REQUEST = 499  # nginx's number for it; no client ever sees it.
+# Nothing more to send, but the next is asked for only when all before has left this process.
+FLUSH = b""
 
 # Settlements that outlive their request: its client is gone, its money isn't.
 _settling: set[asyncio.Task] = set()
@@ -79,24 +82,30 @@ def admit(caller: Caller) -> None:
 
 
 class Completion:
-    """One chat completion between its key and its receipt."""
+    """One chat completion between its key and its receipt.
+
+    `content` is the whole answer as JSON, with what it is going to cost, unless it is streamed.
+    """
 
     chat: ChatRequest
-    forwarding: Forwarding | None = None
+    forwarding: Forwarding
     identity: Identity
+    content: bytes = b""
 
     def __init__(self, call: Call, caller: Caller):
         self.call = call
         self.caller = caller
         self.record: RequestRecord = call.record(caller, "chat")
         self._transcript = relay.Transcript()
-        self._held_nano: int | None = None
+        self._grant: Grant | None = None
         self._is_logged = False
         self._settlement: asyncio.Task | None = None
 
     async def read(self) -> None:
         """Take in the body. Raises GatewayError."""
-        self.chat = chat_request.parse(json_body.parse(await self.call.read_json_body()))
+        body = json_body.parse(await self.call.read_json_body())
+        self.call.is_json = True
+        self.chat = chat_request.parse(body)
         self.record.streamed = self.chat.stream
         self.record.images = self.chat.images
 
@@ -104,27 +113,29 @@ class Completion:
 
     async def reserve(self) -> None:
         """Find the routes and hold the most that any of them can cost. Raises GatewayError."""
-        entry, self._routes = await resolve(self.chat.model, self.caller)
+        entry, routes = await resolve(self.chat.model, self.caller)
         self.record.model = entry.slug
-        self.record.price_version_id = self._routes[0].price_version_id
-        ask = ask_for(self.chat, entry, self._routes)
-        grant = await reserve(self.record, ask, self.record.price_version_id)
-        self._held_nano, self._max_tokens = grant.amount_nano, grant.max_tokens
+        self.record.price_version_id = routes[0].price_version_id
+        ask = ask_for(self.chat, entry, routes)
+        self._grant = await reserve(self.record, ask, self.record.price_version_id)
+        deadline = self.call.started + settings.REQUEST_TOTAL_TIMEOUT_S
+        self.forwarding = Forwarding(
+            self.chat, routes, self._grant.max_tokens, self.record, deadline
+        )
 
     # --- 5 forward
 
     async def forward(self) -> None:
         """Return once a provider has begun to answer. Raises GatewayError."""
-        deadline = self.call.started + settings.REQUEST_TOTAL_TIMEOUT_S
-        forwarding = Forwarding(self.chat, self._max_tokens, self.record, deadline)
-        self.forwarding = forwarding
         begun_ms = self.call.elapsed_ms()
         try:
-            await forwarding.open(self._routes)
+            await self.forwarding.open()
+            self.record.first_token_ms = self.call.elapsed_ms()
+            self._identify()
+            self.content = b"" if self.chat.stream else self._content()
         except UpstreamFailed as failure:
             raise failure.gateway_error() from failure
-        self.record.first_token_ms = self.call.elapsed_ms()
-        self._identify()
+        self.record.status = 200
         self.record.overhead_ms = round(
             begun_ms + self.call.elapsed_ms() - self.record.first_token_ms, 3
         )
@@ -154,6 +165,7 @@ class Completion:
                 chunk, size = counted
                 yield sse.event(orjson.dumps(chunk))
                 meter.delivered_bytes += size
+            yield FLUSH
             charged = await self.settle(Ending.FINISHED)
         except UpstreamFailed as failure:
             yield await self._broken_off(failure.gateway_error())
@@ -165,8 +177,8 @@ class Completion:
 
     async def _chunks(self) -> AsyncIterator[tuple[dict, int] | None]:
         """Each chunk, made ours, with the bytes of content in it; None in a silent gap."""
-        for counted in self.forwarding.chunks:
-            if own := self._own(*counted):
+        for first in self.forwarding.chunks:
+            if own := self._own(*first):
                 yield own
         async for counted in self.forwarding.rest():
             if counted is None:
@@ -181,16 +193,16 @@ class Completion:
         self._transcript.add(own)
         return own, size
 
-    async def body(self, content: bytes) -> AsyncIterator[bytes]:
+    async def body(self) -> AsyncIterator[bytes]:
         """`content` but for its last byte; that follows once the answer is settled."""
-        yield content[:-1]
+        yield self.content[:-1]
+        yield FLUSH
         self.forwarding.meter.delivered_bytes = self.forwarding.meter.seen_bytes
         await self.settle(Ending.FINISHED)
-        yield content[-1:]
+        yield self.content[-1:]
 
-    def content(self) -> bytes:
-        """The whole answer as JSON, with what it is going to cost."""
-        answer = relay.own(self.forwarding.answer, self.identity)
+    def _content(self) -> bytes:
+        answer = relay.own(self.forwarding.answer or {}, self.identity)
         return orjson.dumps({**answer, "usage": self._usage(self.cost_nano)})
 
     # --- 7 settle
@@ -199,7 +211,8 @@ class Completion:
     def cost_nano(self) -> int:
         """What the answer costs once it is finished: never more than is held."""
         bill = self.forwarding.meter.bill(Ending.FINISHED)
-        return min(settlement.price_of(bill, self.forwarding.route.price), self._held_nano)
+        cost = settlement.price_of(bill, self.forwarding.route.price)
+        return min(cost, self._grant.amount_nano) if self._grant else cost
 
     async def settle(self, ending: Ending) -> int:
         """Charge and log, whatever becomes of the client meanwhile. Returns nano-dollars.
@@ -216,13 +229,13 @@ class Completion:
         return self._settlement
 
     async def _settle(self, ending: Ending) -> int:
-        forwarding, record, cost = self.forwarding, self.record, 0
-        record.status = record.status or 200
+        record = self.record
         record.outcome = ending.value
-        if forwarding is not None:
-            await forwarding.let_go() if ending is Ending.CLIENT_GONE else forwarding.close()
-            if forwarding.meter is not None:
-                cost = self._take_bill(ending)
+        if ending is Ending.CLIENT_GONE:
+            await self.forwarding.let_go()
+        else:
+            self.forwarding.close()
+        cost = self._take_bill(ending)
         record.latency_ms = self.call.elapsed_ms()
         content = settlement.sealed_content(self.call, self.caller, self._said())
         return await settlement.settle(record, cost, content)
@@ -232,7 +245,8 @@ class Completion:
         bill = meter.bill(ending)
         record.count(bill.usage)
         record.estimated, record.flagged = bill.estimated, bill.flagged
-        record.finish_reason = str(meter.finish_reasons.get(0, ""))[:24]
+        reason = str(meter.finish_reasons.get(0, ""))
+        record.finish_reason = reason.replace("\0", "")[:24]  # Postgres takes no NUL.
         record.upstream_cost_nano = self.forwarding.upstream_cost(bill)
         if ending is Ending.FINISHED and not meter.seen_bytes:
             record.outcome = ApiRequest.Outcome.EMPTY
@@ -242,25 +256,28 @@ class Completion:
 
     def _said(self) -> object:
         """The answer, for the content log."""
-        answer = self.forwarding and self.forwarding.answer
+        answer = self.forwarding.answer
         return answer.get("choices") if answer else self._transcript.messages()
 
     async def refuse(self, error: GatewayError) -> None:
         """Log a request that got an error instead of an answer, and let go of its hold."""
         record = self.record
         record.status, record.error_type = error.status, error.error_type
-        if self._held_nano is not None:
+        if self._grant is not None:
             await self._settle_quietly(Ending.UPSTREAM_FAILED)
         else:
             self._log(ApiRequest.Outcome.REFUSED)
 
-    def abandon(self) -> None:
-        """The client is gone. Safe at any time: what has been settled stays settled."""
+    def abandon(self, ending: Ending = Ending.CLIENT_GONE) -> None:
+        """Nobody gets the rest: the client is gone, or a fault of ours broke the answer off.
+
+        Safe at any time: what has been settled stays settled.
+        """
         if self._settlement is not None or self._is_logged:
             return
         self.record.status = self.record.status or CLIENT_CLOSED_REQUEST
-        if self._held_nano is not None:
-            self._begin_to_settle(Ending.CLIENT_GONE)
+        if self._grant is not None:
+            self._begin_to_settle(ending)
         else:
             self._log(ApiRequest.Outcome.CLIENT_GONE)
 

@@ -116,6 +116,10 @@ class BodyTimeout(GatewayError):
     type = "invalid_request_error"
     error_type = "timeout"
 
+    def __init__(self, message: str):
+        # Else the rest of the body could keep the connection open for as long as it trickles in.
+        super().__init__(message, headers={"Connection": "close"})
+
 
 class BodyTooLarge(GatewayError):
     status = 413

@@ -15,7 +15,7 @@ from billing.pricing import cost_nano
 from gateway import upstream
 from gateway.chat_forwarding import upstream_body
 from gateway.chat_request import ChatRequest
-from gateway.metering import Bill, Meter
+from gateway.metering import MALFORMED, Bill, Meter
 from gateway.relay import STREAM_END, read_chunk
 from gateway.request_log import RequestRecord
 from gateway.reservation import PromptSize
@@ -34,8 +34,16 @@ Counted = tuple[dict, int]  # A chunk and the bytes of content in it.
 class Forwarding:
     """One request on its way to a provider, and the answer on its way back."""
 
-    def __init__(self, chat: ChatRequest, max_tokens: int, record: RequestRecord, deadline: float):
+    def __init__(
+        self,
+        chat: ChatRequest,
+        routes: tuple[Candidate, ...],
+        max_tokens: int,
+        record: RequestRecord,
+        deadline: float,
+    ):
         self._chat = chat
+        self._routes = routes
         self._max_tokens = max_tokens
         self._record = record
         self._deadline = deadline
@@ -43,17 +51,17 @@ class Forwarding:
         self._fetching: asyncio.Task | None = None
         self._ended = False
         self._attempt: dict = {}
-        self.route: Candidate | None = None
-        self.meter: Meter | None = None
+        self.route = routes[0]
+        self.meter = self._new_meter(self.route)
         self.answer: dict | None = None
         self.chunks: list[Counted] = []
 
     # --- 5 forward
 
-    async def open(self, routes: tuple[Candidate, ...]) -> None:
+    async def open(self) -> None:
         """Return once a route has begun to answer. Raises the most telling UpstreamFailed."""
         failures: list[UpstreamFailed] = []
-        for route in routes[:MAX_ATTEMPTS]:
+        for route in self._routes[:MAX_ATTEMPTS]:
             try:
                 return await self._try(route)
             except UpstreamFailed as failure:
@@ -82,9 +90,13 @@ class Forwarding:
 
     def _begin_attempt(self, route: Candidate) -> None:
         self.route, self.chunks, self._ended = route, [], False
+        self._stream = self._fetching = None
         self._attempt = {"provider": route.provider, "route": route.route_id, "status": None}
         self._record.attempts.append(self._attempt)
-        self.meter = Meter(
+        self.meter = self._new_meter(route)
+
+    def _new_meter(self, route: Candidate) -> Meter:
+        return Meter(
             prompt_estimate=PromptSize.of(self._chat, route).estimate,
             context_length=route.context_length,
             answers=self._chat.answers,
@@ -129,7 +141,7 @@ class Forwarding:
     async def rest(self) -> AsyncIterator[Counted | None]:
         """What follows `chunks`; None when there was silence for a while. Raises UpstreamFailed."""
         heard = said = time.monotonic()
-        while not self._ended:
+        while self._stream is not None and not self._ended:
             idle_left = heard + settings.UPSTREAM_IDLE_TIMEOUT_S - time.monotonic()
             wait = min(settings.KEEP_ALIVE_INTERVAL_S, idle_left, self._time_left())
             if wait <= 0:
@@ -174,7 +186,7 @@ class Forwarding:
     def _count(self, chunk: dict) -> int:
         try:
             return self.meter.saw(chunk)
-        except (AttributeError, TypeError) as error:
+        except MALFORMED as error:
             raise self._failed(Garbled(status=200)) from error
 
     def _failed(self, failure: UpstreamFailed) -> UpstreamFailed:
@@ -188,7 +200,7 @@ class Forwarding:
 
     async def let_go(self) -> None:
         """The client is gone: cancel upstream, or read on where that alone tells what it costs."""
-        if self.route is None or self._ended:
+        if self._ended:
             return
         try:
             if not self.route.stops_billing_on_cancel:
@@ -214,7 +226,7 @@ class Forwarding:
 
     def upstream_cost(self, bill: Bill) -> int | None:
         """What the provider bills us, in nano-dollars; None if nothing tells."""
-        if self.route is None or self.meter is None or not self.meter.has_begun:
+        if not self.meter.has_begun:
             return None
         return cost_nano(self.route.cost_price, bill.upstream)
 

@@ -4,19 +4,24 @@
 |---|---|
 | finished, usage present | the usage; zero is believed |
 | finished, usage absent | an estimate: the prompt count if seen, else ⌈bytes / 4⌉ each |
-| finished, usage negative or beyond the context | the estimate, flagged |
+| finished, usage negative or beyond the context | the estimate |
 | no content at all | nothing |
 | client gone | the part that was handed to the socket, never more |
 | upstream failed | nothing |
+
+Usage that is negative or beyond the context flags the request, however it ended.
 """
 
 import dataclasses
 from enum import Enum
-from typing import Any
+from typing import Any, TypeGuard
 
 from billing.pricing import Usage
 
 BYTES_PER_TOKEN = 4
+
+# What `Meter.saw` raises for JSON that isn't shaped like an answer.
+MALFORMED = (AttributeError, TypeError, RecursionError)
 
 
 class Ending(Enum):
@@ -50,7 +55,10 @@ class Meter:
         self.finish_reasons: dict[int, str] = {}
 
     def saw(self, chunk: dict) -> int:
-        """Take in one chunk or whole answer; returns the bytes of content in it."""
+        """Take in one chunk or whole answer; returns the bytes of content in it.
+
+        Raises one of MALFORMED.
+        """
         usage = chunk.get("usage")
         if isinstance(usage, dict):
             self._raw_usage = usage
@@ -58,7 +66,7 @@ class Meter:
         for choice in chunk.get("choices") or ():
             size += content_bytes(choice.get("delta") or choice.get("message") or choice)
             if choice.get("finish_reason"):
-                self.finish_reasons[choice.get("index") or 0] = choice["finish_reason"]
+                self.finish_reasons[index_of(choice)] = choice["finish_reason"]
         self.seen_bytes += size
         return size
 
@@ -86,42 +94,43 @@ class Meter:
     def bill(self, ending: Ending) -> Bill:
         """What to charge for an answer that ended like this."""
         reported, absurd = self.reported()
-        estimate = self._estimate(reported, self.seen_bytes)
-        upstream = reported or estimate
-        if ending is Ending.UPSTREAM_FAILED:
-            return Bill(upstream, upstream, is_free=True, estimated=reported is None)
+        upstream = reported or self._estimate(self.seen_bytes)
         if ending is Ending.CLIENT_GONE:
-            return self._delivered(reported, upstream)
+            usage = self._delivered(reported)
+        else:
+            usage = upstream if self.has_begun else Usage()
         return Bill(
+            usage,
             upstream,
-            upstream,
-            is_free=self.seen_bytes == 0,
-            estimated=reported is None,
+            is_free=ending is Ending.UPSTREAM_FAILED or not self.seen_bytes,
+            estimated=reported is None and not usage.is_zero,
             flagged=absurd,
         )
 
-    def _delivered(self, reported: Usage | None, upstream: Usage) -> Bill:
+    def _delivered(self, reported: Usage | None) -> Usage:
         """The part that reached the socket: by its share in what was seen, rounded down."""
         if not self.delivered_bytes:
-            return Bill(Usage(), upstream, is_free=True)
+            return Usage()
         if reported is None:
-            usage = self._estimate(None, self.delivered_bytes)
-            return Bill(usage, upstream, is_free=False, estimated=True)
-        completion = reported.completion * self.delivered_bytes // max(self.seen_bytes, 1)
-        usage = dataclasses.replace(
+            return self._estimate(self.delivered_bytes)
+        completion = reported.completion * self.delivered_bytes // self.seen_bytes
+        return dataclasses.replace(
             reported, completion=completion, reasoning=min(reported.reasoning, completion)
         )
-        return Bill(usage, upstream, is_free=False)
 
-    def _estimate(self, reported: Usage | None, size: int) -> Usage:
-        if reported is not None:
-            return reported
+    def _estimate(self, size: int) -> Usage:
         prompt = self._prompt_seen() or self._prompt_estimate
         return Usage(prompt=prompt, completion=-(-size // BYTES_PER_TOKEN), images=self._images)
 
     def _prompt_seen(self) -> int:
         count = (self._raw_usage or {}).get("prompt_tokens")
         return count if _is_count(count) and count <= self._context_length else 0
+
+
+def index_of(part: dict) -> int:
+    """The `index` of a choice or tool call; 0 if it has none that is one."""
+    index = part.get("index")
+    return index if isinstance(index, int) else 0
 
 
 def content_bytes(message: dict) -> int:
@@ -174,9 +183,9 @@ def _size(said: Any) -> int:
     return 0
 
 
-def _is_int(value: Any) -> bool:
+def _is_int(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_count(value: Any) -> bool:
+def _is_count(value: Any) -> TypeGuard[int]:
     return _is_int(value) and value >= 0

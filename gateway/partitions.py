@@ -6,10 +6,13 @@ partition: a job that didn't run loses nothing.
 """
 
 import datetime as dt
+import logging
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from accounts.ids import first_id_of
+
+logger = logging.getLogger(__name__)
 
 TABLE = "gateway_requestcontent"
 DAYS_AHEAD = 30
@@ -33,18 +36,25 @@ def create_table(connection) -> None:
 
 
 def ensure(connection, *, today: dt.date | None = None) -> int:
-    """Make the partitions of today and the next 30 days. Returns how many were missing."""
+    """Make the partitions of today and the next 30 days. Returns how many it made."""
     if connection.vendor != "postgresql":
         return 0
     today = today or dt.datetime.now(dt.UTC).date()
     days = [today + dt.timedelta(days=ahead) for ahead in range(DAYS_AHEAD + 1)]
-    existing = set(connection.introspection.table_names())
-    missing = [day for day in days if _name(day) not in existing]
-    for day in missing:
+    # Without views Django leaves partitions out, too.
+    existing = set(connection.introspection.table_names(include_views=True))
+    return sum(_make(connection, day) for day in days if _name(day) not in existing)
+
+
+def _make(connection, day: dt.date) -> bool:
+    try:
         with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
             cursor.execute("SET LOCAL lock_timeout = '2s'")  # Never queue up the requests.
             cursor.execute(_partition_of(day))
-    return len(missing)
+    except IntegrityError:
+        logger.warning("%s can't be made: the default partition has its rows", _name(day))
+        return False
+    return True
 
 
 def _partition_of(day: dt.date) -> str:

@@ -6,7 +6,8 @@ import orjson
 
 from billing.pricing import Usage, usd
 from gateway.errors import GatewayError
-from gateway.upstream import error_inside
+from gateway.metering import index_of
+from gateway.upstream import error_inside, parse
 from gateway.upstream_errors import Garbled
 
 STREAM_END = b"[DONE]"
@@ -24,10 +25,7 @@ class Identity:
 
 def read_chunk(payload: bytes) -> dict:
     """One event of the provider. Raises Garbled, or the failure that an error event means."""
-    try:
-        chunk = orjson.loads(payload)
-    except orjson.JSONDecodeError as error:
-        raise Garbled(status=200) from error
+    chunk = parse(payload)
     if not isinstance(chunk, dict):
         raise Garbled(status=200)
     if chunk.get("error"):
@@ -109,19 +107,19 @@ class Transcript:
     """The answer as it was said, gathered from its chunks for the content log."""
 
     def __init__(self) -> None:
-        self._parts: dict[int, dict[str, list[str]]] = {}
+        self._parts: dict[int, dict[str, list]] = {}
         self._calls: dict[tuple[int, int], dict] = {}
 
     def add(self, chunk: dict) -> None:
         for choice in chunk["choices"]:
             delta = choice.get("delta") or {}
-            index = choice.get("index") or 0
+            index = index_of(choice)
             parts = self._parts.setdefault(index, {})
             for field in ("content", "reasoning", "reasoning_content", "refusal"):
-                if isinstance(delta.get(field), str):
+                if delta.get(field):
                     parts.setdefault(field, []).append(delta[field])
             for call in delta.get("tool_calls") or ():
-                self._add_call((index, call.get("index") or 0), call)
+                self._add_call((index, index_of(call)), call)
 
     def _add_call(self, place: tuple[int, int], call: dict) -> None:
         known = self._calls.setdefault(place, {"id": call.get("id"), "name": "", "arguments": ""})
@@ -133,7 +131,12 @@ class Transcript:
         """One message per answer."""
         messages = []
         for index, parts in sorted(self._parts.items()):
-            message: dict = {field: "".join(texts) for field, texts in parts.items()}
+            message: dict = {field: _joined(pieces) for field, pieces in parts.items()}
             calls = [call for (owner, _), call in sorted(self._calls.items()) if owner == index]
             messages.append({**message, "tool_calls": calls} if calls else message)
         return messages
+
+
+def _joined(pieces: list) -> str | list:
+    """One text, unless a provider sends content in parts."""
+    return "".join(pieces) if all(isinstance(one, str) for one in pieces) else pieces

@@ -41,7 +41,7 @@ def sealed_content(call: Call, caller: Caller, answer: object) -> Content | None
         return None
     plain = orjson.dumps(
         {
-            "request": orjson.Fragment(call.raw) if call.raw else None,
+            "request": _request(call),
             "answer": answer,
             "ip": call.ip,
             "user_agent": call.user_agent,
@@ -52,3 +52,8 @@ def sealed_content(call: Call, caller: Caller, answer: object) -> Content | None
     return Content(
         base64.b64encode(sealed).decode(), now + dt.timedelta(days=caller.retention_days)
     )
+
+
+def _request(call: Call) -> orjson.Fragment | str | None:
+    """The body as it came: JSON as it stands, anything else as a text."""
+    return orjson.Fragment(call.raw) if call.is_json else call.raw.decode(errors="replace") or None

@@ -5,6 +5,7 @@ Only `data` matters to the chat protocols; comments and the other fields are swa
 """
 
 MAX_EVENT_BYTES = 1_000_000
+BOM = b"\xef\xbb\xbf"
 
 DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -26,44 +27,48 @@ class EventParser:
     def feed(self, received: bytes) -> list[bytes]:
         """The events that `received` completes. Raises EventTooLarge."""
         text = self._rest + received if self._rest else received
-        if not self._begun and text:
-            if b"\xef\xbb\xbf".startswith(text[:3]) and len(text) < 3:
+        if not self._begun:
+            if len(text) < len(BOM) and BOM.startswith(text):
                 self._rest = text
                 return []
-            text = text.removeprefix(b"\xef\xbb\xbf")
+            text = text.removeprefix(BOM)
             self._begun = True
-        if b"\r" in text:
-            # A CR at the very end may be the first half of a CRLF: it waits.
-            tail = b"\r" if text.endswith(b"\r") else b""
-            text = text[: len(text) - len(tail)].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-            *lines, self._rest = text.split(b"\n")
-            self._rest += tail
-        else:
-            *lines, self._rest = text.split(b"\n")
-        if self._size + len(self._rest) > MAX_EVENT_BYTES:
-            raise EventTooLarge
-        return self._events(lines)
+        *lines, self._rest = _lines(text)
+        events = self._events(lines)
+        self._check_size(self._rest)
+        return events
 
     def finish(self) -> list[bytes]:
         """What stands there at the end of the stream without its blank line."""
-        return self._events([self._rest.rstrip(b"\r"), b""])
+        return self._events([self._rest.removesuffix(b"\r"), b""])
 
     def _events(self, lines: list[bytes]) -> list[bytes]:
         events = []
         for line in lines:
-            if line.startswith(b"data:"):
-                data = line[6:] if line[5:6] == b" " else line[5:]
-                self._data.append(data)
-                self._size += len(data)
-                if self._size > MAX_EVENT_BYTES:
-                    raise EventTooLarge
-            elif line == b"data":
-                self._data.append(b"")
+            self._check_size(line)
+            if line.startswith(b"data:") or line == b"data":
+                self._data.append(line[6:] if line[5:6] == b" " else line[5:])
+                self._size += len(line)
             elif not line and self._data:
                 events.append(b"\n".join(self._data))
                 self._data = []
                 self._size = 0
         return events
+
+    def _check_size(self, line: bytes) -> None:
+        if self._size + len(line.removesuffix(b"\r")) > MAX_EVENT_BYTES:
+            raise EventTooLarge
+
+
+def _lines(text: bytes) -> list[bytes]:
+    """The lines of `text`, which end with CR, LF or CRLF; the last one is unfinished."""
+    if b"\r" not in text:
+        return text.split(b"\n")
+    # A CR at the very end may be the first half of a CRLF: it waits.
+    tail = b"\r" if text.endswith(b"\r") else b""
+    text = text.removesuffix(tail).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    *lines, rest = text.split(b"\n")
+    return [*lines, rest + tail]
 
 
 def event(data: bytes) -> bytes:

@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from billing.models import Hold
-from gateway.batch import Settle
+from gateway.batch import Operation, Settle
 from gateway.commit_queue import commit_now
 from gateway.models import ApiRequest, Route
 from gateway.request_log import RequestRecord
@@ -37,7 +37,7 @@ def sweep(now: dt.datetime | None = None, limit: int = 500) -> int:
 
 def _commit(settles: list[Settle]) -> list[object]:
     try:
-        return commit_now(settles)
+        return commit_now(list[Operation](settles))
     except IntegrityError as error:
         if len(settles) == 1:  # Its account's books are wrong: the others are closed all the same.
             logger.error("hold %s can't be swept: %s", settles[0].record.id, error)

@@ -26,6 +26,7 @@ from gateway.upstream_errors import (
 
 MAX_ANSWER_BYTES = 50_000_000
 MAX_ERROR_BYTES = 64_000
+MAX_DEPTH = 200  # orjson reads what is nested more deeply than it can write.
 
 _session: aiohttp.ClientSession | None = None
 
@@ -105,8 +106,9 @@ async def open_stream(route: Candidate, path: str, body: bytes, deadline: float)
         try:
             if "event-stream" not in response.content_type:
                 answer = await _json(response, MAX_ERROR_BYTES)
-                is_error = isinstance(answer, dict) and answer.get("error")
-                raise error_inside(answer) if is_error else Garbled(status=200)
+                if isinstance(answer, dict) and answer.get("error"):
+                    raise error_inside(answer)
+                raise Garbled(status=200)
         except BaseException:
             response.close()
             raise
@@ -117,8 +119,8 @@ def error_inside(answer: dict) -> UpstreamFailed:
     """The failure that an error object inside a 200 answer means."""
     error = answer["error"]
     code = error.get("code") if isinstance(error, dict) else None
-    is_status = isinstance(code, int) and 400 <= code <= 599
-    return from_status(code if is_status else 502, answer, None)
+    status = code if isinstance(code, int) and 400 <= code <= 599 else 502
+    return from_status(status, answer, None)
 
 
 async def _post(route: Candidate, path: str, body: bytes) -> aiohttp.ClientResponse:
@@ -144,10 +146,18 @@ async def _json(response: aiohttp.ClientResponse, limit: int) -> object:
         received += chunk
         if len(received) > limit:
             raise Garbled(status=response.status)
+    return parse(received, response.status)
+
+
+def parse(received: bytes | bytearray, status: int = 200) -> object:
+    """JSON that can be written again. Raises Garbled."""
     try:
-        return orjson.loads(received)
-    except orjson.JSONDecodeError as error:
-        raise Garbled(status=response.status) from error
+        said = orjson.loads(received)
+        if received.count(b"[") + received.count(b"{") > MAX_DEPTH:
+            orjson.dumps(said)
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError) as error:
+        raise Garbled(status=status) from error
+    return said
 
 
 @asynccontextmanager

@@ -15,9 +15,20 @@ import re
 from gateway import errors
 
 MAX_MESSAGE = 300
-# What a provider's message may give away: keys, organisations, mail and web addresses.
+MAX_WAIT_S = 60  # Clients give up at once when they are told to wait longer.
+MAX_SEARCHED = 1000  # Of a long word some of the patterns below would make work for minutes.
+# What a provider's message may give away.
 _SECRETS = re.compile(
-    r"https?://\S+|\S+@\S+\.\S+|\b(?:org|proj|acct|user|req)[-_]\w+|\b\w*[-_]?[A-Za-z0-9]{24,}\b"
+    r"""
+      \w+://\S+                               # web addresses
+    | [\w.+-]+@[\w-]+\.[\w.-]+                # mail addresses
+    | \b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b    # machines
+    | \bbearer\s+\S+
+    | \b(?:sk|pk|rk|gsk|csk|tgp|fw|hf|xai|nvapi|key)[-_](?=[\w-]*\d)[\w-]+
+    | \b(?:org|proj|project|acct|user|req)[-_](?=[\w-]*\d)[\w-]+
+    | (?<![a-z0-9])[a-z0-9]{24,}[\w-]*         # random words
+    """,
+    re.VERBOSE | re.IGNORECASE,
 )
 
 
@@ -98,7 +109,7 @@ class Declined(UpstreamFailed):
 
     def gateway_error(self) -> errors.GatewayError:
         if self.too_long:
-            return errors.ContextTooLong(self.message)
+            return errors.ContextTooLong(self.message, param="messages")
         if self.status == 403:
             return errors.Forbidden(self.message, code="content_policy_violation")
         kinds = {413: errors.BodyTooLarge, 422: errors.Unprocessable}
@@ -107,15 +118,21 @@ class Declined(UpstreamFailed):
 
 def from_status(status: int, body: object, retry_after: str | None) -> UpstreamFailed:
     """The failure that an error status (and its JSON body, if it was any) means."""
-    wait = int(retry_after) if retry_after and retry_after.isdecimal() else None
+    wait_s = _wait_s(retry_after)
     message, code = _message_and_code(body)
     if status == 429:
-        return Overloaded(status=status, retry_after_s=min(wait, 60) if wait else None)
+        return Overloaded(status=status, retry_after_s=wait_s)
     is_moderation = status == 403 and ("moderation" in code or "policy" in code)
     if status in (400, 413, 422) or is_moderation:
         too_long = "context_length" in code or "context length" in message.lower()
         return Declined(status=status, message=_clean(message), too_long=too_long)
-    return Faulty(status=status, retry_after_s=min(wait, 60) if wait else None)
+    return Faulty(status=status, retry_after_s=wait_s)
+
+
+def _wait_s(retry_after: str | None) -> int | None:
+    if not retry_after or not retry_after.isdecimal():  # A date: clocks differ.
+        return None
+    return min(int(retry_after[:6]), MAX_WAIT_S) or None
 
 
 def _message_and_code(body: object) -> tuple[str, str]:
@@ -129,5 +146,5 @@ def _message_and_code(body: object) -> tuple[str, str]:
 
 
 def _clean(message: str) -> str:
-    said = _SECRETS.sub("…", message.strip())[:MAX_MESSAGE]
+    said = _SECRETS.sub("…", message.strip()[:MAX_SEARCHED])[:MAX_MESSAGE]
     return f"The provider declined the request: {said}" if said else "The provider declined it."

@@ -2,22 +2,31 @@
 
 import functools
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import orjson
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 
 from billing.models import CreditAccount
 from billing.pricing import usd
 from gateway import completions, routing, settlement
 from gateway.authentication import Caller, authenticate
+from gateway.call import GatewayRequest
 from gateway.database import in_thread
-from gateway.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
+from gateway.errors import (
+    GatewayError,
+    InternalError,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+)
 from gateway.generations import generation_object
 from gateway.model_list import model_object
 from gateway.models import ApiRequest
 
-View = Callable[..., Awaitable[HttpResponse]]
+View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
 
 
 def allow(*methods: str) -> Callable[[View], View]:
@@ -25,7 +34,7 @@ def allow(*methods: str) -> Callable[[View], View]:
 
     def decorate(view: View) -> View:
         @functools.wraps(view)
-        async def checked(request: HttpRequest, *arguments, **named) -> HttpResponse:
+        async def checked(request: GatewayRequest, *arguments, **named) -> HttpResponseBase:
             if request.method not in methods:
                 allowed = ", ".join(methods)
                 raise MethodNotAllowed(
@@ -39,25 +48,28 @@ def allow(*methods: str) -> Callable[[View], View]:
     return decorate
 
 
+class CompletionResponse(StreamingHttpResponse):
+    """An answer on its way, with the completion that has to be settled whatever becomes of it."""
+
+    def __init__(self, completion: completions.Completion, *arguments, **named):
+        super().__init__(*arguments, **named)
+        self.completion = completion
+
+
 @allow("POST")
-async def chat_completions(request: HttpRequest) -> HttpResponse:
+async def chat_completions(request: GatewayRequest) -> CompletionResponse:
     completion = await completions.begin(request.call)
     headers = _answer_headers(completion)
     if completion.chat.stream:
-        response = StreamingHttpResponse(
-            completion.events(), content_type="text/event-stream", headers=headers
+        headers |= {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        return CompletionResponse(
+            completion, completion.events(), content_type="text/event-stream", headers=headers
         )
-        response.headers["Cache-Control"] = "no-cache"
-        response.headers["X-Accel-Buffering"] = "no"
-    else:
-        content = completion.content()
-        headers["x-kyma-cost"] = usd(completion.cost_nano)
-        response = StreamingHttpResponse(
-            completion.body(content), content_type="application/json", headers=headers
-        )
-        response.headers["Content-Length"] = str(len(content))
-    response.completion = completion
-    return response
+    headers["x-kyma-cost"] = usd(completion.cost_nano)
+    headers["Content-Length"] = str(len(completion.content))
+    return CompletionResponse(
+        completion, completion.body(), content_type="application/json", headers=headers
+    )
 
 
 def _answer_headers(completion: completions.Completion) -> dict[str, str]:
@@ -76,17 +88,20 @@ def logged(api: str) -> Callable[[View], View]:
 
     def decorate(view: View) -> View:
         @functools.wraps(view)
-        async def recorded(request: HttpRequest, *arguments, **named) -> HttpResponse:
+        async def recorded(request: GatewayRequest, *arguments, **named) -> HttpResponseBase:
             call = request.call
             caller = await authenticate(call.headers)
             record = call.record(caller, api)
-            record.status, record.outcome = 200, ApiRequest.Outcome.FINISHED
+            record.status, record.error_type = InternalError.status, InternalError.error_type
+            record.outcome = ApiRequest.Outcome.REFUSED
             try:
                 completions.admit(caller)
-                return await view(request, caller, *arguments, **named)
+                response = await view(request, caller, *arguments, **named)
+                record.status, record.error_type = response.status_code, ""
+                record.outcome = ApiRequest.Outcome.FINISHED
+                return response
             except GatewayError as error:
                 record.status, record.error_type = error.status, error.error_type
-                record.outcome = ApiRequest.Outcome.REFUSED
                 raise
             finally:
                 record.latency_ms = call.elapsed_ms()
@@ -99,7 +114,7 @@ def logged(api: str) -> Callable[[View], View]:
 
 @allow("GET", "HEAD")
 @logged("models")
-async def models(request: HttpRequest, caller: Caller) -> HttpResponse:
+async def models(request: GatewayRequest, caller: Caller) -> HttpResponse:
     """The models that this caller can use now."""
     entries = (await routing.catalogue()).values()
     usable = [entry.seen_by(caller) for entry in entries if entry.usable_by(caller)]
@@ -109,7 +124,7 @@ async def models(request: HttpRequest, caller: Caller) -> HttpResponse:
 
 @allow("GET", "HEAD")
 @logged("model")
-async def model(request: HttpRequest, caller: Caller, slug: str) -> HttpResponse:
+async def model(request: GatewayRequest, caller: Caller, slug: str) -> HttpResponse:
     entry = (await routing.catalogue()).get(slug)
     if entry is None or not entry.usable_by(caller):
         raise NotFound(
@@ -121,7 +136,7 @@ async def model(request: HttpRequest, caller: Caller, slug: str) -> HttpResponse
 
 @allow("GET", "HEAD")
 @logged("balance")
-async def balance(request: HttpRequest, caller: Caller) -> HttpResponse:
+async def balance(request: GatewayRequest, caller: Caller) -> HttpResponse:
     """Credit in USD, as exact decimal numbers."""
     account = await in_thread(_account, caller)
     return _json(
@@ -137,7 +152,7 @@ async def balance(request: HttpRequest, caller: Caller) -> HttpResponse:
 
 @allow("GET", "HEAD")
 @logged("generation")
-async def generation(request: HttpRequest, caller: Caller) -> HttpResponse:
+async def generation(request: GatewayRequest, caller: Caller) -> HttpResponse:
     """The receipt of one request of this account."""
     request_id = _request_id(request.call.query.get("id", ""))
     row = await in_thread(_own_request, caller, request_id)
@@ -152,7 +167,7 @@ def _account(caller: Caller) -> CreditAccount:
 
 def _own_request(caller: Caller, request_id: uuid.UUID) -> ApiRequest | None:
     rows = ApiRequest.objects.select_related("price_version")
-    return rows.filter(account_id=caller.account_id, pk=request_id).first()
+    return rows.filter(account=uuid.UUID(caller.account_id), pk=request_id).first()
 
 
 def _request_id(text: str) -> uuid.UUID:

@@ -4,6 +4,7 @@ Amounts are nano-dollars; prices nano-dollars per million tokens.
 """
 
 import base64
+import dataclasses
 import datetime as dt
 import itertools
 
@@ -135,16 +136,17 @@ def make_reserve(
 
 def make_record(reserve: Reserve, **fields) -> RequestRecord:
     """The record of the finished request that `reserve` opened."""
-    fields = {"outcome": ApiRequest.Outcome.FINISHED.value, "status": 200, **fields}
-    return RequestRecord(
+    record = RequestRecord(
         id=reserve.request_id,
         account_id=reserve.account_id,
         key_id=reserve.key_id,
         created_at=reserve.now,
-        api="chat.completions",
+        api="chat",
+        outcome=ApiRequest.Outcome.FINISHED.value,
+        status=200,
         price_version_id=reserve.price_version_id,
-        **fields,
     )
+    return dataclasses.replace(record, **fields)
 
 
 def make_settle(reserve: Reserve, cost_nano: int, *, now=None, content=None, **fields) -> Settle:

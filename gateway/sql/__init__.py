@@ -17,7 +17,8 @@ def statement(name: str, vendor: str) -> str:
     header, body = text.split("\n", 1)
     columns = header.removeprefix("-- rows: ")
     rows = _postgres_rows if vendor == "postgresql" else _sqlite_rows
-    for_update = "FOR UPDATE OF a" if vendor == "postgresql" else ""
+    # Not FOR UPDATE: that would make other rows' foreign keys wait for the account.
+    for_update = "FOR NO KEY UPDATE OF a" if vendor == "postgresql" else ""
     return body.replace("{rows}", rows(columns)).replace("{for_update}", for_update)
 
 

@@ -1,0 +1,61 @@
+"""What billing knows of a person; how to read it: `accounts/personal_data.py`.
+
+`CreditAccount.user` is the only link. Once it is null, entries and balances name nobody, and
+are kept for as long as the law wants to see what was sold.
+"""
+
+PERSONAL_DATA = {
+    "billing.CreditAccount": {
+        "person": "user",
+        "identity": [],
+        "content": [],
+        "metadata": [
+            "balance_nano",
+            "held_nano",
+            "owed_nano",
+            "purchased_nano",
+            "tier",
+            "unlimited",
+            "created_at",
+        ],
+        "plain": ["id", "user"],
+    },
+    "billing.Hold": {
+        "person": "account__user",
+        "identity": [],
+        "content": [],
+        "metadata": ["amount_nano", "price_version", "created_at", "deadline"],
+        "plain": ["id", "account", "key"],
+    },
+    "billing.LedgerEntry": {
+        "person": "account__user",
+        "identity": [],
+        "content": [],
+        "metadata": ["kind", "amount_nano", "created_at"],
+        "plain": ["id", "account", "request_id", "idempotency_key"],
+    },
+    "billing.KeySpend": {
+        "person": "key__user",
+        "identity": [],
+        "content": [],
+        "metadata": [
+            "held_nano",
+            "total_nano",
+            "day",
+            "day_nano",
+            "week",
+            "week_nano",
+            "month",
+            "month_nano",
+            "total_cap_nano",
+            "day_cap_nano",
+            "week_cap_nano",
+            "month_cap_nano",
+        ],
+        "plain": ["key"],
+    },
+}
+
+NO_PERSONAL_DATA = {
+    "billing.PriceVersion": "prices of models, the same for everybody",
+}

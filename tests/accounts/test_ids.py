@@ -1,0 +1,41 @@
+import datetime as dt
+import time
+
+from accounts.ids import first_id_of, uuid7
+
+
+def test_an_id_is_a_version_7_uuid():
+    ids = [uuid7() for _ in range(1000)]
+    assert {one.version for one in ids} == {7}
+    assert {one.variant for one in ids} == {"specified in RFC 4122"}
+
+
+def test_ids_differ():
+    assert len({uuid7() for _ in range(10_000)}) == 10_000
+
+
+def test_an_id_begins_with_its_millisecond():
+    before = time.time_ns() // 1_000_000
+    made = uuid7().int >> 80
+    assert before <= made <= time.time_ns() // 1_000_000
+
+
+def test_ids_of_later_milliseconds_are_greater():
+    first = uuid7()
+    while uuid7().int >> 80 == first.int >> 80:
+        pass
+    assert uuid7() > first
+
+
+def test_days_part_the_ids_made_in_them(monkeypatch):
+    day = dt.date(2026, 11, 24)
+    last = dt.datetime(2026, 11, 24, 23, 59, 59, 999_000, dt.UTC)
+    monkeypatch.setattr(time, "time_ns", lambda: int(last.timestamp() * 1000) * 1_000_000)
+    assert first_id_of(day) < uuid7() < first_id_of(day + dt.timedelta(days=1))
+    monkeypatch.setattr(time, "time_ns", lambda: int(last.timestamp() * 1000 + 1) * 1_000_000)
+    assert uuid7() > first_id_of(day + dt.timedelta(days=1))
+
+
+def test_the_text_of_ids_sorts_as_the_ids_do():
+    ids = [uuid7() for _ in range(1000)]
+    assert sorted(ids) == sorted(ids, key=str) == sorted(ids, key=lambda one: one.hex)

@@ -1,0 +1,129 @@
+import datetime as dt
+import re
+
+import pytest
+from django.utils import timezone
+
+from accounts import keys
+from accounts.errors import InvalidKey
+from accounts.models import ApiKey
+from tests.factories import make_key, make_user
+
+
+@pytest.fixture
+def user(books):
+    return make_user()
+
+
+def test_a_key_looks_as_secret_scanners_expect(user):
+    _, text = make_key(user)
+    assert re.fullmatch(r"kyma-[0-9A-Za-z]{40}", text)
+    assert keys.is_well_formed(text)
+
+
+def test_keys_differ(user):
+    assert len({make_key(user)[1] for _ in range(20)}) == 20
+
+
+def test_a_key_opens_the_account_of_its_person(user):
+    key, text = make_key(user)
+    found = keys.authenticate(text)
+    assert (found, found.user) == (key, user)
+
+
+def test_the_key_itself_is_not_stored(user):
+    key, text = make_key(user)
+    stored = ApiKey.objects.filter(pk=key.pk).values_list().get()
+    assert text not in map(str, stored)
+    assert key.digest == keys.digest(text)
+    assert (key.start, key.end) == (text[:9], text[-4:])
+
+
+def test_authentication_takes_one_query(user, django_assert_num_queries):
+    _, text = make_key(user)
+    with django_assert_num_queries(1):
+        keys.authenticate(text)
+
+
+@pytest.mark.parametrize("position", [0, 4, 5, 20, 38, 39, 44])
+def test_a_typo_is_noticed_without_a_query(user, position, django_assert_num_queries):
+    _, text = make_key(user)
+    replacement = "a" if text[position] != "a" else "b"
+    typo = text[:position] + replacement + text[position + 1 :]
+    assert not keys.is_well_formed(typo)
+    with django_assert_num_queries(0), pytest.raises(InvalidKey, match="copied whole"):
+        keys.authenticate(typo)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "kyma-", "sk-abc", "kyma-" + "0" * 40, "kyma-" + "ä" * 40, "kyma-" + "0" * 10_000]
+)
+def test_what_is_no_key_is_refused(text):
+    assert not keys.is_well_formed(text)
+
+
+def test_two_characters_swapped_are_noticed(user):
+    _, text = make_key(user)
+    places = [i for i in range(5, 43) if text[i] != text[i + 1]]
+    for i in places:
+        swapped = text[:i] + text[i + 1] + text[i] + text[i + 2 :]
+        assert not keys.is_well_formed(swapped)
+
+
+def refusal_of(text) -> str:
+    with pytest.raises(InvalidKey) as refusal:
+        keys.authenticate(text)
+    assert text not in str(refusal.value)
+    return str(refusal.value)
+
+
+def test_a_key_that_never_was_is_refused(user):
+    key, text = make_key(user)
+    key.delete()
+    assert "doesn't exist" in refusal_of(text)
+
+
+def test_a_revoked_key_is_refused_for_good(user):
+    key, text = make_key(user)
+    keys.revoke(key)
+    assert "revoked" in refusal_of(text)
+
+
+def test_revoking_twice_keeps_the_first_date(user):
+    key, _ = make_key(user)
+    keys.revoke(key)
+    key.refresh_from_db()
+    first = key.revoked_at
+    keys.revoke(key)
+    key.refresh_from_db()
+    assert key.revoked_at == first
+
+
+def test_a_disabled_key_is_refused_until_it_is_enabled(user):
+    key, text = make_key(user, disabled_at=timezone.now())
+    assert "disabled" in refusal_of(text)
+    ApiKey.objects.filter(pk=key.pk).update(disabled_at=None)
+    assert keys.authenticate(text) == key
+
+
+def test_a_key_is_refused_from_the_moment_it_expires(user):
+    key, text = make_key(user, expires_at=timezone.now() + dt.timedelta(hours=1))
+    assert keys.authenticate(text) == key
+    ApiKey.objects.filter(pk=key.pk).update(expires_at=timezone.now())
+    assert "expired" in refusal_of(text)
+
+
+def test_a_key_of_a_closed_account_is_refused(user):
+    _, text = make_key(user)
+    user.is_active = False
+    user.save()
+    assert "closed" in refusal_of(text)
+
+
+def test_usable_keys_are_those_that_authenticate(user):
+    usable = make_key(user)[0]
+    make_key(user, disabled_at=timezone.now())
+    make_key(user, revoked_at=timezone.now())
+    make_key(user, expires_at=timezone.now())
+    later = make_key(user, expires_at=timezone.now() + dt.timedelta(hours=1))[0]
+    assert set(ApiKey.objects.usable()) == {usable, later}

@@ -1,0 +1,63 @@
+"""`except Exception` stands only at the outermost edges, each of them named here."""
+
+import ast
+from pathlib import Path
+
+from tests.architecture.sources import LAYERS, files, functions, name_of
+
+EDGES = {
+    "gateway/asgi.py: __call__",  # what an HTTP connection ends with
+    "gateway/asgi.py: _respond",  # what an HTTP request ends with
+    "gateway/commit_queue.py: _write",  # the writer outlives whatever a batch does
+    "gateway/completions.py: begin",  # a fault of ours must not leave a hold
+    # Another program, with edges of its own.
+    "gateway/local_provider/answers.py: send_stream",
+    "gateway/local_provider/app.py: errors_as_json",
+}
+EVERYTHING = {"Exception", "BaseException"}
+
+
+def handlers_of_everything(path: Path) -> set[str]:
+    """The functions of `path` that catch everything and don't raise it again."""
+    return {
+        f"{name_of(path)}: {function.name}"
+        for function in functions(path)
+        for node in ast.walk(function)
+        if isinstance(node, ast.ExceptHandler) and _catches_everything(node)
+    }
+
+
+def _catches_everything(handler: ast.ExceptHandler) -> bool:
+    last = handler.body[-1]
+    if isinstance(last, ast.Raise) and last.exc is None:
+        return False
+    if handler.type is None:
+        return True
+    caught = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    return any(isinstance(one, ast.Name) and one.id in EVERYTHING for one in caught)
+
+
+def test_only_the_edges_catch_everything():
+    found = set().union(*(handlers_of_everything(path) for path in files(*LAYERS)))
+    assert found - EDGES == set()
+
+
+def test_every_edge_that_is_named_is_there():
+    found = set().union(*(handlers_of_everything(path) for path in files(*LAYERS)))
+    assert EDGES - found == set()
+
+
+def test_nothing_is_suppressed_wholesale():
+    wrong = [
+        f"{name_of(path)}:{node.lineno}"
+        for path in files(*LAYERS)
+        for node in ast.walk(_tree(path))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).endswith("suppress")
+        and any(isinstance(one, ast.Name) and one.id in EVERYTHING for one in node.args)
+    ]
+    assert wrong == []
+
+
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())

@@ -1,0 +1,83 @@
+import pytest
+
+from tests.factories import make_price
+from tests.fake_provider import FakeProvider
+from tests.gateway import local_provider_process
+from tests.live import Customer, Gateway
+
+
+@pytest.fixture(scope="session")
+def fake():
+    """The scripted provider, one for all tests."""
+    with FakeProvider() as provider:
+        yield provider
+
+
+@pytest.fixture(scope="session")
+def _gateway_process(django_db_setup, django_db_blocker):
+    with django_db_blocker.unblock(), Gateway() as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def committed(django_db_setup, django_db_blocker):
+    """The database with real commits that are left where they are."""
+    with django_db_blocker.unblock():
+        yield
+
+
+@pytest.fixture
+def scripted(committed, fake):
+    """The route to the model "scripted", served by the fake provider."""
+    return live_route("scripted", fake.base_url)
+
+
+@pytest.fixture(scope="session")
+def local_provider():
+    """The local provider, a process with the real model; one for all tests."""
+    provider = local_provider_process.start(KYMA_LOCAL_ENGINE="")
+    yield provider
+    local_provider_process.stop(provider)
+
+
+@pytest.fixture
+def smollm(committed, local_provider):
+    """The route to the local provider's model, under the model's own name."""
+    route = live_route(local_provider_process.MODEL, f"{local_provider.address}/v1")
+    route.upstream_model = local_provider_process.MODEL
+    route.save(update_fields=["upstream_model"])
+    return route
+
+
+@pytest.fixture
+def gateway(committed, scripted, _gateway_process):
+    """A gateway process with short timeouts, and the model "scripted"."""
+    return _gateway_process
+
+
+@pytest.fixture
+def customer(gateway):
+    """Somebody with a dollar."""
+    return Customer(gateway)
+
+
+def live_route(slug: str, base_url: str, **provider_fields):
+    """A route that stays: to `slug` through a provider of the same name."""
+    from gateway.models import Model, Provider, Route
+
+    fields = {
+        "name": slug.title(),
+        "self_hosted": True,
+        "stops_billing_on_cancel": True,
+        **provider_fields,
+    }
+    provider, _ = Provider.objects.update_or_create(
+        slug=slug, defaults={"base_url": base_url, **fields}
+    )
+    model, _ = Model.objects.get_or_create(
+        slug=slug, defaults={"name": slug, "maker": "Test", "context_length": 8192}
+    )
+    route = Route.objects.filter(model=model, provider=provider).first()
+    return route or Route.objects.create(
+        model=model, provider=provider, upstream_model=f"up/{slug}", price_version=make_price()
+    )

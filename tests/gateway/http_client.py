@@ -1,0 +1,39 @@
+"""Plain HTTP requests to a gateway, with or without a key, and the errors that come back."""
+
+import requests
+
+from tests.gateway.wire_client import CHAT
+from tests.live import DEADLINE_S, Gateway
+
+HELLO = {"model": "scripted", "messages": [{"role": "user", "content": "Hello"}]}
+GET_PATHS = [
+    "/v1/models",
+    "/v1/models/scripted",
+    "/v1/credits/balance",
+    "/v1/generation?id=chatcmpl-0198c0de000070008000000000000000",
+]
+
+
+def send(gateway: Gateway, method: str, path: str, **options) -> requests.Response:
+    url = gateway.url + path
+    return requests.request(method, url, timeout=DEADLINE_S, allow_redirects=False, **options)
+
+
+def use(gateway: Gateway, path: str, headers: dict) -> requests.Response:
+    """What `path` is there for: a chat completion, or a read."""
+    if path == CHAT:
+        return send(gateway, "POST", path, headers=headers, json=HELLO)
+    return send(gateway, "GET", path, headers=headers)
+
+
+def error_of(response: requests.Response) -> dict:
+    """The error, once its shape was checked: OpenAI's and OpenRouter's, with the request's id."""
+    assert response.headers["Content-Type"] == "application/json"
+    body = response.json()
+    assert set(body) == {"error", "request_id"}
+    assert body["request_id"] == response.headers["x-request-id"]
+    error = body["error"]
+    assert set(error) == {"message", "type", "param", "code", "metadata"}
+    assert all(type(error[name]) is str for name in ("message", "type", "code"))
+    assert type(error["metadata"]["error_type"]) is str
+    return error

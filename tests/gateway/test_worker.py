@@ -1,0 +1,87 @@
+"""The jobs' worker as it runs: Celery with beat, on a real Valkey; and the gateway without one."""
+
+import os
+import subprocess
+import sys
+import uuid
+
+import pytest
+
+from billing import pricing
+from gateway.commit_queue import commit_now
+from gateway.models import ApiRequest
+from kyma import processes, programs
+from tests.factories import make_account, make_ask, make_price, make_reserve
+from tests.live import DEADLINE_S, ROOT, Customer, Gateway, database_urls, eventually
+from tests.ports import free_port
+
+
+@pytest.fixture
+def valkey(tmp_path):
+    """The URL of a server of this test's own."""
+    port = free_port()
+    with subprocess.Popen(
+        programs.redis(port).command, cwd=tmp_path, stdout=subprocess.DEVNULL
+    ) as server:
+        yield f"redis://127.0.0.1:{port}/0"
+        server.terminate()
+
+
+@pytest.fixture
+def worker(committed, valkey, tmp_path):
+    """A worker with beat that sweeps each second, in a session of its own."""
+    log = tmp_path / "worker.log"
+    command = [
+        *(sys.executable, "-m", "celery", "-A", "kyma", "worker", "--beat"),
+        *("--schedule", str(tmp_path / "schedule"), "--concurrency", "1", "--loglevel", "INFO"),
+    ]
+    environment = {
+        **os.environ,
+        **database_urls(),
+        "REDIS_URL": valkey,
+        "HOLD_SWEEP_INTERVAL_S": "1",
+    }
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=output, stderr=output, start_new_session=True
+        ) as process,
+    ):
+        yield process
+        processes.kill_session(process.pid)
+    print(log.read_text())
+
+
+def test_the_worker_sweeps_expired_holds_and_ends_on_sigterm(worker):
+    account = make_account(balance_nano=1000)
+    for _ in range(2):  # Not only when it starts.
+        request_id = make_expired_hold(account)
+        row = eventually(ApiRequest.objects.filter(pk=request_id).first)
+        assert row.outcome == ApiRequest.Outcome.LOST
+    account.refresh_from_db()
+    assert (account.balance_nano, account.held_nano) == (1000, 0)
+    assert not account.holds.exists()
+
+    worker.terminate()
+    assert worker.wait(DEADLINE_S) == 0
+    assert not processes.in_session(worker.pid)
+
+
+def make_expired_hold(account) -> uuid.UUID:
+    reserve = make_reserve(account, make_price(), make_ask(600), lifetime_s=-1)
+    commit_now([reserve])
+    assert account.holds.exists()
+    return uuid.UUID(reserve.request_id)
+
+
+def test_without_redis_the_gateway_answers_and_bills(committed, scripted):
+    with Gateway(REDIS_URL=f"redis://127.0.0.1:{free_port()}/0") as gateway:
+        customer = Customer(gateway)
+        answer = customer.ask("Are you there?")
+        streamed = customer.ask("And now?", stream=True).text
+    assert answer.status_code == 200
+    assert streamed.endswith("data: [DONE]\n\n")
+    costs = [row.cost_nano for row in customer.requests()]
+    assert f"{answer.json()['usage']['cost']:.9f}" == f"{costs[0] / pricing.NANO_PER_USD:.9f}"
+    assert sorted(-entry.amount_nano for entry in customer.usage_entries()) == sorted(costs)
+    assert all(costs)

@@ -1,0 +1,85 @@
+"""The commit queue on the real engine of this database, in the hands of a test."""
+
+import asyncio
+
+import psycopg
+from django.db import connection
+
+from gateway.batch import Record
+from gateway.commit_queue import CommitQueue, PostgresEngine, SqliteEngine
+from tests.factories import make_ask, make_record, make_reserve
+
+SOON_S = 0.01
+AMPLE_S = 30
+on_postgres = connection.vendor == "postgresql"
+
+
+class WatchedEngine:
+    """The engine of this database; tests hold it up, count its batches and make it fail."""
+
+    def __init__(self):
+        self.real = PostgresEngine() if on_postgres else SqliteEngine()
+        self.batches: list[int] = []
+        self.began = asyncio.Event()
+        self.may_start = asyncio.Event()
+        self.may_start.set()
+        self.may_return = asyncio.Event()
+        self.may_return.set()
+        self.committed = asyncio.Event()
+        self.answers_to_lose = 0
+        self.is_unreachable = False
+
+    async def run(self, operations):
+        self.batches.append(len(operations))
+        self.began.set()
+        await self.may_start.wait()
+        if self.is_unreachable:
+            raise psycopg.OperationalError("connection refused")
+        results = await self.real.run(operations)
+        self.committed.set()
+        await self.may_return.wait()
+        if self.answers_to_lose:
+            self.answers_to_lose -= 1
+            raise psycopg.OperationalError("server closed the connection unexpectedly")
+        return results
+
+    async def close(self):
+        await self.real.close()
+
+
+def run(story, size: int = 1000):
+    """Run `story(queue, engine)` on a watched engine, then close the queue; what it returned."""
+
+    async def whole():
+        engine = WatchedEngine()
+        queue = CommitQueue(engine, size)
+        async with asyncio.timeout(AMPLE_S):
+            result = await story(queue, engine)
+            engine.may_start.set()
+            engine.may_return.set()
+            await queue.close()
+        return result
+
+    return asyncio.run(whole())
+
+
+def submit_all(queue, operations):
+    return asyncio.gather(
+        *(queue.submit(one, AMPLE_S) for one in operations), return_exceptions=True
+    )
+
+
+async def begun(queue, engine, operation) -> asyncio.Task:
+    """A task that submits `operation`, once the writer has taken it."""
+    engine.began.clear()
+    task = asyncio.create_task(queue.submit(operation, AMPLE_S))
+    await engine.began.wait()
+    return task
+
+
+def reserves_of(account, price, number, amount_nano=10):
+    return [make_reserve(account, price, make_ask(amount_nano)) for _ in range(number)]
+
+
+def refused_record(account, price):
+    return Record(make_record(make_reserve(account, price, make_ask()), outcome="refused"))
