@@ -7,6 +7,8 @@ without cancelling what it owes.
 
 import asyncio
 import io
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import parse_qsl
 
 from django.conf import settings
@@ -40,13 +42,13 @@ class GatewayHandler(ASGIHandler):
     async def __call__(self, scope, receive, send) -> None:
         task = asyncio.current_task()
         assert task is not None
-        client = _Client(receive, task)
+        client = _Client(receive, send, task)
         request = _request(scope, client)
         response = None
         try:
             async with asyncio.timeout(settings.REQUEST_TOTAL_TIMEOUT_S + SENDING_GRACE_S):
                 response = await _respond(request)
-                await self.send_response(response, send)
+                await self.send_response(response, client.send)
         except asyncio.CancelledError:
             if not client.is_gone:  # This process ends, and breaks the answer off.
                 _abandon(response, Ending.UPSTREAM_FAILED)
@@ -70,8 +72,9 @@ def _abandon(response: HttpResponseBase | None, ending: Ending) -> None:
 class _Client:
     """The client's end of the connection: watched from the moment its request is complete."""
 
-    def __init__(self, receive, task: asyncio.Task):
+    def __init__(self, receive, send, task: asyncio.Task):
         self._receive = receive
+        self._send = send
         self._task = task
         self._watch: asyncio.Task | None = None
         self.is_gone = False
@@ -81,6 +84,12 @@ class _Client:
         if message["type"] == "http.request" and not message.get("more_body"):
             self._watch = asyncio.create_task(self._wait_for_hang_up())
         return message
+
+    async def send(self, message: Mapping[str, Any]) -> None:
+        """Returns once it was sent; after a hang-up that the server knows of, never."""
+        await self._send(message)
+        if message.get("more_body"):
+            await asyncio.sleep(0)  # The watch has its turn before more counts as delivered.
 
     async def _wait_for_hang_up(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

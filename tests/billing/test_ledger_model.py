@@ -115,7 +115,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.price = self.exact_price
 
     def teardown(self):
-        connection.check_constraints()
+        if not connection.needs_rollback:  # Else a step failed, and says why.
+            connection.check_constraints()
         for database in ("default", "keyring"):
             transaction.set_rollback(True, using=database)
         self.rollback.close()
@@ -123,7 +124,10 @@ class LedgerMachine(RuleBasedStateMachine):
     # --- The world around
 
     @initialize(
-        tier=st.sampled_from([0, 0, 1, 4]), purchase=st.sampled_from([700, 9000, 90_000]), day=caps, week=caps
+        tier=st.sampled_from([0, 0, 1, 4]),
+        purchase=st.sampled_from([700, 9000, 90_000]),
+        day=caps,
+        week=caps,
     )
     def begin(self, tier, purchase, day, week):
         CreditAccount.objects.filter(pk=self.accounts["b"].pk).update(tier=tier)
@@ -349,7 +353,6 @@ def compare(examples: int, steps: int) -> None:
             max_examples=examples,
             stateful_step_count=steps,
             deadline=None,
-            phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         ),
     )
@@ -366,4 +369,4 @@ def test_the_ledger_agrees_with_the_pure_one():
 
 @pytest.mark.proof
 def test_the_ledger_agrees_with_the_pure_one_at_length():
-    compare(examples=1000, steps=40)
+    compare(examples=400, steps=40)

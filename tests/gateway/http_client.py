@@ -3,7 +3,7 @@
 import requests
 
 from tests.gateway.wire_client import CHAT
-from tests.live import DEADLINE_S, Gateway
+from tests.live import DEADLINE_S, Customer, Gateway, eventually
 
 HELLO = {"model": "scripted", "messages": [{"role": "user", "content": "Hello"}]}
 GET_PATHS = [
@@ -24,6 +24,13 @@ def use(gateway: Gateway, path: str, headers: dict) -> requests.Response:
     if path == CHAT:
         return send(gateway, "POST", path, headers=headers, json=HELLO)
     return send(gateway, "GET", path, headers=headers)
+
+
+def wait_for_log(gateway: Gateway) -> None:
+    """Once a later request is in the log, all before it are, those that should not be included."""
+    later = Customer(gateway, balance_nano=0)
+    later.get("/v1/credits/balance")
+    eventually(later.requests)
 
 
 def error_of(response: requests.Response) -> dict:

@@ -107,11 +107,12 @@ def refused(response: requests.Response, status: int, error_type: str) -> dict:
 def billed(customer: Customer, nano: int, **columns) -> ApiRequest:
     """The one request cost this and left no hold, and its row says so. Returns the row."""
     row = customer.settled_request()
-    assert {name: getattr(row, name) for name in columns} == columns
-    assert row.cost_nano == nano
+    said = {name: getattr(row, name) for name in (*columns, "cost_nano")}
+    assert said == {**columns, "cost_nano": nano}, said
     assert [one.amount_nano for one in customer.usage_entries()] == ([-nano] if nano else [])
     assert (customer.balance_nano(), customer.held_nano()) == (USD - nano, 0)
-    assert list(differences(customer.account.id)) == []
+    wrong = list(differences(customer.account.id))
+    assert not wrong, wrong
     return row
 
 

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import datetime as dt
 import http.client
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import orjson
 import pytest
@@ -35,7 +37,7 @@ from tests.gateway.receipts import (
     posted,
     read_until,
 )
-from tests.live import PATIENT, Customer, Gateway
+from tests.live import PATIENT, Customer, Gateway, eventually
 from tests.provider_scripts import (
     Close,
     Event,
@@ -76,6 +78,16 @@ def locked(customer: Customer) -> Iterator[None]:
 # --- The client is gone --------------------------------------------------------------------------
 
 
+def hang_up(client: requests.Response | http.client.HTTPConnection, gateway: Gateway) -> None:
+    """Close a connection, and wait until the gateway knows."""
+    connection = client.raw.connection if isinstance(client, requests.Response) else client
+    _, port = connection.sock.getsockname()
+    ends = re.compile(rf":{gateway.port:04X} \w+:{port:04X} (?!06)")  # 06: TIME_WAIT
+    assert ends.search(Path("/proc/net/tcp").read_text())
+    client.close()
+    eventually(lambda: not ends.search(Path("/proc/net/tcp").read_text()))
+
+
 def test_a_provider_that_stops_billing_is_hung_up_on(customer, fake):
     prompt = fake.script([Head(), HELLO, WaitFor("the hang-up"), WORLD, STOP, *END])
     response = customer.ask(prompt, stream=True)
@@ -102,8 +114,9 @@ def test_a_provider_that_bills_on_is_read_to_its_end(gateway, fake):
         [Head(), HELLO, WaitFor("the rest"), WORLD, STOP, Event(usage_chunk(usage_of(10, 4))), *END]
     )
     response = customer.ask(prompt, stream=True, model="drained")
-    read_until(events_of(response), "Hello ")
-    response.close()
+    events = events_of(response)
+    read_until(events, "Hello ")
+    hang_up(response, gateway)
     fake.go(prompt, "the rest")
     assert fake.wait_for_finish(prompt).hung_up_at is None
     billed(
@@ -144,8 +157,9 @@ def test_a_whole_answer_that_nobody_waited_for_costs_only_us(gateway, fake):
     live_route("drained", fake.base_url, stops_billing_on_cancel=False)
     customer = Customer(gateway)
     prompt = fake.script([WaitFor("the hang-up"), *answer(TEXT)])
-    with posted(customer, prompt, model="drained"):
+    with posted(customer, prompt, model="drained") as connection:
         fake.wait_for_calls(prompt)
+        hang_up(connection, gateway)
     fake.go(prompt, "the hang-up")
     assert fake.wait_for_finish(prompt).hung_up_at is None
     billed(
@@ -260,26 +274,41 @@ def test_a_killed_process_leaves_a_hold_that_is_swept(scripted, fake):
     assert (row.id, row.error_type) == (hold.id, "server")
 
 
+# --- What no real process can be made to do on demand --------------------------------------------
+
+
 def test_a_fault_of_ours_costs_nothing(customer, fake):
-    """Told in this process: no fault is known that a real one could be made to have."""
+    def fail(_: asyncio.Queue) -> None:
+        raise RuntimeError("a fault")
+
     prompt = fake.script([Head(), HELLO, WORLD, WaitFor("the hang-up"), STOP, *END])
-    body = {"model": "scripted", "stream": True, "messages": [{"role": "user", "content": prompt}]}
-    said = asyncio.run(served_until_a_fault(customer, orjson.dumps(body)))
-    assert b"Hello" in said
+    asyncio.run(served(customer, prompt, b"World", fail))
     fake.wait_for_hang_up(prompt)
     billed(customer, 0, outcome="upstream-failed", status=200)
 
 
-async def served_until_a_fault(customer: Customer, body: bytes) -> bytes:
-    arrived, said = asyncio.Queue(), b""
-    arrived.put_nowait({"type": "http.request", "body": body})
+def test_what_is_sent_to_a_client_that_has_just_left_is_not_delivered(customer, fake):
+    def hang_up(arriving: asyncio.Queue) -> None:
+        arriving.put_nowait({"type": "http.disconnect"})
+
+    prompt = fake.script([Head(), HELLO, WaitFor("the hang-up"), WORLD, STOP, *END])
+    asyncio.run(served(customer, prompt, b"Hello", hang_up))
+    fake.wait_for_hang_up(prompt)
+    billed(customer, 0, outcome="client-gone", status=200)
+
+
+async def served(
+    customer: Customer, prompt: str, content: bytes, happens: Callable[[asyncio.Queue], None]
+) -> None:
+    """A stream, served in this process; when `content` is to be sent, something else happens."""
+    arriving: asyncio.Queue = asyncio.Queue()
 
     async def send(message: dict) -> None:
-        nonlocal said
-        if b"Hello" in said:
-            raise RuntimeError("a fault")
-        said += message.get("body", b"")
+        if content in message.get("body", b""):
+            happens(arriving)
 
+    body = {"model": "scripted", "stream": True, "messages": [{"role": "user", "content": prompt}]}
+    arriving.put_nowait({"type": "http.request", "body": orjson.dumps(body)})
     headers = {**customer.headers, "content-type": "application/json"}
     scope = {
         "type": "http",
@@ -288,6 +317,5 @@ async def served_until_a_fault(customer: Customer, body: bytes) -> bytes:
         "query_string": b"",
         "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
     }
-    await gateway_application(scope, arrived.get, send)
+    await gateway_application(scope, arriving.get, send)
     await close()
-    return said

@@ -11,6 +11,7 @@ from accounts.models import User
 from billing.pricing import nano
 from gateway.models import ApiRequest
 from tests.gateway.conftest import live_route
+from tests.gateway.http_client import wait_for_log
 from tests.gateway.openai_clients import check_price, client_of, run_async, says
 from tests.live import Customer, eventually
 from tests.provider_scripts import answer, error, stream
@@ -38,7 +39,8 @@ def refused(client, error_class, token="Hello", **fields) -> openai.APIStatusErr
 
 
 def only_row(customer) -> ApiRequest:
-    (row,) = eventually(customer.requests)
+    wait_for_log(customer.gateway)
+    (row,) = customer.requests()
     return row
 
 
@@ -78,6 +80,7 @@ def test_an_unknown_key_is_an_authentication_error(customer):
         failure = refused(client, openai.AuthenticationError)
     assert (failure.status_code, failure.code) == (401, "invalid_api_key")
     assert failure.type == "authentication_error"
+    wait_for_log(customer.gateway)
     assert customer.requests() == []
 
 

@@ -142,7 +142,8 @@ def test_a_provider_that_states_nothing_is_for_those_who_allow_it(customer, fake
     assert "privacy settings" in refusal["message"]
     assert fake.count(token) == 0
     assert customer.holds() == []
-    row = eventually(customer.requests)[-1]
+    chats = customer.account.requests.filter(api="chat")
+    (row,) = eventually(lambda: list(chats.all()))
     assert (row.status, row.outcome, row.model) == (404, ApiRequest.Outcome.REFUSED, "")
     assert friend.ask(token, model=slug).status_code == 200
 
