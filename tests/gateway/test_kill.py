@@ -38,7 +38,7 @@ PAST_EVERY_DEADLINE = dt.timedelta(hours=1)
 
 @pytest.fixture(scope="module")
 def _mortal_process(django_db_setup, django_db_blocker):
-    with django_db_blocker.unblock(), Gateway(**PATIENT) as gateway:
+    with django_db_blocker.unblock(), Gateway(**PATIENT, CACHE_TTL_S="1") as gateway:
         yield gateway
 
 
