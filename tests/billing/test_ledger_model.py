@@ -369,4 +369,4 @@ def test_the_ledger_agrees_with_the_pure_one():
 
 @pytest.mark.proof
 def test_the_ledger_agrees_with_the_pure_one_at_length():
-    compare(examples=400, steps=40)
+    compare(examples=320, steps=40)
