@@ -10,11 +10,12 @@ from tests.live import eventually
 
 MARK = "KYMA_STATE_DIR=/somewhere/var"
 SLEEP = "import time; time.sleep(60)"
-# Ends at once and leaves a child behind, whose pid it prints.
+# Only when it runs Python can its environment be read: right after the exec it may be empty.
+SAY_PID_AND_SLEEP = f"import os; print(os.getpid(), flush=True); {SLEEP}"
+# Ends at once and leaves a child behind, which prints its pid.
 LEAVE_A_CHILD = f"""
 import subprocess, sys
-child = subprocess.Popen([sys.executable, "-c", {SLEEP!r}], stdout=subprocess.DEVNULL)
-print(child.pid, flush=True)
+subprocess.Popen([sys.executable, "-c", {SAY_PID_AND_SLEEP!r}])
 """
 
 
