@@ -17,12 +17,13 @@ from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, get_resolver
 
-from gateway import commit_queue, completions, upstream, urls
+from gateway import anthropic, commit_queue, completions, upstream, urls
 from gateway.call import Call, ClientGone, GatewayRequest
 from gateway.errors import GatewayError, InternalError, NotFound
 from gateway.metering import Ending
 from gateway.views import CompletionResponse
 
+MESSAGES_PATH = "/v1/messages"
 SENDING_GRACE_S = 5  # After the total timeout, for the error event to leave.
 CORS = {
     "Access-Control-Allow-Origin": "*",
@@ -121,15 +122,17 @@ async def _respond(request: GatewayRequest) -> HttpResponseBase:
         try:
             response = await _view(request)
         except GatewayError as error:
-            response = error_response(error, request.call)
+            response = error_response(error, request)
         except ClientGone:
             raise
         except Exception as error:  # The outermost edge: no traceback reaches a caller.
             completions.log_fault(request.call.id, error)
-            response = error_response(InternalError("Kyma failed."), request.call)
+            response = error_response(InternalError("Kyma failed."), request)
     for name, value in CORS.items():
         response.headers[name] = value
     response.headers["x-request-id"] = request.call.public_id
+    if request.path_info.startswith(MESSAGES_PATH):
+        response.headers["request-id"] = request.call.public_id
     if response.status_code == 204:
         del response.headers["Content-Type"]
     elif isinstance(response, HttpResponse):
@@ -150,12 +153,13 @@ async def _view(request: GatewayRequest) -> HttpResponseBase:
     return await match.func(request, *match.args, **match.kwargs)
 
 
-def error_response(error: GatewayError, call: Call) -> HttpResponse:
+def error_response(error: GatewayError, request: GatewayRequest) -> HttpResponse:
+    """The error as the clients of this path read it."""
+    request_id = request.call.public_id
+    speaks_anthropic = request.path_info.startswith(MESSAGES_PATH)
+    body = anthropic.error_body(error, request_id) if speaks_anthropic else error.body(request_id)
     return HttpResponse(
-        error.body(call.public_id),
-        status=error.status,
-        content_type="application/json",
-        headers=error.headers,
+        body, status=error.status, content_type="application/json", headers=error.headers
     )
 
 

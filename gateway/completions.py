@@ -22,12 +22,13 @@ import orjson
 from django.conf import settings
 
 from billing.ledger import Grant
-from gateway import chat_request, errors, json_body, relay, settlement, sse
+from gateway import chat_request, errors, json_body, relay, settlement
 from gateway.authentication import Caller, authenticate
 from gateway.batch import HoldClosed
 from gateway.call import Call, ClientGone
 from gateway.chat_request import ChatRequest
 from gateway.commit_queue import CommitFailed
+from gateway.dialects import Dialect, Opening, Stream
 from gateway.errors import GatewayError, InternalError
 from gateway.forwarding import Forwarding
 from gateway.metering import Ending
@@ -48,13 +49,13 @@ FLUSH = b""
 _settling: set[asyncio.Task] = set()
 
 
-async def begin(call: Call) -> "Completion":
+async def begin(call: Call, dialect: Dialect) -> "Completion":
     """Steps 1 to 5: returns once a provider has begun to answer.
 
     Raises GatewayError; then the request is logged, and nothing is held or charged.
     """
     caller = await authenticate(call.headers)
-    completion = Completion(call, caller)
+    completion = Completion(call, caller, dialect)
     try:
         admit(caller)
         await completion.read()
@@ -92,10 +93,11 @@ class Completion:
     identity: Identity
     content: bytes = b""
 
-    def __init__(self, call: Call, caller: Caller):
+    def __init__(self, call: Call, caller: Caller, dialect: Dialect):
         self.call = call
         self.caller = caller
-        self.record: RequestRecord = call.record(caller, "chat")
+        self.dialect = dialect
+        self.record: RequestRecord = call.record(caller, dialect.api)
         self._transcript = relay.Transcript()
         self._grant: Grant | None = None
         self._is_logged = False
@@ -103,9 +105,9 @@ class Completion:
 
     async def read(self) -> None:
         """Take in the body. Raises GatewayError."""
-        body = json_body.parse(await self.call.read_json_body())
+        self._body = json_body.parse(await self.call.read_json_body())
         self.call.is_json = True
-        self.chat = chat_request.parse(body)
+        self.chat = chat_request.parse(self.dialect.chat_body(self._body))
         self.record.streamed = self.chat.stream
         self.record.images = self.chat.images
 
@@ -113,7 +115,7 @@ class Completion:
 
     async def reserve(self) -> None:
         """Find the routes and hold the most that any of them can cost. Raises GatewayError."""
-        entry, routes = await resolve(self.chat.model, self.caller)
+        entry, routes = await resolve(self.chat, self.caller)
         self.record.model = entry.slug
         self.record.price_version_id = routes[0].price_version_id
         ask = ask_for(self.chat, entry, routes)
@@ -156,24 +158,45 @@ class Completion:
 
     async def events(self) -> AsyncIterator[bytes]:
         """The stream's bytes. What was yielded counts as delivered once the next is asked for."""
-        meter = self.forwarding.meter
+        stream, opening = self.dialect.open(self._opening())
         try:
-            async for counted in self._chunks():
-                if counted is None:
-                    yield sse.KEEP_ALIVE
-                    continue
-                chunk, size = counted
-                yield sse.event(orjson.dumps(chunk))
-                meter.delivered_bytes += size
+            async for written in self._written(stream, opening):
+                yield written
             yield FLUSH
             charged = await self.settle(Ending.FINISHED)
         except UpstreamFailed as failure:
-            yield await self._broken_off(failure.gateway_error())
+            self.forwarding.note(failure)
+            error = failure.gateway_error()
+            await self._break_off(error)
+            yield stream.fail(error)
         except (CommitFailed, HoldClosed) as failure:
             logger.error("request %s could not be settled: %r", self.call.id, failure)
-            yield self._error_event(InternalError("Kyma could not settle this answer."))
+            yield stream.fail(InternalError("Kyma could not settle this answer."))
         else:
-            yield self._last_events(charged)
+            yield stream.finish(self._usage(charged))
+
+    async def _written(self, stream: Stream, written: bytes) -> AsyncIterator[bytes]:
+        """What the stream writes from `written` on, counting what has been handed over."""
+        waiting = 0  # Bytes of content that the stream keeps until it knows what follows.
+        async for counted in self._chunks():
+            if counted is None:
+                written += stream.ping()
+            else:
+                chunk, size = counted
+                written += stream.feed(chunk)
+                waiting += size
+            if written:
+                yield written
+                written = b""
+                if counted is not None:  # A ping hands over nothing of what waits.
+                    self.forwarding.meter.delivered_bytes += waiting
+                    waiting = 0
+        if written:  # The provider said nothing at all.
+            yield written
+
+    def _opening(self) -> Opening:
+        prompt_tokens = self.forwarding.meter.prompt_estimate
+        return Opening(self.identity, self.chat, self._body, prompt_tokens)
 
     async def _chunks(self) -> AsyncIterator[tuple[dict, int] | None]:
         """Each chunk, made ours, with the bytes of content in it; None in a silent gap."""
@@ -203,7 +226,7 @@ class Completion:
 
     def _content(self) -> bytes:
         answer = relay.own(self.forwarding.answer or {}, self.identity)
-        return orjson.dumps({**answer, "usage": self._usage(self.cost_nano)})
+        return orjson.dumps(self.dialect.whole(answer, self._usage(self.cost_nano), self._body))
 
     # --- 7 settle
 
@@ -263,6 +286,8 @@ class Completion:
         """Log a request that got an error instead of an answer, and let go of its hold."""
         record = self.record
         record.status, record.error_type = error.status, error.error_type
+        if isinstance(error, errors.ContextTooLong):
+            error.param = self.dialect.prompt_field
         if self._grant is not None:
             await self._settle_quietly(Ending.UPSTREAM_FAILED)
         else:
@@ -295,22 +320,12 @@ class Completion:
 
     # --- 8 finish
 
-    def _last_events(self, charged: int) -> bytes:
-        if not self.chat.include_usage:
-            return sse.DONE
-        last = relay.usage_chunk(self.identity, self._usage(charged))
-        return sse.event(orjson.dumps(last)) + sse.DONE
-
     def _usage(self, charged: int) -> dict:
         return relay.usage_object(self.forwarding.meter.bill(Ending.FINISHED).usage, charged)
 
-    async def _broken_off(self, error: GatewayError) -> bytes:
+    async def _break_off(self, error: GatewayError) -> None:
         self.record.error_type = error.error_type
         await self._settle_quietly(Ending.UPSTREAM_FAILED)
-        return self._error_event(error)
-
-    def _error_event(self, error: GatewayError) -> bytes:
-        return sse.event(orjson.dumps(relay.error_chunk(self.identity, error)))
 
 
 async def finish_settling() -> None:

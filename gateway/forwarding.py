@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from django.conf import settings
 
 from billing.pricing import cost_nano
-from gateway import upstream
+from gateway import route_health, upstream
 from gateway.chat_forwarding import upstream_body
 from gateway.chat_request import ChatRequest
 from gateway.metering import MALFORMED, Bill, Meter
@@ -73,14 +73,19 @@ class Forwarding:
     async def _try(self, route: Candidate) -> None:
         begun = time.monotonic()
         self._begin_attempt(route)
+        health = route_health.of(route.route_id)
+        health.begin(begun)
         try:
             if self._chat.stream:
                 await self._open_stream(route)
             else:
                 await self._fetch(route)
             self._attempt["status"] = 200
+            now = time.monotonic()
+            health.succeeded(now, (now - begun) * 1000 if self._chat.stream else None)
         except UpstreamFailed as failure:
             self.close()
+            self.note(failure)
             self._attempt.update(status=failure.status, error=failure.fault)
             if failure.status in (401, 402, 403, 404):
                 logger.error("provider %s refuses us: status %s", route.provider, failure.status)
@@ -135,6 +140,11 @@ class Forwarding:
                 raise Silent(status=200) from error
             self.chunks += self._take(payloads)
             allowed_s = settings.UPSTREAM_IDLE_TIMEOUT_S
+
+    def note(self, failure: UpstreamFailed) -> None:
+        """Count a failure against the route, unless it is the request's own."""
+        if failure.retryable:
+            route_health.of(self.route.route_id).failed(time.monotonic())
 
     # --- 6 relay
 

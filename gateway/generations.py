@@ -1,15 +1,31 @@
-"""The receipt of one request, as `GET /v1/generation` shows it."""
+"""The receipt of one request, as `GET /v1/generation` shows it; and the ids that it goes by."""
+
+import uuid
 
 import orjson
 
 from billing.pricing import Usage, cost_lines, usd
 from gateway.models import ApiRequest
 
+# What the id of an answer begins with, by the API that gave it; the request's own id follows.
+_PREFIXES = {"chat": "chatcmpl-", "messages": "msg_", "responses": "resp_"}
+
+
+def answer_id(api: str, request_id: str) -> str:
+    """The id of the answer to a request whose id has these 32 hexadecimal digits."""
+    return _PREFIXES.get(api, _PREFIXES["chat"]) + request_id
+
+
+def request_id(text: str) -> uuid.UUID:
+    """The request that an answer's id, or its own, means. Raises ValueError."""
+    prefix = next((one for one in _PREFIXES.values() if text.startswith(one)), "")
+    return uuid.UUID(text.removeprefix(prefix))
+
 
 def generation_object(row: ApiRequest) -> dict:
     """OpenRouter's generation object, and Kyma's breakdown of the cost."""
     return {
-        "id": f"chatcmpl-{row.id.hex}",
+        "id": answer_id(row.api, row.id.hex),
         "request_id": str(row.id),
         "api_type": row.api,
         "model": row.model,

@@ -45,7 +45,7 @@ class Meter:
     """Counts one answer as it is seen and as it is delivered."""
 
     def __init__(self, *, prompt_estimate: int, context_length: int, answers: int, images: int):
-        self._prompt_estimate = prompt_estimate
+        self.prompt_estimate = prompt_estimate
         self._context_length = context_length
         self._answers = answers
         self._images = images
@@ -119,7 +119,7 @@ class Meter:
         )
 
     def _estimate(self, size: int) -> Usage:
-        prompt = self._prompt_seen() or self._prompt_estimate
+        prompt = self._prompt_seen() or self.prompt_estimate
         return Usage(prompt=prompt, completion=-(-size // BYTES_PER_TOKEN), images=self._images)
 
     def _prompt_seen(self) -> int:

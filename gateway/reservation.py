@@ -119,7 +119,7 @@ def _payment_required(refusal: InsufficientCredit) -> errors.PaymentRequired:
     is_cap = isinstance(refusal, KeyCapReached)
     whose = "The spend cap of this key leaves" if is_cap else "The credit left is"
     advice = (
-        f"lower max_tokens to {refusal.affordable_max_tokens} or add credit"
+        f"ask for at most {refusal.affordable_max_tokens} tokens or add credit"
         if refusal.affordable_max_tokens
         else "add credit in the dashboard"
     )

@@ -7,16 +7,20 @@ with stays with it, so a price that changes meanwhile never re-prices it.
 import dataclasses
 import datetime as dt
 import logging
+import time
 
 from django.conf import settings
 from django.db import Error as DatabaseError
 
 from accounts.errors import SealBroken
 from billing.pricing import Price
+from gateway import preferences, route_health
 from gateway.authentication import Caller
+from gateway.chat_request import ChatRequest
 from gateway.database import in_thread
 from gateway.errors import ModelNotFound, NotFound, Unavailable
-from gateway.models import Model, Route
+from gateway.models import Model, Provider, Route
+from gateway.preferences import Preferences
 from gateway.short_cache import ShortCache
 
 logger = logging.getLogger(__name__)
@@ -85,23 +89,46 @@ async def catalogue() -> dict[str, ModelEntry]:
         raise Unavailable("Kyma can't read its catalogue right now. Try again shortly.") from error
 
 
-async def resolve(slug: str, caller: Caller) -> tuple[ModelEntry, tuple[Candidate, ...]]:
+async def resolve(chat: ChatRequest, caller: Caller) -> tuple[ModelEntry, tuple[Candidate, ...]]:
     """The model and the routes to try, in order. Raises ModelNotFound, NotFound."""
-    entry = (await catalogue()).get(slug)
-    if entry is None:
+    entry, sort = await _find(chat.model)
+    usable = _usable(entry, caller)
+    wishes = Preferences.of(
+        chat.routing.get("provider", {}), sort=sort, fields=frozenset(chat.fields)
+    )
+    admitted, excluded_by = preferences.admitted(usable, wishes)
+    if not admitted:
+        raise NotFound(
+            f"No provider of {entry.slug} fits this request's `provider` wishes. Loosen them.",
+            code="no_route",
+            param="provider",
+            metadata={"excluded_by": excluded_by},
+        )
+    return entry, preferences.ordered(admitted, wishes, route_health.of, time.monotonic())
+
+
+async def _find(slug: str) -> tuple[ModelEntry, str | None]:
+    """The model, and how the slug's suffix wants its routes sorted. Raises ModelNotFound."""
+    models = await catalogue()
+    plain, sort = (slug, None) if slug in models else preferences.split_suffix(slug)
+    if plain not in models:
         raise ModelNotFound(
             "There is no such model. GET /v1/models lists those that can be used.", param="model"
         )
+    return models[plain], sort
+
+
+def _usable(entry: ModelEntry, caller: Caller) -> tuple[Candidate, ...]:
     usable = entry.usable_by(caller)
     if not usable:
         raise NotFound(
-            f"No provider of {slug} states how long it keeps data, and this account uses only "
-            "those that do. Allow others in the privacy settings, or choose another model.",
+            f"No provider of {entry.slug} states how long it keeps data, and this account uses "
+            "only those that do. Allow others in the privacy settings, or choose another model.",
             code="no_route",
             param="model",
             metadata={"excluded_by": ["data_policy:retention"]},
         )
-    return entry, usable
+    return usable
 
 
 async def _load(_: str) -> dict[str, ModelEntry]:
@@ -153,7 +180,8 @@ def _candidate(route: Route, today: dt.date) -> Candidate:
         provider=provider.slug,
         provider_name=provider.name,
         privacy_policy_url=provider.privacy_policy_url,
-        retention=provider.retention,
+        # With a process of the operator's own nothing leaves the house.
+        retention=Provider.Retention.NONE if provider.self_hosted else provider.retention,
         states_retention=provider.states_retention(today),
         base_url=provider.base_url.rstrip("/"),
         api_key=provider.api_key,

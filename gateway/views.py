@@ -11,10 +11,11 @@ from django.http.response import HttpResponseBase
 
 from billing.models import CreditAccount
 from billing.pricing import usd
-from gateway import completions, routing, settlement
+from gateway import anthropic, completions, dialects, json_body, routing, settlement
 from gateway.authentication import Caller, authenticate
 from gateway.call import GatewayRequest
 from gateway.database import in_thread
+from gateway.dialects import Dialect
 from gateway.errors import (
     GatewayError,
     InternalError,
@@ -22,7 +23,7 @@ from gateway.errors import (
     MethodNotAllowed,
     NotFound,
 )
-from gateway.generations import generation_object
+from gateway.generations import answer_id, generation_object, request_id
 from gateway.model_list import model_object
 from gateway.models import ApiRequest
 
@@ -58,7 +59,21 @@ class CompletionResponse(StreamingHttpResponse):
 
 @allow("POST")
 async def chat_completions(request: GatewayRequest) -> CompletionResponse:
-    completion = await completions.begin(request.call)
+    return await _answer(request, dialects.CHAT)
+
+
+@allow("POST")
+async def messages(request: GatewayRequest) -> CompletionResponse:
+    return await _answer(request, dialects.MESSAGES)
+
+
+@allow("POST")
+async def responses(request: GatewayRequest) -> CompletionResponse:
+    return await _answer(request, dialects.RESPONSES)
+
+
+async def _answer(request: GatewayRequest, dialect: Dialect) -> CompletionResponse:
+    completion = await completions.begin(request.call, dialect)
     headers = _answer_headers(completion)
     if completion.chat.stream:
         headers |= {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
@@ -75,7 +90,7 @@ async def chat_completions(request: GatewayRequest) -> CompletionResponse:
 def _answer_headers(completion: completions.Completion) -> dict[str, str]:
     record = completion.record
     return {
-        "X-Generation-Id": completion.identity.id,
+        "X-Generation-Id": answer_id(record.api, record.id),
         "x-kyma-model": record.model,
         "x-kyma-provider": record.provider,
         "x-kyma-attempts": str(len(record.attempts)),
@@ -110,6 +125,14 @@ def logged(api: str) -> Callable[[View], View]:
         return recorded
 
     return decorate
+
+
+@allow("POST")
+@logged("count_tokens")
+async def count_tokens(request: GatewayRequest, caller: Caller) -> HttpResponse:
+    """About how many tokens a Messages request is."""
+    body = json_body.parse(await request.call.read_json_body())
+    return _json({"input_tokens": anthropic.count_tokens(body)})
 
 
 @allow("GET", "HEAD")
@@ -154,8 +177,7 @@ async def balance(request: GatewayRequest, caller: Caller) -> HttpResponse:
 @logged("generation")
 async def generation(request: GatewayRequest, caller: Caller) -> HttpResponse:
     """The receipt of one request of this account."""
-    request_id = _request_id(request.call.query.get("id", ""))
-    row = await in_thread(_own_request, caller, request_id)
+    row = await in_thread(_own_request, caller, _asked_id(request.call.query.get("id", "")))
     if row is None:
         raise NotFound("There is no such generation in this account.")
     return _json({"data": generation_object(row)})
@@ -165,17 +187,18 @@ def _account(caller: Caller) -> CreditAccount:
     return CreditAccount.objects.get(pk=caller.account_id)
 
 
-def _own_request(caller: Caller, request_id: uuid.UUID) -> ApiRequest | None:
+def _own_request(caller: Caller, asked_id: uuid.UUID) -> ApiRequest | None:
     rows = ApiRequest.objects.select_related("price_version")
-    return rows.filter(account=uuid.UUID(caller.account_id), pk=request_id).first()
+    return rows.filter(account=uuid.UUID(caller.account_id), pk=asked_id).first()
 
 
-def _request_id(text: str) -> uuid.UUID:
+def _asked_id(text: str) -> uuid.UUID:
     try:
-        return uuid.UUID(text.removeprefix("chatcmpl-"))
+        return request_id(text)
     except ValueError as error:
         raise InvalidRequest(
-            "Give the id of an answer: ?id=chatcmpl-... or its x-request-id.", param="id"
+            "Give the id of an answer (?id=chatcmpl-..., msg_... or resp_...) or its x-request-id.",
+            param="id",
         ) from error
 
 

@@ -5,6 +5,13 @@ from tests.fake_provider import FakeProvider
 from tests.gateway import local_provider_process
 from tests.live import Customer, Gateway
 
+# The real model shares its processor with whatever else runs.
+PATIENT = {
+    "UPSTREAM_FIRST_BYTE_TIMEOUT_S": "60",
+    "UPSTREAM_ANSWER_TIMEOUT_S": "60",
+    "UPSTREAM_IDLE_TIMEOUT_S": "60",
+}
+
 
 @pytest.fixture(scope="session")
 def fake():
@@ -16,6 +23,13 @@ def fake():
 @pytest.fixture(scope="session")
 def _gateway_process(django_db_setup, django_db_blocker):
     with django_db_blocker.unblock(), Gateway() as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="session")
+def patient_gateway(django_db_setup, django_db_blocker):
+    """A gateway process that waits for slow providers; it knows the models of other fixtures."""
+    with django_db_blocker.unblock(), Gateway(**PATIENT) as gateway:
         yield gateway
 
 

@@ -2,15 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from decimal import Decimal
 from typing import Any
 
 import openai
 
-from billing.models import LedgerEntry
-from billing.pricing import NANO_PER_USD
 from tests.fake_provider import FakeProvider
-from tests.live import USD, Customer
+from tests.gateway.receipts import paid
+from tests.live import Customer
 
 
 def client_of(customer: Customer, **options) -> openai.OpenAI:
@@ -45,14 +43,7 @@ def upstream(fake: FakeProvider, token: str) -> dict:
 
 
 def check_price(customer: Customer, usage) -> None:
-    """The price in the customer's only answer is to the nano-dollar what the ledger took."""
-    row = customer.settled_request()
-    (entry,) = customer.usage_entries()
-    assert entry.kind == LedgerEntry.Kind.USAGE
-    assert entry.request_id == row.id
-    assert row.cost_nano > 0
-    assert -entry.amount_nano == row.cost_nano
-    assert Decimal(repr(usage.cost)) * NANO_PER_USD == row.cost_nano
-    assert customer.balance_nano() == USD - row.cost_nano
+    """The customer's only answer told the tokens and the price that the books have."""
+    row = paid(customer, usage.cost)
     assert usage.prompt_tokens == row.prompt_tokens
     assert usage.completion_tokens == row.completion_tokens

@@ -7,11 +7,13 @@ import contextlib
 import http.client
 import re
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 
 import orjson
 import pytest
 import requests
 
+from billing.pricing import NANO_PER_USD
 from gateway.models import ApiRequest
 from gateway.reconcile import differences
 from tests.live import USD, Customer
@@ -113,6 +115,18 @@ def billed(customer: Customer, nano: int, **columns) -> ApiRequest:
     assert (customer.balance_nano(), customer.held_nano()) == (USD - nano, 0)
     wrong = list(differences(customer.account.id))
     assert not wrong, wrong
+    return row
+
+
+def paid(customer: Customer, cost_usd: float) -> ApiRequest:
+    """The price in the only answer is to the nano-dollar what the ledger took. Returns the row."""
+    row = customer.settled_request()
+    (entry,) = customer.usage_entries()
+    assert entry.request_id == row.id
+    assert row.cost_nano > 0
+    assert -entry.amount_nano == row.cost_nano
+    assert Decimal(repr(cost_usd)) * NANO_PER_USD == row.cost_nano
+    assert customer.balance_nano() == USD - row.cost_nano
     return row
 
 

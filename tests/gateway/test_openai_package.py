@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from tests.gateway.local_provider_process import MODEL
 from tests.gateway.openai_clients import check_price, client_of, run_async, says, upstream
-from tests.live import Customer, Gateway, eventually
+from tests.live import Customer, eventually
 from tests.provider_scripts import (
     Done,
     End,
@@ -31,12 +31,6 @@ from tests.provider_scripts import (
 )
 
 CAPITAL = [{"role": "user", "content": "What is the capital of France?"}]
-# The real model shares its processor with whatever else runs.
-PATIENT = {
-    "UPSTREAM_FIRST_BYTE_TIMEOUT_S": "60",
-    "UPSTREAM_ANSWER_TIMEOUT_S": "60",
-    "UPSTREAM_IDLE_TIMEOUT_S": "60",
-}
 WEATHER = {
     "type": "function",
     "function": {
@@ -58,15 +52,9 @@ class City(BaseModel):
     inhabitants: int
 
 
-@pytest.fixture(scope="module")
-def _patient_gateway(django_db_setup, django_db_blocker):
-    with django_db_blocker.unblock(), Gateway(**PATIENT) as gateway:
-        yield gateway
-
-
 @pytest.fixture
-def customer(committed, scripted, smollm, _patient_gateway):
-    return Customer(_patient_gateway)
+def customer(committed, scripted, smollm, patient_gateway):
+    return Customer(patient_gateway)
 
 
 @pytest.fixture

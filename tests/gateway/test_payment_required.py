@@ -132,7 +132,7 @@ def test_a_spend_cap_of_the_key_is_told_apart_from_the_balance(gateway, fake, de
     response = customer.ask(token, model=dear, max_tokens=500)
     told = told_by(response)
     assert error_of(response)["code"] == "key_limit_reached"
-    assert "The spend cap of this key leaves $0.0001: lower max_tokens to" in response.text
+    assert "The spend cap of this key leaves $0.0001: ask for at most" in response.text
     assert told.available == 100_000
     assert customer.ask(token, model=dear, max_tokens=told.affordable).status_code == 200
 

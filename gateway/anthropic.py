@@ -1,0 +1,17 @@
+"""Anthropic's Messages API in terms of chat completions: pure translation, without any I/O.
+
+    chat_body       a request as a chat request
+    message         a whole answer as a Message
+    MessageStream   the chunks of an answer as the events of a stream
+    count_tokens    the size of a prompt
+    error_body      an error
+
+What comes in has been read by json_body.parse, or counted by a Meter: it has the shape of JSON.
+"""
+
+from gateway.anthropic_errors import error_body
+from gateway.anthropic_message import message
+from gateway.anthropic_request import chat_body, count_tokens
+from gateway.anthropic_stream import MessageStream
+
+__all__ = ["MessageStream", "chat_body", "count_tokens", "error_body", "message"]

@@ -1,0 +1,261 @@
+"""The fields of a Messages request that Kyma knows: what each may hold.
+
+What passes here passes as a chat request too once it is translated, so that no caller reads of a
+field under a name that isn't Anthropic's. Fields that aren't named here are accepted and ignored.
+"""
+
+from typing import Any
+
+from gateway.chat_fields import FORWARDED, MAX_TOKENS, MAX_TOOLS, READ, ROUTING
+from gateway.errors import InvalidRequest
+from gateway.field_checks import (
+    Check,
+    Mismatch,
+    anything,
+    boolean,
+    by_type,
+    integer,
+    list_of,
+    matching,
+    missing,
+    object_of,
+    one_of,
+    tagged,
+    text,
+    unwanted,
+)
+
+# Kyma's own fields, the same as in a chat request.
+OWN = {**ROUTING, "session_id": READ["session_id"]}
+
+_NEEDED_TO_COUNT = ("model", "messages")
+_NEEDED = (*_NEEDED_TO_COUNT, "max_tokens")
+
+_DOCUMENT = "is a document, which is not supported yet: send its text in a block of type text"
+_SERVER_TOOL = (
+    "belongs to a tool that runs at Anthropic, which Kyma doesn't have: leave the block out"
+)
+_REFUSED_BLOCKS = {
+    "document": _DOCUMENT,
+    "search_result": "is a search result, which is not supported yet: send its text as text",
+    "container_upload": "is a file, which is not supported yet: send its text as text",
+    "tool_reference": "is a reference to a tool, which is not supported: put the tool in `tools`",
+    "browser_state": "is a browser's state, which is not supported yet: describe it as text",
+    "server_tool_use": _SERVER_TOOL,
+    "mcp_tool_use": _SERVER_TOOL,
+    "mcp_tool_result": _SERVER_TOOL,
+}
+
+_json_object = object_of({})
+_name = matching(r"[a-zA-Z0-9_-]{1,64}", "1 to 64 letters, digits, _ or -")
+
+
+def _kind_of(block: Any) -> str:
+    """The block's type, if it has one that can be looked up."""
+    kind = block.get("type") if type(block) is dict else None
+    return kind if type(kind) is str else ""
+
+
+def _blocks(kinds: dict[str, Check], *, filled: bool = True) -> Check:
+    """A string, or a list of blocks of these kinds; known others are refused by name."""
+    known = tagged("type", kinds)
+
+    def block(value: Any) -> None:
+        kind = _kind_of(value)
+        if kind in _REFUSED_BLOCKS:
+            raise Mismatch(_REFUSED_BLOCKS[kind])
+        if kind.endswith("_tool_result"):
+            raise Mismatch(_SERVER_TOOL)
+        known(value)
+
+    return by_type(
+        "a string or a list of blocks", {str: text(), list: list_of(block, filled=filled)}
+    )
+
+
+def _block(members: dict[str, Check], *required: str) -> Check:
+    return object_of({**members, "cache_control": _json_object}, required=required)
+
+
+def _uploaded_file(source: Any) -> None:
+    raise Mismatch("is an uploaded file, which is not supported: send the image as base64 or url")
+
+
+_text = _block({"text": text()}, "text")
+_image_source = tagged(
+    "type",
+    {
+        "base64": object_of(
+            {
+                "media_type": one_of("image/jpeg", "image/png", "image/gif", "image/webp"),
+                "data": matching(
+                    r"(?s)(?!data:)[A-Za-z0-9+/].*", "base64, without `data:` before it"
+                ),
+            },
+            required=("media_type", "data"),
+        ),
+        "url": object_of(
+            {"url": matching(r"(?is)https?://[^\s/].*", "an http(s) address")}, required=("url",)
+        ),
+        "file": _uploaded_file,
+    },
+)
+_image = _block({"source": _image_source}, "source")
+_tool_result = _block(
+    {
+        "tool_use_id": text(filled=True),
+        "content": _blocks({"text": _text, "image": _image}, filled=False),
+        "is_error": boolean,
+    },
+    "tool_use_id",
+)
+_tool_use = _block(
+    {"id": text(filled=True), "name": text(filled=True), "input": _json_object},
+    "id",
+    "name",
+    "input",
+)
+_contents = {
+    "user": _blocks({"text": _text, "image": _image, "tool_result": _tool_result}),
+    "assistant": _blocks(
+        {
+            "text": _text,
+            "thinking": _block({"thinking": text(), "signature": text()}, "thinking"),
+            "redacted_thinking": _block({"data": text()}, "data"),
+            "tool_use": _tool_use,
+        }
+    ),
+    "system": _blocks({"text": _text}),
+}
+_message = tagged(
+    "role",
+    {
+        role: object_of({"content": content}, required=("content",))
+        for role, content in _contents.items()
+    },
+)
+
+_custom_tool = _block(
+    {"name": _name, "description": text(), "input_schema": _json_object, "strict": boolean},
+    "name",
+    "input_schema",
+)
+
+
+def _tool(value: Any) -> None:
+    kind = _kind_of(value)
+    if kind and kind != "custom":
+        raise Mismatch(
+            "is one of Anthropic's own tools, which Kyma doesn't have: leave it out, or describe "
+            "a tool of yours with `name` and `input_schema`"
+        )
+    if type(value) is dict and value.get("type") not in (None, "custom"):
+        raise unwanted("custom", value["type"]).under("type")
+    _custom_tool(value)
+
+
+def _no_servers(value: Any) -> None:
+    if value != []:
+        raise Mismatch("is not supported: call the servers yourself, and offer them as `tools`")
+
+
+_choice: dict[str, Check] = {"disable_parallel_tool_use": boolean}
+_thinking = {"display": one_of("summarized", "omitted")}
+_format = tagged("type", {"json_schema": object_of({"schema": _json_object}, required=("schema",))})
+
+CHECKS: dict[str, Check] = {
+    **OWN,
+    "model": READ["model"],
+    "max_tokens": READ["max_tokens"],
+    "messages": list_of(_message, filled=True),
+    "system": _blocks({"text": _text}, filled=False),
+    "stream": boolean,
+    "temperature": FORWARDED["temperature"],
+    "top_p": FORWARDED["top_p"],
+    "top_k": FORWARDED["top_k"],
+    "stop_sequences": list_of(text(filled=True), most=16),
+    "metadata": object_of({"user_id": READ["user"]}),
+    "tools": list_of(_tool, most=MAX_TOOLS),
+    "tool_choice": tagged(
+        "type",
+        {
+            "auto": object_of(_choice),
+            "any": object_of(_choice),
+            "tool": object_of({**_choice, "name": _name}, required=("name",)),
+            "none": anything,
+        },
+    ),
+    "thinking": tagged(
+        "type",
+        {
+            "enabled": object_of(
+                {**_thinking, "budget_tokens": integer(1, MAX_TOKENS)}, required=("budget_tokens",)
+            ),
+            "adaptive": object_of(_thinking),
+            "between_tools": object_of(_thinking),
+            "disabled": anything,
+        },
+    ),
+    "output_config": object_of(
+        {"effort": one_of("low", "medium", "high", "xhigh", "max"), "format": _format}
+    ),
+    "output_format": _format,  # Where `output_config.format` was when it was in beta.
+    "mcp_servers": _no_servers,
+}
+
+
+def check(body: dict, *, only_count: bool = False) -> None:
+    """Raises InvalidRequest, with `param` like "messages.2.content.0.text"."""
+    try:
+        for name in _NEEDED_TO_COUNT if only_count else _NEEDED:
+            if body.get(name) is None:
+                raise missing(CHECKS[name]).under(name)
+        for name, value in body.items():
+            if value is not None and name in CHECKS:
+                _check_field(name, value)
+    except Mismatch as mismatch:
+        path = ".".join(str(step) for step in reversed(mismatch.steps))
+        raise InvalidRequest(f"`{path}` {mismatch.problem}.", param=path) from None
+    _check_tool_results(body["messages"])
+    _check_tool_choice(body.get("tool_choice"), body.get("tools") or [])
+
+
+def _check_field(name: str, value: Any) -> None:
+    try:
+        CHECKS[name](value)
+    except Mismatch as mismatch:
+        raise mismatch.under(name) from None
+
+
+def _check_tool_results(messages: list[dict]) -> None:
+    called: set[str] = set()
+    for index, message in enumerate(messages):
+        for place, block in enumerate(message["content"]):
+            if type(block) is str:
+                break
+            if block["type"] == "tool_use":
+                called.add(block["id"])
+            elif block["type"] == "tool_result" and block["tool_use_id"] not in called:
+                param = f"messages.{index}.content.{place}.tool_use_id"
+                raise InvalidRequest(
+                    f"`{param}` answers a tool_use block that no earlier assistant message has: "
+                    "send that message too.",
+                    param=param,
+                )
+
+
+def _check_tool_choice(choice: dict | None, tools: list[dict]) -> None:
+    if choice is None:
+        return
+    kind = choice["type"]
+    if kind in ("any", "tool") and not tools:
+        raise InvalidRequest(
+            f"`tool_choice` is {kind} but there are no `tools`: send some, or leave it out.",
+            param="tool_choice",
+        )
+    if kind == "tool" and choice["name"] not in [tool["name"] for tool in tools]:
+        raise InvalidRequest(
+            f"`tool_choice.name` is {choice['name']}, which isn't in `tools`: "
+            "add it there or choose another.",
+            param="tool_choice.name",
+        )

@@ -1,0 +1,115 @@
+"""The APIs in which Kyma is asked, each a translation to and from chat completions."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Protocol
+
+import orjson
+
+from gateway import anthropic, relay, responses, sse
+from gateway.chat_request import ChatRequest
+from gateway.errors import GatewayError
+from gateway.relay import Identity
+from gateway.responses_request import chat_body as responses_chat_body
+from gateway.responses_stream import ResponseStream
+
+
+class Stream(Protocol):
+    """Writes the events of one answer."""
+
+    def feed(self, chunk: dict) -> bytes:
+        """One chunk; nothing, if it has to wait for what follows."""
+
+    def ping(self) -> bytes:
+        """Something that keeps a silent stream alive."""
+
+    def finish(self, usage: dict) -> bytes:
+        """How a stream ends that is complete and settled."""
+
+    def fail(self, error: GatewayError) -> bytes:
+        """How a stream ends that isn't."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Opening:
+    """What a stream begins from: who answers, what was asked, and how long about the prompt is."""
+
+    identity: Identity
+    chat: ChatRequest
+    body: dict
+    prompt_tokens: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Dialect:
+    """`whole` takes answer, usage and the caller's body; `open` gives a stream's first bytes too.
+
+    `api` is its name in the request log, `prompt_field` the field that a long prompt is in.
+    """
+
+    api: str
+    chat_body: Callable[[dict], dict]
+    whole: Callable[[dict, dict, dict], dict]
+    open: Callable[[Opening], tuple[Stream, bytes]]
+    prompt_field: str = "messages"
+
+
+class ChatStream:
+    """A chat stream: the chunks as they are."""
+
+    def __init__(self, identity: Identity, *, include_usage: bool):
+        self._identity = identity
+        self._include_usage = include_usage
+
+    def feed(self, chunk: dict) -> bytes:
+        return sse.event(orjson.dumps(chunk))
+
+    def ping(self) -> bytes:
+        return sse.KEEP_ALIVE
+
+    def finish(self, usage: dict) -> bytes:
+        if not self._include_usage:
+            return sse.DONE
+        return sse.event(orjson.dumps(relay.usage_chunk(self._identity, usage))) + sse.DONE
+
+    def fail(self, error: GatewayError) -> bytes:
+        return sse.event(orjson.dumps(relay.error_chunk(self._identity, error)))
+
+
+def _open_chat(opening: Opening) -> tuple[Stream, bytes]:
+    return ChatStream(opening.identity, include_usage=opening.chat.include_usage), b""
+
+
+def _open_messages(opening: Opening) -> tuple[Stream, bytes]:
+    stream = anthropic.MessageStream()
+    identity = opening.identity
+    return stream, stream.start(
+        answer_id=identity.id, model=identity.model, input_tokens=opening.prompt_tokens
+    )
+
+
+def _open_responses(opening: Opening) -> tuple[Stream, bytes]:
+    stream = ResponseStream(opening.body)
+    identity = opening.identity
+    return stream, stream.start(id=identity.id, created=identity.created, model=identity.model)
+
+
+CHAT = Dialect(
+    "chat",
+    chat_body=lambda body: body,
+    whole=lambda answer, usage, _: {**answer, "usage": usage},
+    open=_open_chat,
+)
+MESSAGES = Dialect(
+    "messages",
+    chat_body=anthropic.chat_body,
+    whole=lambda answer, usage, _: anthropic.message(answer, usage),
+    open=_open_messages,
+)
+RESPONSES = Dialect(
+    "responses",
+    chat_body=responses_chat_body,
+    whole=responses.response,
+    open=_open_responses,
+    prompt_field="input",
+)

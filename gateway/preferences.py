@@ -1,0 +1,137 @@
+"""What a request says about its routes: OpenRouter's `provider` object and slug suffixes.
+
+`admitted` says which routes a request allows and why the others are out; `ordered` says in which
+order the rest is tried: open breakers last, then price, and within 10 % of the cheapest the one
+that begins to answer first.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from gateway.route_health import RouteHealth
+
+SORTS = {":nitro": "throughput", ":floor": "price"}
+NEARLY_AS_CHEAP = (11, 10)  # As a fraction, since prices are integers.
+NANO_PER_MILLION_USD = 10**9  # max_price is in USD per million tokens.
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Preferences:
+    """The `provider` object, checked before. None or empty: no wish."""
+
+    order: tuple[str, ...] = ()
+    only: frozenset[str] = frozenset()
+    ignore: frozenset[str] = frozenset()
+    quantizations: frozenset[str] = frozenset()
+    sort: str | None = None
+    max_price: tuple[tuple[str, int], ...] = ()
+    allow_fallbacks: bool = True
+    denies_collection: bool = False
+    required_fields: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, provider: dict, *, sort: str | None, fields: frozenset[str]) -> "Preferences":
+        """`sort` comes from the slug's suffix and yields to an explicit one."""
+        wished = provider.get("sort")
+        return cls(
+            order=tuple(_slugs(provider.get("order"))),
+            only=frozenset(_slugs(provider.get("only"))),
+            ignore=frozenset(_slugs(provider.get("ignore"))),
+            quantizations=frozenset(_slugs(provider.get("quantizations"))),
+            sort=(wished.get("by") if isinstance(wished, dict) else wished) or sort,
+            max_price=tuple(_prices(provider.get("max_price") or {})),
+            allow_fallbacks=provider.get("allow_fallbacks") is not False,
+            denies_collection=provider.get("data_collection") == "deny"
+            or bool(provider.get("zdr")),
+            required_fields=fields if provider.get("require_parameters") else frozenset(),
+        )
+
+    @property
+    def rules(self) -> dict[str, Callable[[Any], bool]]:
+        """What a route must fulfil, by the name under which a refusal tells it."""
+        return {
+            "provider.only": lambda one: not self.only or one.provider in self.only,
+            "provider.ignore": lambda one: one.provider not in self.ignore,
+            "provider.order": lambda one: (
+                self.allow_fallbacks or not self.order or one.provider in self.order
+            ),
+            "provider.quantizations": lambda one: (
+                not self.quantizations or one.quantization in self.quantizations
+            ),
+            "provider.max_price": lambda one: all(
+                getattr(one.price, name) <= most for name, most in self.max_price
+            ),
+            "provider.data_collection": lambda one: (
+                not self.denies_collection or one.retention == "none"
+            ),
+            "provider.require_parameters": lambda one: not (self.required_fields & one.unsupported),
+        }
+
+
+def split_suffix(slug: str) -> tuple[str, str | None]:
+    """`model:nitro` → ("model", "throughput"); an unknown suffix is part of the slug."""
+    for suffix, sort in SORTS.items():
+        if slug.endswith(suffix):
+            return slug.removesuffix(suffix), sort
+    return slug, None
+
+
+def admitted(routes: tuple, preferences: Preferences) -> tuple[tuple, list[str]]:
+    """The routes that fulfil every wish, and the wishes that excluded any."""
+    excluded_by = []
+    for name, is_met in preferences.rules.items():
+        kept = tuple(route for route in routes if is_met(route))
+        if len(kept) < len(routes):
+            excluded_by.append(name)
+        routes = kept
+    return routes, excluded_by
+
+
+def ordered(
+    routes: tuple, preferences: Preferences, health: Callable[[str], RouteHealth], now: float
+) -> tuple:
+    """`routes` in the order in which they are tried."""
+    if not routes:
+        return ()
+    cheapest = min(_cost(route) for route in routes)
+    most, of = NEARLY_AS_CHEAP
+
+    def rank(route) -> tuple:
+        state = health(route.route_id)
+        latency = state.latency_ms or 0.0  # A route that nobody has tried yet is worth a try.
+        by_sort: tuple
+        if preferences.sort in ("latency", "throughput"):
+            by_sort = (latency, _cost(route))
+        elif preferences.sort == "price" or _cost(route) * of > cheapest * most:
+            by_sort = (_cost(route), latency)
+        else:
+            by_sort = (cheapest, latency)
+        return (_place(route.provider, preferences.order), state.is_open(now), *by_sort)
+
+    in_order = tuple(sorted(routes, key=rank))
+    only_the_first = not preferences.allow_fallbacks and not preferences.order
+    return in_order[:1] if only_the_first else in_order
+
+
+def _cost(route) -> int:
+    return route.price.input + route.price.output
+
+
+def _place(provider: str, order: tuple[str, ...]) -> int:
+    return order.index(provider) if provider in order else len(order)
+
+
+def _slugs(names: list[str] | None) -> list[str]:
+    return [name.lower() for name in names or ()]
+
+
+def _prices(max_price: dict) -> list[tuple[str, int]]:
+    """USD per million tokens as nano-dollars; requests and images by the piece."""
+    names = {"prompt": "input", "completion": "output", "request": "request", "image": "image"}
+    return [
+        (names[name], int(Decimal(str(value)) * NANO_PER_MILLION_USD))
+        for name, value in max_price.items()
+        if name in names
+    ]

@@ -1,0 +1,294 @@
+"""The output items of a response, built from a chat answer as it comes.
+
+A whole answer is one delta to it: so what a stream ends with is what the same answer gives in one
+piece. Reasoning and messages are open one at a time, in the order in which they come; calls stay
+open until the end, because the arguments of parallel calls may come in turns.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+Emit = Callable[[str, dict], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """A kind of text: the item that it stands in, its part there, the member with its text."""
+
+    item: str
+    part: str
+    member: str
+    events: str
+
+
+_REASONING = _Kind("reasoning", "reasoning_text", "text", "response.reasoning_text")
+_TEXT = _Kind("message", "output_text", "text", "response.output_text")
+_REFUSAL = _Kind("message", "refusal", "refusal", "response.refusal")
+
+
+class _Part:
+    def __init__(self, kind: _Kind, index: int):
+        self.kind = kind
+        self.index = index
+        self.pieces: list[str] = []
+        self.logprobs: list[dict] = []
+
+    def as_dict(self) -> dict:
+        part: dict = {"type": self.kind.part, self.kind.member: "".join(self.pieces)}
+        if self.kind is _TEXT:
+            part |= {"annotations": [], "logprobs": self.logprobs}
+        return part
+
+
+class _Item:
+    """One output item; it is `in_progress` until it is closed."""
+
+    index: int
+    id: str
+    status = "in_progress"
+
+    def place(self) -> dict:
+        return {"item_id": self.id, "output_index": self.index}
+
+
+class _Speech(_Item):
+    """A reasoning item or a message: texts, one after the other."""
+
+    def __init__(self, kind: str):
+        self.kind = kind
+        self.prefix = "rs" if kind == "reasoning" else "msg"
+        self.parts: list[_Part] = []
+
+    def as_dict(self) -> dict:
+        content = [part.as_dict() for part in self.parts]
+        if self.kind == "reasoning":
+            return {"type": "reasoning", "id": self.id, "summary": [], "content": content}
+        return {
+            "type": "message",
+            "id": self.id,
+            "role": "assistant",
+            "status": self.status,
+            "content": content,
+        }
+
+
+class _Call(_Item):
+    prefix = "fc"
+    is_open = False
+    given_id = ""  # by the provider; it may be missing, or the same twice
+    call_id = ""
+    name = ""
+
+    def __init__(self) -> None:
+        self.pieces: list[str] = []
+
+    @property
+    def arguments(self) -> str:
+        return "".join(self.pieces)
+
+    def as_dict(self) -> dict:
+        return {
+            "type": "function_call",
+            "id": self.id,
+            "call_id": self.call_id,
+            "name": self.name,
+            "arguments": self.arguments,
+            "status": self.status,
+        }
+
+
+class Output:
+    """Takes the deltas of one answer, tells its events, and has its items in the end.
+
+    `emit` gets the name of each event and what it says. `suffix` makes the ids of the items.
+    """
+
+    def __init__(self, suffix: str, emit: Emit):
+        self._suffix = suffix
+        self._emit = emit
+        self._items: list[_Speech | _Call] = []
+        self._speech: _Speech | None = None
+        self._calls: dict[int, _Call] = {}  # by their place in the chat answer
+        self._unnamed: list[_Call] = []
+        self._call_ids: set[str] = set()
+
+    def add(self, delta: dict, logprobs: Any = None) -> None:
+        """Take in a delta of a chat answer, or its whole message."""
+        said = delta.get("content")
+        thought = delta.get("reasoning") or delta.get("reasoning_content")
+        self._say(_REASONING, _text(thought) or "".join(_thoughts(said)))
+        self._say(_TEXT, _text(said), logprobs)
+        self._say(_REFUSAL, _text(delta.get("refusal")))
+        for place, call in enumerate(delta.get("tool_calls") or ()):
+            self._hear(call, place)
+
+    def close(self, *, is_whole: bool = True) -> None:
+        """Close what is open. What the model said last is incomplete if it was cut off there."""
+        for call in self._unnamed:
+            self._open_call(call)
+        for item in self._items:
+            if item.status == "in_progress":
+                is_cut = not is_whole and item is self._items[-1]
+                self._close(item, "incomplete" if is_cut else "completed")
+
+    def break_off(self) -> None:
+        """Nothing more will come, and no event tells of it: what is open stays incomplete."""
+        for item in self._items:
+            if item.status == "in_progress":
+                item.status = "incomplete"
+
+    def items(self) -> list[dict]:
+        return [item.as_dict() for item in self._items]
+
+    # --- Reasoning and messages
+
+    def _say(self, kind: _Kind, text: str, logprobs: Any = None) -> None:
+        if not text:
+            return
+        speech = self._speech_of(kind)
+        part = self._part_of(speech, kind)
+        part.pieces.append(text)
+        delta: dict = {"delta": text}
+        if kind is _TEXT:
+            delta["logprobs"] = list(_logprobs(logprobs))
+            part.logprobs += delta["logprobs"]
+        self._emit_of(part, speech, "delta", delta)
+
+    def _speech_of(self, kind: _Kind) -> _Speech:
+        if self._speech is None or self._speech.kind != kind.item:
+            self._fall_silent()
+            self._speech = _Speech(kind.item)
+            self._open(self._speech)
+        return self._speech
+
+    def _part_of(self, speech: _Speech, kind: _Kind) -> _Part:
+        if speech.parts and speech.parts[-1].kind is kind:
+            return speech.parts[-1]
+        self._close_part(speech)
+        part = _Part(kind, len(speech.parts))
+        speech.parts.append(part)
+        where = speech.place() | {"content_index": part.index}
+        self._emit("response.content_part.added", where | {"part": part.as_dict()})
+        return part
+
+    def _close_part(self, speech: _Speech) -> None:
+        if not speech.parts:
+            return
+        part = speech.parts[-1]
+        whole = part.as_dict()
+        said = {part.kind.member: whole[part.kind.member]}
+        if part.kind is _TEXT:
+            said["logprobs"] = part.logprobs
+        self._emit_of(part, speech, "done", said)
+        where = speech.place() | {"content_index": part.index}
+        self._emit("response.content_part.done", where | {"part": whole})
+
+    def _emit_of(self, part: _Part, speech: _Speech, event: str, said: dict) -> None:
+        where = speech.place() | {"content_index": part.index}
+        self._emit(f"{part.kind.events}.{event}", where | said)
+
+    def _fall_silent(self) -> None:
+        if self._speech is not None:
+            self._close(self._speech, "completed")
+
+    # --- Calls
+
+    def _hear(self, call: dict, place: int) -> None:
+        function = call.get("function") or {}
+        call_id, name = _text(call.get("id")), _text(function.get("name"))
+        place = call["index"] if type(call.get("index")) is int else place
+        known = self._calls.get(place)
+        # Some providers give every call the same index; then it is told by its id and name.
+        if known is None or (known.is_open and call_id and name and call_id != known.given_id):
+            known = self._calls[place] = _Call()
+            self._unnamed.append(known)
+        arguments = _text(function.get("arguments"))
+        if known.is_open:
+            self._argue(known, arguments)
+            return
+        known.given_id = known.given_id or call_id
+        known.name = name
+        known.pieces.append(arguments)
+        if name:
+            self._unnamed.remove(known)
+            self._open_call(known)
+
+    def _open_call(self, call: _Call) -> None:
+        self._fall_silent()
+        call.call_id = call.given_id
+        if not call.call_id or call.call_id in self._call_ids:
+            call.call_id = f"call_{self._suffix}_{len(self._items)}"
+        self._call_ids.add(call.call_id)
+        arguments, call.pieces, call.is_open = call.arguments, [], True
+        self._open(call)
+        self._argue(call, arguments)
+
+    def _argue(self, call: _Call, arguments: str) -> None:
+        if arguments:
+            call.pieces.append(arguments)
+            event = call.place() | {"delta": arguments}
+            self._emit("response.function_call_arguments.delta", event)
+
+    # --- Both
+
+    def _open(self, item: _Speech | _Call) -> None:
+        item.index = len(self._items)
+        item.id = f"{item.prefix}_{self._suffix}_{item.index}"
+        self._items.append(item)
+        event = {"output_index": item.index, "item": item.as_dict()}
+        self._emit("response.output_item.added", event)
+
+    def _close(self, item: _Speech | _Call, status: str) -> None:
+        if isinstance(item, _Speech):
+            self._close_part(item)
+            self._speech = None
+        else:
+            said = item.place() | {"name": item.name, "arguments": item.arguments}
+            self._emit("response.function_call_arguments.done", said)
+        item.status = status
+        event = {"output_index": item.index, "item": item.as_dict()}
+        self._emit("response.output_item.done", event)
+
+
+def _text(said: Any) -> str:
+    """What is said in a string, or in a list of parts as some providers send content."""
+    if isinstance(said, str):
+        return said
+    if isinstance(said, list):
+        return "".join(_text(part.get("text")) for part in said if isinstance(part, dict))
+    return ""
+
+
+def _thoughts(said: Any) -> Iterator[str]:
+    """The reasoning among the parts of content."""
+    for part in said if isinstance(said, list) else ():
+        if isinstance(part, dict):
+            yield _text(part.get("thinking"))
+
+
+def _logprobs(given: Any) -> Iterator[dict]:
+    """Chat's `logprobs` of a choice, as far as they are what they should be."""
+    for entry in _entries(given.get("content") if isinstance(given, dict) else None):
+        ranked = [_logprob(other) for other in _entries(entry.get("top_logprobs"))]
+        yield _logprob(entry) | {"top_logprobs": ranked}
+
+
+def _entries(given: Any) -> list[dict]:
+    return [
+        entry
+        for entry in (given if isinstance(given, list) else ())
+        if isinstance(entry, dict)
+        and isinstance(entry.get("token"), str)
+        and type(entry.get("logprob")) in (int, float)
+    ]
+
+
+def _logprob(entry: dict) -> dict:
+    given = entry.get("bytes")
+    is_bytes = isinstance(given, list) and all(type(one) is int for one in given)
+    return {
+        "token": entry["token"],
+        "logprob": entry["logprob"],
+        "bytes": given if is_bytes else list(entry["token"].encode()),
+    }

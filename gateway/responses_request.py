@@ -1,0 +1,237 @@
+"""A request to OpenAI's Responses API, made the chat request that means the same.
+
+What is translated is checked here, under the names that the caller used; fields that chat knows
+under the same name pass as they are, and chat checks them. Kyma keeps no responses: whatever
+would need one that is kept is refused.
+"""
+
+from typing import Any
+
+from gateway import responses_input
+from gateway.chat_fields import CHECKS, MAX_TOOLS, ROUTING
+from gateway.field_checks import (
+    Check,
+    Mismatch,
+    boolean,
+    by_type,
+    list_of,
+    mapping_of,
+    missing,
+    object_of,
+    one_of,
+    tagged,
+    text,
+    unwanted,
+)
+from gateway.responses_input import check_as_chat, refused
+
+_SAME_IN_CHAT = (
+    "model",
+    "stream",
+    "temperature",
+    "top_p",
+    "user",
+    "safety_identifier",
+    "prompt_cache_key",
+    "metadata",
+    "service_tier",
+    # Not of Responses, but of use for open models.
+    "session_id",
+    "seed",
+    "stop",
+    "frequency_penalty",
+    "presence_penalty",
+    "logit_bias",
+    "top_k",
+    "min_p",
+    "top_a",
+    "repetition_penalty",
+    *ROUTING,
+)
+_FUNCTION = ("name", "description", "parameters", "strict")
+_SCHEMA = ("name", "description", "schema", "strict")
+_LONGEST_TYPE_SHOWN = 32
+_TOOL_HINTS = {"web_search": '; Codex does with `web_search = "disabled"` in its config.toml'}
+_LOGPROBS = "message.output_text.logprobs"
+
+
+def chat_body(body: dict) -> dict:
+    """The body of a chat request, for chat_request.parse. Raises GatewayError."""
+    _check(body)
+    chat = {name: body[name] for name in _SAME_IN_CHAT if body.get(name) is not None}
+    chat["messages"] = responses_input.messages(body.get("instructions"), body["input"])
+    if body.get("max_output_tokens") is not None:
+        chat["max_tokens"] = body["max_output_tokens"]
+    return chat | _tool_fields(body) | _reasoning(body) | _response_format(body) | _logprobs(body)
+
+
+# --- Checks
+
+
+def _unless_true(problem: str) -> Check:
+    def check(value: Any) -> None:
+        boolean(value)
+        if value:
+            raise Mismatch(problem)
+
+    return check
+
+
+def _tool(value: Any) -> None:
+    if type(value) is not dict:
+        raise unwanted('an object such as {"type": "function", "name": "…"}', value)
+    kind = value.get("type")
+    if type(kind) is str and kind != "function" and 0 < len(kind) <= _LONGEST_TYPE_SHOWN:
+        raise Mismatch(
+            f"must be function, not {kind}: Kyma runs no tools of its own, so leave this one out"
+            + _TOOL_HINTS.get(kind, "")
+        ).under("type")
+    chat_tool = {"type": kind, "function": _members(value, *_FUNCTION)}
+    check_as_chat(CHECKS["tools"], [chat_tool], hidden=(0, "function"))
+
+
+def _schema_format(value: dict) -> None:
+    _described(value)
+    response_format = {"type": "json_schema", "json_schema": _members(value, *_SCHEMA)}
+    check_as_chat(CHECKS["response_format"], response_format, hidden=("json_schema",))
+
+
+def _effort(value: Any) -> None:
+    # Responses has one more than chat.
+    if value != "max":
+        CHECKS["reasoning_effort"](value)
+
+
+_described = object_of({"description": text()})
+_chosen_function = object_of({"name": text(filled=True)}, required=("name",))
+_allowed_tool = object_of(
+    {"type": one_of("function"), "name": text(filled=True)}, required=("type", "name")
+)
+_tool_choice = by_type(
+    'none, auto, required or {"type": "function", "name": "…"}',
+    {
+        str: one_of("none", "auto", "required"),
+        dict: tagged(
+            "type",
+            {
+                "function": _chosen_function,
+                "allowed_tools": object_of(
+                    {
+                        "mode": one_of("auto", "required"),
+                        "tools": list_of(_allowed_tool, filled=True, most=MAX_TOOLS),
+                    },
+                    required=("mode", "tools"),
+                ),
+            },
+        ),
+    },
+)
+_format = tagged(
+    "type",
+    {"text": object_of({}), "json_object": object_of({}), "json_schema": _schema_format},
+)
+_ALL_IN_INPUT = "leave it out, and send the whole conversation in `input` each time"
+_RECEIVED: dict[str, Check] = {
+    "store": _unless_true(
+        "can't be true, as Kyma keeps no responses: send false, and the whole conversation in "
+        "`input` each time"
+    ),
+    "previous_response_id": refused(f"names a response, and Kyma keeps none: {_ALL_IN_INPUT}"),
+    "conversation": refused(f"names a conversation, and Kyma keeps none: {_ALL_IN_INPUT}"),
+    "background": _unless_true(
+        "can't be true, as Kyma keeps no responses to be fetched later: leave it out, and set "
+        "`stream` to true for long answers"
+    ),
+    "prompt": refused(
+        "names a prompt template, and Kyma keeps none: leave it out, and send its text in "
+        "`instructions` and `input`"
+    ),
+    "instructions": text(),
+    "input": responses_input.items,
+    "tools": list_of(_tool, most=MAX_TOOLS),
+    "tool_choice": _tool_choice,
+    "parallel_tool_calls": boolean,
+    "max_output_tokens": CHECKS["max_tokens"],
+    "reasoning": object_of({"effort": _effort, "summary": one_of("auto", "concise", "detailed")}),
+    "text": object_of({"format": _format, "verbosity": one_of("low", "medium", "high")}),
+    "include": list_of(text()),
+    "top_logprobs": CHECKS["top_logprobs"],
+    "truncation": one_of("auto", "disabled"),
+    "metadata": mapping_of(text()),
+}
+
+
+def _check(body: dict) -> None:
+    for name, check in _RECEIVED.items():
+        if body.get(name) is None:
+            continue
+        try:
+            check(body[name])
+        except Mismatch as mismatch:
+            raise mismatch.under(name).as_error() from None
+    if body.get("input") is None:
+        raise missing(_RECEIVED["input"]).under("input").as_error()
+
+
+# --- Translations
+
+
+def _members(given: dict, *names: str) -> dict:
+    return {name: given[name] for name in names if given.get(name) is not None}
+
+
+def _tool_fields(body: dict) -> dict:
+    """`tools`, and what only makes sense beside them: some providers refuse it without."""
+    choice = body.get("tool_choice")
+    functions = [_members(tool, *_FUNCTION) for tool in body.get("tools") or ()]
+    if type(choice) is dict and choice["type"] == "allowed_tools":
+        functions = _allowed(functions, choice["tools"])
+        choice = choice["mode"]
+    elif type(choice) is dict:
+        choice = {"type": "function", "function": {"name": choice["name"]}}
+    fields: dict = {}
+    if choice is not None and (functions or choice not in ("auto", "none")):
+        fields["tool_choice"] = choice
+    if functions:
+        fields["tools"] = [{"type": "function", "function": function} for function in functions]
+        fields |= _members(body, "parallel_tool_calls")
+    return fields
+
+
+def _allowed(functions: list[dict], allowed: list[dict]) -> list[dict]:
+    """Only these are offered: the model can't choose what it doesn't see."""
+    offered = {function["name"] for function in functions}
+    for index, tool in enumerate(allowed):
+        if tool["name"] not in offered:
+            mismatch = Mismatch(
+                "names a function that isn't in `tools`: add it there or choose another"
+            )
+            for step in ("name", index, "tools", "tool_choice"):
+                mismatch.under(step)
+            raise mismatch.as_error()
+    names = {tool["name"] for tool in allowed}
+    return [function for function in functions if function["name"] in names]
+
+
+def _reasoning(body: dict) -> dict:
+    effort = (body.get("reasoning") or {}).get("effort")
+    if effort is None:
+        return {}
+    return {"reasoning_effort": "xhigh" if effort == "max" else effort}
+
+
+def _response_format(body: dict) -> dict:
+    wanted = (body.get("text") or {}).get("format") or {"type": "text"}
+    if wanted["type"] == "text":
+        return {}
+    if wanted["type"] == "json_object":
+        return {"response_format": {"type": "json_object"}}
+    schema = _members(wanted, *_SCHEMA)
+    return {"response_format": {"type": "json_schema", "json_schema": schema}}
+
+
+def _logprobs(body: dict) -> dict:
+    most = body.get("top_logprobs")
+    if not most and _LOGPROBS not in (body.get("include") or ()):
+        return {}
+    return {"logprobs": True} | ({"top_logprobs": most} if most else {})

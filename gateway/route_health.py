@@ -1,0 +1,71 @@
+"""How each route is doing, as this process sees it: its breaker and its first-token latency.
+
+Belongs to one process and is never shared: a process learns within seconds what it needs.
+"""
+
+import dataclasses
+from collections import deque
+
+WINDOW_S = 30.0
+LEAST_ATTEMPTS = 20
+MOST_FAILURES = 0.5
+PROBE_INTERVAL_S = 10.0
+LATENCY_WEIGHT = 0.2  # Of the newest first-token latency in the moving average.
+
+
+@dataclasses.dataclass(slots=True)
+class RouteHealth:
+    """Opens at 50 % failures of at least 20 attempts in 30 s; then one probe every 10 s."""
+
+    latency_ms: float | None = None
+    _attempts: deque[tuple[float, bool]] = dataclasses.field(default_factory=deque)
+    _failures: int = 0
+    _is_open: bool = False
+    _next_probe_at: float = 0.0
+
+    def succeeded(self, now: float, latency_ms: float | None = None) -> None:
+        """A route that answers is closed again, whatever came before.
+
+        `latency_ms` is the time to the first token, where the answer came as a stream.
+        """
+        if self._is_open:
+            self._is_open = False
+            self._attempts.clear()
+            self._failures = 0
+        self._note(now, failed=False)
+        if latency_ms is not None:
+            old = latency_ms if self.latency_ms is None else self.latency_ms
+            self.latency_ms = old + LATENCY_WEIGHT * (latency_ms - old)
+
+    def failed(self, now: float) -> None:
+        self._note(now, failed=True)
+        if self._is_open:
+            self._next_probe_at = now + PROBE_INTERVAL_S
+            return
+        count = len(self._attempts)
+        if count >= LEAST_ATTEMPTS and self._failures >= MOST_FAILURES * count:
+            self._is_open = True
+            self._next_probe_at = now + PROBE_INTERVAL_S
+
+    def is_open(self, now: float) -> bool:
+        """Whether to try other routes first. False also for the one request that may probe."""
+        return self._is_open and now < self._next_probe_at
+
+    def begin(self, now: float) -> None:
+        """An attempt begins: through an open breaker it is the probe, and the next one waits."""
+        if self._is_open:
+            self._next_probe_at = now + PROBE_INTERVAL_S
+
+    def _note(self, now: float, *, failed: bool) -> None:
+        self._attempts.append((now, failed))
+        self._failures += failed
+        while self._attempts[0][0] < now - WINDOW_S:
+            self._failures -= self._attempts.popleft()[1]
+
+
+_health: dict[str, RouteHealth] = {}
+
+
+def of(route_id: str) -> RouteHealth:
+    """The health of a route, in this process."""
+    return _health.setdefault(route_id, RouteHealth())

@@ -1,0 +1,169 @@
+"""Responses requests to test with, what becomes of them, and the events of streamed answers."""
+
+import typing
+
+import orjson
+import pytest
+from openai.types.responses import Response, ResponseStreamEvent
+
+from gateway import chat_request
+from gateway.errors import GatewayError, InvalidRequest
+from gateway.responses import response
+from gateway.responses_request import chat_body
+from gateway.responses_stream import ResponseStream
+from tests.gateway.chat_bodies import PIXEL, SCHEMA
+
+TYPES = {
+    typing.get_args(kind.model_fields["type"].annotation)[0]: kind
+    for kind in typing.get_args(typing.get_args(ResponseStreamEvent)[0])
+}
+PARAMETERS = {"type": "object", "properties": {"q": {"type": "string"}}}
+TOOL = {"type": "function", "name": "search", "parameters": PARAMETERS, "strict": True}
+OTHER_TOOL = {"type": "function", "name": "open", "description": "Opens.", "strict": None}
+CHAT_TOOL = {
+    "type": "function",
+    "function": {"name": "search", "parameters": PARAMETERS, "strict": True},
+}
+CHAT_OTHER_TOOL = {"type": "function", "function": {"name": "open", "description": "Opens."}}
+USER = {"role": "user", "content": "Hello"}
+ANSWER = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "status": "completed",
+    "content": [{"type": "output_text", "text": "Hi", "annotations": [], "logprobs": []}],
+}
+CALL = {
+    "type": "function_call",
+    "id": "fc_1",
+    "call_id": "c1",
+    "name": "search",
+    "arguments": "{}",
+    "status": "completed",
+}
+OTHER_CALL = {"type": "function_call", "call_id": "c2", "name": "open", "arguments": ""}
+OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "found"}
+OTHER_OUTPUT = {"type": "function_call_output", "call_id": "c2", "output": "opened"}
+THOUGHT = {
+    "type": "reasoning",
+    "id": "rs_1",
+    "summary": [],
+    "content": [{"type": "reasoning_text", "text": "Hm."}],
+    "encrypted_content": None,
+}
+CHAT_CALL = {"id": "c1", "type": "function", "function": {"name": "search", "arguments": "{}"}}
+CHAT_OTHER_CALL = {"id": "c2", "type": "function", "function": {"name": "open", "arguments": ""}}
+CHAT_REPLY = {"role": "tool", "tool_call_id": "c1", "content": "found"}
+FORMAT = {"type": "json_schema", "name": "answer", "schema": SCHEMA, "strict": True}
+USAGE = {
+    "prompt_tokens": 30,
+    "completion_tokens": 12,
+    "total_tokens": 42,
+    "prompt_tokens_details": {"cached_tokens": 20},
+    "completion_tokens_details": {"reasoning_tokens": 5},
+    "cost": 0.0015,
+}
+
+# What a coding agent sends in the middle of its work.
+AGENT = {
+    "model": "kyma/model",
+    "instructions": "You are an agent.",
+    "input": [
+        {
+            "type": "message",
+            "role": "developer",
+            "content": [{"type": "input_text", "text": "Rules"}],
+        },
+        {
+            "type": "message",
+            "role": "user",
+            "content": [
+                {"type": "input_text", "text": "What is this?"},
+                {"type": "input_image", "image_url": PIXEL, "detail": "auto"},
+            ],
+        },
+        THOUGHT,
+        ANSWER,
+        CALL,
+        OTHER_CALL,
+        OUTPUT,
+        {**OTHER_OUTPUT, "output": [{"type": "input_text", "text": "opened"}]},
+    ],
+    "tools": [TOOL, OTHER_TOOL],
+    "tool_choice": "auto",
+    "parallel_tool_calls": True,
+    "reasoning": {"effort": "medium", "summary": "auto"},
+    "text": {"format": FORMAT, "verbosity": "low"},
+    "include": ["reasoning.encrypted_content"],
+    "max_output_tokens": 100,
+    "temperature": 0.5,
+    "top_p": 0.9,
+    "stream": True,
+    "store": False,
+    "prompt_cache_key": "k",
+    "client_metadata": {"person": "alice"},
+    "metadata": {"a": "b"},
+    "truncation": "disabled",
+    "user": "alice",
+}
+
+
+def body_with(**fields) -> dict:
+    return {"model": "kyma/model", "input": "Hello", **fields}
+
+
+def translated(**fields) -> dict:
+    """The chat body of a request with `fields`; chat accepts it."""
+    chat = chat_body(body_with(**fields))
+    assert chat_request.parse(chat)
+    return chat
+
+
+def messages_of(*items: dict) -> list[dict]:
+    return translated(input=list(items))["messages"]
+
+
+def refusal(error: type[GatewayError] = InvalidRequest, **fields) -> GatewayError:
+    with pytest.raises(GatewayError) as caught:
+        chat_request.parse(chat_body(body_with(**fields)))
+    assert type(caught.value) is error
+    assert f"`{caught.value.param}` " in caught.value.message
+    return caught.value
+
+
+def answer_with(message: dict) -> dict:
+    return {"id": "chatcmpl-1", "created": 1, "model": "m", "choices": [{"message": message}]}
+
+
+def stream_of(*deltas: dict, finish: str | None = "stop", request: dict = AGENT) -> list[dict]:
+    """The events of a stream with these deltas, each of them valid."""
+    stream = ResponseStream(request)
+    written = stream.start(id="chatcmpl-1", created=1, model="m")
+    for delta in deltas:
+        written += stream.feed({"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
+    written += stream.feed({"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
+    return events_in(written + stream.finish(USAGE))
+
+
+def events_in(written: bytes) -> list[dict]:
+    events = []
+    for number, block in enumerate(written.decode().removesuffix("\n\n").split("\n\n")):
+        name, data = block.split("\n")
+        event = orjson.loads(data.removeprefix("data: "))
+        assert name == f"event: {event['type']}"
+        assert event["sequence_number"] == number
+        TYPES[event["type"]].model_validate_json(orjson.dumps(event), strict=True)
+        events.append(event)
+    return events
+
+
+def names_of(events: list[dict]) -> list[str]:
+    return [event["type"].removeprefix("response.") for event in events]
+
+
+def whole(message: dict, finish: str | None = "stop", request: dict = AGENT) -> dict:
+    answer = answer_with(message)
+    answer["choices"][0]["finish_reason"] = finish
+    made = response(answer, USAGE, request)
+    Response.model_validate_json(orjson.dumps(made), strict=True)
+    return orjson.loads(orjson.dumps(made))

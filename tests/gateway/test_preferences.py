@@ -1,0 +1,111 @@
+"""Which routes a request admits, and in which order they are tried."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from billing.pricing import Price
+from gateway.preferences import Preferences, admitted, ordered, split_suffix
+from gateway.route_health import RouteHealth
+
+USD = 10**9  # nano-dollars
+
+
+def route(name: str, usd: float = 1, **fields) -> SimpleNamespace:
+    price = Price(input=int(usd * USD), cached_input=0, output=0)
+    fields = {"quantization": "", "retention": "none", "unsupported": frozenset(), **fields}
+    return SimpleNamespace(route_id=name, provider=name, price=price, **fields)
+
+
+def wishes(provider: dict | None = None, *, sort=None, fields=()) -> Preferences:
+    return Preferences.of(provider or {}, sort=sort, fields=frozenset(fields))
+
+
+def order(routes, preferences, latencies=None, open_ones=()) -> list[str]:
+    health = {one.route_id: RouteHealth() for one in routes}
+    for name, latency in (latencies or {}).items():
+        health[name].succeeded(0, latency)
+    for name in open_ones:
+        for _ in range(20):
+            health[name].failed(0)
+    return [one.route_id for one in ordered(tuple(routes), preferences, health.get, 0)]
+
+
+@pytest.mark.parametrize(
+    ("provider", "kept", "excluded_by"),
+    [
+        ({}, "abc", []),
+        ({"only": ["A", "b"]}, "ab", ["provider.only"]),
+        ({"ignore": ["a"]}, "bc", ["provider.ignore"]),
+        ({"order": ["c"]}, "abc", []),
+        ({"order": ["c"], "allow_fallbacks": False}, "c", ["provider.order"]),
+        ({"quantizations": ["fp8"]}, "b", ["provider.quantizations"]),
+        ({"max_price": {"prompt": 2}}, "ab", ["provider.max_price"]),
+        ({"max_price": {"prompt": "1.5", "completion": 0}}, "a", ["provider.max_price"]),
+        ({"data_collection": "deny"}, "ab", ["provider.data_collection"]),
+        ({"zdr": True}, "ab", ["provider.data_collection"]),
+        ({"require_parameters": True}, "bc", ["provider.require_parameters"]),
+        ({"only": ["a"], "ignore": ["a"]}, "", ["provider.only", "provider.ignore"]),
+    ],
+)
+def test_a_wish_keeps_the_routes_that_fulfil_it(provider, kept, excluded_by):
+    routes = (
+        route("a", 1, unsupported=frozenset({"seed"})),
+        route("b", 2, quantization="fp8"),
+        route("c", 3, retention="stored"),
+    )
+    found, reasons = admitted(routes, wishes(provider, fields=["seed"]))
+    assert "".join(one.provider for one in found) == kept
+    assert reasons == excluded_by
+
+
+def test_the_cheapest_comes_first_and_an_open_breaker_last():
+    routes = [route("dear", 3), route("cheap", 1), route("middle", 2)]
+    assert order(routes, wishes()) == ["cheap", "middle", "dear"]
+    assert order(routes, wishes(), open_ones=["cheap"]) == ["middle", "dear", "cheap"]
+
+
+def test_among_those_nearly_as_cheap_the_faster_comes_first():
+    routes = [route("slow", 1), route("fast", 1.1), route("faster", 1.2)]
+    latencies = {"slow": 900, "fast": 300, "faster": 100}
+    assert order(routes, wishes(), latencies) == ["fast", "slow", "faster"]
+
+
+@pytest.mark.parametrize("sort", ["latency", "throughput"])
+def test_sorted_by_speed_the_price_only_breaks_ties(sort):
+    routes = [route("cheap", 1), route("fast", 9)]
+    latencies = {"cheap": 900, "fast": 100}
+    assert order(routes, wishes({"sort": sort}), latencies) == ["fast", "cheap"]
+    assert order(routes, wishes({"sort": {"by": sort}}), latencies) == ["fast", "cheap"]
+
+
+def test_sorted_by_price_the_speed_only_breaks_ties():
+    routes = [route("fast", 1.05), route("cheap", 1)]
+    assert order(routes, wishes(sort="price"), {"fast": 1, "cheap": 9}) == ["cheap", "fast"]
+
+
+def test_a_named_order_comes_before_everything_else():
+    routes = [route("a", 1), route("b", 2), route("c", 3)]
+    assert order(routes, wishes({"order": ["c", "b"]}), open_ones=["c"]) == ["c", "b", "a"]
+
+
+def test_without_fallbacks_only_the_first_is_tried():
+    routes = [route("a", 2), route("b", 1)]
+    assert order(routes, wishes({"allow_fallbacks": False})) == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("slug", "plain", "sort"),
+    [
+        ("m", "m", None),
+        ("m:nitro", "m", "throughput"),
+        ("m:floor", "m", "price"),
+        ("m:8b", "m:8b", None),
+    ],
+)
+def test_a_suffix_says_how_to_sort(slug, plain, sort):
+    assert split_suffix(slug) == (plain, sort)
+
+
+def test_an_explicit_sort_beats_the_suffix():
+    assert wishes({"sort": "price"}, sort="throughput").sort == "price"
