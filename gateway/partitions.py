@@ -57,6 +57,20 @@ def _make(connection, day: dt.date) -> bool:
     return True
 
 
+def drop_before(connection, day: dt.date) -> int:
+    """Drop the partitions of the days before `day`. Returns how many it dropped."""
+    if connection.vendor != "postgresql":
+        return 0
+    existing = connection.introspection.table_names(include_views=True)
+    days = [name.removeprefix(f"{TABLE}_") for name in existing if name.startswith(f"{TABLE}_")]
+    old = [name for name in days if name.isdecimal() and name < f"{day:%Y%m%d}"]
+    for name in old:
+        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '2s'")  # Never queue up the requests.
+            cursor.execute(f"DROP TABLE IF EXISTS {TABLE}_{name}")
+    return len(old)
+
+
 def _partition_of(day: dt.date) -> str:
     start, end = first_id_of(day), first_id_of(day + dt.timedelta(days=1))
     return (

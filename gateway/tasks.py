@@ -3,7 +3,7 @@ import logging
 from celery import shared_task
 from django.db import connection
 
-from gateway import partitions, sweeper
+from gateway import partitions, retention, sweeper
 
 logger = logging.getLogger(__name__)
 
@@ -16,3 +16,8 @@ def sweep_holds() -> None:
 @shared_task
 def make_partitions() -> None:
     logger.info("made %d content partitions", partitions.ensure(connection))
+
+
+@shared_task
+def purge_content() -> None:
+    logger.info("purged the content of %d requests", retention.purge())

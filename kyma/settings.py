@@ -156,6 +156,10 @@ CELERY_BEAT_SCHEDULE = {
         "task": "gateway.tasks.make_partitions",
         "schedule": 24 * 60 * 60,
     },
+    "purge content": {
+        "task": "gateway.tasks.purge_content",
+        "schedule": 60 * 60,
+    },
 }
 
 # --- People ------------------------------------------------------------------------------------
