@@ -22,6 +22,16 @@ class Identity:
     model: str
     provider: str
 
+    def of(self, kind: str) -> dict:
+        """The members that say so, in an object of this kind."""
+        return {
+            "id": self.id,
+            "object": kind,
+            "created": self.created,
+            "model": self.model,
+            "provider": self.provider,
+        }
+
 
 def read_chunk(payload: bytes) -> dict:
     """One event of the provider. Raises Garbled, or the failure that an error event means."""
@@ -36,13 +46,7 @@ def read_chunk(payload: bytes) -> dict:
 def own(answer: dict, identity: Identity) -> dict:
     """The whole answer under Kyma's identity, without the provider's usage."""
     answer.pop("usage", None)
-    answer.update(
-        id=identity.id,
-        object="chat.completion",
-        created=identity.created,
-        model=identity.model,
-        provider=identity.provider,
-    )
+    answer.update(identity.of("chat.completion"))
     return answer
 
 
@@ -50,13 +54,7 @@ def own_chunk(chunk: dict, identity: Identity, *, include_usage: bool) -> dict |
     """One chunk under Kyma's identity; None if it says nothing but usage."""
     if not chunk.get("choices"):
         return None
-    chunk.update(
-        id=identity.id,
-        object="chat.completion.chunk",
-        created=identity.created,
-        model=identity.model,
-        provider=identity.provider,
-    )
+    chunk.update(identity.of("chat.completion.chunk"))
     if include_usage:
         chunk["usage"] = None
     else:
@@ -80,11 +78,7 @@ def usage_object(usage: Usage, cost_nano: int) -> dict:
 def usage_chunk(identity: Identity, usage: dict) -> dict:
     """The extra chunk before the end, for those who asked for usage."""
     return {
-        "id": identity.id,
-        "object": "chat.completion.chunk",
-        "created": identity.created,
-        "model": identity.model,
-        "provider": identity.provider,
+        **identity.of("chat.completion.chunk"),
         "choices": [],
         "usage": usage,
     }
@@ -93,11 +87,7 @@ def usage_chunk(identity: Identity, usage: dict) -> dict:
 def error_chunk(identity: Identity, error: GatewayError) -> dict:
     """How a stream ends that cannot end well, once it has begun."""
     return {
-        "id": identity.id,
-        "object": "chat.completion.chunk",
-        "created": identity.created,
-        "model": identity.model,
-        "provider": identity.provider,
+        **identity.of("chat.completion.chunk"),
         "error": {**error.as_dict(), "code": error.status},
         "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}],
     }
