@@ -166,12 +166,24 @@ class ApiKeyAdmin(KeepingAdmin):
         "owner",
         "name",
         "retention_days",
+        "allowed_models",
+        "allowed_networks",
+        "requests_per_minute",
+        "is_management",
         "created_at",
         "expires_at",
         "disabled_at",
         "revoked_at",
     )
-    readonly_fields = ("key", "owner", "name", "retention_days", "created_at", "revoked_at")
+    readonly_fields = (
+        "key",
+        "owner",
+        "name",
+        "retention_days",
+        "is_management",
+        "created_at",
+        "revoked_at",
+    )
     actions = ("revoke",)
 
     def has_add_permission(self, request, obj=None):

@@ -1,5 +1,8 @@
+from ipaddress import ip_network
+
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower
@@ -9,6 +12,15 @@ from accounts.ids import uuid7
 from accounts.keyring import data_keys
 
 RETENTION_CHOICES_DAYS = (0, 7, 30, 90)
+
+
+def validate_networks(value: list) -> None:
+    """Raises ValidationError unless `value` is a list of IP addresses and networks."""
+    try:
+        for network in value:
+            ip_network(network)
+    except (TypeError, ValueError) as error:
+        raise ValidationError(f"Not an IP address or network: {error}") from error
 
 
 class UserManager(BaseUserManager["User"]):
@@ -79,6 +91,21 @@ class ApiKey(models.Model):
     retention_days = models.PositiveSmallIntegerField(
         default=90, choices=[(days, f"{days} days") for days in RETENTION_CHOICES_DAYS]
     )
+    allowed_models = models.JSONField(
+        default=list, blank=True, help_text="Slugs of models; empty: all."
+    )
+    allowed_networks = models.JSONField(
+        default=list,
+        blank=True,
+        validators=[validate_networks],
+        help_text='Where the key works, as ["192.0.2.0/24", "2001:db8::1"]; empty: anywhere.',
+    )
+    requests_per_minute = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Of its own, within the account's."
+    )
+    is_management = models.BooleanField(
+        default=False, help_text="Manages keys through /v1/keys, and can do nothing else."
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     disabled_at = models.DateTimeField(null=True, blank=True)
@@ -92,6 +119,10 @@ class ApiKey(models.Model):
             models.CheckConstraint(
                 condition=Q(retention_days__in=RETENTION_CHOICES_DAYS),
                 name="retention_days_is_a_choice",
+            ),
+            models.CheckConstraint(
+                condition=Q(requests_per_minute=None) | Q(requests_per_minute__gt=0),
+                name="a_key_may_ask_something",
             ),
         ]
 

@@ -43,7 +43,17 @@ PERSONAL_DATA = {
         "person": "user",
         "identity": ["digest", "start", "end"],
         "content": ["name"],
-        "metadata": ["retention_days", "created_at", "expires_at", "disabled_at", "revoked_at"],
+        "metadata": [
+            "retention_days",
+            "allowed_models",
+            "allowed_networks",
+            "requests_per_minute",
+            "is_management",
+            "created_at",
+            "expires_at",
+            "disabled_at",
+            "revoked_at",
+        ],
         "plain": ["id", "user"],
     },
     # In the keyring, a database of its own. Its erasure makes all sealed content unreadable.

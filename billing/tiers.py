@@ -1,20 +1,26 @@
-"""What an account may do at once, by what it has bought over its lifetime."""
+"""What an account may do at once and per minute, by what it has bought over its lifetime."""
 
 import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
 class Tier:
+    """Rates are per minute; `model_requests` for each model alone."""
+
     purchases_usd: int
+    requests: int
+    model_requests: int
+    tokens: int
+    tokens_per_request: int
     max_open_holds: int
 
 
 TIERS = (
-    Tier(purchases_usd=0, max_open_holds=8),
-    Tier(purchases_usd=5, max_open_holds=16),
-    Tier(purchases_usd=50, max_open_holds=32),
-    Tier(purchases_usd=250, max_open_holds=64),
-    Tier(purchases_usd=1000, max_open_holds=128),
+    Tier(0, 30, 25, 200_000, 200_000, 8),
+    Tier(5, 60, 40, 500_000, 500_000, 16),
+    Tier(50, 120, 80, 2_000_000, 1_000_000, 32),
+    Tier(250, 200, 150, 5_000_000, 3_000_000, 64),
+    Tier(1000, 300, 200, 10_000_000, 10_000_000, 128),
 )
 
 

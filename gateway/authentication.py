@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from django.conf import settings
 from django.db import Error as DatabaseError
@@ -16,10 +17,15 @@ from gateway.database import in_thread
 from gateway.errors import Unauthenticated, Unavailable
 from gateway.short_cache import ShortCache
 
+Network = IPv4Network | IPv6Network
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Caller:
-    """The key, account and person behind a request; ids as 32 hexadecimal digits."""
+    """The key, account and person behind a request; ids as 32 hexadecimal digits.
+
+    No allowed models or networks means that all are.
+    """
 
     key_id: str
     account_id: str
@@ -28,6 +34,12 @@ class Caller:
     retention_days: int
     is_suspended: bool
     allows_unstated_retention: bool
+    tier: int
+    unlimited: bool
+    requests_per_minute: int | None
+    allowed_models: frozenset[str]
+    allowed_networks: tuple[Network, ...]
+    is_management: bool
 
 
 async def authenticate(headers: Mapping[str, str]) -> Caller:
@@ -67,14 +79,21 @@ def _caller(text: str) -> Caller:
         cipher = data_keys.cipher_of(key.user_id)
     except KeyDestroyed as error:
         raise InvalidKey("The account of this key is closed.") from error
+    account = open_account(key.user)
     return Caller(
         key_id=key.id.hex,
-        account_id=open_account(key.user).id.hex,
+        account_id=account.id.hex,
         user_id=key.user_id.hex,
         cipher=cipher,
         retention_days=key.retention_days,
         is_suspended=key.user.state == User.State.SUSPENDED,
         allows_unstated_retention=key.user.allows_unstated_retention,
+        tier=account.tier,
+        unlimited=account.unlimited,
+        requests_per_minute=key.requests_per_minute,
+        allowed_models=frozenset(key.allowed_models),
+        allowed_networks=tuple(ip_network(one) for one in key.allowed_networks),
+        is_management=key.is_management,
     )
 
 

@@ -16,6 +16,7 @@ from billing.accounts import open_account
 from billing.key_spend import period_starts
 from billing.ledger import Ask
 from billing.models import CreditAccount, KeySpend, LedgerEntry, PriceVersion
+from gateway.authentication import Caller
 from gateway.batch import Content, Release, Reserve, Settle
 from gateway.models import ApiRequest, Model, Provider, Route
 from gateway.request_log import RequestRecord
@@ -95,6 +96,26 @@ def make_route(
     provider = provider or make_provider(**({"base_url": base_url} if base_url else {}))
     fields = {"upstream_model": model.slug, "price_version": price or make_price(), **fields}
     return Route.objects.create(model=model, provider=provider, **fields)
+
+
+def make_caller(**fields) -> Caller:
+    """A caller that stands in no database."""
+    defaults = {
+        "key_id": "k",
+        "account_id": "a",
+        "user_id": "u",
+        "cipher": None,
+        "retention_days": 0,
+        "is_suspended": False,
+        "allows_unstated_retention": True,
+        "tier": 0,
+        "unlimited": False,
+        "requests_per_minute": None,
+        "allowed_models": frozenset(),
+        "allowed_networks": (),
+        "is_management": False,
+    }
+    return Caller(**{**defaults, **fields})
 
 
 # --- Operations of group commit ------------------------------------------------------------------

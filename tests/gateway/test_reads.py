@@ -13,11 +13,10 @@ import pytest
 from accounts.models import User
 from billing.pricing import NANO_PER_USD, cost_lines
 from gateway import settlement, views
-from gateway.authentication import Caller
 from gateway.call import Call
 from gateway.generations import usage_of as usage_of_row
 from gateway.models import ApiRequest, Model, Provider, Route
-from tests.factories import make_price
+from tests.factories import make_caller, make_price
 from tests.gateway.conftest import live_route
 from tests.gateway.http_client import error_of
 from tests.live import USD, Customer, eventually
@@ -37,7 +36,7 @@ def exactly(response) -> dict:
 
 def test_a_fault_of_ours_is_logged_as_one(monkeypatch):
     logged = []
-    caller = Caller("k", "a", "u", None, 0, is_suspended=False, allows_unstated_retention=False)
+    caller = make_caller(allows_unstated_retention=False)
     monkeypatch.setattr(views, "authenticate", AsyncMock(return_value=caller))
     monkeypatch.setattr(settlement, "log", lambda record, content: logged.append(record))
     view = views.logged("balance")(AsyncMock(side_effect=ZeroDivisionError))
