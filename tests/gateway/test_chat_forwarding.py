@@ -29,7 +29,7 @@ def test_a_field_that_stops_here_is_never_forwarded(name, passthrough):
 
 def test_what_kyma_sets_is_not_the_callers():
     request = request_with(
-        model="best",
+        models=("best",),
         stream=True,
         stream_options={"include_usage": False, "x": 1},
         max_tokens=5,
