@@ -2,18 +2,23 @@
 
 import base64
 import datetime as dt
+import logging
+import uuid
 
 import orjson
 from django.conf import settings
 
+from accounts.errors import SealBroken
 from billing.pricing import Price, cost_nano
 from gateway import commit_queue
 from gateway.authentication import Caller
 from gateway.batch import Content, Record, Settle
 from gateway.call import Call
 from gateway.metering import Bill
-from gateway.models import content_place
+from gateway.models import RequestContent, content_place
 from gateway.request_log import RequestRecord
+
+logger = logging.getLogger(__name__)
 
 
 def price_of(bill: Bill, price: Price) -> int:
@@ -52,6 +57,21 @@ def sealed_content(call: Call, caller: Caller, answer: object) -> Content | None
     return Content(
         base64.b64encode(sealed).decode(), now + dt.timedelta(days=caller.retention_days)
     )
+
+
+def kept_content(request_id: uuid.UUID, caller: Caller) -> bytes | None:
+    """What was said in a request of this caller, in clear, while it is retained."""
+    now = dt.datetime.now(dt.UTC)
+    row = RequestContent.objects.filter(
+        pk=request_id, account_id=uuid.UUID(caller.account_id), purge_at__gt=now
+    ).first()
+    if row is None:
+        return None
+    try:
+        return caller.cipher.open(row.sealed, row.place)
+    except SealBroken as broken:
+        logger.error("the content of request %s is damaged: %s", request_id, broken)
+        return None
 
 
 def _request(call: Call) -> orjson.Fragment | str | None:
