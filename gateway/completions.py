@@ -22,7 +22,7 @@ import orjson
 from django.conf import settings
 
 from billing.ledger import Grant
-from gateway import chat_request, errors, json_body, relay, settlement
+from gateway import chat_request, errors, json_body, metrics, relay, settlement
 from gateway.authentication import Caller, authenticate
 from gateway.batch import HoldClosed
 from gateway.call import Call, ClientGone
@@ -342,5 +342,6 @@ def log_fault(request_id: str, error: Exception) -> None:
 
 def _settled(task: asyncio.Task) -> None:
     _settling.discard(task)
+    metrics.open_holds.dec()
     if not task.cancelled() and task.exception() is not None:
         logger.error("settlement failed: %r", task.exception())

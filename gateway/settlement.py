@@ -3,6 +3,7 @@
 import base64
 import datetime as dt
 import logging
+import time
 import uuid
 
 import orjson
@@ -10,12 +11,13 @@ from django.conf import settings
 
 from accounts.errors import SealBroken
 from billing.pricing import Price, cost_nano
-from gateway import commit_queue
+from gateway import commit_queue, metrics
 from gateway.authentication import Caller
-from gateway.batch import Content, Record, Settle
+from gateway.batch import Content, HoldClosed, Record, Settle
 from gateway.call import Call
+from gateway.commit_queue import CommitFailed
 from gateway.metering import Bill
-from gateway.models import RequestContent, content_place
+from gateway.models import ApiRequest, RequestContent, content_place
 from gateway.request_log import RequestRecord
 
 logger = logging.getLogger(__name__)
@@ -32,12 +34,21 @@ async def settle(record: RequestRecord, cost: int, content: Content | None) -> i
     Raises CommitFailed, HoldClosed: then nothing is charged, and the hold is swept.
     """
     operation = Settle(record, cost, dt.datetime.now(dt.UTC), content)
-    return await commit_queue.queue().submit(operation, settings.SETTLE_TIMEOUT_S)
+    begun = time.monotonic()
+    try:
+        charged = await commit_queue.queue().submit(operation, settings.SETTLE_TIMEOUT_S)
+    except (CommitFailed, HoldClosed):
+        metrics.observe(record, ApiRequest.Outcome.LOST)  # As the sweeper will log it.
+        raise
+    metrics.observe(record)
+    metrics.observe_settlement(time.monotonic() - begun)
+    return charged
 
 
 def log(record: RequestRecord, content: Content | None) -> None:
     """Log a request that held nothing, some time soon."""
     commit_queue.queue().record(Record(record, content))
+    metrics.observe(record)
 
 
 def sealed_content(call: Call, caller: Caller, answer: object) -> Content | None:

@@ -68,6 +68,10 @@ def check_production(app_configs, **kwargs) -> list[Error]:
             "ALLOWED_HOSTS names no host but this machine.",
             LOCAL_HOSTS.issuperset(settings.ALLOWED_HOSTS),
         ),
+        "kyma.E021": (
+            f"METRICS_TOKEN is shorter than {MIN_SECRET_LENGTH} characters.",
+            0 < len(settings.METRICS_TOKEN) < MIN_SECRET_LENGTH,
+        ),
         "kyma.E020": ("RECEIPT_SIGNING_KEYS is missing.", not settings.RECEIPT_SIGNING_KEYS),
     }
     return [

@@ -54,6 +54,8 @@ MASTER_KEYS = _versioned_keys("KYMA_MASTER_KEYS", "master_key")
 # Sign receipts (Ed25519): "version:base64 of a seed of 32 bytes", comma-separated. The highest
 # version signs; the public keys of all are published.
 RECEIPT_SIGNING_KEYS = _versioned_keys("RECEIPT_SIGNING_KEYS", "receipt_signing_key")
+# Guards /metrics; without it, in production, there is no such page.
+METRICS_TOKEN = _secret("METRICS_TOKEN", "metrics_token")
 
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 

@@ -17,6 +17,7 @@ SOUND = {
     "SECRET_KEY": "x" * 50,
     "MASTER_KEYS": f"1:{KEY}",
     "RECEIPT_SIGNING_KEYS": f"1:{KEY}",
+    "METRICS_TOKEN": "",
     "DATABASES": {
         "default": {**POSTGRES, "NAME": "kyma"},
         "keyring": {**POSTGRES, "NAME": "keyring"},
@@ -56,6 +57,7 @@ def test_a_sound_production_passes(found):
         ({"SECRET_KEY": "short"}, "kyma.E011"),
         ({"MASTER_KEYS": ""}, "kyma.E012"),
         ({"RECEIPT_SIGNING_KEYS": ""}, "kyma.E020"),
+        ({"METRICS_TOKEN": "short"}, "kyma.E021"),
         ({"EMBEDDED_REDIS": True}, "kyma.E014"),
         ({"ALLOWED_HOSTS": []}, "kyma.E015"),
         ({"ALLOWED_HOSTS": ["localhost", "127.0.0.1", "[::1]"]}, "kyma.E015"),
