@@ -15,10 +15,14 @@ from tests.gateway.receipt_page import functions_of
 from tests.gateway.receipts import HELLO, both, posted
 from tests.live import DEADLINE_S, Customer, eventually
 from tests.provider_scripts import (
+    Done,
+    End,
+    Event,
     Head,
     Pause,
     Reset,
     answer,
+    chunk,
     either,
     stream,
     tool_call_answer,
@@ -124,6 +128,21 @@ def test_a_message_and_a_response_say_what_was_hashed(customer, fake):
         }
     ]
     assert own_receipt(customer)["answer_sha256"] == HASHES["sha256"](message)
+
+
+def test_calls_that_a_provider_gives_the_same_index_stay_apart(customer, fake):
+    calls = [
+        {"index": 0, "id": f"call-{name}", "function": {"name": name, "arguments": given}}
+        for name, given in [("look", {"city": "Oslo"}), ("open", "{}")]
+    ]
+    said = [Event(chunk({"tool_calls": [call]})) for call in calls]
+    end = [Event(chunk({}, finish_reason="tool_calls")), Done(), End()]
+    path = "/v1/messages"
+    body = body_for(path, fake.script([Head(), *said, *end]), True) | TOOLS[path]
+    ask(customer, path, body)
+    expected = [{"name": "look", "arguments": {"city": "Oslo"}}, {"name": "open", "arguments": {}}]
+    hashed = HASHES["sha256"]([{"text": "", "tool_calls": expected}])
+    assert own_receipt(customer)["answer_sha256"] == hashed
 
 
 # --- Endings

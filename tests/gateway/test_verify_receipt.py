@@ -11,6 +11,7 @@ from gateway import receipt_keys
 from gateway.receipts import signed_receipt
 from tests.gateway.receipt_page import example
 from tests.gateway.test_receipts import SEEDS, resigned, row_of
+from tests.live import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -108,6 +109,20 @@ def test_a_file_that_is_not_there_is_told_so(folder):
 def test_what_holds_no_keys_is_told_so(folder):
     with pytest.raises(CommandError, match="holds no keys"):
         verify(folder, "--keys", str(folder / "receipt.json"))
+
+
+def test_it_needs_neither_a_secret_nor_a_database(folder):
+    """As on the machine of somebody who has nothing but the program and two files."""
+    command = [sys.executable, "manage.py", "verify_receipt", str(folder / "receipt.json")]
+    run = subprocess.run(
+        [*command, "--keys", str(folder / "keys.json")],
+        cwd=ROOT,
+        env={"KYMA_PRODUCTION": "true", "KYMA_STATE_DIR": str(folder / "state")},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    assert not (folder / "state").exists()
 
 
 # --- The example of the page
