@@ -68,11 +68,11 @@ def check_production(app_configs, **kwargs) -> list[Error]:
             "ALLOWED_HOSTS names no host but this machine.",
             LOCAL_HOSTS.issuperset(settings.ALLOWED_HOSTS),
         ),
+        "kyma.E020": ("RECEIPT_SIGNING_KEYS is missing.", not settings.RECEIPT_SIGNING_KEYS),
         "kyma.E021": (
             f"METRICS_TOKEN is shorter than {MIN_SECRET_LENGTH} characters.",
             0 < len(settings.METRICS_TOKEN) < MIN_SECRET_LENGTH,
         ),
-        "kyma.E020": ("RECEIPT_SIGNING_KEYS is missing.", not settings.RECEIPT_SIGNING_KEYS),
     }
     return [
         Error(f"KYMA_PRODUCTION is set, but {message}", id=number)
