@@ -6,6 +6,7 @@ with stays with it, so a price that changes meanwhile never re-prices it.
 
 import dataclasses
 import datetime as dt
+import functools
 import logging
 import time
 
@@ -61,7 +62,7 @@ class Candidate:
         return f"Candidate({self.route_id}, {self.provider})"  # Never the key.
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class ModelEntry:
     """A model that can be used now, with its routes, the cheapest first."""
 
@@ -76,11 +77,13 @@ class ModelEntry:
     capabilities: tuple[str, ...]
     candidates: tuple[Candidate, ...]
 
+    @functools.cached_property
+    def _stating_retention(self) -> tuple[Candidate, ...]:
+        return tuple(one for one in self.candidates if one.states_retention)
+
     def usable_by(self, caller: Caller) -> tuple[Candidate, ...]:
         """The routes that the caller's data policy admits (P7)."""
-        if caller.allows_unstated_retention:
-            return self.candidates
-        return tuple(one for one in self.candidates if one.states_retention)
+        return self.candidates if caller.allows_unstated_retention else self._stating_retention
 
     def seen_by(self, caller: Caller) -> "ModelEntry":
         """The model with those routes alone that the caller may use."""
