@@ -22,7 +22,7 @@ import orjson
 from django.conf import settings
 
 from billing.ledger import Grant
-from gateway import chat_request, errors, json_body, relay, settlement
+from gateway import chat_request, errors, json_body, key_rules, relay, settlement
 from gateway.authentication import Caller, authenticate
 from gateway.batch import HoldClosed
 from gateway.call import Call, ClientGone
@@ -57,7 +57,8 @@ async def begin(call: Call, dialect: Dialect) -> "Completion":
     caller = await authenticate(call.headers)
     completion = Completion(call, caller, dialect)
     try:
-        admit(caller)
+        admit(caller, call.ip)
+        key_rules.refuse_management(caller)
         await completion.read()
         await completion.reserve()
         await completion.forward()
@@ -74,12 +75,13 @@ async def begin(call: Call, dialect: Dialect) -> "Completion":
     return completion
 
 
-def admit(caller: Caller) -> None:
-    """Raises Forbidden when the account may not use the gateway."""
+def admit(caller: Caller, ip: str) -> None:
+    """Raises Forbidden when the account may not use the gateway, or its key not from here."""
     if caller.is_suspended:
         raise errors.Forbidden(
             "This account is suspended. Write to privacy@kymaapi.com.", code="account_suspended"
         )
+    key_rules.check_address(caller, ip)
 
 
 class Completion:

@@ -14,7 +14,7 @@ from django.db import Error as DatabaseError
 
 from accounts.errors import SealBroken
 from billing.pricing import Price
-from gateway import preferences, route_health
+from gateway import key_rules, preferences, route_health
 from gateway.authentication import Caller
 from gateway.chat_request import ChatRequest
 from gateway.database import in_thread
@@ -71,7 +71,9 @@ class ModelEntry:
     candidates: tuple[Candidate, ...]
 
     def usable_by(self, caller: Caller) -> tuple[Candidate, ...]:
-        """The routes that the caller's data policy admits (P7)."""
+        """The routes that the caller's key and data policy admit (P7)."""
+        if not key_rules.allows_model(caller, self.slug):
+            return ()
         if caller.allows_unstated_retention:
             return self.candidates
         return tuple(one for one in self.candidates if one.states_retention)
@@ -90,8 +92,9 @@ async def catalogue() -> dict[str, ModelEntry]:
 
 
 async def resolve(chat: ChatRequest, caller: Caller) -> tuple[ModelEntry, tuple[Candidate, ...]]:
-    """The model and the routes to try, in order. Raises ModelNotFound, NotFound."""
+    """The model and the routes to try, in order. Raises ModelNotFound, Forbidden, NotFound."""
     entry, sort = await _find(chat.model)
+    key_rules.check_model(caller, entry.slug)
     usable = _usable(entry, caller)
     wishes = Preferences.of(
         chat.routing.get("provider", {}), sort=sort, fields=frozenset(chat.fields)

@@ -5,13 +5,12 @@ import uuid
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-import orjson
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from billing.models import CreditAccount
 from billing.pricing import usd
-from gateway import anthropic, completions, dialects, json_body, routing, settlement
+from gateway import anthropic, completions, dialects, json_body, key_rules, routing, settlement
 from gateway.authentication import Caller, authenticate
 from gateway.call import GatewayRequest
 from gateway.database import in_thread
@@ -24,6 +23,8 @@ from gateway.errors import (
     NotFound,
 )
 from gateway.generations import answer_id, generation_object, request_id
+from gateway.json_response import json_response as _json
+from gateway.json_response import usd_number as _usd
 from gateway.model_list import model_object
 from gateway.models import ApiRequest
 
@@ -98,8 +99,13 @@ def _answer_headers(completion: completions.Completion) -> dict[str, str]:
     }
 
 
-def logged(api: str) -> Callable[[View], View]:
-    """Authenticate a read, and leave a row of it in the request log, whatever it answers."""
+def logged(
+    api: str, *, rule: Callable[[Caller], None] = key_rules.refuse_management
+) -> Callable[[View], View]:
+    """Authenticate a read, and leave a row of it in the request log, whatever it answers.
+
+    `rule` says which kind of key it is for.
+    """
 
     def decorate(view: View) -> View:
         @functools.wraps(view)
@@ -110,7 +116,8 @@ def logged(api: str) -> Callable[[View], View]:
             record.status, record.error_type = InternalError.status, InternalError.error_type
             record.outcome = ApiRequest.Outcome.REFUSED
             try:
-                completions.admit(caller)
+                completions.admit(caller, call.ip)
+                rule(caller)
                 response = await view(request, caller, *arguments, **named)
                 record.status, record.error_type = response.status_code, ""
                 record.outcome = ApiRequest.Outcome.FINISHED
@@ -158,7 +165,7 @@ async def model(request: GatewayRequest, caller: Caller, slug: str) -> HttpRespo
 
 
 @allow("GET", "HEAD")
-@logged("balance")
+@logged("balance", rule=key_rules.take_any)
 async def balance(request: GatewayRequest, caller: Caller) -> HttpResponse:
     """Credit in USD, as exact decimal numbers."""
     account = await in_thread(_account, caller)
@@ -200,11 +207,3 @@ def _asked_id(text: str) -> uuid.UUID:
             "Give the id of an answer (?id=chatcmpl-..., msg_... or resp_...) or its x-request-id.",
             param="id",
         ) from error
-
-
-def _usd(nano: int) -> orjson.Fragment:
-    return orjson.Fragment(usd(nano))
-
-
-def _json(content: dict) -> HttpResponse:
-    return HttpResponse(orjson.dumps(content), content_type="application/json")
