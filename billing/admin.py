@@ -3,7 +3,7 @@
 What can be made here is a new price version; none is ever changed (see billing/append_only.py).
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
@@ -236,7 +236,7 @@ class CappedApiKeyAdmin(ApiKeyAdmin):
     """The page of a key, with what it may spend."""
 
     form = KeyCapsForm
-    fields: Any = (*ApiKeyAdmin.fields, *(f"{period}_cap_usd" for period in CAPS))
+    fields: ClassVar[Any] = (*ApiKeyAdmin.fields, *(f"{period}_cap_usd" for period in CAPS))
     # For who may only look: then no form shows the caps.
     total_cap_usd, day_cap_usd, week_cap_usd, month_cap_usd = map(cap_display, CAPS)
 
