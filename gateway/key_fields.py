@@ -145,9 +145,14 @@ def _retention(value: Any) -> None:
         raise unwanted(f"one of {choices}", value)
 
 
-# Without control characters: no database and no page has to bear them.
-_name = matching(r"(?=.*\S)[^\x00-\x1f\x7f]{1,64}", "a string of 1 to 64 characters in one line")
-_slugs = list_of(text(filled=True, most=96), filled=True, most=200)
+def _line(most: int) -> Check:
+    """A text without control characters, which no database and no page has to bear."""
+    wanted = f"a string of 1 to {most} characters in one line"
+    return matching(rf"(?=.*\S)[^\x00-\x1f\x7f]{{1,{most}}}", wanted)
+
+
+_name = _line(64)
+_slugs = list_of(_line(96), filled=True, most=200)
 _amount_or_text = by_type(_AMOUNT, {int: _amount, Decimal: _amount, str: _amount})
 
 CHECKS: dict[str, Check] = {
