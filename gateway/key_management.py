@@ -15,6 +15,8 @@ from gateway.errors import Forbidden, InvalidRequest, NotFound
 from gateway.key_fields import KeyFields
 from gateway.models import Model
 
+MAX_KEYS = 1000  # of one person; revoked ones don't count
+
 
 def of_user(user_id: uuid.UUID) -> ApiKeyQuerySet:
     """The keys of a person that aren't revoked, the newest first."""
@@ -31,7 +33,14 @@ def find(user_id: uuid.UUID, key_id: uuid.UUID | None) -> ApiKey:
 
 
 def make(user_id: uuid.UUID, fields: KeyFields) -> tuple[ApiKey, str]:
-    """A new key and its text, never without the caps that were asked for."""
+    """A new key and its text, never without the caps that were asked for.
+
+    Raises Forbidden when there are too many, InvalidRequest for a model that doesn't exist.
+    """
+    if of_user(user_id).count() >= MAX_KEYS:
+        raise Forbidden(
+            f"There are {MAX_KEYS} keys already: delete some first.", code="too_many_keys"
+        )
     _check_models(fields)
     user = User.objects.get(pk=user_id)
     with transaction.atomic():

@@ -24,7 +24,7 @@ CHANGES = 40
 
 
 @pytest.mark.parametrize("period", CAPS)
-@pytest.mark.parametrize("rounds", [1, pytest.param(20, marks=pytest.mark.proof)])
+@pytest.mark.parametrize("rounds", [1, pytest.param(10, marks=pytest.mark.proof)])
 def test_a_cap_for_exactly_10_answers_10_of_200_at_once(gateways, fake, period, rounds):
     for _ in range(rounds):
         race(gateways, fake, period)

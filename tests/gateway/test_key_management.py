@@ -12,6 +12,7 @@ from accounts import keys
 from accounts.models import ApiKey
 from billing.key_caps import CAPS, set_caps
 from billing.models import KeySpend
+from gateway import key_management
 from tests.factories import make_key
 from tests.gateway.http_client import error_of, send, wait_for_log
 from tests.live import USD, Customer, eventually
@@ -185,6 +186,17 @@ def test_one_limit_as_openrouter_knows_it(alice, reset):
     )
     capped = [period for period in CAPS if made["caps"][period] is not None]
     assert capped == [{"daily": "day", "weekly": "week", "monthly": "month", None: "total"}[reset]]
+
+
+def test_nobody_has_keys_without_end(alice):
+    missing = key_management.MAX_KEYS - 2
+    ApiKey.objects.bulk_create(
+        ApiKey(user=alice.user, name="one of many", digest=uuid.uuid4().hex) for _ in range(missing)
+    )
+    response = alice.manage("POST", "", {"name": "one too many"})
+    assert (response.status_code, error_of(response)["code"]) == (403, "too_many_keys")
+    keys.revoke(ApiKey.objects.filter(user=alice.user, name="one of many").first())
+    assert alice.manage("POST", "", {"name": "the last"}).status_code == 201
 
 
 # What is no key
