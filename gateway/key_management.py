@@ -21,7 +21,7 @@ MAX_KEYS = 1000  # of one person; revoked ones don't count
 def of_user(user_id: uuid.UUID) -> ApiKeyQuerySet:
     """The keys of a person that aren't revoked, the newest first."""
     rows = ApiKey.objects.filter(user=user_id, revoked_at=None)
-    return rows.select_related("user", "spend").order_by("-id")
+    return rows.select_related("user", "spend").order_by("-created_at", "-id")
 
 
 def find(user_id: uuid.UUID, key_id: uuid.UUID | None) -> ApiKey:

@@ -1,7 +1,6 @@
-"""/v1/key and /v1/keys: keys that people make, change and end with a management key."""
+"""/v1/keys: keys that people make, change and end with a management key."""
 
 import datetime as dt
-import json
 import uuid
 from decimal import Decimal
 
@@ -10,45 +9,13 @@ from django.utils import timezone
 
 from accounts import keys
 from accounts.models import ApiKey
-from billing.key_caps import CAPS, set_caps
-from billing.models import KeySpend
 from gateway import key_management
-from tests.factories import make_key
 from tests.gateway.http_client import error_of, send, wait_for_log
-from tests.live import USD, Customer, eventually
+from tests.gateway.key_manager import FIELDS, Manager, exactly, with_key
+from tests.live import eventually
 from tests.provider_scripts import answer
 
-FIELDS = {
-    *("hash", "label", "name", "limit", "limit_remaining", "limit_reset", "usage", "usage_daily"),
-    *("usage_weekly", "usage_monthly", "expires_at", "disabled", "created_at", "caps"),
-    *("allowed_models", "allowed_networks", "requests_per_minute", "rate_limit"),
-    *("retention_days", "is_management"),
-}
 NO_SUCH_KEY = "There is no such key in this account."
-
-
-class Manager(Customer):
-    """Somebody with a management key beside their ordinary one."""
-
-    def __init__(self, gateway, **fields):
-        super().__init__(gateway, **fields)
-        self.management_key, self.management_text = make_key(self.user, is_management=True)
-
-    def manage(self, method: str, path: str = "", body=None, *, raw: bytes | None = None):
-        headers = {"Authorization": f"Bearer {self.management_text}"}
-        headers["Content-Type"] = "application/json"
-        data = raw if raw is not None or body is None else json.dumps(body)
-        return send(self.gateway, method, f"/v1/keys{path}", headers=headers, data=data)
-
-    def make(self, **body) -> dict:
-        response = self.manage("POST", "", {"name": "made", **body})
-        assert response.status_code == 201, response.text
-        return exactly(response)
-
-
-def exactly(response) -> dict:
-    """The JSON of a response, its numbers as they were written."""
-    return json.loads(response.text, parse_float=Decimal)
 
 
 @pytest.fixture
@@ -59,60 +26,6 @@ def alice(gateway):
 @pytest.fixture
 def bob(gateway):
     return Manager(gateway)
-
-
-def with_key(gateway, text: str, path: str = "/v1/key"):
-    return send(gateway, "GET", path, headers={"Authorization": f"Bearer {text}"})
-
-
-# A key about itself
-
-
-def test_a_key_tells_what_it_is(customer):
-    shown = exactly(customer.get("/v1/key"))["data"]
-    assert set(shown) == FIELDS
-    key = customer.key
-    assert shown["hash"] == key.id.hex
-    assert shown["label"] == f"{customer.key_text[:9]}…{customer.key_text[-4:]}"
-    assert dt.datetime.fromisoformat(shown["created_at"]) == key.created_at
-    assert (shown["limit"], shown["limit_remaining"], shown["limit_reset"]) == (None, None, None)
-    assert shown["caps"] == {"total": None, "day": None, "week": None, "month": None}
-    assert (shown["allowed_models"], shown["allowed_networks"]) == (None, None)
-    assert shown["rate_limit"] == {"requests": 30, "interval": "1m"}
-    assert (shown["retention_days"], shown["is_management"]) == (90, False)
-    assert key.digest not in customer.get("/v1/key").text
-
-
-def test_usage_and_what_is_left_are_exact(customer, fake):
-    set_caps(customer.key, {"total": USD, "week": 3_000_001})
-    token = fake.script(answer("Hello", prompt_tokens=7, completion_tokens=3))
-    customer.ask(token)
-    cost = customer.settled_request().cost_nano
-    shown = exactly(customer.get("/v1/key"))["data"]
-    for name in ("usage", "usage_daily", "usage_weekly", "usage_monthly"):
-        assert shown[name] * USD == cost == 7 * 100 + 3 * 400
-    assert shown["limit"] == Decimal("0.003000001")
-    assert (shown["limit_remaining"] * USD, shown["limit_reset"]) == (3_000_001 - cost, "weekly")
-
-
-def test_what_was_spent_in_an_earlier_period_counts_no_more(customer):
-    long_ago = dt.date(2020, 1, 1)
-    KeySpend.objects.create(
-        key=customer.key,
-        **{"day": long_ago, "week": long_ago, "month": long_ago, "day_cap_nano": 50},
-        **{"total_nano": 40, "day_nano": 30, "week_nano": 40, "month_nano": 40},
-    )
-    shown = exactly(customer.get("/v1/key"))["data"]
-    assert shown["usage"] * USD == 40
-    assert {shown[f"usage_{name}"] for name in ("daily", "weekly", "monthly")} == {0}
-    assert shown["limit_remaining"] * USD == 50
-
-
-def test_the_rate_shown_is_the_tighter_of_key_and_account(customer, gateway):
-    ApiKey.objects.filter(pk=customer.key.pk).update(requests_per_minute=7)
-    assert customer.get("/v1/key").json()["data"]["rate_limit"]["requests"] == 7
-    unlimited = Customer(gateway, unlimited=True)
-    assert unlimited.get("/v1/key").json()["data"]["rate_limit"]["requests"] is None
 
 
 # Making
@@ -152,42 +65,6 @@ def test_every_rule_is_kept_and_shown(alice):
     assert made["caps"] == {"total": 5, "day": Decimal("1E-9"), "week": None, "month": None}
 
 
-@pytest.mark.parametrize(
-    ("written", "nano"),
-    [
-        ("0", 0),
-        ("5", 5 * USD),
-        ("0.1", 100_000_000),
-        ("1e-9", 1),
-        ("0.000000001", 1),
-        ("1.10", 1_100_000_000),
-        ("1E6", 10**6 * USD),
-        ("12345.678901234", 12_345_678_901_234),
-        ('"0.3"', 300_000_000),
-        ('"12345.678901234"', 12_345_678_901_234),
-        ("0.10000000000000000000000", 100_000_000),
-    ],
-)
-def test_dollars_become_exact_nano_dollars(alice, written, nano):
-    raw = b'{"name": "exact", "limit": %s}' % written.encode()
-    response = alice.manage("POST", raw=raw)
-    assert response.status_code == 201, response.text
-    assert exactly(response)["data"]["limit"] * USD == nano
-    row = KeySpend.objects.get(key__name="exact", key__user=alice.user)
-    assert (row.total_cap_nano, row.day_cap_nano) == (nano, None)
-
-
-@pytest.mark.parametrize("reset", ["daily", "weekly", "monthly", None])
-def test_one_limit_as_openrouter_knows_it(alice, reset):
-    made = alice.make(limit=2.5, limit_reset=reset)["data"]
-    assert (made["limit"], made["limit_remaining"], made["limit_reset"]) == (
-        *2 * (Decimal("2.5"),),
-        reset,
-    )
-    capped = [period for period in CAPS if made["caps"][period] is not None]
-    assert capped == [{"daily": "day", "weekly": "week", "monthly": "month", None: "total"}[reset]]
-
-
 def test_nobody_has_keys_without_end(alice):
     missing = key_management.MAX_KEYS - 2
     ApiKey.objects.bulk_create(
@@ -197,92 +74,6 @@ def test_nobody_has_keys_without_end(alice):
     assert (response.status_code, error_of(response)["code"]) == (403, "too_many_keys")
     keys.revoke(ApiKey.objects.filter(user=alice.user, name="one of many").first())
     assert alice.manage("POST", "", {"name": "the last"}).status_code == 201
-
-
-# What is no key
-
-REFUSED = {
-    "nothing": ({"name": None}, "name"),
-    "an empty name": ({"name": ""}, "name"),
-    "a blank name": ({"name": "  "}, "name"),
-    "a long name": ({"name": 65 * "x"}, "name"),
-    "a NUL": ({"name": "a\0b"}, "name"),
-    "a name that is none": ({"name": 5}, "name"),
-    "a mistyped field": ({"limt": 5}, "limt"),
-    "privilege": ({"is_management": True}, "is_management"),
-    "somebody else": ({"user": "bob"}, "user"),
-    "a key of one's own choice": ({"digest": 64 * "0"}, "digest"),
-    "a mistyped cap": ({"caps": {"dya": 5}}, "caps.dya"),
-    "a cap that is negative": ({"caps": {"day": -1}}, "caps.day"),
-    "caps that are none": ({"caps": 5}, "caps"),
-    "caps of null": ({"caps": None}, "caps"),
-    "a negative limit": ({"limit": -0.5}, "limit"),
-    "ten decimals": ({"limit": "0.0000000001"}, "limit"),
-    "a float's dust": ({"limit": 0.1 + 0.2}, "limit"),
-    "too much": ({"limit": 1_000_000.01}, "limit"),
-    "a limit in words": ({"limit": "five"}, "limit"),
-    "digits of another script": ({"limit": "٥"}, "limit"),
-    "a limit of true": ({"limit": True}, "limit"),
-    "a limit in a list": ({"limit": [5]}, "limit"),
-    "two ways at once": ({"limit": 5, "caps": {"day": 5}}, "limit"),
-    "a reset of nothing": ({"limit_reset": "daily"}, "limit_reset"),
-    "a reset that is none": ({"limit": 5, "limit_reset": "hourly"}, "limit_reset"),
-    "an end that is past": ({"expires_at": "2020-01-01T00:00:00Z"}, "expires_at"),
-    "an end without a zone": ({"expires_at": "2040-01-01T00:00:00"}, "expires_at"),
-    "an end of time": ({"expires_at": "9999-12-31T23:59:59-23:00"}, "expires_at"),
-    "an end that is none": ({"expires_at": "soon"}, "expires_at"),
-    "an end as a number": ({"expires_at": 2_000_000_000}, "expires_at"),
-    "no model": ({"allowed_models": []}, "allowed_models"),
-    "one model as a text": ({"allowed_models": "scripted"}, "allowed_models"),
-    "an unknown model": ({"allowed_models": ["scripted", "x"]}, "allowed_models[1]"),
-    "a NUL as a model": ({"allowed_models": ["scripted", "x\0"]}, "allowed_models[1]"),
-    "no network": ({"allowed_networks": []}, "allowed_networks"),
-    "a network with host bits": ({"allowed_networks": ["10.0.0.1/8"]}, "allowed_networks[0]"),
-    "an address as a number": ({"allowed_networks": [1]}, "allowed_networks[0]"),
-    "an IPv4 in disguise": ({"allowed_networks": ["::ffff:10.0.0.1"]}, "allowed_networks[0]"),
-    "no request a minute": ({"requests_per_minute": 0}, "requests_per_minute"),
-    "half a request": ({"requests_per_minute": 1.5}, "requests_per_minute"),
-    "a retention that isn't offered": ({"retention_days": 91}, "retention_days"),
-    "a retention of null": ({"retention_days": None}, "retention_days"),
-    "a switch of 1": ({"disabled": 1}, "disabled"),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_is_wrong_is_refused_and_named(alice, case):
-    fields, param = REFUSED[case]
-    path = f"/{alice.key.id.hex}"
-    for method, response in [
-        ("POST", alice.manage("POST", "", {"name": "new", **fields})),
-        ("PATCH", alice.manage("PATCH", path, fields)),
-    ]:
-        assert response.status_code == 400, f"{method}: {response.text}"
-        error = error_of(response)
-        assert (error["type"], error["param"]) == ("invalid_request_error", param)
-        assert error["message"]
-    assert ApiKey.objects.filter(user=alice.user).count() == 2
-    assert not KeySpend.objects.filter(key__user=alice.user).exists()
-
-
-@pytest.mark.parametrize(
-    "raw",
-    [
-        b"",
-        b"[]",
-        b"{",
-        b'{"name": "a", "limit": 1, "limit": 2}',
-        b'{"name": "a", "limit": NaN}',
-        b'{"name": "a", "limit": 1e400}',
-        b'{"name": "a", "limit": 1e-400000}',
-        b'{"name": "a", "limit": 0e99999999999999999999999}',
-        b'{"name": "a", "limit": 0.%s}' % (b"1" * 100_000),
-    ],
-)
-def test_a_body_that_is_none_makes_no_key(alice, raw):
-    response = alice.manage("POST", raw=raw)
-    assert response.status_code == 400
-    assert len(error_of(response)["message"]) < 300
-    assert ApiKey.objects.filter(user=alice.user).count() == 2
 
 
 # Changing
