@@ -17,7 +17,7 @@ from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, get_resolver
 
-from gateway import anthropic, commit_queue, completions, upstream, urls
+from gateway import anthropic, commit_queue, completions, route_history, upstream, urls
 from gateway.call import Call, ClientGone, GatewayRequest
 from gateway.errors import GatewayError, InternalError, NotFound
 from gateway.metering import Ending
@@ -161,6 +161,11 @@ def error_response(error: GatewayError, request: GatewayRequest) -> HttpResponse
     return HttpResponse(
         body, status=error.status, content_type="application/json", headers=error.headers
     )
+
+
+async def start() -> None:
+    """Learn how the routes have been doing."""
+    await route_history.learn()
 
 
 async def close() -> None:
