@@ -158,8 +158,12 @@ def error_response(error: GatewayError, request: GatewayRequest) -> HttpResponse
     request_id = request.call.public_id
     speaks_anthropic = request.path_info.startswith(MESSAGES_PATH)
     body = anthropic.error_body(error, request_id) if speaks_anthropic else error.body(request_id)
+    should_retry = {"x-should-retry": "true" if error.is_worth_repeating else "false"}
     return HttpResponse(
-        body, status=error.status, content_type="application/json", headers=error.headers
+        body,
+        status=error.status,
+        content_type="application/json",
+        headers=should_retry | error.headers,
     )
 
 
