@@ -57,7 +57,9 @@ class Provider(models.Model):
         default=False, help_text="Else an abandoned answer is read to its end, to know its cost."
     )
     unsupported = models.JSONField(
-        default=list, blank=True, help_text="Request fields that this provider rejects."
+        default=list,
+        blank=True,
+        help_text="Request fields that this provider rejects.",
     )
     wants_max_completion_tokens = models.BooleanField(default=False)
     enabled = models.BooleanField(default=True)
