@@ -6,6 +6,8 @@
 "cache_control"    marks for caching are left out of messages, their parts and tools, too
 """
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 DEVELOPER_ROLE = "role:developer"
@@ -41,11 +43,9 @@ def _unmarked_list(value: Any) -> Any:
     return [_unmarked(one) for one in value] if isinstance(value, list) else value
 
 
-def _unmarked(value: Any, inner: Any = None) -> Any:
+def _unmarked(value: Any, inner: Mapping[str, Callable] = MappingProxyType({})) -> Any:
     """An object without its mark; `inner` says what becomes of which members."""
     if not isinstance(value, dict):
         return value
     kept = {name: member for name, member in value.items() if name != CACHE_MARK}
-    return kept | {
-        name: change(kept[name]) for name, change in (inner or {}).items() if name in kept
-    }
+    return kept | {name: change(kept[name]) for name, change in inner.items() if name in kept}

@@ -13,6 +13,7 @@ from django.urls import reverse
 from gateway import probes, tasks
 from gateway.models import Provider
 from gateway.probes import Note, probe_provider
+from kyma import celery_app
 from tests.factories import make_model, make_provider, make_route, make_user
 from tests.gateway.receipts import LEAK, LEAKED
 from tests.gateway.small_catalogue import models_answer, server
@@ -115,25 +116,45 @@ def test_a_probe_has_a_time_and_a_finding():
             make_provider(**fields)
 
 
-def test_the_job_asks_for_a_task_for_each_enabled_provider(monkeypatch, settings):
-    asked = []
-    monkeypatch.setattr(
-        tasks.probe_provider, "apply_async", lambda args, expires: asked.append((args, expires))
-    )
-    on, _ = make_provider(), make_provider(enabled=False)
-    tasks.probe_providers()
-    assert asked == [([on.id.hex], settings.PROBE_INTERVAL_S)]
+@pytest.fixture
+def eager():
+    """Tasks that are asked for run at once."""
+    celery_app.conf.task_always_eager = True
+    yield
+    celery_app.conf.task_always_eager = False
 
 
-def test_a_task_probes_its_provider_unless_it_was_switched_off(fake, caplog):
+def test_the_job_probes_each_provider_that_is_enabled(eager, fake, caplog):
     on = make_provider(base_url=fake.base_url)
     off = make_provider(base_url=fake.base_url, enabled=False)
     with caplog.at_level("INFO", "gateway.tasks"):
-        for provider in (on, off):
-            tasks.probe_provider(provider.id.hex)
-            provider.refresh_from_db()
+        tasks.probe_providers()
+    on.refresh_from_db()
+    off.refresh_from_db()
     assert (on.probe_ok, off.probe_ok) == (True, None)
+    assert "probing 1 providers" in caplog.text
     assert f"provider {on.slug} answers (status 200" in caplog.text
+
+
+def test_the_schedule_asks_for_the_job(settings):
+    entry = settings.CELERY_BEAT_SCHEDULE["probe providers"]
+    assert entry["task"] == tasks.probe_providers.name
+    assert entry["schedule"] == settings.PROBE_INTERVAL_S == 300
+
+
+def test_a_task_that_comes_late_expires(monkeypatch, settings):
+    asked = []
+    monkeypatch.setattr(tasks.probe_provider, "apply_async", lambda *args, **how: asked.append(how))
+    make_provider()
+    tasks.probe_providers()
+    assert asked == [{"expires": settings.PROBE_INTERVAL_S}]
+
+
+def test_a_provider_that_was_switched_off_meanwhile_is_left_alone(fake):
+    off = make_provider(base_url=fake.base_url, enabled=False)
+    tasks.probe_provider(off.id.hex)
+    off.refresh_from_db()
+    assert off.probe_ok is None
 
 
 # --- A route -------------------------------------------------------------------------------------
