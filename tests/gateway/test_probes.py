@@ -207,6 +207,13 @@ def test_an_answer_without_usage_is_told_and_is_no_failure(monkeypatch, fake, ro
     assert str(outcome).count("answers without usage") == 2
 
 
+def test_the_local_provider_and_its_model_pass(smollm):
+    assert probe_provider(smollm.provider).ok
+    outcome = probes.test_route(smollm)
+    assert outcome.ok
+    assert outcome.whole.usage.completion == outcome.streamed.usage.completion == 1
+
+
 JSON = Head(200, {"content-type": "application/json"})
 FAULTS = {
     "reset": ([Reset()], "broken"),
