@@ -17,7 +17,15 @@ from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, get_resolver
 
-from gateway import anthropic, commit_queue, completions, route_history, upstream, urls
+from gateway import (
+    anthropic,
+    commit_queue,
+    completions,
+    route_history,
+    token_buckets,
+    upstream,
+    urls,
+)
 from gateway.call import Call, ClientGone, GatewayRequest
 from gateway.errors import GatewayError, InternalError, NotFound
 from gateway.metering import Ending
@@ -176,6 +184,7 @@ async def close() -> None:
     """Settle what is open, write what waits, hang up on the providers."""
     await completions.finish_settling()
     await commit_queue.close()
+    await token_buckets.close()
     await upstream.close()
 
 

@@ -17,13 +17,14 @@ _PROMPT_FIELDS = ("tools", "functions", "prediction")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest:
-    """`fields`, `unknown` and `routing` hold the body's fields as they came, `null` left out.
+    """`models` are those to try, in order.
 
+    `fields`, `unknown` and `routing` hold the body's fields as they came, `null` left out.
     `fields` go to any provider, `unknown` only over a route with passthrough, `routing` nowhere.
     `text_bytes` is an upper bound for prompt tokens, images and template text aside.
     """
 
-    model: str
+    models: tuple[str, ...]
     messages: list[dict]
     stream: bool
     include_usage: bool
@@ -55,7 +56,7 @@ def parse(body: dict) -> ChatRequest:
             routing[name] = _checked(name, value)
         else:
             unknown[name] = value
-    _check_required(read)
+    _check_required(read, routing)
     check_together(fields)
     chat_messages.check_tool_replies(read["messages"])
     return _request(read, fields=fields, unknown=unknown, routing=routing)
@@ -69,9 +70,9 @@ def _checked(name: str, value: Any) -> Any:
     return value
 
 
-def _check_required(read: dict) -> None:
+def _check_required(read: dict, routing: dict) -> None:
     for name in ("model", "messages"):
-        if name not in read:
+        if name not in read and not (name == "model" and routing.get("models")):
             raise missing(CHECKS[name]).under(name).as_error()
 
 
@@ -79,7 +80,7 @@ def _request(read: dict, *, fields: dict, unknown: dict, routing: dict) -> ChatR
     stream = read.get("stream", False)
     message_bytes, images = chat_messages.measure(read["messages"])
     return ChatRequest(
-        model=read["model"],
+        models=_models(read.get("model"), routing.get("models", [])),
         messages=read["messages"],
         stream=stream,
         include_usage=_wants_usage(read, stream),
@@ -90,10 +91,14 @@ def _request(read: dict, *, fields: dict, unknown: dict, routing: dict) -> ChatR
         text_bytes=message_bytes + _field_bytes(fields, unknown),
         message_count=len(read["messages"]),
         images=images,
-        user=read.get("user"),
-        session_id=read.get("session_id"),
+        user=read.get("user") or read.get("safety_identifier"),
+        session_id=read.get("session_id") or read.get("prompt_cache_key"),
         routing=routing,
     )
+
+
+def _models(first: str | None, fallbacks: list[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*([first] if first else []), *fallbacks]))
 
 
 def _wants_usage(read: dict, stream: bool) -> bool:

@@ -157,7 +157,8 @@ class CommitQueue:
     def _release(self, waiting: _Waiting) -> None:
         op = waiting.operation
         if isinstance(op, Reserve):
-            self._push(Release(op.request_id, op.account_id, op.key_id, dt.datetime.now(dt.UTC)))
+            now = dt.datetime.now(dt.UTC)
+            self._push(Release(op.request_id, op.account_id, op.key_id, now, op.claim))
 
     def _resolve(self, one: _Waiting, result: Any) -> None:
         if one.abandoned and not isinstance(result, Exception):
@@ -262,9 +263,9 @@ def _run(cursor, vendor: str, name: str, rows: list[dict]) -> batch.Rows:
     return cursor.fetchall() if cursor.description else []
 
 
-def _decode(text: str, encoding: str) -> bytes:
+def _decode(text: str | None, encoding: str) -> bytes | None:
     """Postgres' decode() for SQLite."""
-    return base64.b64decode(text)
+    return None if text is None else base64.b64decode(text)
 
 
 _queue: CommitQueue | None = None

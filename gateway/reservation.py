@@ -10,12 +10,12 @@ from billing.errors import BillingError, InsufficientCredit, KeyCapReached, TooM
 from billing.ledger import Ask, Grant
 from billing.pricing import tokens_nano, usd
 from gateway import commit_queue, errors
-from gateway.batch import Reserve
+from gateway.batch import Claim, Reserve
 from gateway.chat_request import ChatRequest
 from gateway.commit_queue import CommitFailed
 from gateway.metering import BYTES_PER_TOKEN
 from gateway.request_log import RequestRecord
-from gateway.routing import Candidate, ModelEntry
+from gateway.routing import Candidate
 
 DEFAULT_MAX_TOKENS = 4096
 TOKENS_PER_MESSAGE = 16  # Roles and separators of the chat template, at the most.
@@ -40,7 +40,7 @@ class PromptSize:
         return cls(likely, min(route.context_length, chat.text_bytes + frame + images))
 
 
-def ask_for(chat: ChatRequest, entry: ModelEntry, routes: tuple[Candidate, ...]) -> Ask:
+def ask_for(chat: ChatRequest, routes: tuple[Candidate, ...]) -> Ask:
     """The most that `chat` can cost on any of `routes`. Raises ContextTooLong."""
     context = max(route.context_length for route in routes)
     if chat.text_bytes > context * MOST_BYTES_PER_TOKEN:
@@ -53,7 +53,7 @@ def ask_for(chat: ChatRequest, entry: ModelEntry, routes: tuple[Candidate, ...])
         fixed_nano=max(_fixed_nano(chat, route) for route in routes),
         output_price=max(route.price.output for route in routes),
         answers=chat.answers,
-        max_tokens=_max_tokens(chat, entry, routes),
+        max_tokens=_max_tokens(chat, routes),
         flexible=chat.max_tokens is None,
     )
 
@@ -66,21 +66,26 @@ def _fixed_nano(chat: ChatRequest, route: Candidate) -> int:
     return tokens_nano(prompt, dearest) + 1 + price.request + chat.images * price.image
 
 
-def _max_tokens(chat: ChatRequest, entry: ModelEntry, routes: tuple[Candidate, ...]) -> int:
-    """The output limit to ask for: the caller's, else 4096, within what the model can do."""
-    context = min(route.context_length for route in routes)
-    most = min(context, entry.max_output_tokens or context)
+def _max_tokens(chat: ChatRequest, routes: tuple[Candidate, ...]) -> int:
+    """The output limit to ask for: the caller's, else 4096, within what the models can do."""
+    most = max(route.max_output_tokens for route in routes)
     if chat.max_tokens is not None:
         return min(chat.max_tokens, most)
-    size = PromptSize.of(chat, routes[0])
-    room = context - size.bound
+    first = routes[0]
+    size = PromptSize.of(chat, first)
+    room = first.context_length - size.bound
     if room < DEFAULT_MAX_TOKENS:  # The bound is generous: don't let it starve the answer.
-        room = max(room, (context - size.estimate) // 2, 1)
+        room = max(room, (first.context_length - size.estimate) // 2, 1)
     return min(DEFAULT_MAX_TOKENS, most, room)
 
 
-async def reserve(record: RequestRecord, ask: Ask, price_version_id: str) -> Grant:
-    """Hold the cost of `ask`, durably. Raises PaymentRequired, TooManyRequests, Unavailable."""
+async def reserve(
+    record: RequestRecord, ask: Ask, price_version_id: str, claim: Claim | None = None
+) -> Grant:
+    """Hold the cost of `ask`, durably.
+
+    Raises PaymentRequired, TooManyRequests, Unavailable; KeyTaken when the claim comes too late.
+    """
     lifetime_s = settings.REQUEST_TOTAL_TIMEOUT_S + settings.HOLD_GRACE_S
     now = dt.datetime.now(dt.UTC)
     operation = Reserve(
@@ -91,6 +96,7 @@ async def reserve(record: RequestRecord, ask: Ask, price_version_id: str) -> Gra
         ask=ask,
         now=now,
         deadline=now + dt.timedelta(seconds=lifetime_s),
+        claim=claim,
     )
     try:
         return await commit_queue.queue().submit(operation, settings.ADMISSION_TIMEOUT_S)

@@ -9,7 +9,7 @@ from django.conf import settings
 from billing.pricing import Price, cost_nano
 from gateway import commit_queue
 from gateway.authentication import Caller
-from gateway.batch import Content, Record, Settle
+from gateway.batch import ClaimEnd, Content, Record, Settle
 from gateway.call import Call
 from gateway.metering import Bill
 from gateway.models import content_place
@@ -21,12 +21,14 @@ def price_of(bill: Bill, price: Price) -> int:
     return 0 if bill.is_free else cost_nano(price, bill.usage)
 
 
-async def settle(record: RequestRecord, cost: int, content: Content | None) -> int:
+async def settle(
+    record: RequestRecord, cost: int, content: Content | None, claim_end: ClaimEnd | None = None
+) -> int:
     """Charge `cost` against the hold, durably. Returns what was charged.
 
     Raises CommitFailed, HoldClosed: then nothing is charged, and the hold is swept.
     """
-    operation = Settle(record, cost, dt.datetime.now(dt.UTC), content)
+    operation = Settle(record, cost, dt.datetime.now(dt.UTC), content, claim_end)
     return await commit_queue.queue().submit(operation, settings.SETTLE_TIMEOUT_S)
 
 

@@ -139,6 +139,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 EMBEDDED_REDIS = not env.str("REDIS_URL", default="")  # `manage.py up` starts it.
 KYMA_REDIS_PORT = env.int("KYMA_REDIS_PORT", default=8793)  # of the embedded one
 REDIS_URL = env.str("REDIS_URL", default="") or f"redis://127.0.0.1:{KYMA_REDIS_PORT}/0"
+REDIS_TIMEOUT_S = env.float("REDIS_TIMEOUT_S", default=0.5)  # then limits are kept per process
+WEB_PROCESSES = env.int("WEB_PROCESSES", default=1)  # how many share the limits without Redis
 CELERY_BROKER_URL = REDIS_URL
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_IGNORE_RESULT = True

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('gateway', '0002_request_content'),
+        ('gateway', '0003_idempotent_requests'),
     ]
 
     operations = [
