@@ -60,6 +60,11 @@ class CommitQueue:
         self._closing = False
         self.dropped = 0
 
+    @property
+    def depth(self) -> int:
+        """How many operations wait."""
+        return len(self._waiting)
+
     async def submit(self, operation: Operation, timeout_s: float) -> Any:
         """Apply `operation` durably and return its result.
 

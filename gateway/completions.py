@@ -30,6 +30,7 @@ from gateway import (
     idempotency,
     json_body,
     limits,
+    metrics,
     relay,
     sessions,
     settlement,
@@ -421,5 +422,6 @@ def log_fault(request_id: str, error: Exception) -> None:
 
 def _settled(task: asyncio.Task) -> None:
     _settling.discard(task)
+    metrics.open_holds.dec()
     if not task.cancelled() and task.exception() is not None:
         logger.error("settlement failed: %r", task.exception())

@@ -235,6 +235,9 @@ class ApiRequest(models.Model):
         return f"ApiRequest {str(self.id)[:13]}"
 
 
+BILLED = (ApiRequest.Outcome.FINISHED, ApiRequest.Outcome.CLIENT_GONE)
+
+
 class RequestContent(models.Model):
     """What one request said: messages, answer, IP address and user agent, sealed (P2).
 

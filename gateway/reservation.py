@@ -9,7 +9,7 @@ from django.conf import settings
 from billing.errors import BillingError, InsufficientCredit, KeyCapReached, TooManyOpenHolds
 from billing.ledger import Ask, Grant
 from billing.pricing import tokens_nano, usd
-from gateway import commit_queue, errors
+from gateway import commit_queue, errors, metrics
 from gateway.batch import Claim, Reserve
 from gateway.chat_request import ChatRequest
 from gateway.commit_queue import CommitFailed
@@ -99,7 +99,7 @@ async def reserve(
         claim=claim,
     )
     try:
-        return await commit_queue.queue().submit(operation, settings.ADMISSION_TIMEOUT_S)
+        grant = await commit_queue.queue().submit(operation, settings.ADMISSION_TIMEOUT_S)
     except BillingError as refusal:
         raise _refused(refusal) from refusal
     except CommitFailed as failure:
@@ -107,6 +107,8 @@ async def reserve(
             "Kyma can't reach its database right now. Nothing was charged. Try again shortly.",
             code="unavailable",
         ) from failure
+    metrics.open_holds.inc()
+    return grant
 
 
 def _refused(refusal: BillingError) -> errors.GatewayError:

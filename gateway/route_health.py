@@ -52,6 +52,11 @@ class RouteHealth:
         """Whether to try other routes first. False also for the one request that may probe."""
         return self._is_open and now < self._next_probe_at
 
+    @property
+    def has_tripped(self) -> bool:
+        """Whether the breaker is open, probes or not."""
+        return self._is_open
+
     def begin(self, now: float) -> None:
         """An attempt begins: through an open breaker it is the probe, and the next one waits."""
         if self._is_open:

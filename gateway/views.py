@@ -28,6 +28,8 @@ from gateway.generations import generation_object, request_id
 from gateway.idempotency import Kept
 from gateway.model_list import alias_object, model_object
 from gateway.models import ApiRequest
+from gateway.receipt_keys import published
+from gateway.receipts import signed_receipt
 
 NOT_BUFFERED = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
@@ -182,20 +184,32 @@ async def balance(request: GatewayRequest, caller: Caller) -> HttpResponse:
 @allow("GET", "HEAD")
 @logged("generation")
 async def generation(request: GatewayRequest, caller: Caller) -> HttpResponse:
-    """The receipt of one request of this account."""
-    row = await in_thread(_own_request, caller, _asked_id(request.call.query.get("id", "")))
-    if row is None:
+    """One request of this account, and its signed receipt."""
+    found = await in_thread(_own_generation, caller, _asked_id(request.call.query.get("id", "")))
+    if found is None:
         raise NotFound("There is no such generation in this account.")
-    return _json({"data": generation_object(row)})
+    return _json({"data": found})
+
+
+@allow("GET", "HEAD")
+async def receipt_keys(request: GatewayRequest) -> HttpResponse:
+    """The public keys that check receipts, for everybody."""
+    response = _json(published())
+    response.headers["Cache-Control"] = "public, max-age=3600"
+    return response
 
 
 def _account(caller: Caller) -> CreditAccount:
     return CreditAccount.objects.get(pk=caller.account_id)
 
 
-def _own_request(caller: Caller, asked_id: uuid.UUID) -> ApiRequest | None:
+def _own_generation(caller: Caller, asked_id: uuid.UUID) -> dict | None:
     rows = ApiRequest.objects.select_related("price_version")
-    return rows.filter(account=uuid.UUID(caller.account_id), pk=asked_id).first()
+    row = rows.filter(account=uuid.UUID(caller.account_id), pk=asked_id).first()
+    if row is None:
+        return None
+    content = settlement.kept_content(row.id, caller)
+    return {**generation_object(row), "receipt": signed_receipt(row, content)}
 
 
 def _asked_id(text: str) -> uuid.UUID:
