@@ -3,6 +3,7 @@
 import orjson
 
 from gateway.chat_request import ChatRequest
+from gateway.strict_providers import softened
 
 
 def upstream_body(
@@ -29,4 +30,4 @@ def upstream_body(
     body["max_completion_tokens" if wants_max_completion_tokens else "max_tokens"] = max_tokens
     if request.answers > 1 and "n" not in unsupported:
         body["n"] = request.answers
-    return orjson.dumps(body)
+    return orjson.dumps(softened(body, unsupported))

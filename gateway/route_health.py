@@ -1,6 +1,7 @@
 """How each route is doing, as this process sees it: its breaker and its first-token latency.
 
-Belongs to one process and is never shared: a process learns within seconds what it needs.
+Belongs to one process and is never shared. A new one begins with what the request log tells
+(`route_history.py`); all else it learns from its own requests.
 """
 
 import dataclasses
@@ -74,3 +75,9 @@ _health: dict[str, RouteHealth] = {}
 def of(route_id: str) -> RouteHealth:
     """The health of a route, in this process."""
     return _health.setdefault(route_id, RouteHealth())
+
+
+def begin_with(history: dict[str, RouteHealth]) -> None:
+    """Take over what is known of routes that this process hasn't tried itself."""
+    for route_id, health in history.items():
+        _health.setdefault(route_id, health)
