@@ -7,8 +7,10 @@ field under a name that isn't Anthropic's. Fields that aren't named here are acc
 from typing import Any
 
 from gateway.chat_fields import FORWARDED, MAX_TOKENS, MAX_TOOLS, READ, ROUTING
+from gateway.chat_messages import WEB_ADDRESS
 from gateway.errors import InvalidRequest
 from gateway.field_checks import (
+    NOTHING,
     Check,
     Mismatch,
     anything,
@@ -20,16 +22,17 @@ from gateway.field_checks import (
     missing,
     object_of,
     one_of,
+    schema_of,
     tagged,
+    takes,
     text,
-    unwanted,
 )
 
 # Kyma's own fields, the same as in a chat request.
 OWN = {**ROUTING, "session_id": READ["session_id"]}
 
-_NEEDED_TO_COUNT = ("model", "messages")
-_NEEDED = (*_NEEDED_TO_COUNT, "max_tokens")
+NEEDED_TO_COUNT = ("model", "messages")
+NEEDED = (*NEEDED_TO_COUNT, "max_tokens")
 
 _DOCUMENT = "is a document, which is not supported yet: send its text in a block of type text"
 _SERVER_TOOL = (
@@ -60,6 +63,7 @@ def _blocks(kinds: dict[str, Check], *, filled: bool = True) -> Check:
     """A string, or a list of blocks of these kinds; known others are refused by name."""
     known = tagged("type", kinds)
 
+    @takes(schema_of(known))
     def block(value: Any) -> None:
         kind = _kind_of(value)
         if kind in _REFUSED_BLOCKS:
@@ -77,6 +81,7 @@ def _block(members: dict[str, Check], *required: str) -> Check:
     return object_of({**members, "cache_control": _json_object}, required=required)
 
 
+@takes(NOTHING)
 def _uploaded_file(source: Any) -> None:
     raise Mismatch("is an uploaded file, which is not supported: send the image as base64 or url")
 
@@ -89,13 +94,16 @@ _image_source = tagged(
             {
                 "media_type": one_of("image/jpeg", "image/png", "image/gif", "image/webp"),
                 "data": matching(
-                    r"(?s)(?!data:)[A-Za-z0-9+/].*", "base64, without `data:` before it"
+                    r"(?!data:)[A-Za-z0-9+/]",
+                    "base64, without `data:` before it",
+                    beginning=True,
                 ),
             },
             required=("media_type", "data"),
         ),
         "url": object_of(
-            {"url": matching(r"(?is)https?://[^\s/].*", "an http(s) address")}, required=("url",)
+            {"url": matching(WEB_ADDRESS, "an http(s) address", beginning=True)},
+            required=("url",),
         ),
         "file": _uploaded_file,
     },
@@ -136,12 +144,19 @@ _message = tagged(
 )
 
 _custom_tool = _block(
-    {"name": _name, "description": text(), "input_schema": _json_object, "strict": boolean},
+    {
+        "type": one_of("custom"),
+        "name": _name,
+        "description": text(),
+        "input_schema": _json_object,
+        "strict": boolean,
+    },
     "name",
     "input_schema",
 )
 
 
+@takes(schema_of(_custom_tool))
 def _tool(value: Any) -> None:
     kind = _kind_of(value)
     if kind and kind != "custom":
@@ -149,11 +164,10 @@ def _tool(value: Any) -> None:
             "is one of Anthropic's own tools, which Kyma doesn't have: leave it out, or describe "
             "a tool of yours with `name` and `input_schema`"
         )
-    if type(value) is dict and value.get("type") not in (None, "custom"):
-        raise unwanted("custom", value["type"]).under("type")
     _custom_tool(value)
 
 
+@takes({"type": "array", "maxItems": 0})
 def _no_servers(value: Any) -> None:
     if value != []:
         raise Mismatch("is not supported: call the servers yourself, and offer them as `tools`")
@@ -207,7 +221,7 @@ CHECKS: dict[str, Check] = {
 def check(body: dict, *, only_count: bool = False) -> None:
     """Raises InvalidRequest, with `param` like "messages.2.content.0.text"."""
     try:
-        for name in _NEEDED_TO_COUNT if only_count else _NEEDED:
+        for name in NEEDED_TO_COUNT if only_count else NEEDED:
             if body.get(name) is None:
                 raise missing(CHECKS[name]).under(name)
         for name, value in body.items():

@@ -33,28 +33,22 @@ _effort = one_of("none", "minimal", "low", "medium", "high", "xhigh")
 _token_limit = integer(1, MAX_TOKENS)
 _penalty = number(-2, 2)
 
-_function = object_of(
+FUNCTION = object_of(
     {"name": _name, "description": text(), "parameters": _json_object, "strict": boolean},
     required=("name",),
 )
-_tool = object_of(
-    {"type": one_of("function"), "function": _function}, required=("type", "function")
-)
+_tool = object_of({"type": one_of("function"), "function": FUNCTION}, required=("type", "function"))
 _named_function = object_of({"name": _name}, required=("name",))
+JSON_SCHEMA = object_of(
+    {"name": _name, "description": text(), "schema": _json_object, "strict": boolean},
+    required=("name", "schema"),
+)
 _response_format = tagged(
     "type",
     {
         "text": anything,
         "json_object": anything,
-        "json_schema": object_of(
-            {
-                "json_schema": object_of(
-                    {"name": _name, "schema": _json_object, "strict": boolean},
-                    required=("name", "schema"),
-                )
-            },
-            required=("json_schema",),
-        ),
+        "json_schema": object_of({"json_schema": JSON_SCHEMA}, required=("json_schema",)),
     },
 )
 
@@ -100,7 +94,7 @@ FORWARDED: dict[str, Check] = {
         }
     ),
     "cache_control": _json_object,
-    "functions": list_of(_function, most=MAX_TOOLS),
+    "functions": list_of(FUNCTION, most=MAX_TOOLS),
     "function_call": by_type(
         'none, auto or {"name": "…"}', {str: one_of("none", "auto"), dict: _named_function}
     ),
@@ -112,7 +106,7 @@ _amount = by_type(
     {
         int: number(0, 1e9),
         float: number(0, 1e9),
-        str: matching(r"\d{1,9}(\.\d{1,18})?", "a decimal number"),
+        str: matching(r"[0-9]{1,9}(\.[0-9]{1,18})?", "a decimal number"),
     },
 )
 _preference = by_type(

@@ -6,6 +6,7 @@ import orjson
 
 from gateway.errors import Unprocessable
 from gateway.field_checks import (
+    NOTHING,
     Check,
     Mismatch,
     by_type,
@@ -14,6 +15,7 @@ from gateway.field_checks import (
     object_of,
     one_of,
     tagged,
+    takes,
     text,
 )
 
@@ -24,6 +26,7 @@ _UNMEASURED_IN_MESSAGE = frozenset({"role", "cache_control"})
 _UNMEASURED_IN_PART = frozenset({"type", "cache_control"})
 
 
+@takes(NOTHING)
 def _not_supported_yet(part: Any) -> None:
     raise Mismatch(
         "holds audio, video or a file, which is not supported yet: "
@@ -31,13 +34,15 @@ def _not_supported_yet(part: Any) -> None:
     )
 
 
-_image_address = matching(
-    r"(?is)https?://[^\s/].*|data:image/[\w.+-]+;base64,[a-z0-9+/].*",
+WEB_ADDRESS = r"[Hh][Tt][Tt][Pp][Ss]?://[^\s/]"
+image_address = matching(
+    WEB_ADDRESS + "|[Dd][Aa][Tt][Aa]:image/[A-Za-z0-9.+_-]+;base64,[A-Za-z0-9+/]",
     "an http(s) address or data:image/…;base64,…",
+    beginning=True,
 )
 _image: Check = by_type(
     'an object such as {"url": "https://…"}',
-    {dict: object_of({"url": _image_address, "detail": text(most=32)}, required=("url",))},
+    {dict: object_of({"url": image_address, "detail": text(most=32)}, required=("url",))},
 )
 _part = tagged(
     "type",

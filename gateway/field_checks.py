@@ -3,15 +3,21 @@
 A check takes a value and returns nothing, or raises Mismatch with the rest of a sentence that
 begins with the field's name. Each container on the way out adds its own step, so that a request
 without faults never pays for the path "messages[2].content". `null` counts as absent.
+
+Each check carries the JSON Schema of what it takes (`schema_of`), from which /v1/openapi.json is
+made: what is documented is what is checked. Requests never look at it.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from gateway.errors import InvalidRequest
 
 Check = Callable[[Any], None]
+Schema = dict[str, Any]
+
+NOTHING: Schema = {"not": {}}  # of what is always refused, with a sentence of its own
 
 _LONGEST_CHOICE_SHOWN = 32
 
@@ -58,10 +64,59 @@ def _shown(value: object) -> str:
     return "an object" if isinstance(value, dict) else str(value)
 
 
+# --- What a check takes, in JSON Schema ----------------------------------------------------------
+
+
+def takes(schema: Schema) -> Callable[[Check], Check]:
+    """Say of a check which values it takes; those that only the check can tell are left in."""
+
+    def describe(check: Check) -> Check:
+        vars(check)["schema"] = schema
+        return check
+
+    return describe
+
+
+def schema_of(check: Check) -> Schema:
+    return vars(check)["schema"]
+
+
+def any_of(schemas: Iterable[Schema]) -> Schema:
+    """One of these, each of them once."""
+    different: list[Schema] = []
+    for schema in schemas:
+        different += [one for one in schema.get("anyOf", [schema]) if one not in different]
+    possible = [schema for schema in different if schema != NOTHING]
+    return possible[0] if len(possible) == 1 else {"anyOf": possible}
+
+
+def or_null(schema: Schema) -> Schema:
+    if schema == NOTHING:
+        return {"type": "null"}
+    if "type" not in schema:
+        return {"anyOf": [*schema.get("anyOf", [schema]), {"type": "null"}]} if schema else {}
+    choices = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
+    return {**schema, "type": [schema["type"], "null"], **choices}
+
+
+def with_tag(tag: str, name: str | None, schema: Schema) -> Schema:
+    """An object of `schema` whose member `tag` is `name`."""
+    if "anyOf" in schema:
+        return {"anyOf": [with_tag(tag, name, one) for one in schema["anyOf"]]}
+    properties = {tag: {"const": name}, **schema.get("properties", {})}
+    required = [tag, *schema.get("required", ())]
+    return {"type": "object", "properties": properties, "required": required}
+
+
+# --- Checks --------------------------------------------------------------------------------------
+
+
+@takes({})
 def anything(value: Any) -> None:
     pass
 
 
+@takes({"type": "boolean"})
 def boolean(value: Any) -> None:
     if type(value) is not bool:
         raise unwanted("true or false", value)
@@ -70,7 +125,9 @@ def boolean(value: Any) -> None:
 def number(low: float, high: float, *, without_low: bool = False) -> Check:
     span = f"above {low} and at most {high}" if without_low else f"from {low:g} to {high:g}"
     wanted = f"a number {span}"
+    lowest = "exclusiveMinimum" if without_low else "minimum"
 
+    @takes({"type": "number", lowest: low, "maximum": high})
     def check(value: Any) -> None:
         if type(value) not in (int, float) or not low <= value <= high:
             raise unwanted(wanted, value)
@@ -83,6 +140,7 @@ def number(low: float, high: float, *, without_low: bool = False) -> Check:
 def integer(low: int, high: int) -> Check:
     wanted = f"an integer from {low} to {high}"
 
+    @takes({"type": "integer", "minimum": low, "maximum": high})
     def check(value: Any) -> None:
         if type(value) is not int or not low <= value <= high:
             raise unwanted(wanted, value)
@@ -94,6 +152,7 @@ def text(*, filled: bool = False, most: int | None = None) -> Check:
     at_most = f" of at most {most} characters" if most else ""
     wanted = f"a string{at_most}" + (" that isn't empty" if filled else "")
 
+    @takes({"type": "string"} | _bounds("Length", filled, most))
     def check(value: Any) -> None:
         if type(value) is not str or (filled and not value) or (most and len(value) > most):
             raise unwanted(wanted, value)
@@ -101,11 +160,18 @@ def text(*, filled: bool = False, most: int | None = None) -> Check:
     return check
 
 
-def matching(pattern: str, wanted: str) -> Check:
-    fullmatch = re.compile(pattern).fullmatch
+def _bounds(of_what: str, filled: bool, most: int | None) -> Schema:
+    return ({f"min{of_what}": 1} if filled else {}) | ({f"max{of_what}": most} if most else {})
 
+
+def matching(pattern: str, wanted: str, *, beginning: bool = False) -> Check:
+    """A string that `pattern` describes, or its beginning; in what Python and ECMA-262 share."""
+    compiled = re.compile(pattern)
+    matches = compiled.match if beginning else compiled.fullmatch
+
+    @takes({"type": "string", "pattern": f"^(?:{pattern})" + ("" if beginning else "$")})
     def check(value: Any) -> None:
-        if type(value) is not str or not fullmatch(value):
+        if type(value) is not str or not matches(value):
             raise unwanted(wanted, value)
 
     return check
@@ -114,6 +180,7 @@ def matching(pattern: str, wanted: str) -> Check:
 def one_of(*choices: str) -> Check:
     known = frozenset(choices)
 
+    @takes({"type": "string", "enum": list(choices)})
     def check(value: Any) -> None:
         if type(value) is not str or value not in known:
             raise _unknown_choice(choices, value)
@@ -132,6 +199,7 @@ def list_of(item: Check, *, filled: bool = False, most: int | None = None) -> Ch
     at_most = f" of at most {most:,} items" if most else ""
     wanted = f"a list{at_most}" + (" that isn't empty" if filled else "")
 
+    @takes({"type": "array", "items": schema_of(item)} | _bounds("Items", filled, most))
     def check(value: Any) -> None:
         if type(value) is not list or (filled and not value) or (most and len(value) > most):
             raise unwanted(wanted, value)
@@ -147,6 +215,7 @@ def list_of(item: Check, *, filled: bool = False, most: int | None = None) -> Ch
 def mapping_of(item: Check) -> Check:
     """An object whose keys are the caller's."""
 
+    @takes({"type": "object", "additionalProperties": schema_of(item)})
     def check(value: Any) -> None:
         if type(value) is not dict:
             raise unwanted("an object", value)
@@ -163,6 +232,7 @@ def object_of(members: dict[str, Check], *, required: tuple[str, ...] = ()) -> C
     """An object with these members; members that it has beside them are left as they are."""
     checks = tuple(members.items())
 
+    @takes(_object_schema(members, required))
     def check(value: Any) -> None:
         if type(value) is not dict:
             raise unwanted("an object", value)
@@ -180,10 +250,21 @@ def object_of(members: dict[str, Check], *, required: tuple[str, ...] = ()) -> C
     return check
 
 
+def _object_schema(members: dict[str, Check], required: tuple[str, ...]) -> Schema:
+    schema: Schema = {"type": "object"}
+    if members:
+        schema["properties"] = {
+            name: schema_of(check) if name in required else or_null(schema_of(check))
+            for name, check in members.items()
+        }
+    return schema | ({"required": list(required)} if required else {})
+
+
 def tagged(tag: str, checks: dict[str, Check]) -> Check:
     """An object whose member `tag` says which check the whole of it has to pass."""
     choices = tuple(checks)
 
+    @takes(any_of(_tagged_schemas(tag, checks)))
     def check(value: Any) -> None:
         if type(value) is not dict:
             raise unwanted(f"an object with `{tag}`", value)
@@ -195,7 +276,14 @@ def tagged(tag: str, checks: dict[str, Check]) -> Check:
     return check
 
 
+def _tagged_schemas(tag: str, checks: dict[str, Check]) -> Iterable[Schema]:
+    for name, check in checks.items():
+        schema = schema_of(check)
+        yield NOTHING if schema == NOTHING else with_tag(tag, name, schema)
+
+
 def by_type(wanted: str, checks: dict[type, Check]) -> Check:
+    @takes(any_of(schema_of(check) for check in checks.values()))
     def check(value: Any) -> None:
         chosen = checks.get(type(value))
         if chosen is None:

@@ -22,6 +22,7 @@ from gateway.errors import InvalidRequest
 from gateway.field_checks import (
     Check,
     Mismatch,
+    any_of,
     boolean,
     by_type,
     integer,
@@ -29,6 +30,9 @@ from gateway.field_checks import (
     matching,
     missing,
     one_of,
+    or_null,
+    schema_of,
+    takes,
     text,
     unwanted,
 )
@@ -67,7 +71,7 @@ def parse(body: dict, *, new: bool) -> KeyFields:
 
 
 def _check(name: str, value: Any) -> None:
-    if value is None and name not in _NEVER_NULL:
+    if value is None and name not in NEVER_NULL:
         return
     try:
         CHECKS[name](value)
@@ -78,6 +82,14 @@ def _check(name: str, value: Any) -> None:
 # --- Checks --------------------------------------------------------------------------------------
 
 
+@takes(
+    any_of(
+        [
+            {"type": "number", "minimum": 0, "maximum": 1_000_000},
+            {"type": "string", "pattern": r"^[0-9]{1,6}(\.[0-9]{1,9})?$"},
+        ]
+    )
+)
 def _amount(value: Any) -> None:
     try:
         amount_nano = _nano(value)
@@ -98,6 +110,13 @@ def _nano(value: Any) -> int:
     return int(_EXACT.to_integral_exact(_EXACT.scaleb(value, 9)))
 
 
+@takes(
+    {
+        "type": "object",
+        "properties": dict.fromkeys(CAPS, or_null(schema_of(_amount))),
+        "additionalProperties": False,
+    }
+)
 def _cap_table(value: Any) -> None:
     if type(value) is not dict:
         raise unwanted(f"an object with {', '.join(CAPS)}", value)
@@ -111,6 +130,7 @@ def _cap_table(value: Any) -> None:
                 raise mismatch.under(period) from None
 
 
+@takes({"type": "string", "format": "date-time"})
 def _future(value: Any) -> None:
     wanted = 'a time to come in ISO 8601 with its zone, as "2030-01-31T12:00:00Z"'
     try:
@@ -129,8 +149,12 @@ def _time(value: str) -> dt.datetime:
     return time.astimezone(dt.UTC)
 
 
+_texts = list_of(text(filled=True, most=64), filled=True, most=100)
+
+
+@takes(schema_of(_texts))
 def _networks(value: Any) -> None:
-    list_of(text(filled=True, most=64), filled=True, most=100)(value)
+    _texts(value)
     for index, network in enumerate(value):
         try:
             validate_networks([network])
@@ -139,6 +163,7 @@ def _networks(value: Any) -> None:
             raise unwanted(wanted, network).under(index) from None
 
 
+@takes({"type": "integer", "enum": list(RETENTION_CHOICES_DAYS)})
 def _retention(value: Any) -> None:
     if type(value) is not int or value not in RETENTION_CHOICES_DAYS:
         choices = ", ".join(map(str, RETENTION_CHOICES_DAYS))
@@ -167,7 +192,7 @@ CHECKS: dict[str, Check] = {
     "retention_days": _retention,
     "disabled": boolean,
 }
-_NEVER_NULL = ("name", "caps", "retention_days", "disabled")
+NEVER_NULL = ("name", "caps", "retention_days", "disabled")
 
 
 # --- What is stored ------------------------------------------------------------------------------

@@ -12,19 +12,25 @@ from gateway import chat_messages
 from gateway.chat_messages import MAX_MESSAGES
 from gateway.errors import InvalidRequest, Unprocessable
 from gateway.field_checks import (
+    NOTHING,
     Check,
     Mismatch,
+    Schema,
+    any_of,
     by_type,
     list_of,
     missing,
     object_of,
+    schema_of,
     tagged,
+    takes,
     text,
     unwanted,
 )
 
 
 def refused(problem: str) -> Check:
+    @takes(NOTHING)
     def check(value: Any) -> None:
         raise Mismatch(problem)
 
@@ -43,12 +49,19 @@ def check_as_chat(check: Check, value: Any, *, hidden: tuple[str | int, ...]) ->
 # --- What it may look like
 
 
+@takes(schema_of(chat_messages.image_address))
 def _address(value: Any) -> None:
     image = {"type": "image_url", "image_url": {"url": value}}
     message = {"role": "user", "content": [image]}
     check_as_chat(chat_messages.messages, [message], hidden=(0, "content", "image_url", "url"))
 
 
+_image_members = object_of(
+    {"image_url": _address, "detail": text(most=32)}, required=("image_url",)
+)
+
+
+@takes(schema_of(_image_members))
 def _image(value: dict) -> None:
     if value.get("image_url") is None and value.get("file_id") is not None:
         raise Mismatch("names a file, and Kyma keeps none: send the image in `image_url`").under(
@@ -57,9 +70,6 @@ def _image(value: dict) -> None:
     _image_members(value)
 
 
-_image_members = object_of(
-    {"image_url": _address, "detail": text(most=32)}, required=("image_url",)
-)
 _text = object_of({"text": text()}, required=("text",))
 _refusal = object_of({"refusal": text()}, required=("refusal",))
 _files = "holds a file or audio, which is not supported yet: send input_text or input_image"
@@ -70,6 +80,7 @@ def _tagged_but(refusals: dict[str, str], checks: dict[str, Check]) -> Check:
     """`tagged` by `type`, with a sentence of their own for some types that aren't accepted."""
     among = tagged("type", checks)
 
+    @takes(schema_of(among))
     def check(value: Any) -> None:
         kind = value.get("type") if type(value) is dict else None
         if type(kind) is str and kind in refusals:
@@ -123,6 +134,11 @@ _typed_item = _tagged_but(
 )
 
 
+def _untyped(message: Schema) -> Schema:
+    return {**message, "properties": {"type": {"type": "null"}, **message["properties"]}}
+
+
+@takes(any_of([schema_of(_typed_item), *map(_untyped, schema_of(_message)["anyOf"])]))
 def _item(value: Any) -> None:
     if type(value) is not dict:
         raise unwanted("an item such as a message", value)

@@ -8,7 +8,7 @@ would need one that is kept is refused.
 from typing import Any
 
 from gateway import responses_input
-from gateway.chat_fields import CHECKS, MAX_TOOLS, ROUTING
+from gateway.chat_fields import CHECKS, FUNCTION, JSON_SCHEMA, MAX_TOOLS, ROUTING
 from gateway.field_checks import (
     Check,
     Mismatch,
@@ -19,13 +19,16 @@ from gateway.field_checks import (
     missing,
     object_of,
     one_of,
+    schema_of,
     tagged,
+    takes,
     text,
     unwanted,
+    with_tag,
 )
 from gateway.responses_input import check_as_chat, refused
 
-_SAME_IN_CHAT = (
+SAME_IN_CHAT = (
     "model",
     "stream",
     "temperature",
@@ -58,7 +61,7 @@ _LOGPROBS = "message.output_text.logprobs"
 def chat_body(body: dict) -> dict:
     """The body of a chat request, for chat_request.parse. Raises GatewayError."""
     _check(body)
-    chat = {name: body[name] for name in _SAME_IN_CHAT if body.get(name) is not None}
+    chat = {name: body[name] for name in SAME_IN_CHAT if body.get(name) is not None}
     chat["messages"] = responses_input.messages(body.get("instructions"), body["input"])
     if body.get("max_output_tokens") is not None:
         chat["max_tokens"] = body["max_output_tokens"]
@@ -69,6 +72,7 @@ def chat_body(body: dict) -> dict:
 
 
 def _unless_true(problem: str) -> Check:
+    @takes({"type": "boolean", "enum": [False]})
     def check(value: Any) -> None:
         boolean(value)
         if value:
@@ -77,6 +81,7 @@ def _unless_true(problem: str) -> Check:
     return check
 
 
+@takes(with_tag("type", "function", schema_of(FUNCTION)))
 def _tool(value: Any) -> None:
     if type(value) is not dict:
         raise unwanted('an object such as {"type": "function", "name": "…"}', value)
@@ -90,19 +95,19 @@ def _tool(value: Any) -> None:
     check_as_chat(CHECKS["tools"], [chat_tool], hidden=(0, "function"))
 
 
+@takes(schema_of(JSON_SCHEMA))
 def _schema_format(value: dict) -> None:
-    _described(value)
     response_format = {"type": "json_schema", "json_schema": _members(value, *_SCHEMA)}
     check_as_chat(CHECKS["response_format"], response_format, hidden=("json_schema",))
 
 
+@takes({"type": "string", "enum": [*schema_of(CHECKS["reasoning_effort"])["enum"], "max"]})
 def _effort(value: Any) -> None:
     # Responses has one more than chat.
     if value != "max":
         CHECKS["reasoning_effort"](value)
 
 
-_described = object_of({"description": text()})
 _chosen_function = object_of({"name": text(filled=True)}, required=("name",))
 _allowed_tool = object_of(
     {"type": one_of("function"), "name": text(filled=True)}, required=("type", "name")
@@ -131,7 +136,7 @@ _format = tagged(
     {"text": object_of({}), "json_object": object_of({}), "json_schema": _schema_format},
 )
 _ALL_IN_INPUT = "leave it out, and send the whole conversation in `input` each time"
-_RECEIVED: dict[str, Check] = {
+RECEIVED: dict[str, Check] = {
     "store": _unless_true(
         "can't be true, as Kyma keeps no responses: send false, and the whole conversation in "
         "`input` each time"
@@ -162,7 +167,7 @@ _RECEIVED: dict[str, Check] = {
 
 
 def _check(body: dict) -> None:
-    for name, check in _RECEIVED.items():
+    for name, check in RECEIVED.items():
         if body.get(name) is None:
             continue
         try:
@@ -170,7 +175,7 @@ def _check(body: dict) -> None:
         except Mismatch as mismatch:
             raise mismatch.under(name).as_error() from None
     if body.get("input") is None:
-        raise missing(_RECEIVED["input"]).under("input").as_error()
+        raise missing(RECEIVED["input"]).under("input").as_error()
 
 
 # --- Translations
