@@ -1,4 +1,4 @@
-"""The story of one chat completion, from its key to its receipt.
+"""The story of one answer, from its key to its receipt: chat, text or embeddings.
 
     1 authenticate   whose key is it?
     2 admit          may the account ask anything at all?
@@ -22,17 +22,17 @@ import orjson
 from django.conf import settings
 
 from billing.ledger import Grant
-from gateway import chat_request, errors, json_body, relay, settlement
+from gateway import errors, json_body, relay, settlement
 from gateway.authentication import Caller, authenticate
 from gateway.batch import HoldClosed
 from gateway.call import Call, ClientGone
-from gateway.chat_request import ChatRequest
 from gateway.commit_queue import CommitFailed
 from gateway.dialects import Dialect, Opening, Stream
 from gateway.errors import GatewayError, InternalError
 from gateway.forwarding import Forwarding
 from gateway.metering import Ending
 from gateway.models import ApiRequest
+from gateway.provider_request import ProviderRequest
 from gateway.relay import Identity
 from gateway.request_log import RequestRecord
 from gateway.reservation import ask_for, reserve
@@ -83,12 +83,12 @@ def admit(caller: Caller) -> None:
 
 
 class Completion:
-    """One chat completion between its key and its receipt.
+    """One answer between its key and its receipt.
 
     `content` is the whole answer as JSON, with what it is going to cost, unless it is streamed.
     """
 
-    chat: ChatRequest
+    chat: ProviderRequest
     forwarding: Forwarding
     identity: Identity
     content: bytes = b""
@@ -107,7 +107,7 @@ class Completion:
         """Take in the body. Raises GatewayError."""
         self._body = json_body.parse(await self.call.read_json_body())
         self.call.is_json = True
-        self.chat = chat_request.parse(self.dialect.chat_body(self._body))
+        self.chat = self.dialect.read(self._body)
         self.record.streamed = self.chat.stream
         self.record.images = self.chat.images
 
@@ -148,10 +148,11 @@ class Completion:
         self.record.provider = route.provider
         self.record.price_version_id = route.price_version_id
         self.identity = Identity(
-            id=f"chatcmpl-{self.call.id}",
+            id=f"{self.chat.endpoint.id_prefix}{self.call.id}",
             created=int(time.time()),
             model=self.record.model,
             provider=route.provider_name,
+            endpoint=self.chat.endpoint,
         )
 
     # --- 6 relay
@@ -280,7 +281,7 @@ class Completion:
     def _said(self) -> object:
         """The answer, for the content log."""
         answer = self.forwarding.answer
-        return answer.get("choices") if answer else self._transcript.messages()
+        return self.chat.said(answer) if answer else self._transcript.messages()
 
     async def refuse(self, error: GatewayError) -> None:
         """Log a request that got an error instead of an answer, and let go of its hold."""

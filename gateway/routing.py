@@ -16,14 +16,16 @@ from accounts.errors import SealBroken
 from billing.pricing import Price
 from gateway import preferences, route_health
 from gateway.authentication import Caller
-from gateway.chat_request import ChatRequest
 from gateway.database import in_thread
-from gateway.errors import ModelNotFound, NotFound, Unavailable
+from gateway.errors import InvalidRequest, ModelNotFound, NotFound, Unavailable
 from gateway.models import Model, Provider, Route
 from gateway.preferences import Preferences
+from gateway.provider_request import EMBEDDINGS, Endpoint, ProviderRequest
 from gateway.short_cache import ShortCache
 
 logger = logging.getLogger(__name__)
+
+EMBEDDING = "embedding"  # A capability.
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -70,6 +72,15 @@ class ModelEntry:
     capabilities: tuple[str, ...]
     candidates: tuple[Candidate, ...]
 
+    @property
+    def embeds(self) -> bool:
+        return EMBEDDING in self.capabilities
+
+    @property
+    def writes(self) -> bool:
+        """Whether it chats and completes: all do, but those that can do nothing but embed."""
+        return not only_embeds(self.capabilities)
+
     def usable_by(self, caller: Caller) -> tuple[Candidate, ...]:
         """The routes that the caller's data policy admits (P7)."""
         if caller.allows_unstated_retention:
@@ -81,6 +92,10 @@ class ModelEntry:
         return dataclasses.replace(self, candidates=self.usable_by(caller))
 
 
+def only_embeds(capabilities: tuple[str, ...]) -> bool:
+    return capabilities == (EMBEDDING,)
+
+
 async def catalogue() -> dict[str, ModelEntry]:
     """All models with a route, by slug. Raises Unavailable without a database."""
     try:
@@ -89,10 +104,13 @@ async def catalogue() -> dict[str, ModelEntry]:
         raise Unavailable("Kyma can't read its catalogue right now. Try again shortly.") from error
 
 
-async def resolve(chat: ChatRequest, caller: Caller) -> tuple[ModelEntry, tuple[Candidate, ...]]:
-    """The model and the routes to try, in order. Raises ModelNotFound, NotFound."""
+async def resolve(
+    chat: ProviderRequest, caller: Caller
+) -> tuple[ModelEntry, tuple[Candidate, ...]]:
+    """The model and the routes to try, in order. Raises InvalidRequest, NotFound."""
     entry, sort = await _find(chat.model)
-    usable = _usable(entry, caller)
+    _check_ability(entry, chat.endpoint)
+    usable = _serving(_usable(entry, caller), entry, chat.endpoint)
     wishes = Preferences.of(
         chat.routing.get("provider", {}), sort=sort, fields=frozenset(chat.fields)
     )
@@ -129,6 +147,39 @@ def _usable(entry: ModelEntry, caller: Caller) -> tuple[Candidate, ...]:
             metadata={"excluded_by": ["data_policy:retention"]},
         )
     return usable
+
+
+def _check_ability(entry: ModelEntry, endpoint: Endpoint) -> None:
+    if endpoint is EMBEDDINGS and not entry.embeds:
+        raise InvalidRequest(
+            f"{entry.slug} makes no embeddings. Use POST /v1/chat/completions, or choose a model "
+            "whose output_modalities in GET /v1/models include embeddings.",
+            param="model",
+            code="wrong_endpoint",
+        )
+    if endpoint is not EMBEDDINGS and not entry.writes:
+        raise InvalidRequest(
+            f"{entry.slug} makes embeddings and nothing else. Use POST /v1/embeddings, or choose "
+            "another model.",
+            param="model",
+            code="wrong_endpoint",
+        )
+
+
+def _serving(
+    routes: tuple[Candidate, ...], entry: ModelEntry, endpoint: Endpoint
+) -> tuple[Candidate, ...]:
+    """The routes whose provider has the endpoint."""
+    serving = tuple(one for one in routes if endpoint.path not in one.unsupported)
+    if not serving:
+        raise NotFound(
+            f"No provider of {entry.slug} serves POST /v1{endpoint.path}. Choose another model, or "
+            "another endpoint.",
+            code="no_route",
+            param="model",
+            metadata={"excluded_by": [f"endpoint:{endpoint.path}"]},
+        )
+    return serving
 
 
 async def _load(_: str) -> dict[str, ModelEntry]:

@@ -63,6 +63,16 @@ async def chat_completions(request: GatewayRequest) -> CompletionResponse:
 
 
 @allow("POST")
+async def text_completions(request: GatewayRequest) -> CompletionResponse:
+    return await _answer(request, dialects.COMPLETIONS)
+
+
+@allow("POST")
+async def embeddings(request: GatewayRequest) -> CompletionResponse:
+    return await _answer(request, dialects.EMBEDDINGS)
+
+
+@allow("POST")
 async def messages(request: GatewayRequest) -> CompletionResponse:
     return await _answer(request, dialects.MESSAGES)
 
