@@ -28,6 +28,7 @@ READ: dict[str, Check] = {
     "model": CHAT_READ["model"],
     "input": inputs(MAX_INPUTS),
     "encoding_format": one_of("float", "base64"),
+    "usage": CHAT_READ["usage"],
     **KEPT,
 }
 _TABLE = FieldTable(FORWARDED, READ, ROUTING, required=("model", "input"))
@@ -120,7 +121,7 @@ def _is_vector(value: Any) -> bool:
         return False
     try:
         _packed(value)
-    except OverflowError:
+    except (OverflowError, struct.error):
         return False
     # Of numbers as small as these the sum is finite, unless one of them isn't.
     return math.isfinite(sum(value))

@@ -135,9 +135,11 @@ class Customer:
         body = {"model": model, "messages": [{"role": "user", "content": prompt}], **fields}
         return self.post(body, stream=bool(fields.get("stream")))
 
-    def post(self, body: Any, *, stream: bool = False, **options) -> requests.Response:
+    def post(
+        self, body: Any, *, path: str = "/v1/chat/completions", stream: bool = False, **options
+    ) -> requests.Response:
         return requests.post(
-            f"{self.gateway.url}/v1/chat/completions",
+            self.gateway.url + path,
             json=body,
             headers=self.headers,
             stream=stream,
