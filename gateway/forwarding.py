@@ -106,6 +106,7 @@ class Forwarding:
             answers=self._chat.answers,
             images=self._chat.images,
             prompts=self._chat.prompts,
+            echoed_bytes=self._chat.echoed_bytes,
         )
 
     def _body(self, route: Candidate) -> bytes:

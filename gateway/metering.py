@@ -53,11 +53,13 @@ class Meter:
         answers: int,
         images: int,
         prompts: int = 1,
+        echoed_bytes: int = 0,
     ):
         self.prompt_estimate = prompt_estimate
         self._context_length = context_length
         self._most_prompt = context_length * prompts
         self._answers = answers
+        self._echoed_bytes = echoed_bytes
         self._images = images
         self._raw_usage: dict | None = None
         self.seen_bytes = 0
@@ -132,7 +134,8 @@ class Meter:
 
     def _estimate(self, size: int) -> Usage:
         prompt = self._prompt_seen() or self.prompt_estimate
-        completion = -(-size // BYTES_PER_TOKEN) if self._answers else 0
+        written = max(size - self._echoed_bytes, 0) if self._answers else 0
+        completion = -(-written // BYTES_PER_TOKEN)
         return Usage(prompt=prompt, completion=completion, images=self._images)
 
     def _prompt_seen(self) -> int:

@@ -19,7 +19,7 @@ _SAMPLING = (
     "frequency_penalty",
     "presence_penalty",
 )
-_OF_EMBEDDINGS = ("encoding_format", "dimensions")
+_OF_EMBEDDINGS = ("encoding_format",)
 _BY_CAPABILITY = {
     "tools": ("tools", "tool_choice", "parallel_tool_calls"),
     "json": ("response_format", "structured_outputs"),

@@ -73,6 +73,11 @@ class ProviderRequest(ABC):
         return TOKENS_PER_PROMPT * self.prompts
 
     @property
+    def echoed_bytes(self) -> int:
+        """The text of the prompts that the answers repeat."""
+        return 0
+
+    @property
     @abstractmethod
     def content(self) -> dict[str, Any]:
         """What the provider is asked, by the names of its fields."""

@@ -38,6 +38,7 @@ READ: dict[str, Check] = {
     **{name: CHAT_READ[name] for name in ("model", "stream", "stream_options", "usage", "n")},
     "prompt": inputs(MAX_PROMPTS),
     "max_tokens": integer(0, MAX_TOKENS),  # With `echo`, 0 asks for the prompt's own logprobs.
+    "max_completion_tokens": integer(0, MAX_TOKENS),  # Chat's: no route may get it beside ours.
     "best_of": integer(1, MAX_ANSWERS),
     **KEPT,
 }
@@ -49,6 +50,10 @@ class TextRequest(ProviderRequest):
     endpoint: ClassVar[Endpoint] = provider_request.TEXT
 
     prompt: Any
+
+    @property
+    def echoed_bytes(self) -> int:
+        return self.n * self.text_bytes if self.fields.get("echo") else 0
 
     @property
     def content(self) -> dict[str, Any]:

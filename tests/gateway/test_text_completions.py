@@ -111,6 +111,14 @@ def test_without_usage_the_bill_is_an_estimate(customer, fake, streamed):
     billed(customer, prompt * INPUT + completion * OUTPUT, estimated=True)
 
 
+def test_an_estimate_takes_no_echo_for_an_answer(customer, fake):
+    said = 50 * "x"  # The prompt, and what goes on from it.
+    token = fake.script(text_answer(said, usage=None))
+    complete(customer, token, echo=True)
+    prompt, completion = estimate(token, len(said) - len(token))
+    billed(customer, prompt * INPUT + completion * OUTPUT, estimated=True)
+
+
 def test_the_hold_covers_every_answer_to_every_prompt(customer, fake):
     token = fake.script(text_answer("a", "b", "c", "d"))
     complete(customer, [token, "Twice"], n=2, max_tokens=7)
@@ -163,10 +171,10 @@ def test_a_client_that_hangs_up_pays_for_what_it_got(customer, fake):
     response = complete(customer, token, stream=True)
     assert next(events_of(response))["choices"][0]["text"] == "Hello "
     response.close()
+    fake.wait_for_hang_up(token)
     prompt, completion = estimate(token, 6)
-    row = customer.settled_request()
-    most = prompt * INPUT + completion * OUTPUT
-    assert (row.outcome, row.cost_nano in (0, most)) == ("client-gone", True)
+    nano = prompt * INPUT + completion * OUTPUT
+    billed(customer, nano, outcome="client-gone", estimated=True, upstream_cost_nano=nano)
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,11 @@ def test_a_field_that_kyma_does_not_know_needs_a_route_that_passes_it():
     assert forwarded(body, passthrough=True)["grammar"] == "x"
 
 
+def test_no_other_limit_goes_beside_kymas():
+    body = body_with(max_completion_tokens=500)
+    assert forwarded(body, passthrough=True).keys() == OF_KYMA
+
+
 @pytest.mark.parametrize(
     ("prompt", "prompts", "text_bytes", "token_ids"),
     [
