@@ -19,6 +19,7 @@ from gateway.provider_request import ProviderRequest
 from gateway.relay import STREAM_END, read_chunk
 from gateway.request_log import RequestRecord
 from gateway.reservation import PromptSize
+from gateway.route_health import RouteHealth
 from gateway.routing import Candidate
 from gateway.upstream import EventStream
 from gateway.upstream_errors import Broken, Declined, Garbled, Overloaded, Silent, UpstreamFailed
@@ -72,7 +73,7 @@ class Forwarding:
     async def _try(self, route: Candidate) -> None:
         begun = time.monotonic()
         self._begin_attempt(route)
-        health = route_health.of(route.route_id)
+        health = self._health_of(route)
         health.begin(begun)
         try:
             if self._chat.stream:
@@ -146,7 +147,10 @@ class Forwarding:
     def note(self, failure: UpstreamFailed) -> None:
         """Count a failure against the route, unless it is the request's own."""
         if failure.retryable:
-            route_health.of(self.route.route_id).failed(time.monotonic())
+            self._health_of(self.route).failed(time.monotonic())
+
+    def _health_of(self, route: Candidate) -> RouteHealth:
+        return route_health.of(route.route_id, self._chat.endpoint.path)
 
     # --- 6 relay
 

@@ -63,9 +63,12 @@ class RouteHealth:
             self._failures -= self._attempts.popleft()[1]
 
 
-_health: dict[str, RouteHealth] = {}
+_health: dict[tuple[str, str], RouteHealth] = {}
 
 
-def of(route_id: str) -> RouteHealth:
-    """The health of a route, in this process."""
-    return _health.setdefault(route_id, RouteHealth())
+def of(route_id: str, path: str) -> RouteHealth:
+    """The health of a route at one endpoint, in this process.
+
+    Each by itself: a provider that lacks one endpoint is no worse at the others.
+    """
+    return _health.setdefault((route_id, path), RouteHealth())

@@ -6,6 +6,7 @@ with stays with it, so a price that changes meanwhile never re-prices it.
 
 import dataclasses
 import datetime as dt
+import functools
 import logging
 import time
 
@@ -122,7 +123,8 @@ async def resolve(
             param="provider",
             metadata={"excluded_by": excluded_by},
         )
-    return entry, preferences.ordered(admitted, wishes, route_health.of, time.monotonic())
+    health = functools.partial(route_health.of, path=chat.endpoint.path)
+    return entry, preferences.ordered(admitted, wishes, health, time.monotonic())
 
 
 async def _find(slug: str) -> tuple[ModelEntry, str | None]:

@@ -207,8 +207,8 @@ def _asked_id(text: str) -> uuid.UUID:
         return request_id(text)
     except ValueError as error:
         raise InvalidRequest(
-            "Give the id of an answer (?id=chatcmpl-..., cmpl-..., emb-..., msg_... or resp_...) or "
-            "its x-request-id.",
+            "Give the id of an answer (?id=chatcmpl-..., cmpl-..., emb-..., msg_... or resp_...) "
+            "or its x-request-id.",
             param="id",
         ) from error
 

@@ -1,10 +1,13 @@
 """What a scripted provider answers at its /completions and its /embeddings."""
 
+import uuid
 from collections.abc import Mapping, Sequence
 
 import pytest
 
 from gateway.errors import GatewayError
+from gateway.models import Provider
+from tests.factories import make_price, make_provider, make_route
 from tests.provider_scripts import CREATED, Done, End, Event, Head, Step, json_answer, usage_of
 
 USAGE = usage_of(10, 4)
@@ -49,6 +52,15 @@ def vectors_answer(
     ]
     payload = {"object": "list", "model": "fake-model", "data": data, **fields}
     return json_answer(payload if usage is None else {**payload, "usage": usage})
+
+
+def dearer_route(slug: str, base_url: str) -> Provider:
+    """The provider of a new route to the model `slug`, tried last: at twice a test's price."""
+    name = f"dearer-{uuid.uuid4().hex[:8]}"
+    provider = make_provider(name, base_url=base_url, self_hosted=True)
+    price = make_price(input_nano=200_000_000, output_nano=800_000_000)
+    make_route(slug, provider=provider, price=price)
+    return provider
 
 
 def refusal(parse, body: dict) -> GatewayError:

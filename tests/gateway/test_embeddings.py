@@ -11,9 +11,8 @@ import orjson
 import pytest
 
 from gateway.models import Model
-from tests.factories import make_provider, make_route
 from tests.gateway.conftest import live_route
-from tests.gateway.endpoint_answers import PROMPT_USAGE, VECTORS, vectors_answer
+from tests.gateway.endpoint_answers import PROMPT_USAGE, VECTORS, dearer_route, vectors_answer
 from tests.gateway.local_provider_process import MODEL
 from tests.gateway.openai_clients import client_of
 from tests.gateway.receipts import INPUT, billed, estimate, free, paid, refused
@@ -128,12 +127,11 @@ BAD = {
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
 def test_another_provider_answers_in_place_of_a_bad_one(customer, fake, embedder, bad):
-    dearer = make_provider(base_url=fake.base_url, self_hosted=True)
-    make_route(embedder, provider=dearer)
+    dearer = dearer_route(embedder, fake.base_url)
     token = fake.script_attempts([bad, vectors_answer()])
     response = embed(customer, embedder, [token, "b"])
     assert response.headers["x-kyma-attempts"] == "2"
-    row = billed(customer, PRICE, provider=dearer.slug)
+    row = billed(customer, 2 * PRICE, provider=dearer.slug)
     assert row.attempts[0]["error"] in ("garbled", "faulty")
 
 

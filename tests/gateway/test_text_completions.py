@@ -6,11 +6,11 @@ import openai
 import orjson
 import pytest
 
-from gateway.models import Provider
-from tests.factories import make_provider, make_route
+from gateway.route_health import LEAST_ATTEMPTS
 from tests.gateway.conftest import live_route
 from tests.gateway.endpoint_answers import (
     USAGE,
+    dearer_route,
     text_answer,
     text_choice,
     text_object,
@@ -35,6 +35,7 @@ from tests.provider_scripts import (
     Pause,
     Reset,
     WaitFor,
+    answer,
     either,
     error,
     json_answer,
@@ -185,12 +186,11 @@ def test_a_client_that_hangs_up_pays_for_what_it_got(customer, fake):
 def test_another_provider_answers_in_place_of_a_bad_one(gateway, fake, bad):
     slug = f"twofold-{uuid.uuid4().hex[:8]}"
     live_route(slug, fake.base_url)
-    dearer = make_provider(base_url=fake.base_url, self_hosted=True)
-    make_route(slug, provider=dearer)
+    dearer = dearer_route(slug, fake.base_url)
     customer = Customer(gateway)
     token = fake.script_attempts([bad, text_answer("Hello")])
     assert complete(customer, token, model=slug).headers["x-kyma-attempts"] == "2"
-    billed(customer, PRICE, provider=dearer.slug)
+    billed(customer, 2 * PRICE, provider=dearer.slug)
 
 
 def test_a_provider_without_the_endpoint_is_passed_over(gateway, fake):
@@ -199,11 +199,23 @@ def test_a_provider_without_the_endpoint_is_passed_over(gateway, fake):
     customer = Customer(gateway)
     told = refused(complete(customer, "Once", model=slug), 404, "not_found")
     assert told["metadata"]["excluded_by"] == ["endpoint:/completions"]
-    dearer = make_provider(base_url=fake.base_url, self_hosted=True)
-    make_route(slug, provider=dearer)
+    dearer = dearer_route(slug, fake.base_url)
     response = complete(customer, fake.script(ONCE), model=slug)
     assert response.headers["x-kyma-provider"] == dearer.slug
-    Provider.objects.filter(pk=dearer.pk).update(enabled=False)
+
+
+def test_a_route_that_fails_at_completions_is_still_the_first_for_chat(gateway, fake):
+    slug = f"half-{uuid.uuid4().hex[:8]}"
+    live_route(slug, fake.base_url)
+    dearer = dearer_route(slug, fake.base_url)
+    customer = Customer(gateway)
+    for _ in range(LEAST_ATTEMPTS):
+        failing = fake.script_attempts([error(404), text_answer("Hello")])
+        assert complete(customer, failing, model=slug).headers["x-kyma-attempts"] == "2"
+    response = complete(customer, fake.script(ONCE), model=slug)
+    assert response.headers["x-kyma-provider"] == dearer.slug
+    response = customer.ask(fake.script(answer("Hello")), model=slug)
+    assert response.headers["x-kyma-provider"] == slug
 
 
 def test_bad_input_reaches_no_provider_and_costs_nothing(customer):
