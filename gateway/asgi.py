@@ -8,6 +8,7 @@ without cancelling what it owes.
 import asyncio
 import io
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -17,7 +18,7 @@ from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, get_resolver
 
-from gateway import anthropic, commit_queue, completions, upstream, urls
+from gateway import anthropic, commit_queue, completions, metrics, token_buckets, upstream, urls
 from gateway.call import Call, ClientGone, GatewayRequest
 from gateway.errors import GatewayError, InternalError, NotFound
 from gateway.metering import Ending
@@ -49,7 +50,8 @@ class GatewayHandler(ASGIHandler):
         try:
             async with asyncio.timeout(settings.REQUEST_TOTAL_TIMEOUT_S + SENDING_GRACE_S):
                 response = await _respond(request)
-                await self.send_response(response, client.send)
+                with _counted(response):
+                    await self.send_response(response, client.send)
         except asyncio.CancelledError:
             if not client.is_gone:  # This process ends, and breaks the answer off.
                 _abandon(response, Ending.UPSTREAM_FAILED)
@@ -63,6 +65,13 @@ class GatewayHandler(ASGIHandler):
         finally:
             client.stop_watching()
             _abandon(response, Ending.CLIENT_GONE)
+
+
+def _counted(response: HttpResponseBase) -> AbstractContextManager:
+    """Counts a stream for as long as it is sent."""
+    if isinstance(response, CompletionResponse) and response.completion.chat.stream:
+        return metrics.open_streams.track_inprogress()
+    return nullcontext()
 
 
 def _abandon(response: HttpResponseBase | None, ending: Ending) -> None:
@@ -167,6 +176,7 @@ async def close() -> None:
     """Settle what is open, write what waits, hang up on the providers."""
     await completions.finish_settling()
     await commit_queue.close()
+    await token_buckets.close()
     await upstream.close()
 
 

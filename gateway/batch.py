@@ -35,7 +35,15 @@ class GivenUp(Exception):
     """Nobody waited for this settlement any more when its turn came: it changes nothing."""
 
 
-class Claim:
+class KeyTaken(Exception):
+    """Another request has the Idempotency-Key, or had it and was answered."""
+
+    def __init__(self, claim: "Claim"):
+        super().__init__(claim.id)
+        self.claim = claim
+
+
+class Fate:
     """Decides once whether a settlement is written or given up: by who comes first.
 
     The caller was told that it failed, or the books say that it was charged, never both.
@@ -52,9 +60,27 @@ class Claim:
             return self._owner == owner
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Claim:
+    """An Idempotency-Key, by its digest, and that of the body it was sent with."""
+
+    id: str
+    body_digest: str
+    expires_at: dt.datetime
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ClaimEnd:
+    """Keep the answer (sealed, base64 text; None: it isn't retained), or free the key."""
+
+    id: str
+    is_complete: bool
+    answer: str | None = None
+
+
 @dataclasses.dataclass(slots=True)
 class Reserve:
-    """Set aside the most that a request can cost. Result: `ledger.Grant`."""
+    """Set aside the most that a request can cost, and claim its key. Result: `ledger.Grant`."""
 
     request_id: str
     account_id: str
@@ -63,6 +89,7 @@ class Reserve:
     ask: ledger.Ask
     now: dt.datetime
     deadline: dt.datetime
+    claim: Claim | None = None
 
 
 @dataclasses.dataclass(slots=True)
@@ -81,16 +108,17 @@ class Settle:
     cost_nano: int
     now: dt.datetime
     content: Content | None = None
-    claim: Claim = dataclasses.field(default_factory=Claim, compare=False, repr=False)
+    claim_end: ClaimEnd | None = None
+    fate: Fate = dataclasses.field(default_factory=Fate, compare=False, repr=False)
 
     def begin(self) -> None:
         """It is going to be written. Raises GivenUp."""
-        if not self.claim.take("batch"):
+        if not self.fate.take("batch"):
             raise GivenUp(self.record.id)
 
     def give_up(self) -> bool:
         """Never write it. False if its batch has begun to: then its fate is near."""
-        return self.claim.take("caller")
+        return self.fate.take("caller")
 
 
 @dataclasses.dataclass(slots=True)
@@ -101,6 +129,7 @@ class Release:
     account_id: str
     key_id: str | None
     now: dt.datetime
+    claim: Claim | None = None
 
 
 @dataclasses.dataclass(slots=True)
@@ -125,7 +154,7 @@ def apply(operations: list[Operation]) -> Generator[list[Statement], list[Rows],
     for operation in operations:
         try:
             results.append(books.apply(operation))
-        except (BillingError, HoldClosed, GivenUp) as refusal:
+        except (BillingError, HoldClosed, GivenUp, KeyTaken) as refusal:
             results.append(refusal)
     writes = [(name, rows) for name, rows in books.writes() if rows]
     if writes:
@@ -142,12 +171,15 @@ class Books:
         self.keys: dict[str, KeySheet] = {}
         self.holds: dict[str, int] = {}
         self.logged: dict[str, tuple[str, int]] = {}
+        self.claimed: dict[str, str] = {}
         self.touched_keys: set[str] = set()
         self.new_holds: dict[str, dict] = {}
         self.closed_holds: list[dict] = []
         self.entries: list[dict] = []
         self.requests: list[dict] = []
         self.contents: list[dict] = []
+        self.claims: dict[str, dict] = {}
+        self.claim_ends: list[dict] = []
 
     # --- reading
 
@@ -168,6 +200,10 @@ class Books:
         self._read_accounts(account_rows, dict(_with_hex(count_rows)))
         self.holds = dict(_with_hex(hold_rows))
         self._read_keys(key_rows, max(op.now.date() for op in bookings))
+        claims = [op for op in bookings if isinstance(op, Reserve) and op.claim]
+        if claims:
+            (rows,) = yield [("find_claims", [_claim_id(op) for op in claims])]
+            self.claimed = {row[0]: _hex(row[1]) for row in rows}
         lost = [op for op in bookings if isinstance(op, Settle) and op.record.id not in self.holds]
         if lost:
             (rows,) = yield [("find_requests", _ids(op.record.id for op in lost))]
@@ -208,8 +244,12 @@ class Books:
         if op.request_id in self.holds:
             amount = self.holds[op.request_id]
             return ledger.Grant(amount, op.ask.affordable_tokens(amount))
+        if op.claim and op.claim.id in self.claimed:
+            raise KeyTaken(op.claim)
         sheet = self._sheet(op.account_id)
         grant = ledger.reserve(sheet, op.ask, self._key(op.key_id, op.now))
+        if op.claim:
+            self._claim(op, op.claim)
         self.holds[op.request_id] = grant.amount_nano
         self.new_holds[op.request_id] = {
             "id": op.request_id,
@@ -221,6 +261,30 @@ class Books:
             "deadline": op.deadline,
         }
         return grant
+
+    def _claim(self, op: Reserve, claim: Claim) -> None:
+        self.claimed[claim.id] = op.request_id
+        self.claims[claim.id] = {
+            "id": claim.id,
+            "account_id": op.account_id,
+            "request_id": op.request_id,
+            "body_digest": claim.body_digest,
+            "deadline": op.deadline,
+            "expires_at": claim.expires_at,
+        }
+
+    def _end_claim(self, end: ClaimEnd, request_id: str, now: dt.datetime) -> None:
+        """Of this request's own claim: the key may be another's since."""
+        if not end.is_complete:
+            self.claimed.pop(end.id, None)
+        self.claim_ends.append(
+            {
+                "id": end.id,
+                "request_id": request_id,
+                "completed_at": now if end.is_complete else None,
+                "answer": end.answer,
+            }
+        )
 
     def _settle(self, op: Settle) -> int:
         op.begin()
@@ -235,6 +299,8 @@ class Books:
         self.closed_holds.append({"id": record.id})
         self.logged[record.id] = (record.outcome, charged)
         self._log(op)
+        if op.claim_end:
+            self._end_claim(op.claim_end, record.id, op.now)
         if charged:
             self.entries.append(_usage_entry(record, charged, op.now))
         return charged
@@ -257,6 +323,8 @@ class Books:
         if held is not None:
             ledger.release(self._sheet(op.account_id), held, self._key(op.key_id, op.now))
             self.closed_holds.append({"id": op.request_id})
+            if op.claim:
+                self._end_claim(ClaimEnd(op.claim.id, False), op.request_id, op.now)
 
     def _settled_before(self, record: RequestRecord) -> int:
         outcome, cost = self.logged.get(record.id, (ApiRequest.Outcome.LOST, 0))
@@ -292,6 +360,9 @@ class Books:
             ("insert_requests", self.requests),
             ("insert_entries", self.entries),
             ("insert_contents", self.contents),
+            ("insert_claims", list(self.claims.values())),
+            ("complete_claims", [one for one in self.claim_ends if one["completed_at"]]),
+            ("free_claims", [one for one in self.claim_ends if not one["completed_at"]]),
         ]
 
     def _account_rows(self) -> list[dict]:
@@ -353,6 +424,10 @@ def _account_id(op: Booking) -> str:
 
 def _key_id(op: Booking) -> str | None:
     return op.record.key_id if isinstance(op, Settle) else op.key_id
+
+
+def _claim_id(op: Reserve) -> dict:
+    return {"id": op.claim.id if op.claim else "", "now": op.now}
 
 
 def _ids(values) -> list[dict]:

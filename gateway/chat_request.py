@@ -47,20 +47,15 @@ def _request(found: SortedFields) -> ChatRequest:
     read = found.read
     message_bytes, images = chat_messages.measure(read["messages"])
     return ChatRequest(
-        model=read["model"],
+        **found.common(),
         messages=read["messages"],
         stream=read.get("stream", False),
         include_usage=found.wants_usage(),
         max_tokens=read.get("max_completion_tokens") or read.get("max_tokens"),
         n=read.get("n", 1),
-        fields=found.fields,
-        unknown=found.unknown,
         text_bytes=message_bytes + _field_bytes(found.fields, found.unknown),
         message_count=len(read["messages"]),
         images=images,
-        user=read.get("user"),
-        session_id=read.get("session_id"),
-        routing=found.routing,
     )
 
 

@@ -60,6 +60,11 @@ class CommitQueue:
         self._closing = False
         self.dropped = 0
 
+    @property
+    def depth(self) -> int:
+        """How many operations wait."""
+        return len(self._waiting)
+
     async def submit(self, operation: Operation, timeout_s: float) -> Any:
         """Apply `operation` durably and return its result.
 
@@ -157,7 +162,8 @@ class CommitQueue:
     def _release(self, waiting: _Waiting) -> None:
         op = waiting.operation
         if isinstance(op, Reserve):
-            self._push(Release(op.request_id, op.account_id, op.key_id, dt.datetime.now(dt.UTC)))
+            now = dt.datetime.now(dt.UTC)
+            self._push(Release(op.request_id, op.account_id, op.key_id, now, op.claim))
 
     def _resolve(self, one: _Waiting, result: Any) -> None:
         if one.abandoned and not isinstance(result, Exception):
@@ -262,9 +268,9 @@ def _run(cursor, vendor: str, name: str, rows: list[dict]) -> batch.Rows:
     return cursor.fetchall() if cursor.description else []
 
 
-def _decode(text: str, encoding: str) -> bytes:
+def _decode(text: str | None, encoding: str) -> bytes | None:
     """Postgres' decode() for SQLite."""
-    return base64.b64decode(text)
+    return None if text is None else base64.b64decode(text)
 
 
 _queue: CommitQueue | None = None

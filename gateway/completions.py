@@ -2,41 +2,55 @@
 
     1 authenticate   whose key is it?
     2 admit          may the account ask anything at all?
-    3 resolve        which routes lead to the model?
+    3 resolve        which routes lead to the model, and do the rate limits allow one more?
     4 reserve        set aside the most that it can cost
     5 forward        try the routes until one begins to answer
     6 relay          hand on what comes, and count it
     7 settle         charge what was used, log it, keep its content: one transaction
     8 finish         the last byte leaves only now: a complete answer always has its receipt
 
-`begin` tells 1 to 5; `Completion.events` and `Completion.body` tell the rest.
+`begin` tells 1 to 5; `Completion.events` and `Completion.body` tell the rest. A request that was
+answered before, under the same Idempotency-Key, ends after 2 with that answer.
 """
 
 import asyncio
 import logging
 import time
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import orjson
 from django.conf import settings
 
-from billing.ledger import Grant
-from gateway import errors, json_body, relay, settlement
+from billing.ledger import Ask, Grant
+from billing.pricing import usd
+from gateway import (
+    errors,
+    idempotency,
+    json_body,
+    limits,
+    metrics,
+    relay,
+    sessions,
+    settlement,
+)
 from gateway.authentication import Caller, authenticate
-from gateway.batch import HoldClosed
+from gateway.batch import Claim, ClaimEnd, HoldClosed, KeyTaken
 from gateway.call import Call, ClientGone
 from gateway.commit_queue import CommitFailed
-from gateway.dialects import Dialect, Opening, Stream
+from gateway.delivery import Delivery
+from gateway.dialects import Dialect, Opening
 from gateway.errors import GatewayError, InternalError
 from gateway.forwarding import Forwarding
+from gateway.generations import answer_id
+from gateway.idempotency import Kept
 from gateway.metering import Ending
 from gateway.models import ApiRequest
 from gateway.provider_request import ProviderRequest
 from gateway.relay import Identity
 from gateway.request_log import RequestRecord
-from gateway.reservation import ask_for, reserve
-from gateway.routing import resolve
+from gateway.reservation import PromptSize, ask_for, reserve
+from gateway.routing import Candidate, Resolution, resolve
 from gateway.upstream_errors import UpstreamFailed
 
 logger = logging.getLogger(__name__)
@@ -59,11 +73,16 @@ async def begin(call: Call, dialect: Dialect) -> "Completion":
     try:
         admit(caller)
         await completion.read()
-        await completion.reserve()
-        await completion.forward()
+        await completion.look_up()
+        if completion.kept is None:
+            await completion.reserve()
+        if completion.kept is None:
+            await completion.forward()
     except GatewayError as error:
-        await completion.refuse(error)
-        raise
+        told = await completion.refuse(error)
+        if told is error:
+            raise
+        raise told from error
     except (ClientGone, asyncio.CancelledError):
         completion.abandon()
         raise
@@ -85,21 +104,28 @@ def admit(caller: Caller) -> None:
 class Completion:
     """One answer between its key and its receipt.
 
-    `content` is the whole answer as JSON, with what it is going to cost, unless it is streamed.
+    `content` is the whole answer as JSON, with what it is going to cost, unless it is streamed;
+    `limit_headers` tell how the rate limits stand. `kept` is the answer to give instead when the
+    same request was answered before.
     """
 
     chat: ProviderRequest
+    _resolution: Resolution
     forwarding: Forwarding
     identity: Identity
     content: bytes = b""
+    limit_headers: Mapping[str, str] = {}
+    kept: Kept | None = None
 
     def __init__(self, call: Call, caller: Caller, dialect: Dialect):
         self.call = call
         self.caller = caller
         self.dialect = dialect
         self.record: RequestRecord = call.record(caller, dialect.api)
-        self._transcript = relay.Transcript()
+        self._delivery: Delivery | None = None
         self._grant: Grant | None = None
+        self._claim: Claim | None = None
+        self._is_counted = False
         self._is_logged = False
         self._settlement: asyncio.Task | None = None
 
@@ -110,20 +136,62 @@ class Completion:
         self.chat = self.dialect.read(self._body)
         self.record.streamed = self.chat.stream
         self.record.images = self.chat.images
+        self.record.session_hash = sessions.session_hash(
+            self.chat, self.call.headers, self.caller.account_id
+        )
+        self.record.user_hash = sessions.user_hash(self.chat, self.caller.account_id)
+
+    async def look_up(self) -> None:
+        """Find what was answered before under its Idempotency-Key. Raises GatewayError."""
+        self._claim = idempotency.claim_of(self.call, self.caller, self.dialect.api)
+        if self._claim is not None:
+            await self._find_kept(self._claim)
+
+    async def _find_kept(self, claim: Claim) -> None:
+        self.kept = await idempotency.find(claim, self.caller)
+        if self.kept is not None:
+            await limits.count(self.caller)
+            self.record.status = 200
+            self._log(ApiRequest.Outcome.REPLAYED)
 
     # --- 3 resolve, 4 reserve
 
     async def reserve(self) -> None:
         """Find the routes and hold the most that any of them can cost. Raises GatewayError."""
-        entry, routes = await resolve(self.chat, self.caller)
-        self.record.model = entry.slug
-        self.record.price_version_id = routes[0].price_version_id
-        ask = ask_for(self.chat, entry, routes)
-        self._grant = await reserve(self.record, ask, self.record.price_version_id)
+        self._resolution = await resolve(self.chat, self.caller, self.record.session_hash)
+        routes = self._resolution.routes
+        self._name_route(routes[0])
+        ask = ask_for(self.chat, routes)
+        await self._count(ask)
+        try:
+            version = routes[0].price_version_id
+            self._grant = await reserve(self.record, ask, version, self._claim)
+        except KeyTaken as taken:
+            await self._find_kept(taken.claim)
+            if self.kept is None:  # Freed meanwhile: whoever asks again may have it.
+                raise idempotency.in_flight() from taken
+            return
         deadline = self.call.started + settings.REQUEST_TOTAL_TIMEOUT_S
         self.forwarding = Forwarding(
             self.chat, routes, self._grant.max_tokens, self.record, deadline
         )
+
+    async def _count(self, ask: Ask) -> None:
+        """Count it against the rate limits. Raises TooManyRequests, RequestTooLarge."""
+        size = PromptSize.of(self.chat, self._resolution.routes[0])
+        output = ask.answers * ask.max_tokens
+        self.limit_headers = await limits.admit(
+            self.caller,
+            self.record.model,
+            likely_tokens=size.estimate + output,
+            most_tokens=size.bound + output,
+        )
+        self._is_counted = True
+
+    def _name_route(self, route: Candidate) -> None:
+        self.record.model = route.model
+        self.record.alias = self._resolution.aliases.get(route.model, "")
+        self.record.price_version_id = route.price_version_id
 
     # --- 5 forward
 
@@ -144,9 +212,9 @@ class Completion:
 
     def _identify(self) -> None:
         route = self.forwarding.route
+        self._name_route(route)
         self.record.route_id = route.route_id
         self.record.provider = route.provider
-        self.record.price_version_id = route.price_version_id
         self.identity = Identity(
             id=f"{self.chat.endpoint.id_prefix}{self.call.id}",
             created=int(time.time()),
@@ -155,16 +223,45 @@ class Completion:
             endpoint=self.chat.endpoint,
         )
 
+    @property
+    def content_type(self) -> str:
+        return "text/event-stream" if self.chat.stream else "application/json"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the head of the answer says of it."""
+        record = self.record
+        headers = {
+            "X-Generation-Id": answer_id(record.api, record.id),
+            "x-kyma-model": record.model,
+            "x-kyma-provider": record.provider,
+            "x-kyma-attempts": str(len(record.attempts)),
+            "x-kyma-overhead-ms": str(record.overhead_ms),
+        }
+        if record.alias:
+            headers["x-kyma-alias"] = record.alias
+        if not self.chat.stream:
+            headers["x-kyma-cost"] = usd(self.cost_nano)
+        return headers
+
     # --- 6 relay
 
     async def events(self) -> AsyncIterator[bytes]:
         """The stream's bytes. What was yielded counts as delivered once the next is asked for."""
         stream, opening = self.dialect.open(self._opening())
+        self._delivery = delivery = Delivery(
+            self.forwarding,
+            stream,
+            self.identity,
+            include_usage=self.chat.include_usage,
+            keeps_bytes=self._claim is not None,
+        )
         try:
-            async for written in self._written(stream, opening):
+            async for written in delivery.write(opening):
                 yield written
             yield FLUSH
-            charged = await self.settle(Ending.FINISHED)
+            end = delivery.note(stream.finish(self._usage(self.cost_nano)))
+            await self.settle(Ending.FINISHED)
         except UpstreamFailed as failure:
             self.forwarding.note(failure)
             error = failure.gateway_error()
@@ -174,48 +271,11 @@ class Completion:
             logger.error("request %s could not be settled: %r", self.call.id, failure)
             yield stream.fail(InternalError("Kyma could not settle this answer."))
         else:
-            yield stream.finish(self._usage(charged))
-
-    async def _written(self, stream: Stream, written: bytes) -> AsyncIterator[bytes]:
-        """What the stream writes from `written` on, counting what has been handed over."""
-        waiting = 0  # Bytes of content that the stream keeps until it knows what follows.
-        async for counted in self._chunks():
-            if counted is None:
-                written += stream.ping()
-            else:
-                chunk, size = counted
-                written += stream.feed(chunk)
-                waiting += size
-            if written:
-                yield written
-                written = b""
-                if counted is not None:  # A ping hands over nothing of what waits.
-                    self.forwarding.meter.delivered_bytes += waiting
-                    waiting = 0
-        if written:  # The provider said nothing at all.
-            yield written
+            yield end
 
     def _opening(self) -> Opening:
         prompt_tokens = self.forwarding.meter.prompt_estimate
         return Opening(self.identity, self.chat, self._body, prompt_tokens)
-
-    async def _chunks(self) -> AsyncIterator[tuple[dict, int] | None]:
-        """Each chunk, made ours, with the bytes of content in it; None in a silent gap."""
-        for first in self.forwarding.chunks:
-            if own := self._own(*first):
-                yield own
-        async for counted in self.forwarding.rest():
-            if counted is None:
-                yield None
-            elif own := self._own(*counted):
-                yield own
-
-    def _own(self, chunk: dict, size: int) -> tuple[dict, int] | None:
-        own = relay.own_chunk(chunk, self.identity, include_usage=self.chat.include_usage)
-        if own is None:
-            return None
-        self._transcript.add(own)
-        return own, size
 
     async def body(self) -> AsyncIterator[bytes]:
         """`content` but for its last byte; that follows once the answer is settled."""
@@ -262,7 +322,16 @@ class Completion:
         cost = self._take_bill(ending)
         record.latency_ms = self.call.elapsed_ms()
         content = settlement.sealed_content(self.call, self.caller, self._said())
-        return await settlement.settle(record, cost, content)
+        return await settlement.settle(record, cost, content, self._claim_end(ending))
+
+    def _claim_end(self, ending: Ending) -> ClaimEnd | None:
+        if self._claim is None:
+            return None
+        if ending is not Ending.FINISHED:
+            return idempotency.freed(self._claim)
+        body = self._delivery.written if self._delivery else self.content
+        kept = Kept(self.headers, self.content_type, body)
+        return idempotency.completed(self._claim, kept, self.caller)
 
     def _take_bill(self, ending: Ending) -> int:
         meter, record = self.forwarding.meter, self.record
@@ -280,11 +349,20 @@ class Completion:
 
     def _said(self) -> object:
         """The answer, for the content log."""
-        answer = self.forwarding.answer
-        return self.chat.said(answer) if answer else self._transcript.messages()
+        if self.forwarding.answer:
+            return self.chat.said(self.forwarding.answer)
+        return self._delivery.said if self._delivery else []
 
-    async def refuse(self, error: GatewayError) -> None:
-        """Log a request that got an error instead of an answer, and let go of its hold."""
+    async def refuse(self, error: GatewayError) -> GatewayError:
+        """Log a request that gets an error instead of an answer, and let go of its hold.
+
+        Returns the error to tell: another one if the account may not even ask in vain.
+        """
+        if not self._is_counted and not isinstance(error, errors.TooManyRequests):
+            try:
+                await limits.count(self.caller)
+            except errors.TooManyRequests as limit:
+                error = limit
         record = self.record
         record.status, record.error_type = error.status, error.error_type
         if isinstance(error, errors.ContextTooLong):
@@ -293,6 +371,7 @@ class Completion:
             await self._settle_quietly(Ending.UPSTREAM_FAILED)
         else:
             self._log(ApiRequest.Outcome.REFUSED)
+        return error
 
     def abandon(self, ending: Ending = Ending.CLIENT_GONE) -> None:
         """Nobody gets the rest: the client is gone, or a fault of ours broke the answer off.
@@ -343,5 +422,6 @@ def log_fault(request_id: str, error: Exception) -> None:
 
 def _settled(task: asyncio.Task) -> None:
     _settling.discard(task)
+    metrics.open_holds.dec()
     if not task.cancelled() and task.exception() is not None:
         logger.error("settlement failed: %r", task.exception())

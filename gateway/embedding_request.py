@@ -78,18 +78,13 @@ def parse(body: dict) -> EmbeddingRequest:
     read = found.read
     size = Inputs.of(read["input"])
     return EmbeddingRequest(
-        model=read["model"],
+        **found.common(),
         input=read["input"],
         max_tokens=0,
         n=0,
         prompts=size.count,
-        fields=found.fields,
-        unknown=found.unknown,
         text_bytes=size.text_bytes + sum(size_of(value) for value in found.unknown.values()),
         token_ids=size.token_ids,
-        user=read.get("user"),
-        session_id=read.get("session_id"),
-        routing=found.routing,
     )
 
 

@@ -10,7 +10,9 @@ GatewayError
 ├── NotFound 404
 ├── MethodNotAllowed 405
 ├── BodyTimeout 408
+├── Conflict 409             another request stands in the way; asking again doesn't help
 ├── BodyTooLarge 413
+├── RequestTooLarge 413      more tokens than the account may use for one request
 ├── UnsupportedMediaType 415
 ├── Unprocessable 422        each field is fine, together they aren't
 ├── TooManyRequests 429
@@ -121,7 +123,22 @@ class BodyTimeout(GatewayError):
         super().__init__(message, headers={"Connection": "close"})
 
 
+class Conflict(GatewayError):
+    status = 409
+    type = "invalid_request_error"
+    error_type = "conflict"
+
+    def __init__(self, message: str, **details):
+        super().__init__(message, headers={"x-should-retry": "false"}, **details)
+
+
 class BodyTooLarge(GatewayError):
+    status = 413
+    type = "invalid_request_error"
+    error_type = "payload_too_large"
+
+
+class RequestTooLarge(GatewayError):
     status = 413
     type = "invalid_request_error"
     error_type = "payload_too_large"
@@ -145,8 +162,9 @@ class TooManyRequests(GatewayError):
     type = "rate_limit_error"
     error_type = "rate_limit_exceeded"
 
-    def __init__(self, message: str, *, retry_after_s: int = 1, **details):
-        super().__init__(message, headers={"Retry-After": str(retry_after_s)}, **details)
+    def __init__(self, message: str, *, retry_after_s: int = 1, headers=None, **details):
+        headers = {**(headers or {}), "Retry-After": str(retry_after_s)}
+        super().__init__(message, headers=headers, **details)
 
 
 class InternalError(GatewayError):

@@ -26,7 +26,6 @@ from gateway.upstream_errors import Broken, Declined, Garbled, Overloaded, Silen
 
 logger = logging.getLogger(__name__)
 
-MAX_ATTEMPTS = 3
 
 Counted = tuple[dict, int]  # A chunk and the bytes of content in it.
 
@@ -61,13 +60,16 @@ class Forwarding:
     async def open(self) -> None:
         """Return once a route has begun to answer. Raises the most telling UpstreamFailed."""
         failures: list[UpstreamFailed] = []
-        for route in self._routes[:MAX_ATTEMPTS]:
+        declined_by: set[str] = set()  # What one provider of a model declines, all of them do.
+        for route in self._routes:
+            if route.model in declined_by:
+                continue
             try:
                 return await self._try(route)
             except UpstreamFailed as failure:
                 failures.append(failure)
                 if not failure.retryable:
-                    break
+                    declined_by.add(route.model)
         raise _most_telling(failures)
 
     async def _try(self, route: Candidate) -> None:
@@ -114,7 +116,7 @@ class Forwarding:
         return upstream_body(
             self._chat,
             upstream_model=route.upstream_model,
-            max_tokens=self._max_tokens,
+            max_tokens=min(self._max_tokens, route.max_output_tokens),
             passthrough=route.passthrough,
             unsupported=route.unsupported,
             wants_max_completion_tokens=route.wants_max_completion_tokens,

@@ -54,6 +54,12 @@ def model_object(model: ModelEntry) -> dict:
     }
 
 
+def alias_object(alias: str, model: ModelEntry) -> dict:
+    """The model object of an alias: that of the model that it means now, under its own name."""
+    shown = {"id": alias, "name": f"{alias} (now {model.name})", "alias_of": model.slug}
+    return {**model_object(model), **shown}
+
+
 def pricing(price: Price) -> dict[str, str]:
     """Dollars per token, and for each request and each image."""
     return {

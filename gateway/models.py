@@ -154,6 +154,7 @@ class ApiRequest(models.Model):
         CLIENT_GONE = "client-gone"
         UPSTREAM_FAILED = "upstream-failed"
         REFUSED = "refused", "refused before any provider was asked"
+        REPLAYED = "replayed", "answered before, under the same Idempotency-Key"
         LOST = "lost", "the process that served it died"
 
     id = models.UUIDField(primary_key=True, editable=False)
@@ -213,6 +214,9 @@ class ApiRequest(models.Model):
         return f"ApiRequest {str(self.id)[:13]}"
 
 
+BILLED = (ApiRequest.Outcome.FINISHED, ApiRequest.Outcome.CLIENT_GONE)
+
+
 class RequestContent(models.Model):
     """What one request said: messages, answer, IP address and user agent, sealed (P2).
 
@@ -231,6 +235,52 @@ class RequestContent(models.Model):
     @property
     def place(self) -> str:
         return content_place(self.id.hex)
+
+
+class IdempotentRequestQuerySet(models.QuerySet):
+    def standing(self, now: dt.datetime):
+        """Keys that are taken: in flight in a process that lives, or answered and not expired."""
+        in_flight = Q(completed_at=None, deadline__gt=now)
+        return self.filter(in_flight | Q(completed_at__isnull=False, expires_at__gt=now))
+
+
+class IdempotentRequest(models.Model):
+    """A request that came with an Idempotency-Key: in flight, or with its complete answer.
+
+    The answer is sealed under the data key of the account's owner, and null where the API key
+    keeps no content. Neither the key nor the body can be told from the digests.
+    """
+
+    id = models.CharField(primary_key=True, max_length=64, editable=False)
+    account = models.ForeignKey(CreditAccount, models.PROTECT, related_name="+")
+    request_id = models.UUIDField()
+    body_digest = models.CharField(max_length=64)
+    deadline = models.DateTimeField(help_text="In flight until then, at the most.")
+    completed_at = models.DateTimeField(null=True)
+    answer = models.BinaryField(null=True)
+    expires_at = models.DateTimeField(db_index=True)
+
+    objects = IdempotentRequestQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(answer=None) | Q(completed_at__isnull=False),
+                name="only_complete_answers_are_kept",
+            ),
+        ]
+
+    def __str__(self):
+        return f"IdempotentRequest {self.id[:13]}"
+
+    @property
+    def place(self) -> str:
+        return kept_answer_place(self.id)
+
+
+def kept_answer_place(claim_id: str) -> str:
+    """What a kept answer is bound to."""
+    return f"gateway.IdempotentRequest:{claim_id}"
 
 
 def content_place(request_id: str) -> str:

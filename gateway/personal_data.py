@@ -46,6 +46,14 @@ PERSONAL_DATA = {
         "metadata": ["purge_at"],
         "plain": ["id", "account_id"],
     },
+    # Answers kept for a day, sealed under the person's data key.
+    "gateway.IdempotentRequest": {
+        "person": "account__user",
+        "identity": [],
+        "content": ["answer"],
+        "metadata": ["deadline", "completed_at", "expires_at"],
+        "plain": ["id", "account", "request_id", "body_digest"],
+    },
 }
 
 NO_PERSONAL_DATA = {

@@ -2,10 +2,12 @@
 
 `admitted` says which routes a request allows and why the others are out; `ordered` says in which
 order the rest is tried: open breakers last, then price, and within 10 % of the cheapest the one
-that begins to answer first.
+that begins to answer first. A session keeps to one of these instead, so that the provider's prompt
+cache serves it: by rendezvous hashing, which every process and every start agrees on.
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -90,7 +92,11 @@ def admitted(routes: tuple, preferences: Preferences) -> tuple[tuple, list[str]]
 
 
 def ordered(
-    routes: tuple, preferences: Preferences, health: Callable[[str], RouteHealth], now: float
+    routes: tuple,
+    preferences: Preferences,
+    health: Callable[[str], RouteHealth],
+    now: float,
+    session: str = "",
 ) -> tuple:
     """`routes` in the order in which they are tried."""
     if not routes:
@@ -107,12 +113,17 @@ def ordered(
         elif preferences.sort == "price" or _cost(route) * of > cheapest * most:
             by_sort = (_cost(route), latency)
         else:
-            by_sort = (cheapest, latency)
+            by_sort = (cheapest, _affinity(session, route.route_id) if session else latency)
         return (_place(route.provider, preferences.order), state.is_open(now), *by_sort)
 
     in_order = tuple(sorted(routes, key=rank))
     only_the_first = not preferences.allow_fallbacks and not preferences.order
     return in_order[:1] if only_the_first else in_order
+
+
+def _affinity(session: str, route_id: str) -> int:
+    digest = hashlib.blake2b(f"{session}:{route_id}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest)
 
 
 def _cost(route) -> int:

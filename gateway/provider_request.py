@@ -39,8 +39,9 @@ EMBEDDINGS = Endpoint("/embeddings", "list", "", "emb-", {})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderRequest(ABC):
-    """`fields`, `unknown` and `routing` hold the body's fields as they came, `null` left out.
+    """`models` are those to try, in order.
 
+    `fields`, `unknown` and `routing` hold the body's fields as they came, `null` left out.
     `fields` go to any provider, `unknown` only over a route with passthrough, `routing` nowhere.
     `text_bytes` is an upper bound for prompt tokens; images, template text and the prompt's
     `token_ids`, each of which is a token, come on top. All of `prompts` have `n` answers each.
@@ -48,7 +49,7 @@ class ProviderRequest(ABC):
 
     endpoint: ClassVar[Endpoint]
 
-    model: str
+    models: tuple[str, ...]
     stream: bool = False
     include_usage: bool = False
     max_tokens: int | None
@@ -102,6 +103,18 @@ class SortedFields:
     routing: dict[str, Any] = field(default_factory=dict)
     unknown: dict[str, Any] = field(default_factory=dict)
 
+    def common(self) -> dict[str, Any]:
+        """What is read alike whichever endpoint the request is for."""
+        first, fallbacks = self.read.get("model"), self.routing.get("models", [])
+        return {
+            "models": tuple(dict.fromkeys([*([first] if first else []), *fallbacks])),
+            "fields": self.fields,
+            "unknown": self.unknown,
+            "routing": self.routing,
+            "user": self.read.get("user") or self.read.get("safety_identifier"),
+            "session_id": self.read.get("session_id") or self.read.get("prompt_cache_key"),
+        }
+
     def wants_usage(self) -> bool:
         """Whether a stream ends with its usage, when it is one."""
         options = self.read.get("stream_options", {}) if self.read.get("stream") else {}
@@ -135,7 +148,7 @@ class FieldTable:
             else:
                 found.unknown[name] = value
         for name in self.required:
-            if name not in found.read:
+            if name not in found.read and not (name == "model" and found.routing.get("models")):
                 raise missing(self.read[name]).under(name).as_error()
         return found
 

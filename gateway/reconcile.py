@@ -17,11 +17,10 @@ from billing import reconcile
 from billing.models import Hold, KeySpend, LedgerEntry, PriceVersion
 from billing.pricing import Price, Usage, cost_nano
 from billing.reconcile import Difference, short, total_of
-from gateway.models import ApiRequest
+from gateway.models import BILLED, ApiRequest
 
 PAGE = 2000
 OVERDUE = dt.timedelta(seconds=60)
-BILLED = (ApiRequest.Outcome.FINISHED, ApiRequest.Outcome.CLIENT_GONE)
 
 
 def differences(

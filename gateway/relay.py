@@ -5,6 +5,7 @@ import dataclasses
 import orjson
 
 from billing.pricing import Usage, usd
+from gateway.anthropic_message import name_and_arguments
 from gateway.errors import GatewayError
 from gateway.metering import index_of
 from gateway.provider_request import CHAT, Endpoint
@@ -100,7 +101,8 @@ class Transcript:
 
     def __init__(self) -> None:
         self._parts: dict[int, dict[str, list]] = {}
-        self._calls: dict[tuple[int, int], dict] = {}
+        self._calls: dict[int, list[dict]] = {}
+        self._open_calls: dict[tuple[int, int], dict] = {}
 
     def add(self, chunk: dict) -> None:
         for choice in chunk["choices"]:
@@ -111,20 +113,25 @@ class Transcript:
                 if delta.get(field):
                     parts.setdefault(field, []).append(delta[field])
             for call in delta.get("tool_calls") or ():
-                self._add_call((index, index_of(call)), call)
+                self._add_call(index, call)
 
-    def _add_call(self, place: tuple[int, int], call: dict) -> None:
-        known = self._calls.setdefault(place, {"id": call.get("id"), "name": "", "arguments": ""})
-        function = call.get("function") or {}
-        known["name"] += str(function.get("name") or "")
-        known["arguments"] += str(function.get("arguments") or "")
+    def _add_call(self, owner: int, call: dict) -> None:
+        place, given_id = (owner, index_of(call)), call.get("id")
+        name, arguments = name_and_arguments(call)
+        known = self._open_calls.get(place)
+        # Some providers give every call the same index; then it is told by its id and name.
+        if known is None or (name and given_id and known["id"] not in (None, given_id)):
+            known = self._open_calls[place] = {"id": given_id, "name": "", "arguments": ""}
+            self._calls.setdefault(owner, []).append(known)
+        known["name"] += name
+        known["arguments"] += arguments
 
     def messages(self) -> list[dict]:
         """One message per answer."""
         messages = []
         for index, parts in sorted(self._parts.items()):
             message: dict = {field: _joined(pieces) for field, pieces in parts.items()}
-            calls = [call for (owner, _), call in sorted(self._calls.items()) if owner == index]
+            calls = self._calls.get(index)
             messages.append({**message, "tool_calls": calls} if calls else message)
         return messages
 

@@ -9,13 +9,13 @@ from django.conf import settings
 from billing.errors import BillingError, InsufficientCredit, KeyCapReached, TooManyOpenHolds
 from billing.ledger import Ask, Grant
 from billing.pricing import tokens_nano, usd
-from gateway import commit_queue, errors
-from gateway.batch import Reserve
+from gateway import commit_queue, errors, metrics
+from gateway.batch import Claim, Reserve
 from gateway.commit_queue import CommitFailed
 from gateway.metering import BYTES_PER_TOKEN
 from gateway.provider_request import ProviderRequest
 from gateway.request_log import RequestRecord
-from gateway.routing import Candidate, ModelEntry
+from gateway.routing import Candidate
 
 DEFAULT_MAX_TOKENS = 4096
 MOST_BYTES_PER_TOKEN = 8  # No text of any length packs more into a token.
@@ -36,7 +36,7 @@ class PromptSize:
         return cls(likely, min(most, chat.text_bytes + chat.frame_tokens + exact))
 
 
-def ask_for(chat: ProviderRequest, entry: ModelEntry, routes: tuple[Candidate, ...]) -> Ask:
+def ask_for(chat: ProviderRequest, routes: tuple[Candidate, ...]) -> Ask:
     """The most that `chat` can cost on any of `routes`. Raises ContextTooLong."""
     context = max(route.context_length for route in routes)
     if chat.text_bytes > context * chat.prompts * MOST_BYTES_PER_TOKEN:
@@ -49,7 +49,7 @@ def ask_for(chat: ProviderRequest, entry: ModelEntry, routes: tuple[Candidate, .
         fixed_nano=max(_fixed_nano(chat, route) for route in routes),
         output_price=max(route.price.output for route in routes),
         answers=chat.answers,
-        max_tokens=_max_tokens(chat, entry, routes),
+        max_tokens=_max_tokens(chat, routes),
         flexible=chat.max_tokens is None,
     )
 
@@ -62,21 +62,26 @@ def _fixed_nano(chat: ProviderRequest, route: Candidate) -> int:
     return tokens_nano(prompt, dearest) + 1 + price.request + chat.images * price.image
 
 
-def _max_tokens(chat: ProviderRequest, entry: ModelEntry, routes: tuple[Candidate, ...]) -> int:
-    """The output limit to ask for: the caller's, else 4096, within what the model can do."""
-    context = min(route.context_length for route in routes)
-    most = min(context, entry.max_output_tokens or context)
+def _max_tokens(chat: ProviderRequest, routes: tuple[Candidate, ...]) -> int:
+    """The output limit to ask for: the caller's, else 4096, within what the models can do."""
+    most = max(route.max_output_tokens for route in routes)
     if chat.max_tokens is not None:
         return min(chat.max_tokens, most)
-    size = PromptSize.of(chat, routes[0])
-    room = context - size.bound
+    first = routes[0]
+    size = PromptSize.of(chat, first)
+    room = first.context_length - size.bound
     if room < DEFAULT_MAX_TOKENS:  # The bound is generous: don't let it starve the answer.
-        room = max(room, (context - size.estimate) // 2, 1)
+        room = max(room, (first.context_length - size.estimate) // 2, 1)
     return min(DEFAULT_MAX_TOKENS, most, room)
 
 
-async def reserve(record: RequestRecord, ask: Ask, price_version_id: str) -> Grant:
-    """Hold the cost of `ask`, durably. Raises PaymentRequired, TooManyRequests, Unavailable."""
+async def reserve(
+    record: RequestRecord, ask: Ask, price_version_id: str, claim: Claim | None = None
+) -> Grant:
+    """Hold the cost of `ask`, durably.
+
+    Raises PaymentRequired, TooManyRequests, Unavailable; KeyTaken when the claim comes too late.
+    """
     lifetime_s = settings.REQUEST_TOTAL_TIMEOUT_S + settings.HOLD_GRACE_S
     now = dt.datetime.now(dt.UTC)
     operation = Reserve(
@@ -87,9 +92,10 @@ async def reserve(record: RequestRecord, ask: Ask, price_version_id: str) -> Gra
         ask=ask,
         now=now,
         deadline=now + dt.timedelta(seconds=lifetime_s),
+        claim=claim,
     )
     try:
-        return await commit_queue.queue().submit(operation, settings.ADMISSION_TIMEOUT_S)
+        grant = await commit_queue.queue().submit(operation, settings.ADMISSION_TIMEOUT_S)
     except BillingError as refusal:
         raise _refused(refusal) from refusal
     except CommitFailed as failure:
@@ -97,6 +103,8 @@ async def reserve(record: RequestRecord, ask: Ask, price_version_id: str) -> Gra
             "Kyma can't reach its database right now. Nothing was charged. Try again shortly.",
             code="unavailable",
         ) from failure
+    metrics.open_holds.inc()
+    return grant
 
 
 def _refused(refusal: BillingError) -> errors.GatewayError:

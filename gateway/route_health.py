@@ -6,6 +6,8 @@ Belongs to one process and is never shared: a process learns within seconds what
 import dataclasses
 from collections import deque
 
+from gateway.provider_request import CHAT
+
 WINDOW_S = 30.0
 LEAST_ATTEMPTS = 20
 MOST_FAILURES = 0.5
@@ -51,6 +53,11 @@ class RouteHealth:
         """Whether to try other routes first. False also for the one request that may probe."""
         return self._is_open and now < self._next_probe_at
 
+    @property
+    def has_tripped(self) -> bool:
+        """Whether the breaker is open, probes or not."""
+        return self._is_open
+
     def begin(self, now: float) -> None:
         """An attempt begins: through an open breaker it is the probe, and the next one waits."""
         if self._is_open:
@@ -66,7 +73,7 @@ class RouteHealth:
 _health: dict[tuple[str, str], RouteHealth] = {}
 
 
-def of(route_id: str, path: str) -> RouteHealth:
+def of(route_id: str, path: str = CHAT.path) -> RouteHealth:
     """The health of a route at one endpoint, in this process.
 
     Each by itself: a provider that lacks one endpoint is no worse at the others.

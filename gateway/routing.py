@@ -15,10 +15,10 @@ from django.db import Error as DatabaseError
 
 from accounts.errors import SealBroken
 from billing.pricing import Price
-from gateway import preferences, route_health
+from gateway import aliases, preferences, route_health
 from gateway.authentication import Caller
 from gateway.database import in_thread
-from gateway.errors import InvalidRequest, ModelNotFound, NotFound, Unavailable
+from gateway.errors import GatewayError, InvalidRequest, ModelNotFound, NotFound, Unavailable
 from gateway.models import Model, Provider, Route
 from gateway.preferences import Preferences
 from gateway.provider_request import EMBEDDINGS, Endpoint, ProviderRequest
@@ -27,6 +27,9 @@ from gateway.short_cache import ShortCache
 logger = logging.getLogger(__name__)
 
 EMBEDDING = "embedding"  # A capability.
+MAX_ATTEMPTS = 3
+MAX_ATTEMPTS_OF_EACH = 2  # when a request names several models
+MAX_ATTEMPTS_OF_ALL = 6
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class Candidate:
     """A route with all that a request needs to know of it."""
 
     route_id: str
+    model: str
     provider: str
     provider_name: str
     privacy_policy_url: str
@@ -47,6 +51,7 @@ class Candidate:
     cost_price: Price
     price_verified: bool
     context_length: int
+    max_output_tokens: int
     image_tokens: int
     quantization: str
     passthrough: bool
@@ -105,37 +110,85 @@ async def catalogue() -> dict[str, ModelEntry]:
         raise Unavailable("Kyma can't read its catalogue right now. Try again shortly.") from error
 
 
-async def resolve(
-    chat: ProviderRequest, caller: Caller
-) -> tuple[ModelEntry, tuple[Candidate, ...]]:
-    """The model and the routes to try, in order. Raises InvalidRequest, NotFound."""
-    entry, sort = await _find(chat.model)
-    _check_ability(entry, chat.endpoint)
-    usable = _serving(_usable(entry, caller), entry, chat.endpoint)
+@dataclasses.dataclass(frozen=True, slots=True)
+class Resolution:
+    """The routes to try, in order, and by which alias each of their models was asked for."""
+
+    routes: tuple[Candidate, ...]
+    aliases: dict[str, str]
+
+
+async def resolve(chat: ProviderRequest, caller: Caller, session: str = "") -> Resolution:
+    """What `chat` may be answered by: routes of its model, then of its fallbacks (`models`).
+
+    A fallback that can't be used is passed over. Raises ModelNotFound, Forbidden, NotFound.
+    """
+    models = await catalogue()
+    found = {one.entry.slug: one for slug in chat.models if (one := _find(slug, models, caller))}
+    if not found:
+        raise ModelNotFound(
+            "There is no such model. GET /v1/models lists those that can be used.", param="model"
+        )
+    most = MAX_ATTEMPTS if len(found) == 1 else MAX_ATTEMPTS_OF_EACH
+    routes: list[Candidate] = []
+    refusals: list[GatewayError] = []
+    for asked in found.values():
+        try:
+            routes += _routes(asked, chat, caller, session)[:most]
+        except GatewayError as refusal:
+            refusals.append(refusal)
+    if not routes:
+        raise refusals[0]
+    return Resolution(
+        tuple(routes[:MAX_ATTEMPTS_OF_ALL]),
+        {slug: one.alias for slug, one in found.items() if one.alias},
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Asked:
+    """A model as it was asked for: by which alias, and how its suffix wants its routes sorted."""
+
+    entry: ModelEntry
+    alias: str
+    sort: str | None
+
+
+def _find(slug: str, models: dict[str, ModelEntry], caller: Caller) -> _Asked | None:
+    plain, sort = (slug, None) if slug in models else preferences.split_suffix(slug)
+    if plain in models:
+        return _Asked(models[plain], "", sort)
+    meant = alias_target(plain, models, caller)
+    return _Asked(models[meant], plain, sort) if meant else None
+
+
+def alias_target(alias: str, models: dict[str, ModelEntry], caller: Caller) -> str | None:
+    """The model that `alias` means to this caller, if there is one."""
+    return aliases.model_of(
+        alias, lambda slug: slug in models and bool(models[slug].usable_by(caller))
+    )
+
+
+def _routes(
+    asked: _Asked, chat: ProviderRequest, caller: Caller, session: str
+) -> tuple[Candidate, ...]:
+    """The routes of one model in the order in which to try them. Raises NotFound."""
+    _check_ability(asked.entry, chat.endpoint)
+    usable = _serving(_usable(asked.entry, caller), asked.entry, chat.endpoint)
     wishes = Preferences.of(
-        chat.routing.get("provider", {}), sort=sort, fields=frozenset(chat.fields)
+        chat.routing.get("provider", {}), sort=asked.sort, fields=frozenset(chat.fields)
     )
     admitted, excluded_by = preferences.admitted(usable, wishes)
     if not admitted:
         raise NotFound(
-            f"No provider of {entry.slug} fits this request's `provider` wishes. Loosen them.",
+            f"No provider of {asked.entry.slug} fits this request's `provider` wishes. "
+            "Loosen them.",
             code="no_route",
             param="provider",
             metadata={"excluded_by": excluded_by},
         )
     health = functools.partial(route_health.of, path=chat.endpoint.path)
-    return entry, preferences.ordered(admitted, wishes, health, time.monotonic())
-
-
-async def _find(slug: str) -> tuple[ModelEntry, str | None]:
-    """The model, and how the slug's suffix wants its routes sorted. Raises ModelNotFound."""
-    models = await catalogue()
-    plain, sort = (slug, None) if slug in models else preferences.split_suffix(slug)
-    if plain not in models:
-        raise ModelNotFound(
-            "There is no such model. GET /v1/models lists those that can be used.", param="model"
-        )
-    return models[plain], sort
+    return preferences.ordered(admitted, wishes, health, time.monotonic(), session)
 
 
 def _usable(entry: ModelEntry, caller: Caller) -> tuple[Candidate, ...]:
@@ -228,8 +281,10 @@ def _created(model: Model) -> int:
 
 def _candidate(route: Route, today: dt.date) -> Candidate:
     provider = route.provider
+    context = route.context_length or route.model.context_length
     return Candidate(
         route_id=route.id.hex,
+        model=route.model.slug,
         provider=provider.slug,
         provider_name=provider.name,
         privacy_policy_url=provider.privacy_policy_url,
@@ -243,7 +298,8 @@ def _candidate(route: Route, today: dt.date) -> Candidate:
         price=route.price_version.price,
         cost_price=(route.cost_version or route.price_version).price,
         price_verified=route.price_version.verified,
-        context_length=route.context_length or route.model.context_length,
+        context_length=context,
+        max_output_tokens=min(context, route.model.max_output_tokens or context),
         image_tokens=route.image_tokens,
         quantization=route.quantization,
         passthrough=route.passthrough,

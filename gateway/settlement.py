@@ -2,18 +2,25 @@
 
 import base64
 import datetime as dt
+import logging
+import time
+import uuid
 
 import orjson
 from django.conf import settings
 
+from accounts.errors import SealBroken
 from billing.pricing import Price, cost_nano
-from gateway import commit_queue
+from gateway import commit_queue, metrics
 from gateway.authentication import Caller
-from gateway.batch import Content, Record, Settle
+from gateway.batch import ClaimEnd, Content, HoldClosed, Record, Settle
 from gateway.call import Call
+from gateway.commit_queue import CommitFailed
 from gateway.metering import Bill
-from gateway.models import content_place
+from gateway.models import ApiRequest, RequestContent, content_place
 from gateway.request_log import RequestRecord
+
+logger = logging.getLogger(__name__)
 
 
 def price_of(bill: Bill, price: Price) -> int:
@@ -21,18 +28,29 @@ def price_of(bill: Bill, price: Price) -> int:
     return 0 if bill.is_free else cost_nano(price, bill.usage)
 
 
-async def settle(record: RequestRecord, cost: int, content: Content | None) -> int:
+async def settle(
+    record: RequestRecord, cost: int, content: Content | None, claim_end: ClaimEnd | None = None
+) -> int:
     """Charge `cost` against the hold, durably. Returns what was charged.
 
     Raises CommitFailed, HoldClosed: then nothing is charged, and the hold is swept.
     """
-    operation = Settle(record, cost, dt.datetime.now(dt.UTC), content)
-    return await commit_queue.queue().submit(operation, settings.SETTLE_TIMEOUT_S)
+    operation = Settle(record, cost, dt.datetime.now(dt.UTC), content, claim_end)
+    begun = time.monotonic()
+    try:
+        charged = await commit_queue.queue().submit(operation, settings.SETTLE_TIMEOUT_S)
+    except (CommitFailed, HoldClosed):
+        metrics.observe(record, ApiRequest.Outcome.LOST)  # As the sweeper will log it.
+        raise
+    metrics.observe(record)
+    metrics.observe_settlement(time.monotonic() - begun)
+    return charged
 
 
 def log(record: RequestRecord, content: Content | None) -> None:
     """Log a request that held nothing, some time soon."""
     commit_queue.queue().record(Record(record, content))
+    metrics.observe(record)
 
 
 def sealed_content(call: Call, caller: Caller, answer: object) -> Content | None:
@@ -52,6 +70,21 @@ def sealed_content(call: Call, caller: Caller, answer: object) -> Content | None
     return Content(
         base64.b64encode(sealed).decode(), now + dt.timedelta(days=caller.retention_days)
     )
+
+
+def kept_content(request_id: uuid.UUID, caller: Caller) -> bytes | None:
+    """What was said in a request of this caller, in clear, while it is retained."""
+    now = dt.datetime.now(dt.UTC)
+    row = RequestContent.objects.filter(
+        pk=request_id, account_id=uuid.UUID(caller.account_id), purge_at__gt=now
+    ).first()
+    if row is None:
+        return None
+    try:
+        return caller.cipher.open(row.sealed, row.place)
+    except SealBroken as broken:
+        logger.error("the content of request %s is damaged: %s", request_id, broken)
+        return None
 
 
 def _request(call: Call) -> orjson.Fragment | str | None:

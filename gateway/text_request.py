@@ -74,18 +74,13 @@ def parse(body: dict) -> TextRequest:
     size = Inputs.of(read["prompt"])
     in_prompt = [found.fields.get("suffix"), *found.unknown.values()]
     return TextRequest(
-        model=read["model"],
+        **found.common(),
         prompt=read["prompt"],
         stream=read.get("stream", False),
         include_usage=found.wants_usage(),
         max_tokens=read.get("max_tokens", DEFAULT_MAX_TOKENS),
         n=n,
         prompts=size.count,
-        fields=found.fields,
-        unknown=found.unknown,
         text_bytes=size.text_bytes + size.count * sum(size_of(value) for value in in_prompt),
         token_ids=size.token_ids,
-        user=read.get("user"),
-        session_id=read.get("session_id"),
-        routing=found.routing,
     )

@@ -15,4 +15,5 @@ urlpatterns = [
     path("v1/models/<path:slug>", views.model),
     path("v1/credits/balance", views.balance),
     path("v1/generation", views.generation),
+    path("v1/receipts/keys", views.receipt_keys),
 ]

@@ -11,7 +11,8 @@ from django.http.response import HttpResponseBase
 
 from billing.models import CreditAccount
 from billing.pricing import usd
-from gateway import anthropic, completions, dialects, json_body, routing, settlement
+from gateway import anthropic, completions, dialects, json_body, limits, routing, settlement
+from gateway.aliases import ALIASES
 from gateway.authentication import Caller, authenticate
 from gateway.call import GatewayRequest
 from gateway.database import in_thread
@@ -23,9 +24,14 @@ from gateway.errors import (
     MethodNotAllowed,
     NotFound,
 )
-from gateway.generations import answer_id, generation_object, request_id
-from gateway.model_list import model_object
+from gateway.generations import generation_object, request_id
+from gateway.idempotency import Kept
+from gateway.model_list import alias_object, model_object
 from gateway.models import ApiRequest
+from gateway.receipt_keys import published
+from gateway.receipts import signed_receipt
+
+NOT_BUFFERED = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
 
@@ -58,54 +64,49 @@ class CompletionResponse(StreamingHttpResponse):
 
 
 @allow("POST")
-async def chat_completions(request: GatewayRequest) -> CompletionResponse:
+async def chat_completions(request: GatewayRequest) -> HttpResponseBase:
     return await _answer(request, dialects.CHAT)
 
 
 @allow("POST")
-async def text_completions(request: GatewayRequest) -> CompletionResponse:
+async def text_completions(request: GatewayRequest) -> HttpResponseBase:
     return await _answer(request, dialects.COMPLETIONS)
 
 
 @allow("POST")
-async def embeddings(request: GatewayRequest) -> CompletionResponse:
+async def embeddings(request: GatewayRequest) -> HttpResponseBase:
     return await _answer(request, dialects.EMBEDDINGS)
 
 
 @allow("POST")
-async def messages(request: GatewayRequest) -> CompletionResponse:
+async def messages(request: GatewayRequest) -> HttpResponseBase:
     return await _answer(request, dialects.MESSAGES)
 
 
 @allow("POST")
-async def responses(request: GatewayRequest) -> CompletionResponse:
+async def responses(request: GatewayRequest) -> HttpResponseBase:
     return await _answer(request, dialects.RESPONSES)
 
 
-async def _answer(request: GatewayRequest, dialect: Dialect) -> CompletionResponse:
+async def _answer(request: GatewayRequest, dialect: Dialect) -> HttpResponseBase:
     completion = await completions.begin(request.call, dialect)
-    headers = _answer_headers(completion)
+    if completion.kept is not None:
+        return _replayed(completion.kept)
+    headers = {**completion.headers, **completion.limit_headers}
     if completion.chat.stream:
-        headers |= {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        return CompletionResponse(
-            completion, completion.events(), content_type="text/event-stream", headers=headers
-        )
-    headers["x-kyma-cost"] = usd(completion.cost_nano)
-    headers["Content-Length"] = str(len(completion.content))
+        headers |= NOT_BUFFERED
+        content = completion.events()
+    else:
+        headers["Content-Length"] = str(len(completion.content))
+        content = completion.body()
     return CompletionResponse(
-        completion, completion.body(), content_type="application/json", headers=headers
+        completion, content, content_type=completion.content_type, headers=headers
     )
 
 
-def _answer_headers(completion: completions.Completion) -> dict[str, str]:
-    record = completion.record
-    return {
-        "X-Generation-Id": answer_id(record.api, record.id),
-        "x-kyma-model": record.model,
-        "x-kyma-provider": record.provider,
-        "x-kyma-attempts": str(len(record.attempts)),
-        "x-kyma-overhead-ms": str(record.overhead_ms),
-    }
+def _replayed(kept: Kept) -> HttpResponse:
+    headers = {**kept.headers, **NOT_BUFFERED, "idempotent-replayed": "true"}
+    return HttpResponse(kept.body, content_type=kept.content_type, headers=headers)
 
 
 def logged(api: str) -> Callable[[View], View]:
@@ -121,6 +122,7 @@ def logged(api: str) -> Callable[[View], View]:
             record.outcome = ApiRequest.Outcome.REFUSED
             try:
                 completions.admit(caller)
+                await limits.admit_read(caller)
                 response = await view(request, caller, *arguments, **named)
                 record.status, record.error_type = response.status_code, ""
                 record.outcome = ApiRequest.Outcome.FINISHED
@@ -149,22 +151,28 @@ async def count_tokens(request: GatewayRequest, caller: Caller) -> HttpResponse:
 @logged("models")
 async def models(request: GatewayRequest, caller: Caller) -> HttpResponse:
     """The models that this caller can use now."""
-    entries = (await routing.catalogue()).values()
-    usable = [entry.seen_by(caller) for entry in entries if entry.usable_by(caller)]
+    entries = await routing.catalogue()
+    usable = [entry.seen_by(caller) for entry in entries.values() if entry.usable_by(caller)]
     data = [model_object(entry) for entry in sorted(usable, key=lambda one: one.slug)]
+    for alias in ALIASES:
+        if slug := routing.alias_target(alias, entries, caller):
+            data.append(alias_object(alias, entries[slug].seen_by(caller)))
     return _json({"object": "list", "data": data})
 
 
 @allow("GET", "HEAD")
 @logged("model")
 async def model(request: GatewayRequest, caller: Caller, slug: str) -> HttpResponse:
-    entry = (await routing.catalogue()).get(slug)
+    entries = await routing.catalogue()
+    meant = slug if slug in entries else routing.alias_target(slug, entries, caller)
+    entry = entries.get(meant or "")
     if entry is None or not entry.usable_by(caller):
         raise NotFound(
             "There is no such model. GET /v1/models lists those that can be used.",
             code="model_not_found",
         )
-    return _json(model_object(entry.seen_by(caller)))
+    seen = entry.seen_by(caller)
+    return _json(model_object(seen) if meant == slug else alias_object(slug, seen))
 
 
 @allow("GET", "HEAD")
@@ -186,20 +194,32 @@ async def balance(request: GatewayRequest, caller: Caller) -> HttpResponse:
 @allow("GET", "HEAD")
 @logged("generation")
 async def generation(request: GatewayRequest, caller: Caller) -> HttpResponse:
-    """The receipt of one request of this account."""
-    row = await in_thread(_own_request, caller, _asked_id(request.call.query.get("id", "")))
-    if row is None:
+    """One request of this account, and its signed receipt."""
+    found = await in_thread(_own_generation, caller, _asked_id(request.call.query.get("id", "")))
+    if found is None:
         raise NotFound("There is no such generation in this account.")
-    return _json({"data": generation_object(row)})
+    return _json({"data": found})
+
+
+@allow("GET", "HEAD")
+async def receipt_keys(request: GatewayRequest) -> HttpResponse:
+    """The public keys that check receipts, for everybody."""
+    response = _json(published())
+    response.headers["Cache-Control"] = "public, max-age=3600"
+    return response
 
 
 def _account(caller: Caller) -> CreditAccount:
     return CreditAccount.objects.get(pk=caller.account_id)
 
 
-def _own_request(caller: Caller, asked_id: uuid.UUID) -> ApiRequest | None:
+def _own_generation(caller: Caller, asked_id: uuid.UUID) -> dict | None:
     rows = ApiRequest.objects.select_related("price_version")
-    return rows.filter(account=uuid.UUID(caller.account_id), pk=asked_id).first()
+    row = rows.filter(account=uuid.UUID(caller.account_id), pk=asked_id).first()
+    if row is None:
+        return None
+    content = settlement.kept_content(row.id, caller)
+    return {**generation_object(row), "receipt": signed_receipt(row, content)}
 
 
 def _asked_id(text: str) -> uuid.UUID:

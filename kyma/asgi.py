@@ -1,4 +1,4 @@
-"""The ASGI application: /v1 goes to the gateway's lean handler, the rest to Django's own."""
+"""The ASGI application: /v1 goes to the gateway's lean handler, all but /metrics to Django's."""
 
 import os
 
@@ -8,6 +8,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kyma.settings")
 django_application = get_asgi_application()  # First: it loads the apps that follow.
 
 from gateway.asgi import close, gateway_application  # noqa: E402
+from kyma.metrics import PATH, metrics_application  # noqa: E402
 
 
 async def application(scope, receive, send):
@@ -15,6 +16,8 @@ async def application(scope, receive, send):
         await _live(receive, send)
     elif scope["path"] == "/v1" or scope["path"].startswith("/v1/"):
         await gateway_application(scope, receive, send)
+    elif scope["path"] == PATH:
+        await metrics_application(scope, receive, send)
     else:
         await django_application(scope, receive, send)
 

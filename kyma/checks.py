@@ -18,15 +18,25 @@ LOCAL_HOSTS = {"localhost", "127.0.0.1", "[::1]", "::1"}
 @register
 def check_master_keys(app_configs, **kwargs) -> list[Error]:
     """Well-formed everywhere; that there is one at all is asked of production only."""
-    if not settings.MASTER_KEYS:
+    return _check_keys("KYMA_MASTER_KEYS", settings.MASTER_KEYS, "kyma.E001", "kyma.E002")
+
+
+@register
+def check_receipt_signing_keys(app_configs, **kwargs) -> list[Error]:
+    keys = settings.RECEIPT_SIGNING_KEYS
+    return _check_keys("RECEIPT_SIGNING_KEYS", keys, "kyma.E004", "kyma.E005")
+
+
+def _check_keys(variable: str, keys: str, malformed_id: str, twice_id: str) -> list[Error]:
+    if not keys:
         return []
-    entries = [entry.strip() for entry in settings.MASTER_KEYS.split(",") if entry.strip()]
-    if not entries or not all(map(_is_master_key, entries)):
+    entries = [entry.strip() for entry in keys.split(",") if entry.strip()]
+    if not entries or not all(map(_is_versioned_key, entries)):
         hint = 'Each is "version:base64 of 32 bytes", with a version from 0 to 255.'
-        return [Error("KYMA_MASTER_KEYS is malformed.", hint=hint, id="kyma.E001")]
+        return [Error(f"{variable} is malformed.", hint=hint, id=malformed_id)]
     versions = [int(entry.split(":")[0]) for entry in entries]
     if len(set(versions)) < len(versions):
-        return [Error("Two keys in KYMA_MASTER_KEYS have the same version.", id="kyma.E002")]
+        return [Error(f"Two keys in {variable} have the same version.", id=twice_id)]
     return []
 
 
@@ -58,6 +68,11 @@ def check_production(app_configs, **kwargs) -> list[Error]:
             "ALLOWED_HOSTS names no host but this machine.",
             LOCAL_HOSTS.issuperset(settings.ALLOWED_HOSTS),
         ),
+        "kyma.E020": ("RECEIPT_SIGNING_KEYS is missing.", not settings.RECEIPT_SIGNING_KEYS),
+        "kyma.E021": (
+            f"METRICS_TOKEN is shorter than {MIN_SECRET_LENGTH} characters.",
+            0 < len(settings.METRICS_TOKEN) < MIN_SECRET_LENGTH,
+        ),
     }
     return [
         Error(f"KYMA_PRODUCTION is set, but {message}", id=number)
@@ -66,7 +81,7 @@ def check_production(app_configs, **kwargs) -> list[Error]:
     ]
 
 
-def _is_master_key(entry: str) -> bool:
+def _is_versioned_key(entry: str) -> bool:
     version, _, key = entry.partition(":")
     if not version.isdecimal() or int(version) > MAX_KEY_VERSION:
         return False

@@ -40,12 +40,22 @@ def _secret(variable: str, file_name: str) -> str:
     return path.read_text().strip()
 
 
+def _versioned_keys(variable: str, file_name: str) -> str:
+    """Keys as "version:base64", comma-separated; the one that was made here has version 1."""
+    keys = _secret(variable, file_name)
+    return keys if ":" in keys or not keys else f"1:{keys}"
+
+
 SECRET_KEY = _secret("SECRET_KEY", "secret_key")
 SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
 # Wrap the data keys and the providers' keys: "version:base64 of 32 bytes", comma-separated.
 # The highest version seals; older ones still open.
-_MASTER_KEY = _secret("KYMA_MASTER_KEYS", "master_key")
-MASTER_KEYS = _MASTER_KEY if ":" in _MASTER_KEY or not _MASTER_KEY else f"1:{_MASTER_KEY}"
+MASTER_KEYS = _versioned_keys("KYMA_MASTER_KEYS", "master_key")
+# Sign receipts (Ed25519): "version:base64 of a seed of 32 bytes", comma-separated. The highest
+# version signs; the public keys of all are published.
+RECEIPT_SIGNING_KEYS = _versioned_keys("RECEIPT_SIGNING_KEYS", "receipt_signing_key")
+# Guards /metrics; without it, in production, there is no such page.
+METRICS_TOKEN = _secret("METRICS_TOKEN", "metrics_token")
 
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 
@@ -139,6 +149,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 EMBEDDED_REDIS = not env.str("REDIS_URL", default="")  # `manage.py up` starts it.
 KYMA_REDIS_PORT = env.int("KYMA_REDIS_PORT", default=8793)  # of the embedded one
 REDIS_URL = env.str("REDIS_URL", default="") or f"redis://127.0.0.1:{KYMA_REDIS_PORT}/0"
+REDIS_TIMEOUT_S = env.float("REDIS_TIMEOUT_S", default=0.5)  # then limits are kept per process
+WEB_PROCESSES = env.int("WEB_PROCESSES", default=1)  # how many share the limits without Redis
 CELERY_BROKER_URL = REDIS_URL
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_IGNORE_RESULT = True

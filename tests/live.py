@@ -4,6 +4,7 @@
 own customer's rows only: what a live test commits stays until the next flush.
 """
 
+import copy
 import os
 import subprocess
 import sys
@@ -128,6 +129,12 @@ class Customer:
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.key_text}"}
 
+    def at(self, gateway: Gateway) -> "Customer":
+        """The same person at another process."""
+        other = copy.copy(self)
+        other.gateway = gateway
+        return other
+
     # --- asking
 
     def ask(self, prompt: str, *, model: str = "scripted", **fields) -> requests.Response:
@@ -136,12 +143,18 @@ class Customer:
         return self.post(body, stream=bool(fields.get("stream")))
 
     def post(
-        self, body: Any, *, path: str = "/v1/chat/completions", stream: bool = False, **options
+        self,
+        body: Any,
+        *,
+        path: str = "/v1/chat/completions",
+        stream: bool = False,
+        headers: dict[str, str] | None = None,
+        **options,
     ) -> requests.Response:
         return requests.post(
             self.gateway.url + path,
             json=body,
-            headers=self.headers,
+            headers={**self.headers, **(headers or {})},
             stream=stream,
             timeout=DEADLINE_S,
             **options,

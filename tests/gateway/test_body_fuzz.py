@@ -119,7 +119,7 @@ def damaged(draw, raw: bytes) -> bytes:
 
 @pytest.mark.parametrize("examples", [150, pytest.param(2000, marks=pytest.mark.proof)])
 def test_no_body_makes_it_stumble(gateway, examples):
-    customer = Customer(gateway, balance_nano=1000 * USD)
+    customer = Customer(gateway, balance_nano=1000 * USD, unlimited=True)
     statuses = []
 
     @settings(max_examples=examples)

@@ -30,7 +30,7 @@ from tests.gateway.chat_bodies import (
 
 def test_a_small_request_gets_defaults():
     assert parse({"model": "best", "messages": [HELLO]}) == ChatRequest(
-        model="best",
+        models=("best",),
         messages=[HELLO],
         stream=False,
         include_usage=False,
@@ -49,7 +49,7 @@ def test_a_small_request_gets_defaults():
 
 def test_a_request_cannot_be_changed():
     with pytest.raises(FrozenInstanceError):
-        request_with().model = "other"
+        request_with().models = ("other",)
 
 
 def test_each_field_finds_its_place():

@@ -157,6 +157,34 @@ def test_inputs_are_logged_and_of_the_vectors_their_shape(customer, fake, embedd
     assert logged["answer"] == {"embeddings": 2, "dimensions": 3}
 
 
+def test_the_signed_receipt_of_vectors_that_are_not_kept_has_no_hash_of_them(
+    customer, fake, embedder
+):
+    embed(customer, embedder, [fake.script(vectors_answer()), "b"])
+    row = billed(customer, PRICE)
+    receipt = customer.get(f"/v1/generation?id={row.id}").json()["data"]["receipt"]
+    assert (receipt["api"], receipt["total_nano"]) == ("embeddings", PRICE)
+    assert receipt["request_sha256"]
+    assert receipt["answer_sha256"] is None
+
+
+def test_vectors_asked_for_twice_under_one_key_are_charged_once(customer, fake, embedder):
+    token = fake.script(vectors_answer())
+    body = {"model": embedder, "input": [token, "b"], "encoding_format": "base64"}
+    key = {"Idempotency-Key": uuid.uuid4().hex}
+    first, second = (customer.post(body, path=PATH, headers=key) for _ in range(2))
+    assert first.content == second.content
+    assert fake.count(token) == 1
+    assert [one.amount_nano for one in customer.usage_entries()] == [-PRICE]
+
+
+def test_a_fallback_that_does_not_embed_is_passed_over(customer, fake, embedder):
+    token = fake.script(vectors_answer())
+    response = embed(customer, "scripted", [token, "b"], models=[embedder])
+    assert response.json()["model"] == embedder
+    billed(customer, PRICE, model=embedder)
+
+
 @pytest.mark.parametrize("stops_billing", [True, False])
 def test_a_client_that_hangs_up_before_the_answer_pays_nothing(gateway, fake, stops_billing):
     slug = new_embedder(fake, stops_billing_on_cancel=stops_billing)

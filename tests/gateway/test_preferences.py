@@ -21,14 +21,15 @@ def wishes(provider: dict | None = None, *, sort=None, fields=()) -> Preferences
     return Preferences.of(provider or {}, sort=sort, fields=frozenset(fields))
 
 
-def order(routes, preferences, latencies=None, open_ones=()) -> list[str]:
+def order(routes, preferences, latencies=None, open_ones=(), session="") -> list[str]:
     health = {one.route_id: RouteHealth() for one in routes}
     for name, latency in (latencies or {}).items():
         health[name].succeeded(0, latency)
     for name in open_ones:
         for _ in range(20):
             health[name].failed(0)
-    return [one.route_id for one in ordered(tuple(routes), preferences, health.get, 0)]
+    found = ordered(tuple(routes), preferences, health.get, 0, session)
+    return [one.route_id for one in found]
 
 
 @pytest.mark.parametrize(

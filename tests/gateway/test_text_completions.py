@@ -6,6 +6,7 @@ import openai
 import orjson
 import pytest
 
+from gateway.receipts import sha256
 from gateway.route_health import LEAST_ATTEMPTS
 from tests.gateway.conftest import live_route
 from tests.gateway.endpoint_answers import (
@@ -101,6 +102,15 @@ def test_what_a_whole_completion_said_is_logged(customer, fake):
     complete(customer, fake.script(ONCE))
     row = billed(customer, PRICE)
     assert orjson.loads(customer.content(row.id))["answer"][0]["text"] == "Hello"
+
+
+@both
+def test_the_signed_receipt_has_the_hash_of_the_text(customer, fake, streamed):
+    complete(customer, fake.script(ONCE), stream=streamed).content  # noqa: B018
+    row = billed(customer, PRICE)
+    receipt = customer.get(f"/v1/generation?id={row.id}").json()["data"]["receipt"]
+    assert receipt["answer_sha256"] == sha256([{"text": "Hello", "tool_calls": []}])
+    assert (receipt["api"], receipt["total_nano"]) == ("completions", PRICE)
 
 
 @both

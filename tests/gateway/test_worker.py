@@ -10,21 +10,18 @@ import pytest
 from billing import pricing
 from gateway.commit_queue import commit_now
 from gateway.models import ApiRequest
-from kyma import processes, programs
+from kyma import processes
 from tests.factories import make_account, make_ask, make_price, make_reserve
 from tests.live import DEADLINE_S, ROOT, Customer, Gateway, database_urls, eventually
 from tests.ports import free_port
+from tests.valkey import Valkey
 
 
 @pytest.fixture
 def valkey(tmp_path):
     """The URL of a server of this test's own."""
-    port = free_port()
-    with subprocess.Popen(
-        programs.redis(port).command, cwd=tmp_path, stdout=subprocess.DEVNULL
-    ) as server:
-        yield f"redis://127.0.0.1:{port}/0"
-        server.terminate()
+    with Valkey(tmp_path) as server:
+        yield server.url
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ SOUND = {
     "DEBUG": False,
     "SECRET_KEY": "x" * 50,
     "MASTER_KEYS": f"1:{KEY}",
+    "RECEIPT_SIGNING_KEYS": f"1:{KEY}",
+    "METRICS_TOKEN": "",
     "DATABASES": {
         "default": {**POSTGRES, "NAME": "kyma"},
         "keyring": {**POSTGRES, "NAME": "keyring"},
@@ -34,6 +36,7 @@ def found(monkeypatch):
         monkeypatch.setattr(checks, "settings", type("Settings", (), {**SOUND, **different}))
         all_checks = (
             checks.check_master_keys,
+            checks.check_receipt_signing_keys,
             checks.check_keyring_is_apart,
             checks.check_production,
         )
@@ -53,6 +56,8 @@ def test_a_sound_production_passes(found):
         ({"SECRET_KEY": ""}, "kyma.E011"),
         ({"SECRET_KEY": "short"}, "kyma.E011"),
         ({"MASTER_KEYS": ""}, "kyma.E012"),
+        ({"RECEIPT_SIGNING_KEYS": ""}, "kyma.E020"),
+        ({"METRICS_TOKEN": "short"}, "kyma.E021"),
         ({"EMBEDDED_REDIS": True}, "kyma.E014"),
         ({"ALLOWED_HOSTS": []}, "kyma.E015"),
         ({"ALLOWED_HOSTS": ["localhost", "127.0.0.1", "[::1]"]}, "kyma.E015"),
@@ -103,17 +108,21 @@ def test_the_keyring_must_lie_in_a_database_of_its_own(found, tmp_path, producti
         ",",
     ],
 )
-def test_a_malformed_master_key_is_refused(found, malformed, production):
+def test_a_malformed_key_is_refused(found, malformed, production):
     assert found(MASTER_KEYS=malformed, PRODUCTION=production) == ["kyma.E001"]
+    assert found(RECEIPT_SIGNING_KEYS=malformed, PRODUCTION=production) == ["kyma.E004"]
 
 
-def test_master_keys_may_be_several_but_of_different_versions(found):
-    assert found(MASTER_KEYS=f"1:{KEY}, 2:{KEY}") == []
-    assert found(MASTER_KEYS=f"1:{KEY},1:{KEY}") == ["kyma.E002"]
+def test_keys_may_be_several_but_of_different_versions(found):
+    several, twice = f"1:{KEY}, 2:{KEY}", f"1:{KEY},1:{KEY}"
+    assert found(MASTER_KEYS=several, RECEIPT_SIGNING_KEYS=several) == []
+    assert found(MASTER_KEYS=twice) == ["kyma.E002"]
+    assert found(RECEIPT_SIGNING_KEYS=twice) == ["kyma.E005"]
 
 
 def test_a_bare_production_says_all_that_is_missing(tmp_path):
-    given = ("DATABASE_URL", "KEYRING_DATABASE_URL", "REDIS_URL", "SECRET_KEY", "KYMA_MASTER_KEYS")
+    given = ("DATABASE_URL", "KEYRING_DATABASE_URL", "REDIS_URL", "SECRET_KEY")
+    given += ("KYMA_MASTER_KEYS", "RECEIPT_SIGNING_KEYS")
     environment = {name: value for name, value in os.environ.items() if name not in given}
     run = subprocess.run(
         [sys.executable, "manage.py", "check"],
@@ -128,6 +137,6 @@ def test_a_bare_production_says_all_that_is_missing(tmp_path):
         text=True,
     )
     assert run.returncode == 1
-    for id in ("E011", "E012", "E013", "E014", "E015"):
+    for id in ("E011", "E012", "E013", "E014", "E015", "E020"):
         assert f"(kyma.{id})" in run.stderr
     assert not (tmp_path / "state").exists(), "production makes nothing up"

@@ -1,0 +1,87 @@
+"""Step 6 of a stream: what is written to the client, and what is remembered of it."""
+
+from collections.abc import AsyncIterator
+
+from gateway import relay
+from gateway.dialects import Stream
+from gateway.forwarding import Forwarding
+from gateway.relay import Identity
+
+
+class Delivery:
+    """One answer on its way to its client.
+
+    `said` is for the content log; `written`, all bytes but pings, for those who ask again.
+    """
+
+    def __init__(
+        self,
+        forwarding: Forwarding,
+        stream: Stream,
+        identity: Identity,
+        *,
+        include_usage: bool,
+        keeps_bytes: bool,
+    ):
+        self._forwarding = forwarding
+        self._stream = stream
+        self._identity = identity
+        self._include_usage = include_usage
+        self._keeps_bytes = keeps_bytes
+        self._transcript = relay.Transcript()
+        self._pieces: list[bytes] = []
+
+    async def write(self, opening: bytes) -> AsyncIterator[bytes]:
+        """The bytes from `opening` on, but for the end. Raises UpstreamFailed.
+
+        What was yielded counts as delivered once the next is asked for.
+        """
+        written = self.note(opening)
+        waiting = 0  # Bytes of content that the stream keeps until it knows what follows.
+        async for counted in self._chunks():
+            if counted is None:
+                written += self._stream.ping()
+            else:
+                chunk, size = counted
+                written += self.note(self._stream.feed(chunk))
+                waiting += size
+            if written:
+                yield written
+                written = b""
+                if counted is not None:  # A ping hands over nothing of what waits.
+                    self._forwarding.meter.delivered_bytes += waiting
+                    waiting = 0
+        if written:  # The provider said nothing at all.
+            yield written
+
+    def note(self, written: bytes) -> bytes:
+        """The same bytes, remembered if they may have to be repeated."""
+        if self._keeps_bytes:
+            self._pieces.append(written)
+        return written
+
+    @property
+    def written(self) -> bytes:
+        return b"".join(self._pieces)
+
+    @property
+    def said(self) -> list[dict]:
+        return self._transcript.messages()
+
+    async def _chunks(self) -> AsyncIterator[tuple[dict, int] | None]:
+        """Each chunk, made ours, with the bytes of content in it; None in a silent gap."""
+        for first in self._forwarding.chunks:
+            if own := self._own(*first):
+                yield own
+        async for counted in self._forwarding.rest():
+            if counted is None:
+                yield None
+            elif own := self._own(*counted):
+                yield own
+
+    def _own(self, chunk: dict, size: int) -> tuple[dict, int] | None:
+        own = relay.own_chunk(chunk, self._identity, include_usage=self._include_usage)
+        if own is None:
+            return None
+        self._transcript.add(own)
+        return own, size

@@ -1,0 +1,132 @@
+"""How much an account may ask per minute: the limits of its tier and of its key, and the headers
+that tell how they stand.
+
+    requests   of the account, of the key if it has a rate of its own, of the account to one model
+    tokens     of the account: the bound of the prompt and the output limit, at admission
+    reads      of the account: everything that asks no provider
+
+Concurrency isn't among them: it is the number of open holds, checked where money is reserved.
+"""
+
+import math
+from collections.abc import Sequence
+
+from billing.tiers import TIERS, Tier
+from gateway import token_buckets
+from gateway.authentication import Caller
+from gateway.errors import RequestTooLarge, TooManyRequests
+from gateway.token_buckets import Bucket, Level
+
+
+async def admit(
+    caller: Caller, model: str, *, likely_tokens: int, most_tokens: int
+) -> dict[str, str]:
+    """Count a request to `model` and its tokens. Returns headers that say what is left.
+
+    Raises TooManyRequests, RequestTooLarge; then nothing was counted.
+    """
+    if caller.unlimited:
+        return {}
+    tier = TIERS[caller.tier]
+    if likely_tokens > tier.tokens_per_request:  # The bound would refuse what fits well.
+        raise _too_large(caller.tier, likely_tokens)
+    model_bucket = Bucket(f"model_requests:{caller.account_id}:{model}", tier.model_requests)
+    requests = [*_request_buckets(caller, tier), model_bucket]
+    token_bucket = Bucket(f"tokens:{caller.account_id}", tier.tokens, most_tokens)
+    *request_levels, token_level = await token_buckets.take([*requests, token_bucket])
+    headers = _headers(request_levels, token_level)
+    _check(caller, [*requests, token_bucket], [*request_levels, token_level], headers)
+    return headers
+
+
+async def count(caller: Caller) -> None:
+    """Count a request that reaches no model. Raises TooManyRequests."""
+    if not caller.unlimited:
+        await _take(caller, _request_buckets(caller, TIERS[caller.tier]))
+
+
+async def admit_read(caller: Caller) -> None:
+    """Count a request that asks no provider. Raises TooManyRequests."""
+    if not caller.unlimited:
+        await _take(caller, [Bucket(f"reads:{caller.account_id}", TIERS[caller.tier].requests)])
+
+
+def _request_buckets(caller: Caller, tier: Tier) -> list[Bucket]:
+    buckets = [Bucket(f"requests:{caller.account_id}", tier.requests)]
+    if caller.requests_per_minute is not None:
+        buckets.append(Bucket(f"key_requests:{caller.key_id}", caller.requests_per_minute))
+    return buckets
+
+
+async def _take(caller: Caller, buckets: list[Bucket]) -> None:
+    levels = await token_buckets.take(buckets)
+    _check(caller, buckets, levels, _headers(levels, None))
+
+
+def _check(
+    caller: Caller, buckets: list[Bucket], levels: list[Level], headers: dict[str, str]
+) -> None:
+    scarcest = max(range(len(levels)), key=lambda i: levels[i].wait_s)
+    wait_s = levels[scarcest].wait_s
+    if not wait_s:
+        return
+    kind, per_minute = buckets[scarcest].name.partition(":")[0], levels[scarcest].capacity
+    seconds = math.ceil(wait_s)
+    raise TooManyRequests(
+        f"{_WHOSE[kind]} {per_minute:,} {_OF_WHAT.get(kind, 'requests')} per minute, and they are "
+        f"used up: try again in {seconds} s. {_HIGHER.get(kind, _BUY)}",
+        retry_after_s=seconds,
+        code=f"{kind}_per_minute",
+        headers={**headers, "retry-after-ms": str(math.ceil(wait_s * 1000))},
+        metadata={"tier": caller.tier},
+    )
+
+
+_WHOSE = {
+    "requests": "This account may send",
+    "model_requests": "To one model this account may send",
+    "key_requests": "This key may send",
+    "tokens": "This account may use",
+    "reads": "This account may send",
+}
+_OF_WHAT = {
+    "tokens": "tokens (prompt and `max_tokens` together)",
+    "reads": "requests that ask no model",
+}
+_BUY = "Limits rise with what an account has bought: GET /v1/limits/tiers."
+_HIGHER = {"key_requests": "The rate of a key is set in the dashboard."}
+
+
+def _too_large(number: int, tokens: int) -> RequestTooLarge:
+    limit = TIERS[number].tokens_per_request
+    return RequestTooLarge(
+        f"This request can take about {tokens:,} tokens; this account may use {limit:,} for one. "
+        f"Shorten the prompt or lower `max_tokens`. {_BUY}",
+        code="tokens_per_request",
+        metadata={"tier": number},
+    )
+
+
+def _headers(requests: Sequence[Level], tokens: Level | None) -> dict[str, str]:
+    """How the scarcest of the request limits and the token limit stand, as OpenAI tells it."""
+    scarcest = min(requests, key=lambda one: one.remaining)
+    headers = _header_group("requests", scarcest)
+    return headers if tokens is None else headers | _header_group("tokens", tokens)
+
+
+def _header_group(kind: str, level: Level) -> dict[str, str]:
+    return {
+        f"x-ratelimit-limit-{kind}": str(level.capacity),
+        f"x-ratelimit-remaining-{kind}": str(level.remaining),
+        f"x-ratelimit-reset-{kind}": duration(level.full_in_s),
+    }
+
+
+def duration(seconds: float) -> str:
+    """As OpenAI writes it: 12ms, 1.5s, 1m0s. Rounded up to a millisecond."""
+    ms = math.ceil(seconds * 1000)
+    if ms < 1000:
+        return f"{ms}ms"
+    minutes, ms = divmod(ms, 60_000)
+    text = f"{ms // 1000}" + (f".{ms % 1000:03}".rstrip("0") if ms % 1000 else "")
+    return f"{minutes}m{text}s" if minutes else f"{text}s"

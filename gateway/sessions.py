@@ -1,0 +1,33 @@
+"""Who and which conversation a request is about, as the caller says: known here by keyed hashes.
+
+What the caller wrote never leaves Kyma and isn't logged (P7, P9). The hash is of the account too,
+so that the same name means something else in another account.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+
+from django.conf import settings
+
+from gateway.provider_request import ProviderRequest
+
+SESSION_HEADERS = ("x-session-id", "x-claude-code-session-id")
+
+
+def session_hash(chat: ProviderRequest, headers: Mapping[str, str], account_id: str) -> str:
+    """The conversation: `session_id`, `prompt_cache_key` or a header; empty if none says."""
+    said = (chat.session_id, *(headers.get(name) for name in SESSION_HEADERS))
+    return _keyed("session", account_id, next(filter(None, said), ""))
+
+
+def user_hash(chat: ProviderRequest, account_id: str) -> str:
+    """The caller's own user; empty if the request names none."""
+    return _keyed("user", account_id, chat.user or "")
+
+
+def _keyed(kind: str, account_id: str, text: str) -> str:
+    if not text:
+        return ""
+    message = f"{kind}:{account_id}:{text}".encode()
+    return hmac.digest(settings.SECRET_KEY.encode(), message, hashlib.sha256).hex()[:32]

@@ -1,0 +1,40 @@
+-- Takes from the buckets of several requests, in their order; from all buckets of one or from none.
+--
+-- KEYS  the buckets of the first request, of the second, and so on
+-- ARGV  for each request: how many buckets are its; then for each of them: capacity, cost
+-- Returns for each bucket two numbers of microseconds: how long until it would have had enough (0:
+-- it has), and how long until it will be full.
+--
+-- A bucket is stored as the time at which it will be full. It fills within a minute.
+
+local MINUTE = 60000000
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+local found, key, arg = {}, 0, 1
+
+while ARGV[arg] do
+    local count, admitted, buckets = tonumber(ARGV[arg]), true, {}
+    arg = arg + 1
+    for i = 1, count do
+        local name, capacity, cost = KEYS[key + i], ARGV[arg], ARGV[arg + 1]
+        arg = arg + 2
+        local full_at = math.max(tonumber(redis.call('GET', name) or 0), now)
+        local then_full_at = full_at + cost * MINUTE / capacity
+        -- One microsecond of grace: the divisions round.
+        local wait = math.max(then_full_at - now - MINUTE - 1, 0)
+        admitted = admitted and wait == 0
+        buckets[i] = {name, wait, full_at, then_full_at}
+    end
+    key = key + count
+    for _, bucket in ipairs(buckets) do
+        local name, wait, full_at, then_full_at = unpack(bucket)
+        if admitted then
+            full_at = then_full_at
+            local lifetime_ms = math.ceil((full_at - now) / 1000)
+            redis.call('SET', name, string.format('%.3f', full_at), 'PX', lifetime_ms + 1)
+        end
+        found[#found + 1] = math.ceil(wait)
+        found[#found + 1] = math.floor(full_at - now)
+    end
+end
+return found

@@ -1,0 +1,173 @@
+"""Token buckets: exact in Redis, and a twin in this process for as long as Redis is away.
+
+A bucket holds a minute's worth of something and fills within a minute. A request takes from all
+of its buckets or from none. What several requests of this process ask for at the same time goes
+to Redis in one call. Without Redis each process grants its share of every limit: never more than
+the limit together, and less where the load isn't spread evenly.
+"""
+
+import asyncio
+import dataclasses
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from django.conf import settings
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+logger = logging.getLogger(__name__)
+
+MINUTE_S = 60.0
+ROUNDING_S = 1e-6  # A microsecond of grace, as in the script.
+RETRY_REDIS_AFTER_S = 1.0
+MAX_TWINS = 10_000
+PREFIX = "kyma:bucket:"
+
+_SCRIPT = Path(__file__).with_suffix(".lua").read_text()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Bucket:
+    """What is asked of a bucket: `cost` of the `capacity` that it has when it is full."""
+
+    name: str
+    capacity: int
+    cost: int = 1
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Level:
+    """How a bucket stands: afterwards, if all had enough, else as it was.
+
+    `wait_s` is how long until it has what was asked; 0 if it has.
+    """
+
+    capacity: int
+    remaining: int
+    wait_s: float
+    full_in_s: float
+
+    @classmethod
+    def of(cls, bucket: Bucket, wait_s: float, full_in_s: float) -> "Level":
+        left = bucket.capacity * (1 - (full_in_s - ROUNDING_S) / MINUTE_S)
+        return cls(bucket.capacity, min(int(left), bucket.capacity), wait_s, full_in_s)
+
+
+class Twin:
+    """The buckets of this process alone. Times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._full_at: dict[str, float] = {}
+
+    def take(self, buckets: Sequence[Bucket], now: float) -> list[Level]:
+        if len(self._full_at) >= MAX_TWINS:
+            self._full_at = {name: at for name, at in self._full_at.items() if at > now}
+        before = [max(self._full_at.get(one.name, 0.0), now) for one in buckets]
+        after = [
+            at + one.cost * MINUTE_S / one.capacity for one, at in zip(buckets, before, strict=True)
+        ]
+        waits = [max(at - now - MINUTE_S - ROUNDING_S, 0.0) for at in after]
+        if not any(waits):
+            self._full_at.update(zip((one.name for one in buckets), after, strict=True))
+            before = after
+        full_in = [at - now for at in before]
+        return [Level.of(*one) for one in zip(buckets, waits, full_in, strict=True)]
+
+
+class TokenBuckets:
+    """Belongs to the event loop in which it is first used."""
+
+    def __init__(self, url: str, processes: int):
+        self._redis = Redis.from_url(
+            url,
+            socket_timeout=settings.REDIS_TIMEOUT_S,
+            socket_connect_timeout=settings.REDIS_TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),
+            single_connection_client=True,
+        )
+        self._script = self._redis.register_script(_SCRIPT)
+        self._processes = processes
+        self._twin = Twin()
+        self._waiting: list[tuple[list[Bucket], asyncio.Future]] = []
+        self._sender: asyncio.Task | None = None
+        self._away_until = 0.0
+
+    async def take(self, buckets: Sequence[Bucket]) -> list[Level]:
+        """Take from all of `buckets` if each has enough. A level for each, in their order.
+
+        What costs more than a bucket holds needs a full one.
+        """
+        if time.monotonic() < self._away_until:
+            return self._take_from_twin(buckets)
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append(([_capped(one) for one in buckets], future))
+        if self._sender is None or self._sender.done():
+            self._sender = asyncio.create_task(self._send(), name="token buckets")
+        return await future
+
+    async def _send(self) -> None:
+        while self._waiting:
+            asked, self._waiting = self._waiting, []
+            try:
+                answers = await self._ask_redis([buckets for buckets, _ in asked])
+            except (RedisError, OSError, TimeoutError) as error:
+                logger.warning("limits are kept per process: %s", type(error).__name__)
+                self._away_until = time.monotonic() + RETRY_REDIS_AFTER_S
+                answers = [self._take_from_twin(buckets) for buckets, _ in asked]
+            for (_, future), levels in zip(asked, answers, strict=True):
+                if not future.done():  # Its request may be gone.
+                    future.set_result(levels)
+
+    async def _ask_redis(self, asked: list[list[Bucket]]) -> list[list[Level]]:
+        keys = [PREFIX + one.name for buckets in asked for one in buckets]
+        arguments: list[int] = []
+        for buckets in asked:
+            arguments.append(len(buckets))
+            for one in buckets:
+                arguments += (one.capacity, one.cost)
+        found = iter(await self._script(keys, arguments))
+        pairs = ((wait / 1e6, full_in / 1e6) for wait, full_in in zip(found, found, strict=True))
+        return [
+            [Level.of(one, *times) for one, times in zip(buckets, pairs, strict=False)]
+            for buckets in asked
+        ]
+
+    def _take_from_twin(self, buckets: Sequence[Bucket]) -> list[Level]:
+        shares = [
+            dataclasses.replace(one, capacity=max(one.capacity // self._processes, 1))
+            for one in buckets
+        ]
+        return self._twin.take([_capped(one) for one in shares], time.monotonic())
+
+    async def close(self) -> None:
+        if self._sender is not None:
+            await self._sender
+        await self._redis.aclose()
+
+
+def _capped(bucket: Bucket) -> Bucket:
+    if bucket.cost <= bucket.capacity:
+        return bucket
+    return dataclasses.replace(bucket, cost=bucket.capacity)
+
+
+_buckets: TokenBuckets | None = None
+
+
+def take(buckets: Sequence[Bucket]):
+    """Take from the buckets that all processes share."""
+    global _buckets
+    if _buckets is None:
+        _buckets = TokenBuckets(settings.REDIS_URL, settings.WEB_PROCESSES)
+    return _buckets.take(buckets)
+
+
+async def close() -> None:
+    global _buckets
+    if _buckets is not None:
+        await _buckets.close()
+        _buckets = None

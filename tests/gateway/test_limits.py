@@ -1,0 +1,218 @@
+"""Rate limits as a client meets them: what is left, when it is refused, and for how long."""
+
+import concurrent.futures
+import time
+
+import pytest
+
+from billing.tiers import TIERS
+from gateway.limits import duration
+from tests.factories import make_key
+from tests.gateway.conftest import live_route
+from tests.gateway.receipts import refused
+from tests.live import Customer, Gateway, eventually
+from tests.provider_scripts import answer
+from tests.valkey import Valkey
+
+FREE = TIERS[0]
+
+
+@pytest.fixture(scope="module")
+def valkey(tmp_path_factory):
+    with Valkey(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def _pair(valkey, django_db_setup, django_db_blocker):
+    """Two processes that share their limits through Redis, and each half of them without it."""
+    options = {"REDIS_URL": valkey.url, "WEB_PROCESSES": "2"}
+    with django_db_blocker.unblock(), Gateway(**options) as one, Gateway(**options) as other:
+        yield one, other
+
+
+@pytest.fixture
+def pair(_pair, scripted):
+    return _pair
+
+
+@pytest.fixture
+def say(fake) -> str:
+    """A prompt that is answered at once, over and over."""
+    return fake.script(answer("Hi", prompt_tokens=3, completion_tokens=1))
+
+
+def ask_both(pair, customer, count: int, prompt: str, **fields) -> list:
+    """`count` requests at once, to both processes in turn. Their responses."""
+    others = [customer.at(gateway) for gateway in pair]
+    with concurrent.futures.ThreadPoolExecutor(16) as threads:
+        asks = [
+            threads.submit(others[i % 2].ask, prompt, max_tokens=1, **fields) for i in range(count)
+        ]
+        return [one.result() for one in asks]
+
+
+def statuses(responses) -> list[int]:
+    return sorted(one.status_code for one in responses)
+
+
+def codes(responses) -> set[str]:
+    return {one.json()["error"]["code"] for one in responses if one.status_code == 429}
+
+
+def admitted(responses, limit: int, began: float) -> bool:
+    """Exactly the limit, and what has flowed in since `began`."""
+    refilled = int((time.monotonic() - began) * limit / 60) + 1
+    return limit <= statuses(responses).count(200) <= limit + refilled
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0ms"), (0.0121, "13ms"), (1, "1s"), (1.5, "1.5s"), (59.9999, "1m0s"), (360, "6m0s")],
+)
+def test_a_duration_is_written_as_openai_does(seconds, text):
+    assert duration(seconds) == text
+
+
+# --- One process
+
+
+def test_an_answer_says_how_the_limits_stand(pair, say):
+    customer = Customer(pair[0])
+    model = FREE.model_requests
+    for left in (model - 1, model - 2):
+        headers = customer.ask(say, max_tokens=10).headers
+        assert headers["x-ratelimit-limit-requests"] == str(model)
+        assert headers["x-ratelimit-remaining-requests"] == str(left)
+        assert headers["x-ratelimit-reset-requests"].endswith("s")
+        assert headers["x-ratelimit-limit-tokens"] == str(FREE.tokens)
+        used = FREE.tokens - int(headers["x-ratelimit-remaining-tokens"])
+        assert used > 10  # The bound of the prompt and the output limit.
+
+
+def test_a_refusal_says_when_to_come_back_and_that_is_true(pair, say):
+    customer = Customer(pair[0])
+    customer.key, customer.key_text = make_key(customer.user, requests_per_minute=60)
+    answers = [customer.ask(say, max_tokens=1) for _ in range(FREE.model_requests)]
+    assert {one.status_code for one in answers} == {200}
+    response = customer.ask(say, max_tokens=1)
+    error = refused(response, 429, "rate_limit_exceeded")
+    assert error["code"] == "model_requests_per_minute"
+    assert response.headers["x-ratelimit-remaining-requests"] == "0"
+    wait_s = int(response.headers["Retry-After"])
+    assert 1 <= wait_s <= 60 / FREE.model_requests + 1
+    assert int(response.headers["retry-after-ms"]) <= wait_s * 1000
+    time.sleep(wait_s)
+    assert customer.ask(say, max_tokens=1).status_code == 200
+
+
+def test_a_key_may_have_a_rate_of_its_own(pair, say):
+    customer = Customer(pair[0])
+    customer.key, customer.key_text = make_key(customer.user, requests_per_minute=2)
+    assert [customer.ask(say).status_code for _ in range(3)] == [200, 200, 429]
+    assert customer.ask(say).json()["error"]["code"] == "key_requests_per_minute"
+    customer.key, customer.key_text = make_key(customer.user)
+    assert customer.ask(say).status_code == 200
+
+
+def test_another_model_has_a_limit_of_its_own_within_the_accounts(pair, say, fake):
+    live_route("scripted-two", fake.base_url)
+    customer, tier = Customer(pair[0], tier=1), TIERS[1]
+    began = time.monotonic()
+    first = ask_both(pair, customer, 60, say)
+    assert codes(first) == {"model_requests_per_minute"}
+    assert admitted(first, tier.model_requests, began)
+    second = ask_both(pair, customer, 60, say, model="scripted-two")
+    assert codes(second) == {"requests_per_minute"}
+    assert admitted(first + second, tier.requests, began)
+
+
+def test_tokens_are_counted_when_they_are_asked_for(pair, say, fake):
+    live_route("roomy", fake.base_url)
+    from gateway.models import Model
+
+    Model.objects.filter(slug="roomy").update(context_length=1_000_000)
+    customer = Customer(pair[0], balance_nano=10**12)
+    first = customer.ask(say, model="roomy", max_tokens=150_000)
+    assert first.status_code == 200
+    response = customer.ask(say, model="roomy", max_tokens=60_000)
+    assert refused(response, 429, "rate_limit_exceeded")["code"] == "tokens_per_minute"
+    assert customer.ask(say, model="roomy", max_tokens=20_000).status_code == 200
+
+
+def test_one_request_may_not_take_more_tokens_than_its_tier_allows(pair, say, fake):
+    live_route("roomy", fake.base_url)
+    from gateway.models import Model
+
+    Model.objects.filter(slug="roomy").update(context_length=1_000_000)
+    customer = Customer(pair[0], balance_nano=10**12)
+    response = customer.ask(say, model="roomy", max_tokens=FREE.tokens_per_request)
+    assert refused(response, 413, "payload_too_large")["code"] == "tokens_per_request"
+    assert customer.settled_request().status == 413
+
+
+def test_requests_in_vain_count_too(pair):
+    customer = Customer(pair[0])
+    found = [customer.ask("", model="no such model").status_code for _ in range(FREE.requests)]
+    assert found == [400] * FREE.requests
+    assert customer.ask("", model="no such model").status_code == 429
+
+
+def test_reads_have_a_limit_of_their_own(pair, say):
+    customer = Customer(pair[0])
+    found = [customer.get("/v1/credits/balance").status_code for _ in range(FREE.requests + 1)]
+    assert found == [200] * FREE.requests + [429]
+    assert customer.ask(say).status_code == 200
+
+
+def test_an_unlimited_account_has_no_limits_and_no_headers(pair, say):
+    customer = Customer(pair[0], unlimited=True)
+    responses = ask_both(pair, customer, FREE.requests + 10, say)
+    assert statuses(responses) == [200] * (FREE.requests + 10)
+    assert not [name for name in responses[0].headers if name.startswith("x-ratelimit")]
+
+
+def test_anthropics_clients_read_a_refusal_too(pair, say):
+    customer = Customer(pair[0])
+    customer.key, customer.key_text = make_key(customer.user, requests_per_minute=1)
+    customer.ask(say)
+    body = {"model": "scripted", "max_tokens": 1, "messages": [{"role": "user", "content": say}]}
+    response = customer.post(body, path="/v1/messages")
+    assert response.status_code == 429
+    assert response.json()["error"]["type"] == "rate_limit_error"
+    assert 1 <= int(response.headers["Retry-After"]) <= 60
+
+
+# --- Two processes
+
+
+def test_two_processes_together_admit_exactly_the_limit(pair, say):
+    customer, limit = Customer(pair[0], tier=2), TIERS[2].model_requests
+    began = time.monotonic()
+    found = ask_both(pair, customer, 2 * limit, say)
+    assert admitted(found, limit, began)
+    assert set(statuses(found)) == {200, 429}
+
+
+def test_without_redis_each_process_admits_its_share_and_nothing_fails(pair, valkey, say):
+    customer = Customer(pair[0])
+    share = FREE.model_requests // 2
+    valkey.stop()
+    try:
+        alone = customer.at(pair[0])
+        found = [alone.ask(say, max_tokens=1).status_code for _ in range(share + 4)]
+        assert set(found) == {200, 429}
+        assert share <= found.count(200) <= share + 2  # Time goes on, and the bucket fills.
+    finally:
+        valkey.start()
+    other = Customer(pair[0])  # Both find Redis again by themselves, within a second or two.
+    eventually(lambda: other.ask(say).headers.get("x-ratelimit-limit-requests") == "25")
+
+
+def test_a_flushed_redis_only_fills_the_buckets(pair, valkey, say):
+    customer = Customer(pair[0])
+    customer.key, customer.key_text = make_key(customer.user, requests_per_minute=1)
+    assert [customer.ask(say).status_code for _ in range(2)] == [200, 429]
+    valkey.ask("FLUSHALL")
+    valkey.ask("SCRIPT", "FLUSH")
+    assert [customer.ask(say).status_code for _ in range(2)] == [200, 429]

@@ -1,0 +1,176 @@
+"""Token buckets: in Redis and in their twin the same numbers, and never more than the limit."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.token_buckets import Bucket, Level, TokenBuckets, Twin
+from tests.ports import free_port
+from tests.valkey import Valkey
+
+GRACE_S = 0.5  # Redis tells its own time: a test can't stop it.
+
+
+@pytest.fixture(scope="module")
+def valkey(tmp_path_factory):
+    with Valkey(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@asynccontextmanager
+async def buckets_at(url: str, processes: int = 1):
+    buckets = TokenBuckets(url, processes)
+    try:
+        yield buckets
+    finally:
+        await buckets.close()
+
+
+def remaining(levels: list[Level]) -> list[int]:
+    return [level.remaining for level in levels]
+
+
+# --- The twin, at times that a test sets
+
+
+def test_a_bucket_holds_a_minutes_worth_and_no_more():
+    twin, bucket = Twin(), Bucket("b", 3)
+    levels = [twin.take([bucket], 0.0)[0] for _ in range(4)]
+    assert [level.remaining for level in levels] == [2, 1, 0, 0]
+    assert [level.wait_s for level in levels] == pytest.approx([0, 0, 0, 20], abs=1e-4)
+    assert levels[-1].full_in_s == pytest.approx(60)
+
+
+def test_what_was_told_to_wait_is_admitted_afterwards_and_not_before():
+    twin, bucket = Twin(), Bucket("b", 30)
+    for _ in range(30):
+        twin.take([bucket], 0.0)
+    (refused,) = twin.take([bucket], 0.5)
+    assert twin.take([bucket], 0.5 + refused.wait_s - 0.01)[0].wait_s > 0
+    assert twin.take([bucket], 0.5 + refused.wait_s)[0].wait_s == 0
+
+
+def test_a_request_takes_from_all_of_its_buckets_or_from_none():
+    twin = Twin()
+    wide, narrow = Bucket("wide", 10), Bucket("narrow", 1)
+    twin.take([wide, narrow], 0.0)
+    assert remaining(twin.take([wide, narrow], 0.0)) == [9, 0]
+    assert remaining(twin.take([wide], 0.0)) == [8]
+
+
+@settings(max_examples=50)
+@given(
+    capacity=st.integers(1, 10**7),
+    asks=st.lists(st.tuples(st.floats(0, 30), st.floats(0, 1)), max_size=40),
+)
+def test_in_no_minute_more_is_granted_than_twice_the_limit(capacity, asks):
+    """A full bucket, and what flows in during the minute."""
+    twin, now, granted = Twin(), 0.0, []
+    for pause, share in asks:
+        now += pause
+        cost = max(int(share * capacity), 1)
+        if not twin.take([Bucket("b", capacity, cost)], now)[0].wait_s:
+            granted.append((now, cost))
+    for start, _ in granted:
+        within = sum(cost for at, cost in granted if start <= at < start + 60)
+        assert within <= 2 * capacity
+
+
+# --- Redis
+
+
+@settings(max_examples=20)
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 1000), st.lists(st.integers(1, 60), min_size=1, max_size=3)),
+        min_size=1,
+        max_size=25,
+    )
+)
+def test_redis_and_the_twin_say_the_same(valkey, asks):
+    name = valkey.unique("twin")
+    twin = Twin()
+
+    async def compare():
+        async with buckets_at(valkey.url) as buckets:
+            for scale, costs in asks:
+                asked = [Bucket(f"{name}{i}", 60 * scale, cost) for i, cost in enumerate(costs)]
+                found = await buckets.take(asked)
+                expected = twin.take(asked, 0.0)
+                for ours, theirs in zip(found, expected, strict=True):
+                    assert ours.wait_s == pytest.approx(theirs.wait_s, abs=GRACE_S)
+                    assert ours.full_in_s == pytest.approx(theirs.full_in_s, abs=GRACE_S)
+
+    asyncio.run(compare())
+
+
+def test_requests_that_ask_at_the_same_time_get_no_more_than_there_is(valkey):
+    name = valkey.unique("crowd")
+
+    async def crowd():
+        async with buckets_at(valkey.url) as one, buckets_at(valkey.url) as other:
+            asks = [who.take([Bucket(name, 10)]) for who in (one, other) for _ in range(100)]
+            return await asyncio.gather(*asks)
+
+    assert sum(not level.wait_s for (level,) in asyncio.run(crowd())) == 10
+
+
+def test_what_costs_more_than_a_bucket_holds_needs_a_full_one(valkey):
+    name = valkey.unique("large")
+
+    async def large():
+        async with buckets_at(valkey.url) as buckets:
+            first = await buckets.take([Bucket(name, 100, 5000)])
+            return first + await buckets.take([Bucket(name, 100, 1)])
+
+    first, second = asyncio.run(large())
+    assert (first.wait_s, first.remaining) == (0, 0)
+    assert second.wait_s == pytest.approx(0.6, abs=GRACE_S)
+
+
+def test_a_bucket_leaves_nothing_behind_once_it_is_full(valkey):
+    name = valkey.unique("short")
+
+    async def take():
+        async with buckets_at(valkey.url) as buckets:
+            await buckets.take([Bucket(name, 10)])
+
+    asyncio.run(take())
+    assert 0 < valkey.ask("PTTL", f"kyma:bucket:{name}") <= 6002
+
+
+# --- Without Redis
+
+
+def test_without_redis_each_process_grants_its_share():
+    async def share():
+        async with buckets_at(f"redis://127.0.0.1:{free_port()}/0", processes=4) as buckets:
+            return [(await buckets.take([Bucket("b", 10)]))[0] for _ in range(4)]
+
+    levels = asyncio.run(share())
+    assert [level.capacity for level in levels] == [2, 2, 2, 2]
+    assert [not level.wait_s for level in levels] == [True, True, False, False]
+
+
+def test_a_redis_that_never_answers_holds_nobody_up_for_long(settings):
+    settings.REDIS_TIMEOUT_S = 0.05
+
+    async def ask():
+        hung_up = asyncio.Event()
+
+        async def say_nothing(reader, writer):
+            await reader.read()
+            writer.close()
+            hung_up.set()
+
+        async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            async with buckets_at(f"redis://127.0.0.1:{port}/0") as buckets:
+                levels = [(await buckets.take([Bucket("b", 10)]))[0] for _ in range(5)]
+            await hung_up.wait()
+        return levels
+
+    assert [level.remaining for level in asyncio.run(ask())] == [9, 8, 7, 6, 5]
