@@ -64,8 +64,6 @@ def _key_in(headers: Mapping[str, str]) -> str:
             "No API key given. Send the header 'Authorization: Bearer kyma-...' with a key from "
             "the dashboard."
         )
-    if not keys.is_well_formed(text):
-        raise Unauthenticated("This is not a Kyma key: check that it was copied whole.")
     return text
 
 

@@ -7,11 +7,11 @@ counts) the log rows of refused requests.
 """
 
 import asyncio
-import base64
 import dataclasses
 import datetime as dt
 import logging
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -86,14 +86,14 @@ class CommitQueue:
             raise
 
     async def _result(self, waiting: _Waiting, timeout_s: float) -> Any:
-        try:
-            return await asyncio.wait_for(asyncio.shield(waiting.future), timeout_s)
-        except TimeoutError:
-            operation = waiting.operation
-            if not isinstance(operation, Settle) or operation.give_up():
-                raise
-        # It is being written: wait for the end of that, so that its caller isn't told otherwise.
-        return await asyncio.wait_for(asyncio.shield(waiting.future), timeout_s)
+        await asyncio.wait((waiting.future,), timeout=timeout_s)
+        operation = waiting.operation
+        if not waiting.future.done() and isinstance(operation, Settle) and not operation.give_up():
+            # It is being written: wait for the end of that, or its caller is told otherwise.
+            await asyncio.wait((waiting.future,), timeout=timeout_s)
+        if not waiting.future.done():
+            raise TimeoutError
+        return waiting.future.result()
 
     def record(self, operation: Record) -> None:
         """Log a refused request some time soon; dropped and counted when the queue is full."""
@@ -248,29 +248,30 @@ def commit_now(operations: list[Operation]) -> list[Any]:
     """Apply `operations` in one transaction, on this thread. Returns a result for each."""
     with transaction.atomic():
         connection = connections["default"]
-        if connection.vendor == "sqlite":
-            connection.connection.create_function("decode", 2, _decode, deterministic=True)
-        with connection.cursor() as cursor:
-            return _drive(cursor, connection.vendor, batch.apply(operations))
+        run = _run_on_sqlite if connection.vendor == "sqlite" else _run_on_postgres
+        return _drive(connection, run, batch.apply(operations))
 
 
-def _drive(cursor, vendor: str, generator) -> list[Any]:
+def _drive(connection, run: Callable, generator) -> list[Any]:
     rows = None
     try:
         while True:
-            rows = [_run(cursor, vendor, *one) for one in generator.send(rows)]
+            rows = [run(connection, *one) for one in generator.send(rows)]
     except StopIteration as done:
         return done.value
 
 
-def _run(cursor, vendor: str, name: str, rows: list[dict]) -> batch.Rows:
-    cursor.execute(statement(name, vendor), [batch.parameter(rows, vendor)])
-    return cursor.fetchall() if cursor.description else []
+def _run_on_sqlite(connection, name: str, rows: list[dict]) -> batch.Rows:
+    """Past Django's cursor, which would rewrite the statement each time."""
+    with connection.wrap_database_errors:
+        parameters = (batch.parameter(rows, "sqlite"),)
+        return connection.connection.execute(statement(name, "sqlite"), parameters).fetchall()
 
 
-def _decode(text: str | None, encoding: str) -> bytes | None:
-    """Postgres' decode() for SQLite."""
-    return None if text is None else base64.b64decode(text)
+def _run_on_postgres(connection, name: str, rows: list[dict]) -> batch.Rows:
+    with connection.cursor() as cursor:
+        cursor.execute(statement(name, "postgresql"), [batch.parameter(rows, "postgresql")])
+        return cursor.fetchall() if cursor.description else []
 
 
 _queue: CommitQueue | None = None

@@ -36,6 +36,8 @@ class Preferences:
     @classmethod
     def of(cls, provider: dict, *, sort: str | None, fields: frozenset[str]) -> "Preferences":
         """`sort` comes from the slug's suffix and yields to an explicit one."""
+        if not provider:
+            return NO_WISH if sort is None else cls(sort=sort)
         wished = provider.get("sort")
         return cls(
             order=tuple(_slugs(provider.get("order"))),
@@ -72,6 +74,9 @@ class Preferences:
         }
 
 
+NO_WISH = Preferences()
+
+
 def split_suffix(slug: str) -> tuple[str, str | None]:
     """`model:nitro` → ("model", "throughput"); an unknown suffix is part of the slug."""
     for suffix, sort in SORTS.items():
@@ -82,6 +87,8 @@ def split_suffix(slug: str) -> tuple[str, str | None]:
 
 def admitted(routes: tuple, preferences: Preferences) -> tuple[tuple, list[str]]:
     """The routes that fulfil every wish, and the wishes that excluded any."""
+    if preferences is NO_WISH:
+        return routes, []
     excluded_by = []
     for name, is_met in preferences.rules.items():
         kept = tuple(route for route in routes if is_met(route))
@@ -99,8 +106,8 @@ def ordered(
     session: str = "",
 ) -> tuple:
     """`routes` in the order in which they are tried."""
-    if not routes:
-        return ()
+    if len(routes) < 2:
+        return routes
     cheapest = min(_cost(route) for route in routes)
     most, of = NEARLY_AS_CHEAP
 

@@ -63,7 +63,7 @@ class Candidate:
         return f"Candidate({self.route_id}, {self.provider})"  # Never the key.
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class ModelEntry:
     """A model that can be used now, with its routes, the cheapest first."""
 
@@ -87,11 +87,13 @@ class ModelEntry:
         """Whether it chats and completes: all do, but those that can do nothing but embed."""
         return not only_embeds(self.capabilities)
 
+    @functools.cached_property
+    def _stating_retention(self) -> tuple[Candidate, ...]:
+        return tuple(one for one in self.candidates if one.states_retention)
+
     def usable_by(self, caller: Caller) -> tuple[Candidate, ...]:
         """The routes that the caller's data policy admits (P7)."""
-        if caller.allows_unstated_retention:
-            return self.candidates
-        return tuple(one for one in self.candidates if one.states_retention)
+        return self.candidates if caller.allows_unstated_retention else self._stating_retention
 
     def seen_by(self, caller: Caller) -> "ModelEntry":
         """The model with those routes alone that the caller may use."""

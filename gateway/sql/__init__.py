@@ -4,6 +4,7 @@ Each file starts with the columns of its rows and their types. The engines diffe
 that JSON is expanded to rows, and in how an account is locked.
 """
 
+import base64
 import functools
 import pathlib
 
@@ -12,7 +13,7 @@ _FOLDER = pathlib.Path(__file__).parent
 
 @functools.cache
 def statement(name: str, vendor: str) -> str:
-    """The SQL of `name` for "postgresql" or "sqlite", with one %s for the rows as JSON."""
+    """The SQL of `name` for "postgresql" or "sqlite", with one placeholder for the rows as JSON."""
     text = (_FOLDER / f"{name}.sql").read_text()
     header, body = text.split("\n", 1)
     columns = header.removeprefix("-- rows: ")
@@ -29,4 +30,17 @@ def _postgres_rows(columns: str) -> str:
 def _sqlite_rows(columns: str) -> str:
     names = [column.split()[0] for column in columns.split(", ")]
     fields = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in names)
-    return f"(SELECT {fields} FROM json_each(%s)) AS r"
+    return f"(SELECT {fields} FROM json_each(?)) AS r"
+
+
+def teach_sqlite(connection, **_) -> None:
+    """Give a new connection the function of Postgres' that it lacks.
+
+    Once: a function that is defined again makes SQLite parse all its statements again.
+    """
+    if connection.vendor == "sqlite":
+        connection.connection.create_function("decode", 2, _decode, deterministic=True)
+
+
+def _decode(text: str | None, encoding: str) -> bytes | None:
+    return None if text is None else base64.b64decode(text)
