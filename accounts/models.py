@@ -16,11 +16,19 @@ RETENTION_CHOICES_DAYS = (0, 7, 30, 90)
 
 def validate_networks(value: list) -> None:
     """Raises ValidationError unless `value` is a list of IP addresses and networks."""
-    try:
-        for network in value:
-            ip_network(network)
-    except (TypeError, ValueError) as error:
-        raise ValidationError(f"Not an IP address or network: {error}") from error
+    if not _is_list_of_texts(value):
+        raise ValidationError("Not a list of IP addresses and networks.")
+    for text in value:
+        try:
+            network = ip_network(text)
+        except ValueError as error:
+            raise ValidationError(f"Not an IP address or network: {error}") from error
+        if network.version == 6 and network.network_address.ipv4_mapped:
+            raise ValidationError(f"Write {text} as the IPv4 address or network that it is.")
+
+
+def _is_list_of_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
 class UserManager(BaseUserManager["User"]):
@@ -128,3 +136,7 @@ class ApiKey(models.Model):
 
     def __str__(self):
         return f"ApiKey {str(self.id)[:13]}"
+
+    def clean(self):
+        if not _is_list_of_texts(self.allowed_models):
+            raise ValidationError({"allowed_models": 'Give a list of slugs, as ["llama-3.1-8b"].'})

@@ -3,12 +3,14 @@
 What can be made here is a new price version; none is ever changed (see billing/append_only.py).
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
 
-from accounts.admin import KeepingAdmin, ReadOnlyAdmin
+from accounts.admin import ApiKeyAdmin, KeepingAdmin, ReadOnlyAdmin
+from accounts.models import ApiKey
+from billing.key_caps import CAPS, set_caps, sheet_of
 from billing.models import CreditAccount, Hold, KeySpend, LedgerEntry, PriceVersion
 from billing.pricing import nano, usd
 
@@ -188,3 +190,56 @@ class KeySpendAdmin(ReadOnlyAdmin):
     search_help_text = "The whole id of a key"
     readonly_fields = ("key", held, total, *periods, *caps)
     fields = readonly_fields
+
+
+# --- Caps of keys --------------------------------------------------------------------------------
+
+
+class KeyCapsForm(forms.ModelForm):
+    """A key with its caps, typed in dollars; left empty, there is none."""
+
+    total_cap_usd = UsdField(label="Cap in total, USD", required=False)
+    day_cap_usd = UsdField(label="Cap a day, USD", required=False)
+    week_cap_usd = UsdField(label="Cap a week, USD", required=False)
+    month_cap_usd = UsdField(label="Cap a month, USD", required=False)
+
+    class Meta:
+        model = ApiKey
+        fields = ("allowed_models", "allowed_networks", "requests_per_minute")
+
+    def __init__(self, *arguments, **named):
+        super().__init__(*arguments, **named)
+        for period, cap_nano in sheet_of(self.instance).caps.items():
+            self.initial[f"{period}_cap_usd"] = None if cap_nano is None else usd(cap_nano)
+
+    @property
+    def changed_caps(self) -> dict[str, int | None]:
+        names = {f"{period}_cap_usd": period for period in CAPS}
+        changed = names.keys() & set(self.changed_data)
+        return {names[name]: self.cleaned_data[name] for name in changed}
+
+
+def cap_display(period: str) -> Any:
+    @admin.display(description=f"cap, {period}, USD")
+    def display(_, row: ApiKey) -> str:
+        cap_nano = sheet_of(row).caps[period]
+        return "-" if cap_nano is None else usd(cap_nano)
+
+    return display
+
+
+admin.site.unregister(ApiKey)
+
+
+@admin.register(ApiKey)
+class CappedApiKeyAdmin(ApiKeyAdmin):
+    """The page of a key, with what it may spend."""
+
+    form = KeyCapsForm
+    fields: ClassVar[Any] = (*ApiKeyAdmin.fields, *(f"{period}_cap_usd" for period in CAPS))
+    # For who may only look: then no form shows the caps.
+    total_cap_usd, day_cap_usd, week_cap_usd, month_cap_usd = map(cap_display, CAPS)
+
+    def save_model(self, request, obj, form, change):
+        super().save_model(request, obj, form, change)
+        set_caps(obj, form.changed_caps)

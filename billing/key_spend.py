@@ -45,6 +45,12 @@ class KeySheet:
         left = [cap - self.spent[period] for period, cap in self.caps.items() if cap is not None]
         return min(left) - self.held if left else None
 
+    @property
+    def tightest(self) -> str | None:
+        """The period whose cap leaves the least; None without a cap."""
+        capped = {period: cap for period, cap in self.caps.items() if cap is not None}
+        return min(capped, key=lambda one: capped[one] - self.spent[one], default=None)
+
     def add(self, amount_nano: int) -> None:
         for period in self.spent:
             self.spent[period] += amount_nano

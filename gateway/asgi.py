@@ -20,11 +20,13 @@ from django.urls import Resolver404, get_resolver
 
 from gateway import anthropic, commit_queue, completions, metrics, token_buckets, upstream, urls
 from gateway.call import Call, ClientGone, GatewayRequest
+from gateway.client_address import client_address
 from gateway.errors import GatewayError, InternalError, NotFound
 from gateway.metering import Ending
 from gateway.views import CompletionResponse
 
 MESSAGES_PATH = "/v1/messages"
+FORWARDED_FOR = b"x-forwarded-for"
 SENDING_GRACE_S = 5  # After the total timeout, for the error event to leave.
 CORS = {
     "Access-Control-Allow-Origin": "*",
@@ -117,7 +119,11 @@ def _request(scope: dict, client: _Client) -> GatewayRequest:
     request.call = Call(
         headers={name.decode("latin1"): value.decode("latin1") for name, value in scope["headers"]},
         query=dict(parse_qsl(request.META["QUERY_STRING"])),
-        ip=request.META.get("REMOTE_ADDR", ""),
+        ip=client_address(
+            request.META.get("REMOTE_ADDR", ""),
+            [value.decode("latin1") for name, value in scope["headers"] if name == FORWARDED_FOR],
+            settings.TRUSTED_PROXY_COUNT,
+        ),
         receive=client.receive,
     )
     return request

@@ -28,6 +28,7 @@ from gateway import (
     errors,
     idempotency,
     json_body,
+    key_rules,
     limits,
     metrics,
     relay,
@@ -71,7 +72,8 @@ async def begin(call: Call, dialect: Dialect) -> "Completion":
     caller = await authenticate(call.headers)
     completion = Completion(call, caller, dialect)
     try:
-        admit(caller)
+        admit(caller, call.ip)
+        key_rules.refuse_management(caller)
         await completion.read()
         await completion.look_up()
         if completion.kept is None:
@@ -93,12 +95,13 @@ async def begin(call: Call, dialect: Dialect) -> "Completion":
     return completion
 
 
-def admit(caller: Caller) -> None:
-    """Raises Forbidden when the account may not use the gateway."""
+def admit(caller: Caller, ip: str) -> None:
+    """Raises Forbidden when the account may not use the gateway, or its key not from here."""
     if caller.is_suspended:
         raise errors.Forbidden(
             "This account is suspended. Write to privacy@kymaapi.com.", code="account_suspended"
         )
+    key_rules.check_address(caller, ip)
 
 
 class Completion:

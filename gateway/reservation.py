@@ -122,10 +122,11 @@ def _refused(refusal: BillingError) -> errors.GatewayError:
 def _payment_required(refusal: InsufficientCredit) -> errors.PaymentRequired:
     is_cap = isinstance(refusal, KeyCapReached)
     whose = "The spend cap of this key leaves" if is_cap else "The credit left is"
+    remedy = "raise the cap" if is_cap else "add credit in the dashboard"
     advice = (
-        f"ask for at most {refusal.affordable_max_tokens} tokens or add credit"
+        f"ask for at most {refusal.affordable_max_tokens} tokens, or {remedy}"
         if refusal.affordable_max_tokens
-        else "add credit in the dashboard"
+        else remedy
     )
     return errors.PaymentRequired(
         f"This request can cost up to ${usd(refusal.required_nano)}. {whose} "

@@ -15,7 +15,7 @@ from django.db import Error as DatabaseError
 
 from accounts.errors import SealBroken
 from billing.pricing import Price
-from gateway import aliases, preferences, route_health
+from gateway import aliases, key_rules, preferences, route_health
 from gateway.authentication import Caller
 from gateway.database import in_thread
 from gateway.errors import GatewayError, InvalidRequest, ModelNotFound, NotFound, Unavailable
@@ -92,7 +92,9 @@ class ModelEntry:
         return tuple(one for one in self.candidates if one.states_retention)
 
     def usable_by(self, caller: Caller) -> tuple[Candidate, ...]:
-        """The routes that the caller's data policy admits (P7)."""
+        """The routes that the caller's key and data policy admit (P7)."""
+        if not key_rules.allows_model(caller, self.slug):
+            return ()
         return self.candidates if caller.allows_unstated_retention else self._stating_retention
 
     def seen_by(self, caller: Caller) -> "ModelEntry":
@@ -174,7 +176,11 @@ def alias_target(alias: str, models: dict[str, ModelEntry], caller: Caller) -> s
 def _routes(
     asked: _Asked, chat: ProviderRequest, caller: Caller, session: str
 ) -> tuple[Candidate, ...]:
-    """The routes of one model in the order in which to try them. Raises NotFound."""
+    """The routes of one model in the order in which to try them.
+
+    Raises Forbidden, InvalidRequest, NotFound.
+    """
+    key_rules.check_model(caller, asked.entry.slug)
     _check_ability(asked.entry, chat.endpoint)
     usable = _serving(_usable(asked.entry, caller), asked.entry, chat.endpoint)
     wishes = Preferences.of(

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from gateway import views
+from gateway import account_views, key_views, views
 
 urlpatterns = [
     path("v1/chat/completions", views.chat_completions),
@@ -16,4 +16,12 @@ urlpatterns = [
     path("v1/credits/balance", views.balance),
     path("v1/generation", views.generation),
     path("v1/receipts/keys", views.receipt_keys),
+    path("v1/key", key_views.key),
+    path("v1/keys", key_views.keys),
+    path("v1/keys/<str:key_hash>", key_views.one_key),
+    path("v1/auth/limits", account_views.limits),
+    path("v1/credits", account_views.credits),
+    path("v1/credits/pricing", account_views.pricing),
+    path("v1/limits/tiers", account_views.tiers),
+    path("v1/providers", account_views.providers),
 ]

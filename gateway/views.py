@@ -5,13 +5,20 @@ import uuid
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-import orjson
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from billing.models import CreditAccount
-from billing.pricing import usd
-from gateway import anthropic, completions, dialects, json_body, limits, routing, settlement
+from gateway import (
+    anthropic,
+    completions,
+    dialects,
+    json_body,
+    key_rules,
+    limits,
+    routing,
+    settlement,
+)
 from gateway.aliases import ALIASES
 from gateway.authentication import Caller, authenticate
 from gateway.call import GatewayRequest
@@ -26,6 +33,7 @@ from gateway.errors import (
 )
 from gateway.generations import generation_object, request_id
 from gateway.idempotency import Kept
+from gateway.json_response import json_response, usd_number
 from gateway.model_list import alias_object, model_object
 from gateway.models import ApiRequest
 from gateway.receipt_keys import published
@@ -109,8 +117,13 @@ def _replayed(kept: Kept) -> HttpResponse:
     return HttpResponse(kept.body, content_type=kept.content_type, headers=headers)
 
 
-def logged(api: str) -> Callable[[View], View]:
-    """Authenticate a read, and leave a row of it in the request log, whatever it answers."""
+def logged(
+    api: str, *, rule: Callable[[Caller], None] = key_rules.refuse_management
+) -> Callable[[View], View]:
+    """Authenticate a read, and leave a row of it in the request log, whatever it answers.
+
+    `rule` says which kind of key it is for.
+    """
 
     def decorate(view: View) -> View:
         @functools.wraps(view)
@@ -121,7 +134,8 @@ def logged(api: str) -> Callable[[View], View]:
             record.status, record.error_type = InternalError.status, InternalError.error_type
             record.outcome = ApiRequest.Outcome.REFUSED
             try:
-                completions.admit(caller)
+                completions.admit(caller, call.ip)
+                rule(caller)
                 await limits.admit_read(caller)
                 response = await view(request, caller, *arguments, **named)
                 record.status, record.error_type = response.status_code, ""
@@ -144,7 +158,7 @@ def logged(api: str) -> Callable[[View], View]:
 async def count_tokens(request: GatewayRequest, caller: Caller) -> HttpResponse:
     """About how many tokens a Messages request is."""
     body = json_body.parse(await request.call.read_json_body())
-    return _json({"input_tokens": anthropic.count_tokens(body)})
+    return json_response({"input_tokens": anthropic.count_tokens(body)})
 
 
 @allow("GET", "HEAD")
@@ -157,7 +171,7 @@ async def models(request: GatewayRequest, caller: Caller) -> HttpResponse:
     for alias in ALIASES:
         if slug := routing.alias_target(alias, entries, caller):
             data.append(alias_object(alias, entries[slug].seen_by(caller)))
-    return _json({"object": "list", "data": data})
+    return json_response({"object": "list", "data": data})
 
 
 @allow("GET", "HEAD")
@@ -172,21 +186,21 @@ async def model(request: GatewayRequest, caller: Caller, slug: str) -> HttpRespo
             code="model_not_found",
         )
     seen = entry.seen_by(caller)
-    return _json(model_object(seen) if meant == slug else alias_object(slug, seen))
+    return json_response(model_object(seen) if meant == slug else alias_object(slug, seen))
 
 
 @allow("GET", "HEAD")
-@logged("balance")
+@logged("balance", rule=key_rules.take_any)
 async def balance(request: GatewayRequest, caller: Caller) -> HttpResponse:
     """Credit in USD, as exact decimal numbers."""
     account = await in_thread(_account, caller)
-    return _json(
+    return json_response(
         {
             "currency": "USD",
-            "balance": _usd(account.balance_nano),
-            "held": _usd(account.held_nano),
-            "owed": _usd(account.owed_nano),
-            "available": _usd(account.available_nano),
+            "balance": usd_number(account.balance_nano),
+            "held": usd_number(account.held_nano),
+            "owed": usd_number(account.owed_nano),
+            "available": usd_number(account.available_nano),
         }
     )
 
@@ -198,13 +212,13 @@ async def generation(request: GatewayRequest, caller: Caller) -> HttpResponse:
     found = await in_thread(_own_generation, caller, _asked_id(request.call.query.get("id", "")))
     if found is None:
         raise NotFound("There is no such generation in this account.")
-    return _json({"data": found})
+    return json_response({"data": found})
 
 
 @allow("GET", "HEAD")
 async def receipt_keys(request: GatewayRequest) -> HttpResponse:
     """The public keys that check receipts, for everybody."""
-    response = _json(published())
+    response = json_response(published())
     response.headers["Cache-Control"] = "public, max-age=3600"
     return response
 
@@ -231,11 +245,3 @@ def _asked_id(text: str) -> uuid.UUID:
             "or its x-request-id.",
             param="id",
         ) from error
-
-
-def _usd(nano: int) -> orjson.Fragment:
-    return orjson.Fragment(usd(nano))
-
-
-def _json(content: dict) -> HttpResponse:
-    return HttpResponse(orjson.dumps(content), content_type="application/json")

@@ -205,6 +205,9 @@ MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", default=10_000_000)
 BODY_TIMEOUT_S = env.float("BODY_TIMEOUT_S", default=30.0)
 DRAIN_NOTICE_S = env.float("DRAIN_NOTICE_S", default=0.5)  # readiness red, still accepting
 DRAIN_TIMEOUT_S = env.float("DRAIN_TIMEOUT_S", default=120.0)
+# Proxies of the operator's own before this process, each of which appends the address that it
+# sees to X-Forwarded-For. With 0 that header counts for nothing; too many lets callers forge it.
+TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXY_COUNT", default=0)
 LOCAL_PROVIDER_URL = env.str("LOCAL_PROVIDER_URL", default="http://127.0.0.1:8791/v1")
 
 # --- Stripe ------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 import pytest
 
+from tests import live
 from tests.factories import make_price
 from tests.fake_provider import FakeProvider
 from tests.gateway import local_provider_process
@@ -69,6 +70,22 @@ def smollm(committed, local_provider):
 def gateway(committed, scripted, _gateway_process):
     """A gateway process with short timeouts, and the model "scripted"."""
     return _gateway_process
+
+
+@pytest.fixture(scope="module")
+def _two_processes(django_db_setup, django_db_blocker):
+    with (
+        django_db_blocker.unblock(),
+        Gateway(**live.PATIENT) as one,
+        Gateway(**live.PATIENT) as other,
+    ):
+        yield one, other
+
+
+@pytest.fixture
+def gateways(committed, scripted, _two_processes):
+    """Two gateway processes on the same books, for many requests at once."""
+    return _two_processes
 
 
 @pytest.fixture

@@ -10,6 +10,9 @@ GET_PATHS = [
     "/v1/models",
     "/v1/models/scripted",
     "/v1/credits/balance",
+    "/v1/credits",
+    "/v1/key",
+    "/v1/auth/limits",
     "/v1/generation?id=chatcmpl-0198c0de000070008000000000000000",
 ]
 

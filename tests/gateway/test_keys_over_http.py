@@ -4,7 +4,6 @@ Whoever is let in leaves exactly one row in the request log, whatever the answer
 """
 
 import datetime as dt
-import time
 
 import orjson
 import pytest
@@ -15,12 +14,12 @@ from django.utils import timezone
 from accounts import keys
 from accounts.keyring import data_keys
 from accounts.models import ApiKey, User
-from gateway.models import ApiRequest, Model, Provider, Route
+from gateway.models import ApiRequest, Route
 from tests.factories import make_price
 from tests.gateway.conftest import live_route
 from tests.gateway.http_client import GET_PATHS, HELLO, error_of, send, use, wait_for_log
 from tests.gateway.wire_client import CHAT
-from tests.live import Customer, Gateway, eventually
+from tests.live import eventually
 from tests.provider_scripts import Bytes, Event, Head, Pause, answer, chunk
 
 NOT_WHOLE = "This is not a Kyma key: check that it was copied whole."
@@ -30,13 +29,6 @@ NO_KEY = (
 )
 SLOWLY = [Pause(0.1), Bytes(b": not yet\n\n")]
 SECRET = "ssn 078-05-1120"
-
-
-@pytest.fixture(scope="module")
-def gateway_by_default(django_db_setup, django_db_blocker):
-    """A gateway that keeps keys and catalogue for as long as it does in production."""
-    with django_db_blocker.unblock(), Gateway(CACHE_TTL_S="1") as gateway:
-        yield gateway
 
 
 def status_of(customer) -> int:
@@ -183,36 +175,6 @@ def test_more_requests_at_once_than_an_account_may_run_are_refused(customer, fak
     for each in running:
         each.close()
     eventually(lambda: not customer.holds())
-
-
-# What changes takes effect within two seconds
-
-
-def test_with_the_default_cache_everything_ends_within_two_seconds(
-    committed, scripted, fake, gateway_by_default
-):
-    """One wait for all: a key, a model, a provider and a route, each ended at the same time."""
-    bob, alice = Customer(gateway_by_default), Customer(gateway_by_default)
-    of_model, of_provider, of_route = [
-        live_route(f"ends-{name}", fake.base_url) for name in ("model", "provider", "route")
-    ]
-    slugs = {"ends-model", "ends-provider", "ends-route"}
-    eventually(lambda: slugs <= listed(alice))
-    assert status_of(bob) == 200
-
-    keys.revoke(bob.key)
-    Model.objects.filter(pk=of_model.model_id).update(enabled=False)
-    Provider.objects.filter(pk=of_provider.provider_id).update(enabled=False)
-    Route.objects.filter(pk=of_route.pk).update(enabled=False)
-    ended = time.monotonic()
-    eventually(lambda: status_of(bob) == 401 and not slugs & listed(alice))
-    assert time.monotonic() - ended < 2
-    for slug in slugs:
-        assert alice.ask("Hello", model=slug).status_code == 400
-
-
-def listed(customer) -> set[str]:
-    return {model["id"] for model in customer.get("/v1/models").json()["data"]}
 
 
 # The request log

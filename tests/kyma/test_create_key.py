@@ -7,6 +7,7 @@ from accounts import keys
 from accounts.keyring import data_keys
 from accounts.models import ApiKey, User
 from billing.models import CreditAccount
+from tests.factories import make_model
 
 pytestmark = pytest.mark.usefixtures("books")
 
@@ -58,4 +59,25 @@ def test_a_person_who_is_being_erased_gets_none(carol):
 def test_what_is_no_address_is_refused(email):
     with pytest.raises(CommandError, match="no e-mail address"):
         create_key(email=email)
+    assert not User.objects.exists()
+
+
+def test_a_management_key_can_be_asked_for():
+    plain, management = (
+        keys.authenticate(create_key(email="dora@example.org", **options).strip())
+        for options in ({}, {"management": True})
+    )
+    assert (plain.is_management, management.is_management) == (False, True)
+
+
+def test_a_key_can_be_made_for_some_models_alone():
+    for slug in ("one", "two"):
+        make_model(slug)
+    text = create_key(email="dora@example.org", allowed_model=["two", "one"])
+    assert keys.authenticate(text.strip()).allowed_models == ["two", "one"]
+
+
+def test_a_model_that_is_not_in_the_catalogue_makes_no_key():
+    with pytest.raises(CommandError, match="no model nope in"):
+        create_key(email="dora@example.org", allowed_model=["nope"])
     assert not User.objects.exists()

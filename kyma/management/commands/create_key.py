@@ -5,6 +5,7 @@ from django.core.validators import validate_email
 from accounts import keys
 from accounts.models import User
 from billing.accounts import give_signup_credit, open_account
+from gateway.models import Model
 
 
 class Command(BaseCommand):
@@ -13,12 +14,25 @@ class Command(BaseCommand):
     def add_arguments(self, parser):
         parser.add_argument("--email", required=True)
         parser.add_argument("--name", default="command line", help="What to call the key.")
+        parser.add_argument(
+            "--management", action="store_true", help="A key for /v1/keys, and for nothing else."
+        )
+        parser.add_argument(
+            "--allowed-model",
+            action="append",
+            default=[],
+            metavar="SLUG",
+            help="Only this model; may be given more than once. Without it: all.",
+        )
 
-    def handle(self, *, email, name, **options):
+    def handle(self, *, email, name, management=False, allowed_model=(), **options):
+        _check_models(allowed_model)
         user = self._find_or_make(email.strip().lower())
         if not user.is_active or user.state != User.State.ACTIVE:
             raise CommandError(f"The account of {user.email} is {user.state}: it gets no key.")
-        _, text = keys.issue(user, name=name)
+        _, text = keys.issue(
+            user, name=name, is_management=management, allowed_models=list(allowed_model)
+        )
         self.stderr.write(f"A key for {user.email}. It can't be shown again:")
         self.stdout.write(text)
 
@@ -34,3 +48,9 @@ class Command(BaseCommand):
         user = User.objects.create_user(email)
         give_signup_credit(user)
         return user
+
+
+def _check_models(slugs) -> None:
+    unknown = set(slugs) - set(Model.objects.values_list("slug", flat=True))
+    if unknown:
+        raise CommandError(f"There is no model {', '.join(sorted(unknown))} in the catalogue.")

@@ -1,0 +1,109 @@
+"""What an account may do and has spent, and what is public: tiers, prices, providers.
+
+The public answers need no key and leave no row in the request log. They are put together at
+most once per CACHE_TTL_S in each process, whoever asks.
+"""
+
+import uuid
+
+import orjson
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db.models import Sum
+from django.http import HttpResponse
+
+from billing.models import LedgerEntry
+from billing.tiers import TIERS
+from gateway import key_rules, price_list, routing
+from gateway.authentication import Caller
+from gateway.call import GatewayRequest
+from gateway.database import in_thread
+from gateway.errors import Unavailable
+from gateway.json_response import json_response, usd_number
+from gateway.short_cache import ShortCache
+from gateway.views import allow, logged
+
+TIERS_MAX_AGE_S = 300
+PRICES_MAX_AGE_S = 60
+
+
+@allow("GET", "HEAD")
+@logged("limits", rule=key_rules.take_any)
+async def limits(request: GatewayRequest, caller: Caller) -> HttpResponse:
+    """What the account may do per minute and at once; null where there is no limit."""
+    tier = price_list.tier_object(caller.tier)
+    if caller.unlimited:
+        tier |= dict.fromkeys(price_list.RATES)
+    rates = [tier["requests_per_minute"], caller.requests_per_minute]
+    key_rate = min((rate for rate in rates if rate is not None), default=None)
+    return json_response(
+        {
+            "data": {
+                **tier,
+                "unlimited": caller.unlimited,
+                "next_tier": caller.tier + 1 if caller.tier + 1 < len(TIERS) else None,
+                "key": {
+                    "requests_per_minute": caller.requests_per_minute,
+                    "effective_requests_per_minute": key_rate,
+                },
+            }
+        }
+    )
+
+
+@allow("GET", "HEAD")
+@logged("credits", rule=key_rules.take_any)
+async def credits(request: GatewayRequest, caller: Caller) -> HttpResponse:
+    """OpenRouter's view of the ledger: all that came in, and all that was used."""
+    gained_nano, used_nano = await in_thread(_gained_and_used, caller)
+    return json_response(
+        {"data": {"total_credits": usd_number(gained_nano), "total_usage": usd_number(used_nano)}}
+    )
+
+
+def _gained_and_used(caller: Caller) -> tuple[int, int]:
+    sums: dict[str, int] = dict(
+        LedgerEntry.objects.filter(account=uuid.UUID(caller.account_id))
+        .values_list("kind")
+        .annotate(Sum("amount_nano"))
+    )
+    used_nano = -sums.pop(LedgerEntry.Kind.USAGE, 0)
+    return sum(sums.values()), used_nano
+
+
+# --- Public --------------------------------------------------------------------------------------
+
+
+@allow("GET", "HEAD")
+async def tiers(request: GatewayRequest) -> HttpResponse:
+    return await _public("tiers", TIERS_MAX_AGE_S)
+
+
+@allow("GET", "HEAD")
+async def pricing(request: GatewayRequest) -> HttpResponse:
+    return await _public("pricing", PRICES_MAX_AGE_S)
+
+
+@allow("GET", "HEAD")
+async def providers(request: GatewayRequest) -> HttpResponse:
+    return await _public("providers", PRICES_MAX_AGE_S)
+
+
+async def _public(name: str, max_age_s: int) -> HttpResponse:
+    try:
+        content = await _pages.get(name)
+    except DatabaseError as error:
+        raise Unavailable("Kyma can't read its catalogue right now. Try again shortly.") from error
+    headers = {"Cache-Control": f"public, max-age={max_age_s}"}
+    return HttpResponse(content, content_type="application/json", headers=headers)
+
+
+async def _put_together(name: str) -> bytes:
+    if name == "tiers":
+        return orjson.dumps(price_list.tier_list())
+    if name == "providers":
+        return orjson.dumps(await in_thread(price_list.read_providers))
+    return orjson.dumps(price_list.price_list((await routing.catalogue()).values()))
+
+
+_pages = ShortCache(_put_together, settings.CACHE_TTL_S)

@@ -1,0 +1,91 @@
+"""Keys made, changed and ended by their owner: what stands behind /v1/keys.
+
+Management keys are listed here, but neither made nor changed nor revoked: a key that can make
+others must not be able to lift its own limits or to multiply.
+"""
+
+import uuid
+
+from django.db import transaction
+
+from accounts import keys
+from accounts.models import ApiKey, ApiKeyQuerySet, User
+from billing.key_caps import set_caps
+from gateway.errors import Forbidden, InvalidRequest, NotFound
+from gateway.key_fields import KeyFields
+from gateway.models import Model
+
+MAX_KEYS = 1000  # of one person; revoked ones don't count
+
+
+def of_user(user_id: uuid.UUID) -> ApiKeyQuerySet:
+    """The keys of a person that aren't revoked, the newest first."""
+    rows = ApiKey.objects.filter(user=user_id, revoked_at=None)
+    return rows.select_related("user", "spend").order_by("-created_at", "-id")
+
+
+def find(user_id: uuid.UUID, key_id: uuid.UUID | None) -> ApiKey:
+    """Raises NotFound for what isn't this person's."""
+    row = of_user(user_id).filter(pk=key_id).first() if key_id else None
+    if row is None:
+        raise NotFound("There is no such key in this account.", code="key_not_found")
+    return row
+
+
+def make(user_id: uuid.UUID, fields: KeyFields) -> tuple[ApiKey, str]:
+    """A new key and its text, never without the caps that were asked for.
+
+    Raises Forbidden when there are too many, InvalidRequest for a model that doesn't exist.
+    """
+    if of_user(user_id).count() >= MAX_KEYS:
+        raise Forbidden(
+            f"There are {MAX_KEYS} keys already: delete some first.", code="too_many_keys"
+        )
+    _check_models(fields)
+    user = User.objects.get(pk=user_id)
+    with transaction.atomic():
+        key, text = keys.issue(user, **fields.columns)
+        set_caps(key, fields.caps)
+    return find(user_id, key.id), text
+
+
+def change(user_id: uuid.UUID, key_id: uuid.UUID | None, fields: KeyFields) -> ApiKey:
+    """Raises NotFound, and Forbidden for a management key."""
+    key = _find_ordinary(user_id, key_id)
+    _check_models(fields)
+    columns = dict(fields.columns)
+    if key.disabled_at and columns.get("disabled_at"):
+        del columns["disabled_at"]  # It was disabled then, not now.
+    with transaction.atomic():
+        if columns:
+            ApiKey.objects.filter(pk=key.pk).update(**columns)
+        set_caps(key, fields.caps)
+    return find(user_id, key.id)
+
+
+def revoke(user_id: uuid.UUID, key_id: uuid.UUID | None) -> None:
+    """For good. Raises NotFound, and Forbidden for a management key."""
+    keys.revoke(_find_ordinary(user_id, key_id))
+
+
+def _find_ordinary(user_id: uuid.UUID, key_id: uuid.UUID | None) -> ApiKey:
+    key = find(user_id, key_id)
+    if key.is_management:
+        raise Forbidden(
+            "Management keys are changed and revoked in the dashboard alone.",
+            code="management_key",
+        )
+    return key
+
+
+def _check_models(fields: KeyFields) -> None:
+    """A slug that is mistyped would make a key that can't be used."""
+    slugs = fields.columns.get("allowed_models", [])
+    known = set(Model.objects.filter(slug__in=slugs).values_list("slug", flat=True))
+    for index, slug in enumerate(slugs):
+        if slug not in known:
+            raise InvalidRequest(
+                "There is no such model. GET /v1/models lists those that can be used.",
+                param=f"allowed_models[{index}]",
+                code="model_not_found",
+            )

@@ -1,0 +1,52 @@
+"""What a key allows by itself, whatever its account may do: where it works, what it is for."""
+
+from gateway import client_address
+from gateway.authentication import Caller
+from gateway.errors import Forbidden
+
+
+def check_address(caller: Caller, ip: str) -> None:
+    """Raises Forbidden unless the key works at this address. Where it does is not told."""
+    if not caller.allowed_networks:
+        return
+    address = client_address.parse(ip)
+    if address is None or not any(address in network for network in caller.allowed_networks):
+        raise Forbidden(
+            "This key doesn't work from this address. Its owner says where it does.",
+            code="ip_not_allowed",
+        )
+
+
+def allows_model(caller: Caller, slug: str) -> bool:
+    return not caller.allowed_models or slug in caller.allowed_models
+
+
+def check_model(caller: Caller, slug: str) -> None:
+    """Raises Forbidden unless the key may use the model of this slug, aliases resolved."""
+    if not allows_model(caller, slug):
+        raise Forbidden(
+            f"This key may not use {slug}. GET /v1/models lists what it may use.",
+            code="model_not_allowed",
+            param="model",
+        )
+
+
+def refuse_management(caller: Caller) -> None:
+    """What a management key can't do: everything but to manage keys and read the account."""
+    if caller.is_management:
+        raise Forbidden(
+            "This is a management key: it works at /v1/keys alone. Use an ordinary key here.",
+            code="management_key",
+        )
+
+
+def require_management(caller: Caller) -> None:
+    if not caller.is_management:
+        raise Forbidden(
+            "Keys are managed with a management key, and this is an ordinary one.",
+            code="management_key_required",
+        )
+
+
+def take_any(caller: Caller) -> None:
+    """What every key can do."""

@@ -1,0 +1,87 @@
+"""/v1/key and /v1/keys: what a key says of itself, and keys managed with a management key."""
+
+import re
+import uuid
+
+from django.http import HttpResponse
+
+from accounts.models import ApiKey
+from gateway import json_body, key_fields, key_management, key_rules
+from gateway.authentication import Caller
+from gateway.call import GatewayRequest
+from gateway.database import in_thread
+from gateway.errors import InvalidRequest
+from gateway.json_response import json_response
+from gateway.key_objects import key_object
+from gateway.views import allow, logged
+
+MAX_PAGE = 100
+
+
+@allow("GET", "HEAD")
+@logged("key", rule=key_rules.take_any)
+async def key(request: GatewayRequest, caller: Caller) -> HttpResponse:
+    """The key that asks."""
+    row = await in_thread(key_management.find, _owner(caller), uuid.UUID(caller.key_id))
+    return json_response({"data": _shown(row, caller)})
+
+
+@allow("GET", "HEAD", "POST")
+@logged("keys", rule=key_rules.require_management)
+async def keys(request: GatewayRequest, caller: Caller) -> HttpResponse:
+    """All keys of the person, or a new one."""
+    if request.method == "POST":
+        fields = key_fields.parse(await _body(request), new=True)
+        row, text = await in_thread(key_management.make, _owner(caller), fields)
+        return json_response({"key": text, "data": _shown(row, caller)}, status=201)
+    rows = await in_thread(_page, caller, request.call.query)
+    return json_response({"data": [_shown(row, caller) for row in rows]})
+
+
+@allow("GET", "HEAD", "PATCH", "DELETE")
+@logged("keys", rule=key_rules.require_management)
+async def one_key(request: GatewayRequest, caller: Caller, key_hash: str) -> HttpResponse:
+    owner, key_id = _owner(caller), _key_id(key_hash)
+    if request.method == "DELETE":
+        await in_thread(key_management.revoke, owner, key_id)
+        return json_response({"deleted": True})
+    if request.method == "PATCH":
+        fields = key_fields.parse(await _body(request), new=False)
+        row = await in_thread(key_management.change, owner, key_id, fields)
+    else:
+        row = await in_thread(key_management.find, owner, key_id)
+    return json_response({"data": _shown(row, caller)})
+
+
+def _owner(caller: Caller) -> uuid.UUID:
+    return uuid.UUID(caller.user_id)
+
+
+def _key_id(key_hash: str) -> uuid.UUID | None:
+    return uuid.UUID(key_hash) if re.fullmatch("[0-9a-f]{32}", key_hash) else None
+
+
+async def _body(request: GatewayRequest) -> dict:
+    call = request.call
+    body = json_body.parse_exactly(await call.read_json_body())
+    call.is_json = True
+    return body
+
+
+def _page(caller: Caller, query) -> list[ApiKey]:
+    rows = key_management.of_user(_owner(caller))
+    if query.get("include_disabled", "false").lower() not in ("true", "1"):
+        rows = rows.filter(disabled_at=None)
+    offset = _number(query, "offset", 0, low=0, high=10**9)
+    return list(rows[offset : offset + _number(query, "limit", MAX_PAGE, low=1, high=MAX_PAGE)])
+
+
+def _number(query, name: str, default: int, *, low: int, high: int) -> int:
+    text = query.get(name, str(default))
+    if not re.fullmatch("[0-9]{1,10}", text) or not low <= int(text) <= high:
+        raise InvalidRequest(f"`{name}` must be an integer from {low} to {high}.", param=name)
+    return int(text)
+
+
+def _shown(row: ApiKey, caller: Caller) -> dict:
+    return key_object(row, tier=caller.tier, unlimited=caller.unlimited)
