@@ -18,5 +18,9 @@ def uuid7() -> uuid.UUID:
 
 def first_id_of(day: dt.date) -> uuid.UUID:
     """The bound below which no id of `day` (UTC) or later lies: where a partition starts."""
-    midnight = dt.datetime.combine(day, dt.time(), dt.UTC)
-    return uuid.UUID(int=int(midnight.timestamp() * 1000) << 80)
+    return first_id_at(dt.datetime.combine(day, dt.time(), dt.UTC))
+
+
+def first_id_at(moment: dt.datetime) -> uuid.UUID:
+    """The bound below which no id of `moment` or later lies."""
+    return uuid.UUID(int=int(moment.timestamp() * 1000) << 80)

@@ -7,7 +7,7 @@ gateway/catalog.toml say; it never touches `enabled`. Content of requests has no
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db import models
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
@@ -15,11 +15,16 @@ from django.views.decorators.debug import sensitive_post_parameters
 from accounts.admin import KeepingAdmin, ReadOnlyAdmin
 from billing.admin import usd_column
 from billing.pricing import usd
+from gateway import probes
 from gateway.models import ApiRequest, Model, Provider, Route
 
 SET_BY_FILE = (
     "At every start the catalogue files set these again, for what they name: change it there too. "
     "Whether something is enabled, and what the files don't name, stays as it is here."
+)
+PROBES_CHANGE_NOTHING = (
+    "Every few minutes, and by the action in the list. What a probe finds switches nothing off: "
+    "the gateway learns from its own requests which routes fail."
 )
 
 
@@ -39,14 +44,33 @@ class ProviderForm(forms.ModelForm):
 @admin.register(Provider)
 class ProviderAdmin(KeepingAdmin):
     form = ProviderForm
-    list_display = ("slug", "name", "enabled", "key_is_set", "retention", "evidence", "self_hosted")
-    list_filter = ("enabled", "retention")
+    list_display = (
+        "slug",
+        "name",
+        "enabled",
+        "key_is_set",
+        "probe_ok",
+        "probe_note",
+        "probed_at",
+        "retention",
+        "evidence",
+        "self_hosted",
+    )
+    list_filter = ("enabled", "probe_ok", "retention")
     search_fields = ("slug", "name")
     ordering = ("slug",)
-    readonly_fields = ("key_is_set",)
+    readonly_fields = ("key_is_set", "probed_at", "probe_ok", "probe_note")
+    actions = ("probe",)
     formfield_overrides = {models.URLField: {"assume_scheme": "https"}}
     fieldsets = (
         (None, {"fields": ("slug", "enabled", "key_is_set", "new_api_key")}),
+        (
+            "Last probe",
+            {
+                "description": PROBES_CHANGE_NOTHING,
+                "fields": ("probed_at", "probe_ok", "probe_note"),
+            },
+        ),
         (
             "Set by gateway/providers.toml",
             {
@@ -74,6 +98,13 @@ class ProviderAdmin(KeepingAdmin):
     @admin.display(description="evidence of", ordering="retention_evidence_date")
     def evidence(self, row: Provider):
         return row.retention_evidence_date
+
+    @admin.action(description="Test the key and the address", permissions=["change"])
+    def probe(self, request, queryset):
+        for row, probe in probes.refresh(queryset):
+            self.log_change(request, row, f"Probed: {probe}.")
+            level = messages.SUCCESS if probe.ok else messages.ERROR
+            self.message_user(request, f"{row.slug} {probe}", level)
 
     def save_model(self, request, obj, form, change):
         if form.cleaned_data["new_api_key"]:
@@ -165,6 +196,7 @@ class RouteAdmin(KeepingAdmin):
     search_fields = ("model__slug", "provider__slug", "upstream_model")
     ordering = ("model__slug", "provider__slug")
     raw_id_fields = ("price_version", "cost_version")
+    actions = ("ask_for_a_token",)
     readonly_fields = (*PRICES, "price_source")
     fieldsets = (
         (None, {"fields": ("model", "provider", "enabled", "passthrough", "image_tokens")}),
@@ -184,6 +216,19 @@ class RouteAdmin(KeepingAdmin):
         ),
         ("What the provider charges", {"fields": ("cost_version",)}),
     )
+
+    @admin.action(
+        description="Ask for one token (costs a fraction of a cent)", permissions=["change"]
+    )
+    def ask_for_a_token(self, request, queryset):
+        for route, outcome in probes.test_routes(queryset):
+            self.log_change(request, route, f"Tested: {outcome}.")
+            answered = messages.SUCCESS if outcome.reports_usage else messages.WARNING
+            self.message_user(
+                request,
+                f"{route.model.slug} via {route.provider.slug}: {outcome}",
+                answered if outcome.ok else messages.ERROR,
+            )
 
     @admin.display(description="source of the price")
     def price_source(self, route: Route) -> str:

@@ -18,7 +18,16 @@ from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, get_resolver
 
-from gateway import anthropic, commit_queue, completions, metrics, token_buckets, upstream, urls
+from gateway import (
+    anthropic,
+    commit_queue,
+    completions,
+    metrics,
+    route_history,
+    token_buckets,
+    upstream,
+    urls,
+)
 from gateway.call import Call, ClientGone, GatewayRequest
 from gateway.client_address import client_address
 from gateway.errors import GatewayError, InternalError, NotFound
@@ -173,9 +182,18 @@ def error_response(error: GatewayError, request: GatewayRequest) -> HttpResponse
     request_id = request.call.public_id
     speaks_anthropic = request.path_info.startswith(MESSAGES_PATH)
     body = anthropic.error_body(error, request_id) if speaks_anthropic else error.body(request_id)
+    should_retry = {"x-should-retry": "true" if error.is_worth_repeating else "false"}
     return HttpResponse(
-        body, status=error.status, content_type="application/json", headers=error.headers
+        body,
+        status=error.status,
+        content_type="application/json",
+        headers=should_retry | error.headers,
     )
+
+
+async def start() -> None:
+    """Learn how the routes have been doing."""
+    await route_history.learn()
 
 
 async def close() -> None:

@@ -24,6 +24,8 @@ GatewayError
 
 import orjson
 
+MAX_RETRY_AFTER_S = 60  # Clients that are told to wait longer give up at once.
+
 
 class GatewayError(Exception):
     """One HTTP error. The class says status, `type` and `error_type`; a call may set the rest."""
@@ -48,6 +50,11 @@ class GatewayError(Exception):
         self.code = code or self.code or self.error_type
         self.metadata = metadata or {}
         self.headers = headers or {}
+
+    @property
+    def is_worth_repeating(self) -> bool:
+        """Whether the same request may succeed a little later."""
+        return self.status in (408, 429) or self.status >= 500
 
     def as_dict(self) -> dict:
         """The `error` object of the body: what OpenAI's and what OpenRouter's clients read."""
@@ -163,7 +170,7 @@ class TooManyRequests(GatewayError):
     error_type = "rate_limit_exceeded"
 
     def __init__(self, message: str, *, retry_after_s: int = 1, headers=None, **details):
-        headers = {**(headers or {}), "Retry-After": str(retry_after_s)}
+        headers = {**(headers or {}), **_retry_after(retry_after_s)}
         super().__init__(message, headers=headers, **details)
 
 
@@ -181,9 +188,13 @@ class Unavailable(GatewayError):
     error_type = "provider_overloaded"
 
     def __init__(self, message: str, *, retry_after_s: int = 2, **details):
-        super().__init__(message, headers={"Retry-After": str(retry_after_s)}, **details)
+        super().__init__(message, headers=_retry_after(retry_after_s), **details)
 
 
 class UpstreamTimeout(GatewayError):
     status = 504
     error_type = "timeout"
+
+
+def _retry_after(seconds: int) -> dict[str, str]:
+    return {"Retry-After": str(min(seconds, MAX_RETRY_AFTER_S))}

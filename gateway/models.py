@@ -24,6 +24,13 @@ class Provider(models.Model):
         STORED = "stored", "kept"
         UNKNOWN = "unknown", "not stated"
 
+    class ProbeNote(models.TextChoices):
+        ANSWERS = "answers", "answers"
+        KEY_REFUSED = "key-refused", "refuses the key"
+        KEY_UNREADABLE = "key-unreadable", "its stored key doesn't open: set it anew"
+        UNREACHABLE = "unreachable", "can't be reached"
+        ODD = "odd", "gives no list of models"
+
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     slug = models.SlugField(max_length=32, unique=True)
     name = models.CharField(max_length=64)
@@ -50,10 +57,24 @@ class Provider(models.Model):
         default=False, help_text="Else an abandoned answer is read to its end, to know its cost."
     )
     unsupported = models.JSONField(
-        default=list, blank=True, help_text="Request fields that this provider rejects."
+        default=list,
+        blank=True,
+        help_text="Request fields that this provider rejects.",
     )
     wants_max_completion_tokens = models.BooleanField(default=False)
     enabled = models.BooleanField(default=True)
+    probed_at = models.DateTimeField("last probe", null=True, editable=False)
+    probe_ok = models.BooleanField("probe ok", null=True, editable=False)
+    probe_note = models.CharField(max_length=16, choices=ProbeNote, blank=True, editable=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(probed_at__isnull=True, probe_ok__isnull=True, probe_note="")
+                | (Q(probed_at__isnull=False, probe_ok__isnull=False) & ~Q(probe_note="")),
+                name="a_probe_has_a_time_and_a_finding",
+            ),
+        ]
 
     def __str__(self):
         return f"Provider {self.slug}"

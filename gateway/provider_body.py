@@ -3,6 +3,7 @@
 import orjson
 
 from gateway.provider_request import CHAT, ProviderRequest
+from gateway.strict_providers import softened
 
 
 def upstream_body(
@@ -32,4 +33,4 @@ def upstream_body(
     body["max_completion_tokens" if is_renamed else "max_tokens"] = max_tokens
     if request.n > 1 and "n" not in unsupported:
         body["n"] = request.n
-    return orjson.dumps(body)
+    return orjson.dumps(softened(body, unsupported))

@@ -1,6 +1,7 @@
 """How each route is doing, as this process sees it: its breaker and its first-token latency.
 
-Belongs to one process and is never shared: a process learns within seconds what it needs.
+Belongs to one process and is never shared. A new one begins with what the request log tells
+(`route_history.py`); all else it learns from its own requests.
 """
 
 import dataclasses
@@ -79,3 +80,9 @@ def of(route_id: str, path: str = CHAT.path) -> RouteHealth:
     Each by itself: a provider that lacks one endpoint is no worse at the others.
     """
     return _health.setdefault((route_id, path), RouteHealth())
+
+
+def begin_with(history: dict[str, RouteHealth]) -> None:
+    """Take over what is known of routes, at chat, that this process hasn't tried itself."""
+    for route_id, health in history.items():
+        _health.setdefault((route_id, CHAT.path), health)

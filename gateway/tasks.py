@@ -1,9 +1,11 @@
 import logging
 
 from celery import shared_task
+from django.conf import settings
 from django.db import connection
 
-from gateway import partitions, retention, sweeper
+from gateway import partitions, probes, retention, sweeper
+from gateway.models import Provider
 
 logger = logging.getLogger(__name__)
 
@@ -21,3 +23,19 @@ def make_partitions() -> None:
 @shared_task
 def purge_content() -> None:
     logger.info("purged the content of %d requests", retention.purge())
+
+
+@shared_task
+def probe_providers() -> None:
+    """A task for each, so that a slow one doesn't hold up the others."""
+    ids = list(Provider.objects.filter(enabled=True).values_list("id", flat=True))
+    for provider_id in ids:
+        probe_provider.apply_async([provider_id.hex], expires=settings.PROBE_INTERVAL_S)
+    logger.info("probing %d providers", len(ids))
+
+
+@shared_task
+def probe_provider(provider_id: str) -> None:
+    for provider, probe in probes.refresh(Provider.objects.filter(pk=provider_id, enabled=True)):
+        level = logging.INFO if probe.ok else logging.WARNING
+        logger.log(level, "provider %s %s", provider.slug, probe)

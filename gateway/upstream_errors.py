@@ -15,7 +15,6 @@ import re
 from gateway import errors
 
 MAX_MESSAGE = 300
-MAX_WAIT_S = 60  # Clients give up at once when they are told to wait longer.
 MAX_SEARCHED = 1000  # Of a long word some of the patterns below would make work for minutes.
 # What a provider's message may give away.
 _SECRETS = re.compile(
@@ -132,7 +131,7 @@ def from_status(status: int, body: object, retry_after: str | None) -> UpstreamF
 def _wait_s(retry_after: str | None) -> int | None:
     if not retry_after or not retry_after.isdecimal():  # A date: clocks differ.
         return None
-    return min(int(retry_after[:6]), MAX_WAIT_S) or None
+    return min(int(retry_after[:6]), errors.MAX_RETRY_AFTER_S) or None
 
 
 def _message_and_code(body: object) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kyma.settings")
 django_application = get_asgi_application()  # First: it loads the apps that follow.
 
-from gateway.asgi import close, gateway_application  # noqa: E402
+from gateway.asgi import close, gateway_application, start  # noqa: E402
 from kyma.metrics import PATH, metrics_application  # noqa: E402
 
 
@@ -23,8 +23,9 @@ async def application(scope, receive, send):
 
 
 async def _live(receive, send) -> None:
-    """Say yes to the start, and at the end let the gateway write what still waits."""
+    """Let the gateway get ready at the start, and at the end write what still waits."""
     while (await receive())["type"] != "lifespan.shutdown":
+        await start()
         await send({"type": "lifespan.startup.complete"})
     await close()
     await send({"type": "lifespan.shutdown.complete"})

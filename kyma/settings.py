@@ -159,6 +159,7 @@ CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
 HOLD_SWEEP_INTERVAL_S = env.int("HOLD_SWEEP_INTERVAL_S", default=30)
+PROBE_INTERVAL_S = env.int("PROBE_INTERVAL_S", default=300)
 CELERY_BEAT_SCHEDULE = {
     "sweep expired holds": {
         "task": "gateway.tasks.sweep_holds",
@@ -167,6 +168,11 @@ CELERY_BEAT_SCHEDULE = {
     "make content partitions": {
         "task": "gateway.tasks.make_partitions",
         "schedule": 24 * 60 * 60,
+    },
+    "probe providers": {
+        "task": "gateway.tasks.probe_providers",
+        "schedule": PROBE_INTERVAL_S,
+        "options": {"expires": PROBE_INTERVAL_S},
     },
     "purge content": {
         "task": "gateway.tasks.purge_content",

@@ -46,6 +46,7 @@ def test_only_jobs_and_commands_use_a_client_that_blocks():
     users = set().union(*(importers_of(client) for client in clients))
     assert users <= {
         "gateway/discovery.py",  # asks the operator's own servers what they serve
+        "gateway/probes.py",  # jobs and people ask it whether providers answer; no request does
         "kyma/programs.py",  # waits until what `manage.py up` has started answers
     }
 

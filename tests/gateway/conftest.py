@@ -1,7 +1,9 @@
+import uuid
+
 import pytest
 
 from tests import live
-from tests.factories import make_price
+from tests.factories import make_price, make_route
 from tests.fake_provider import FakeProvider
 from tests.gateway import local_provider_process
 from tests.live import Customer, Gateway
@@ -114,3 +116,17 @@ def live_route(slug: str, base_url: str, **provider_fields):
     return route or Route.objects.create(
         model=model, provider=provider, upstream_model=f"up/{slug}", price_version=make_price()
     )
+
+
+def two_routes(base_url: str, dearer_base_url: str):
+    """The second of two routes to a new model: at twice the price, through "dearer"."""
+    from gateway.models import Provider
+
+    slug = f"twofold-{uuid.uuid4().hex[:8]}"  # New, so that no breaker is open.
+    live_route(slug, base_url)
+    fields = {"name": "Dearer", "self_hosted": True, "stops_billing_on_cancel": True}
+    provider, _ = Provider.objects.update_or_create(
+        slug="dearer", defaults={"base_url": dearer_base_url, **fields}
+    )
+    price = make_price(input_nano=200_000_000, output_nano=800_000_000)
+    return make_route(slug, provider=provider, price=price)

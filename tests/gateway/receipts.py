@@ -17,7 +17,7 @@ from billing.pricing import NANO_PER_USD
 from gateway.models import ApiRequest
 from gateway.reconcile import differences
 from tests.live import USD, Customer
-from tests.provider_scripts import Done, End, Event, chunk, usage_of
+from tests.provider_scripts import Done, End, Event, answer, chunk, either, stream, usage_of
 
 INPUT, CACHED, OUTPUT = 100, 50, 400
 HELLO = Event(chunk({"content": "Hello "}))  # 6 bytes
@@ -27,6 +27,7 @@ END = [Done(), End()]
 TEXT = "Grüße 🌍 aus Oslo"
 USAGE = usage_of(10, 2)
 PRICE = 10 * INPUT + 2 * OUTPUT  # of USAGE
+GOOD = either(stream(TEXT, usage=USAGE), answer(TEXT, extra={"usage": USAGE}))
 # What a client is told: the status and the type of the error.
 UNAVAILABLE = (502, "provider_unavailable")
 OVERLOADED = (503, "provider_overloaded")

@@ -10,7 +10,7 @@ from gateway.models import ApiRequest
 from tests.gateway.anthropic_clients import asked, client_of
 from tests.gateway.http_client import send, wait_for_log
 from tests.gateway.receipts import END, HELLO, LEAK, LEAKED, billed
-from tests.live import Customer, eventually
+from tests.live import Customer
 from tests.provider_scripts import Event, Head, Reset, Silence, WaitFor, answer, error
 
 SAYS_503 = Event({"error": {"message": LEAK, "code": 503}})
@@ -115,19 +115,6 @@ def test_other_methods_are_refused_in_anthropics_shape(customer, path):
 
 
 # Providers that fail
-
-
-def test_a_provider_at_capacity_is_asked_again_when_it_said(customer, fake):
-    busy = error(429, headers={"Retry-After": "1"})
-    token = fake.script_attempts([busy, answer("Now.")])
-    with client_of(customer, max_retries=2) as client:
-        done = client.messages.create(**asked(token))
-    assert done.content[0].text == "Now."
-    first, second = fake.calls(token)
-    assert 1 <= second.started_at - first.started_at < 10
-    rows = eventually(customer.requests, lambda rows: len(rows) == 2)
-    assert [row.status for row in rows] == [429, 200]
-    assert [entry.request_id for entry in customer.usage_entries()] == [rows[1].id]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from gateway.models import ApiRequest
 from tests.gateway.conftest import live_route
 from tests.gateway.http_client import wait_for_log
 from tests.gateway.openai_clients import check_price, client_of, run_async, says
-from tests.live import Customer, eventually
+from tests.live import Customer
 from tests.provider_scripts import answer, error, stream
 
 SLUG = "maker/with-slash"
@@ -131,19 +131,6 @@ def test_a_wrong_base_url_is_told_the_right_one(customer):
 
 
 # Repeating
-
-
-def test_a_provider_at_capacity_is_asked_again_when_it_said(customer, fake):
-    busy = error(429, headers={"Retry-After": "1"})
-    token = fake.script_attempts([busy, answer("Now.")])
-    with client_of(customer, max_retries=2) as client:
-        done = ask(client, token)
-    assert done.choices[0].message.content == "Now."
-    first, second = fake.calls(token)
-    assert 1 <= second.started_at - first.started_at < 10
-    rows = eventually(customer.requests, lambda rows: len(rows) == 2)
-    assert [row.status for row in rows] == [429, 200]
-    assert [entry.request_id for entry in customer.usage_entries()] == [rows[1].id]
 
 
 def test_repeating_ends_after_max_retries(customer, fake):

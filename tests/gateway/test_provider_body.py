@@ -84,3 +84,48 @@ def test_unsupported_fields_are_left_out_and_the_limit_never_is():
 def test_a_provider_that_rejects_stream_options_sends_usage_unasked():
     request = request_with(stream=True)
     assert "stream_options" not in forwarded(request, unsupported=frozenset({"stream_options"}))
+
+
+# --- Inside of messages and tools ----------------------------------------------------------------
+
+MARK = {"cache_control": {"type": "ephemeral"}}
+DEVELOPER = {"role": "developer", "content": "Be brief."}
+
+
+def test_a_developer_speaks_as_the_system_where_there_is_no_such_role():
+    request = request_with(messages=[DEVELOPER, HELLO])
+    assert forwarded(request)["messages"] == [DEVELOPER, HELLO]
+    sent = forwarded(request, unsupported=frozenset({"role:developer"}))
+    assert sent["messages"] == [{"role": "system", "content": "Be brief."}, HELLO]
+
+
+def test_marks_for_caching_are_taken_out_everywhere_where_they_are_rejected():
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    schema = {"type": "object", "properties": {"cache_control": {"type": "string"}}}
+    function = {"name": "f", "parameters": schema}
+    part = {"type": "text", "text": "Hello"}
+    request = request_with(
+        messages=[
+            {"role": "user", "content": [part | MARK], **MARK},
+            {"role": "assistant", "content": None, "tool_calls": [call | MARK], **MARK},
+            {"role": "tool", "tool_call_id": "1", "content": "done", **MARK},
+        ],
+        tools=[{"type": "function", "function": function | MARK, **MARK}],
+        **MARK,
+    )
+    assert forwarded(request)["messages"][0]["content"] == [part | MARK]
+    sent = forwarded(request, unsupported=frozenset({"cache_control"}))
+    assert "cache_control" not in sent
+    assert sent["messages"] == [
+        {"role": "user", "content": [part]},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "1", "content": "done"},
+    ]
+    assert sent["tools"] == [{"type": "function", "function": function}]
+
+
+def test_the_next_provider_gets_the_messages_as_they_came():
+    messages = [DEVELOPER | MARK, HELLO]
+    request = request_with(messages=messages)
+    forwarded(request, unsupported=frozenset({"cache_control", "role:developer"}))
+    assert forwarded(request)["messages"] == messages == [DEVELOPER | MARK, HELLO]

@@ -36,8 +36,11 @@ def test_django_serves_the_rest(served_by, path):
     assert served_by(path) == "django"
 
 
-def test_the_gateway_is_closed_before_the_shutdown_is_confirmed(monkeypatch):
+def test_the_gateway_is_started_and_closed_before_that_is_confirmed(monkeypatch):
     events = []
+
+    async def start():
+        events.append("started")
 
     async def close():
         events.append("closed")
@@ -53,6 +56,12 @@ def test_the_gateway_is_closed_before_the_shutdown_is_confirmed(monkeypatch):
 
         await asgi.application({"type": "lifespan"}, receive, send)
 
+    monkeypatch.setattr(asgi, "start", start)
     monkeypatch.setattr(asgi, "close", close)
     asyncio.run(live())
-    assert events == ["lifespan.startup.complete", "closed", "lifespan.shutdown.complete"]
+    assert events == [
+        "started",
+        "lifespan.startup.complete",
+        "closed",
+        "lifespan.shutdown.complete",
+    ]

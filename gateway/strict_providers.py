@@ -1,0 +1,51 @@
+"""What a provider refuses inside of messages and tools, brought into a form that it takes.
+
+`Provider.unsupported` names fields of the body; and beside them, for what lies deeper:
+
+"role:developer"   messages of the developer go as those of the system, which say the same
+"cache_control"    marks for caching are left out of messages, their parts and tools, too
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+DEVELOPER_ROLE = "role:developer"
+CACHE_MARK = "cache_control"
+
+
+def softened(body: dict[str, Any], unsupported: frozenset[str]) -> dict[str, Any]:
+    """`body` as the provider takes it. What it was made of stays as it is, for other providers."""
+    soft = dict(body)
+    if DEVELOPER_ROLE in unsupported and "messages" in soft:
+        soft["messages"] = [_as_system(message) for message in soft["messages"]]
+    if CACHE_MARK in unsupported:
+        for name, without_marks in (("messages", _message), ("tools", _tool)):
+            if name in soft:
+                soft[name] = [without_marks(one) for one in soft[name]]
+    return soft
+
+
+def _as_system(message: dict) -> dict:
+    return {**message, "role": "system"} if message["role"] == "developer" else message
+
+
+def _message(message: dict) -> dict:
+    return _unmarked(message, {"content": _unmarked_list, "tool_calls": _unmarked_list})
+
+
+def _tool(tool: Any) -> Any:
+    # No deeper: a parameter of the function may bear that name.
+    return _unmarked(tool, {"function": _unmarked})
+
+
+def _unmarked_list(value: Any) -> Any:
+    return [_unmarked(one) for one in value] if isinstance(value, list) else value
+
+
+def _unmarked(value: Any, inner: Mapping[str, Callable] = MappingProxyType({})) -> Any:
+    """An object without its mark; `inner` says what becomes of which members."""
+    if not isinstance(value, dict):
+        return value
+    kept = {name: member for name, member in value.items() if name != CACHE_MARK}
+    return kept | {name: change(kept[name]) for name, change in inner.items() if name in kept}
