@@ -77,6 +77,16 @@ async def chat_completions(request: GatewayRequest) -> HttpResponseBase:
 
 
 @allow("POST")
+async def text_completions(request: GatewayRequest) -> HttpResponseBase:
+    return await _answer(request, dialects.COMPLETIONS)
+
+
+@allow("POST")
+async def embeddings(request: GatewayRequest) -> HttpResponseBase:
+    return await _answer(request, dialects.EMBEDDINGS)
+
+
+@allow("POST")
 async def messages(request: GatewayRequest) -> HttpResponseBase:
     return await _answer(request, dialects.MESSAGES)
 
@@ -231,6 +241,7 @@ def _asked_id(text: str) -> uuid.UUID:
         return request_id(text)
     except ValueError as error:
         raise InvalidRequest(
-            "Give the id of an answer (?id=chatcmpl-..., msg_... or resp_...) or its x-request-id.",
+            "Give the id of an answer (?id=chatcmpl-..., cmpl-..., emb-..., msg_... or resp_...) "
+            "or its x-request-id.",
             param="id",
         ) from error
