@@ -14,7 +14,7 @@ from django.http import HttpResponse
 
 from billing.models import LedgerEntry
 from billing.tiers import TIERS
-from gateway import key_rules, price_list, routing
+from gateway import key_rules, openapi, price_list, routing
 from gateway.authentication import Caller
 from gateway.call import GatewayRequest
 from gateway.database import in_thread
@@ -25,6 +25,7 @@ from gateway.views import allow, logged
 
 TIERS_MAX_AGE_S = 300
 PRICES_MAX_AGE_S = 60
+DOCUMENT_MAX_AGE_S = 3600
 
 
 @allow("GET", "HEAD")
@@ -87,6 +88,12 @@ async def pricing(request: GatewayRequest) -> HttpResponse:
 @allow("GET", "HEAD")
 async def providers(request: GatewayRequest) -> HttpResponse:
     return await _public("providers", PRICES_MAX_AGE_S)
+
+
+@allow("GET", "HEAD")
+async def openapi_document(request: GatewayRequest) -> HttpResponse:
+    headers = {"Cache-Control": f"public, max-age={DOCUMENT_MAX_AGE_S}"}
+    return HttpResponse(openapi.as_bytes(), content_type="application/json", headers=headers)
 
 
 async def _public(name: str, max_age_s: int) -> HttpResponse:

@@ -10,7 +10,6 @@ from gateway.chat_fields import FORWARDED, MAX_TOKENS, MAX_TOOLS, READ, ROUTING
 from gateway.chat_messages import WEB_ADDRESS
 from gateway.errors import InvalidRequest
 from gateway.field_checks import (
-    NOTHING,
     Check,
     Mismatch,
     anything,
@@ -27,6 +26,7 @@ from gateway.field_checks import (
     takes,
     text,
 )
+from gateway.json_schema import NOTHING
 
 # Kyma's own fields, the same as in a chat request.
 OWN = {**ROUTING, "session_id": READ["session_id"]}

@@ -6,7 +6,6 @@ import orjson
 
 from gateway.errors import Unprocessable
 from gateway.field_checks import (
-    NOTHING,
     Check,
     Mismatch,
     by_type,
@@ -18,6 +17,7 @@ from gateway.field_checks import (
     takes,
     text,
 )
+from gateway.json_schema import NOTHING
 
 MAX_MESSAGES = 2_000
 

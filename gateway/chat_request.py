@@ -16,7 +16,7 @@ TOKENS_FOR_TOOLS = 256  # What templates say about how to call them.
 # Templates write these into the prompt, or a provider bills them as if they did.
 _PROMPT_FIELDS = ("tools", "functions", "prediction")
 
-_TABLE = FieldTable(FORWARDED, READ, ROUTING, required=("model", "messages"))
+TABLE = FieldTable(FORWARDED, READ, ROUTING, required=("model", "messages"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class ChatRequest(ProviderRequest):
 
 
 def parse(body: dict) -> ChatRequest:
-    found = _TABLE.sort(body)
+    found = TABLE.sort(body)
     check_together(found.fields)
     chat_messages.check_tool_replies(found.read["messages"])
     return _request(found)

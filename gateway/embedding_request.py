@@ -31,7 +31,7 @@ READ: dict[str, Check] = {
     "usage": CHAT_READ["usage"],
     **KEPT,
 }
-_TABLE = FieldTable(FORWARDED, READ, ROUTING, required=("model", "input"))
+TABLE = FieldTable(FORWARDED, READ, ROUTING, required=("model", "input"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,7 @@ class EmbeddingRequest(ProviderRequest):
 
 def parse(body: dict) -> EmbeddingRequest:
     """Expects what json_body.parse returns. Raises InvalidRequest."""
-    found = _TABLE.sort(body)
+    found = TABLE.sort(body)
     read = found.read
     size = Inputs.of(read["input"])
     return EmbeddingRequest(

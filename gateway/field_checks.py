@@ -13,11 +13,19 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from gateway.errors import InvalidRequest
+from gateway.json_schema import (
+    BOOLEAN,
+    NOTHING,
+    TEXT,
+    Schema,
+    any_of,
+    array,
+    choice,
+    or_null,
+    with_tag,
+)
 
 Check = Callable[[Any], None]
-Schema = dict[str, Any]
-
-NOTHING: Schema = {"not": {}}  # of what is always refused, with a sentence of its own
 
 _LONGEST_CHOICE_SHOWN = 32
 
@@ -81,33 +89,6 @@ def schema_of(check: Check) -> Schema:
     return vars(check)["schema"]
 
 
-def any_of(schemas: Iterable[Schema]) -> Schema:
-    """One of these, each of them once."""
-    different: list[Schema] = []
-    for schema in schemas:
-        different += [one for one in schema.get("anyOf", [schema]) if one not in different]
-    possible = [schema for schema in different if schema != NOTHING]
-    return possible[0] if len(possible) == 1 else {"anyOf": possible}
-
-
-def or_null(schema: Schema) -> Schema:
-    if schema == NOTHING:
-        return {"type": "null"}
-    if "type" not in schema:
-        return {"anyOf": [*schema.get("anyOf", [schema]), {"type": "null"}]} if schema else {}
-    choices = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
-    return {**schema, "type": [schema["type"], "null"], **choices}
-
-
-def with_tag(tag: str, name: str | None, schema: Schema) -> Schema:
-    """An object of `schema` whose member `tag` is `name`."""
-    if "anyOf" in schema:
-        return {"anyOf": [with_tag(tag, name, one) for one in schema["anyOf"]]}
-    properties = {tag: {"const": name}, **schema.get("properties", {})}
-    required = [tag, *schema.get("required", ())]
-    return {"type": "object", "properties": properties, "required": required}
-
-
 # --- Checks --------------------------------------------------------------------------------------
 
 
@@ -116,7 +97,7 @@ def anything(value: Any) -> None:
     pass
 
 
-@takes({"type": "boolean"})
+@takes(BOOLEAN)
 def boolean(value: Any) -> None:
     if type(value) is not bool:
         raise unwanted("true or false", value)
@@ -152,7 +133,7 @@ def text(*, filled: bool = False, most: int | None = None) -> Check:
     at_most = f" of at most {most} characters" if most else ""
     wanted = f"a string{at_most}" + (" that isn't empty" if filled else "")
 
-    @takes({"type": "string"} | _bounds("Length", filled, most))
+    @takes(TEXT | _bounds("Length", filled, most))
     def check(value: Any) -> None:
         if type(value) is not str or (filled and not value) or (most and len(value) > most):
             raise unwanted(wanted, value)
@@ -180,7 +161,7 @@ def matching(pattern: str, wanted: str, *, beginning: bool = False) -> Check:
 def one_of(*choices: str) -> Check:
     known = frozenset(choices)
 
-    @takes({"type": "string", "enum": list(choices)})
+    @takes(choice(*choices))
     def check(value: Any) -> None:
         if type(value) is not str or value not in known:
             raise _unknown_choice(choices, value)
@@ -199,7 +180,7 @@ def list_of(item: Check, *, filled: bool = False, most: int | None = None) -> Ch
     at_most = f" of at most {most:,} items" if most else ""
     wanted = f"a list{at_most}" + (" that isn't empty" if filled else "")
 
-    @takes({"type": "array", "items": schema_of(item)} | _bounds("Items", filled, most))
+    @takes(array(schema_of(item)) | _bounds("Items", filled, most))
     def check(value: Any) -> None:
         if type(value) is not list or (filled and not value) or (most and len(value) > most):
             raise unwanted(wanted, value)

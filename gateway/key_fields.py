@@ -22,7 +22,6 @@ from gateway.errors import InvalidRequest
 from gateway.field_checks import (
     Check,
     Mismatch,
-    any_of,
     boolean,
     by_type,
     integer,
@@ -30,12 +29,12 @@ from gateway.field_checks import (
     matching,
     missing,
     one_of,
-    or_null,
     schema_of,
     takes,
     text,
     unwanted,
 )
+from gateway.json_schema import any_of, or_null
 
 MAX_CAP_NANO = 10**15  # a million dollars
 RESETS = {"daily": "day", "weekly": "week", "monthly": "month"}

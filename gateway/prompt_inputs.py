@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.chat_messages import size_of
-from gateway.field_checks import Check, by_type, integer, list_of, text
+from gateway.field_checks import Check, by_type, integer, list_of, schema_of, takes, text
+from gateway.json_schema import any_of
 
 _text = text(filled=True)
 _token = integer(0, 2**31 - 1)
@@ -37,6 +38,7 @@ def inputs(most: int) -> Check:
     }
     wanted = "a string, a list of strings, a list of token ids or a list of such lists"
 
+    @takes(any_of(schema_of(check) for check in kinds.values()))
     def check_list(value: list) -> None:
         kinds.get(type(value[0]) if value else str, kinds[str])(value)
 

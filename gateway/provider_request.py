@@ -7,7 +7,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from gateway.field_checks import Check, Mismatch, missing
+from gateway.field_checks import Check, Mismatch, missing, object_of, schema_of
+from gateway.json_schema import Schema
 from gateway.upstream_errors import Garbled
 
 TOKENS_PER_PROMPT = 4  # What marks its beginning and its end, at the most.
@@ -129,6 +130,12 @@ class FieldTable:
     read: dict[str, Check]
     routing: dict[str, Check]
     required: tuple[str, ...]
+
+    @property
+    def schema(self) -> Schema:
+        """What a body may be, in JSON Schema."""
+        members = {**self.read, **self.forwarded, **self.routing}
+        return schema_of(object_of(members, required=self.required))
 
     def sort(self, body: dict) -> SortedFields:
         """The body's fields, each checked. Raises InvalidRequest."""

@@ -12,11 +12,8 @@ from gateway import chat_messages
 from gateway.chat_messages import MAX_MESSAGES
 from gateway.errors import InvalidRequest, Unprocessable
 from gateway.field_checks import (
-    NOTHING,
     Check,
     Mismatch,
-    Schema,
-    any_of,
     by_type,
     list_of,
     missing,
@@ -27,6 +24,7 @@ from gateway.field_checks import (
     text,
     unwanted,
 )
+from gateway.json_schema import NOTHING, Schema, any_of
 
 
 def refused(problem: str) -> Check:

@@ -24,11 +24,11 @@ from gateway.field_checks import (
     takes,
     text,
     unwanted,
-    with_tag,
 )
+from gateway.json_schema import with_tag
 from gateway.responses_input import check_as_chat, refused
 
-SAME_IN_CHAT = (
+_SAME_IN_CHAT = (
     "model",
     "stream",
     "temperature",
@@ -61,7 +61,7 @@ _LOGPROBS = "message.output_text.logprobs"
 def chat_body(body: dict) -> dict:
     """The body of a chat request, for chat_request.parse. Raises GatewayError."""
     _check(body)
-    chat = {name: body[name] for name in SAME_IN_CHAT if body.get(name) is not None}
+    chat = {name: body[name] for name in _SAME_IN_CHAT if body.get(name) is not None}
     chat["messages"] = responses_input.messages(body.get("instructions"), body["input"])
     if body.get("max_output_tokens") is not None:
         chat["max_tokens"] = body["max_output_tokens"]
@@ -136,7 +136,7 @@ _format = tagged(
     {"text": object_of({}), "json_object": object_of({}), "json_schema": _schema_format},
 )
 _ALL_IN_INPUT = "leave it out, and send the whole conversation in `input` each time"
-RECEIVED: dict[str, Check] = {
+_RECEIVED: dict[str, Check] = {
     "store": _unless_true(
         "can't be true, as Kyma keeps no responses: send false, and the whole conversation in "
         "`input` each time"
@@ -165,9 +165,11 @@ RECEIVED: dict[str, Check] = {
     "metadata": mapping_of(text()),
 }
 
+FIELDS: dict[str, Check] = {**{name: CHECKS[name] for name in _SAME_IN_CHAT}, **_RECEIVED}
+
 
 def _check(body: dict) -> None:
-    for name, check in RECEIVED.items():
+    for name, check in _RECEIVED.items():
         if body.get(name) is None:
             continue
         try:
@@ -175,7 +177,7 @@ def _check(body: dict) -> None:
         except Mismatch as mismatch:
             raise mismatch.under(name).as_error() from None
     if body.get("input") is None:
-        raise missing(RECEIVED["input"]).under("input").as_error()
+        raise missing(_RECEIVED["input"]).under("input").as_error()
 
 
 # --- Translations

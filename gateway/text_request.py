@@ -42,7 +42,7 @@ READ: dict[str, Check] = {
     "best_of": integer(1, MAX_ANSWERS),
     **KEPT,
 }
-_TABLE = FieldTable(FORWARDED, READ, ROUTING, required=("model", "prompt"))
+TABLE = FieldTable(FORWARDED, READ, ROUTING, required=("model", "prompt"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ class TextRequest(ProviderRequest):
 
 def parse(body: dict) -> TextRequest:
     """Expects what json_body.parse returns. Raises InvalidRequest, Unprocessable."""
-    found = _TABLE.sort(body)
+    found = TABLE.sort(body)
     read = found.read
     n = read.get("n", 1)
     if read.get("best_of", n) != n:

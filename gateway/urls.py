@@ -24,4 +24,5 @@ urlpatterns = [
     path("v1/credits/pricing", account_views.pricing),
     path("v1/limits/tiers", account_views.tiers),
     path("v1/providers", account_views.providers),
+    path("v1/openapi.json", account_views.openapi_document),
 ]

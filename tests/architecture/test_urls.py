@@ -23,6 +23,7 @@ PUBLIC_IN_THE_GATEWAY = {
     "v1/limits/tiers",
     "v1/receipts/keys",
     "v1/providers",
+    "v1/openapi.json",
 }
 SAMPLES = {"int": "1", "uuid": "00000000-0000-7000-8000-000000000000"}
 

@@ -1,0 +1,271 @@
+"""The schemas of what models answer at /v1, and of errors, by name.
+
+Members that are always there are required. What a provider says passes through as it came, so
+these answers may hold more than is named.
+"""
+
+from gateway.json_schema import (
+    ANY_OBJECT,
+    BOOLEAN,
+    COUNT,
+    ID,
+    NULL,
+    NUMBER,
+    TEXT,
+    Schema,
+    array,
+    choice,
+    const,
+    obj,
+    or_null,
+    ref,
+    same,
+)
+
+USD: Schema = {"type": "number", "description": "Dollars, exact to the nano-dollar."}
+
+# --- Answers of models ---------------------------------------------------------------------------
+
+_TOOL_CALL = obj(
+    {
+        "id": TEXT,
+        "type": const("function"),
+        "function": obj({"name": TEXT, "arguments": TEXT}),
+    },
+    optional=("type",),
+    additionalProperties=True,
+)
+_CHOICE = obj(
+    {
+        "index": COUNT,
+        "message": {
+            "type": "object",
+            "properties": {
+                "role": const("assistant"),
+                **same(or_null(TEXT), "content", "refusal", "reasoning", "reasoning_content"),
+                "tool_calls": or_null(array(_TOOL_CALL)),
+            },
+            "additionalProperties": True,
+        },
+        "finish_reason": or_null(TEXT),
+        "logprobs": or_null(ANY_OBJECT),
+    },
+    optional=("index", "finish_reason", "logprobs"),
+    additionalProperties=True,
+)
+_TEXT_CHOICE = obj(
+    {
+        "index": COUNT,
+        "text": TEXT,
+        "finish_reason": or_null(TEXT),
+        "logprobs": or_null(ANY_OBJECT),
+    },
+    optional=("index", "finish_reason", "logprobs"),
+    additionalProperties=True,
+)
+_BASE64 = {"type": "string", "contentEncoding": "base64"}
+_IDENTITY = {"created": COUNT, "model": TEXT, "provider": TEXT}
+_CACHE_COUNTS = same(COUNT, "cache_creation_input_tokens", "cache_read_input_tokens")
+
+_ANSWERS: dict[str, Schema] = {
+    "Usage": obj(
+        {
+            **same(COUNT, "prompt_tokens", "completion_tokens", "total_tokens"),
+            "prompt_tokens_details": obj({"cached_tokens": COUNT}),
+            "completion_tokens_details": obj({"reasoning_tokens": COUNT}),
+            "cost": USD,
+            "is_byok": BOOLEAN,
+        }
+    ),
+    "ChatCompletion": obj(
+        {
+            "id": TEXT,
+            "object": const("chat.completion"),
+            **_IDENTITY,
+            "choices": array(_CHOICE, minItems=1),
+            "usage": ref("Usage"),
+        },
+        additionalProperties=True,
+    ),
+    "TextCompletion": obj(
+        {
+            "id": TEXT,
+            "object": const("text_completion"),
+            **_IDENTITY,
+            "choices": array(_TEXT_CHOICE, minItems=1),
+            "usage": ref("Usage"),
+        },
+        additionalProperties=True,
+    ),
+    "Embeddings": obj(
+        {
+            "object": const("list"),
+            **same(TEXT, "id", "model", "provider"),
+            "data": array(
+                obj(
+                    {
+                        "object": const("embedding"),
+                        "index": COUNT,
+                        "embedding": {"anyOf": [array(NUMBER, minItems=1), _BASE64]},
+                    }
+                )
+            ),
+            "usage": obj({**same(COUNT, "prompt_tokens", "total_tokens"), "cost": USD}),
+        }
+    ),
+    "Message": obj(
+        {
+            "id": TEXT,
+            "type": const("message"),
+            "role": const("assistant"),
+            "model": TEXT,
+            "content": array(
+                {
+                    "anyOf": [
+                        obj({"type": const("text"), "text": TEXT}),
+                        obj({"type": const("thinking"), "thinking": TEXT, "signature": TEXT}),
+                        obj(
+                            {
+                                "type": const("tool_use"),
+                                **same(TEXT, "id", "name"),
+                                "input": ANY_OBJECT,
+                            }
+                        ),
+                    ]
+                }
+            ),
+            "stop_reason": choice("end_turn", "max_tokens", "stop_sequence", "tool_use", "refusal"),
+            "stop_sequence": or_null(TEXT),
+            "usage": obj(
+                {
+                    **same(COUNT, "input_tokens", "output_tokens"),
+                    **_CACHE_COUNTS,
+                    "output_tokens_details": obj({"thinking_tokens": COUNT}),
+                    "cost": USD,
+                }
+            ),
+        }
+    ),
+    "TokenCount": obj({"input_tokens": COUNT}),
+}
+
+# --- Responses -----------------------------------------------------------------------------------
+
+_ITEM_STATUS = choice("completed", "incomplete")
+_OUTPUT_TEXT = {
+    "type": const("output_text"),
+    "text": TEXT,
+    **same(array(ANY_OBJECT), "annotations", "logprobs"),
+}
+_MESSAGE_PARTS = {
+    "anyOf": [obj(_OUTPUT_TEXT), obj({"type": const("refusal"), "refusal": TEXT})],
+}
+_OUTPUT = {
+    "anyOf": [
+        obj(
+            {
+                "type": const("message"),
+                "id": TEXT,
+                "role": const("assistant"),
+                "status": _ITEM_STATUS,
+                "content": array(_MESSAGE_PARTS),
+            }
+        ),
+        obj(
+            {
+                "type": const("function_call"),
+                **same(TEXT, "id", "call_id", "name", "arguments"),
+                "status": _ITEM_STATUS,
+            }
+        ),
+        obj(
+            {
+                "type": const("reasoning"),
+                "id": TEXT,
+                "summary": array(ANY_OBJECT),
+                "content": array(obj({"type": const("reasoning_text"), "text": TEXT})),
+            }
+        ),
+    ]
+}
+_RESPONSE = obj(
+    {
+        "id": TEXT,
+        "object": const("response"),
+        "created_at": COUNT,
+        "status": choice("completed", "incomplete"),
+        "error": NULL,
+        "incomplete_details": or_null(
+            obj({"reason": choice("max_output_tokens", "content_filter")})
+        ),
+        "model": TEXT,
+        "output": array(_OUTPUT),
+        "usage": obj(
+            {
+                **same(COUNT, "input_tokens", "output_tokens", "total_tokens"),
+                "input_tokens_details": obj(same(COUNT, "cached_tokens", "cache_write_tokens")),
+                "output_tokens_details": obj({"reasoning_tokens": COUNT}),
+                "cost": USD,
+            }
+        ),
+        "background": const(False),
+        "store": const(False),
+        "previous_response_id": NULL,
+        "max_tool_calls": NULL,
+        **same(or_null(TEXT), "instructions", "prompt_cache_key", "safety_identifier", "user"),
+        **same(or_null(NUMBER), "temperature", "top_p"),
+        "max_output_tokens": or_null(COUNT),
+        "metadata": ANY_OBJECT,
+        "parallel_tool_calls": BOOLEAN,
+        "reasoning": obj(same(or_null(TEXT), "effort", "summary")),
+        "service_tier": const("default"),
+        "text": ANY_OBJECT,
+        "tool_choice": {"anyOf": [TEXT, ANY_OBJECT]},
+        "tools": array(ANY_OBJECT),
+        "top_logprobs": COUNT,
+        "truncation": choice("auto", "disabled"),
+    }
+)
+
+# --- Errors --------------------------------------------------------------------------------------
+
+_ERRORS: dict[str, Schema] = {
+    "Error": obj(
+        {
+            "error": obj(
+                {
+                    "message": TEXT,
+                    "type": TEXT,
+                    "param": or_null(TEXT),
+                    "code": TEXT,
+                    "metadata": obj({"error_type": TEXT}, additionalProperties=True),
+                }
+            ),
+            "request_id": or_null(ID),
+        }
+    ),
+    "AnthropicError": obj(
+        {
+            "type": const("error"),
+            "error": obj(
+                {
+                    "type": TEXT,
+                    "message": TEXT,
+                    "details": obj(
+                        same(TEXT, "error_code", "error_type"), additionalProperties=True
+                    ),
+                }
+            ),
+            "request_id": or_null(ID),
+        }
+    ),
+}
+
+_DOCUMENT = obj(
+    {"openapi": TEXT, **same(ANY_OBJECT, "info", "paths", "components")},
+    additionalProperties=True,
+)
+
+SCHEMAS: dict[str, Schema] = (
+    _ANSWERS | {"Response": _RESPONSE, "OpenapiDocument": _DOCUMENT} | _ERRORS
+)

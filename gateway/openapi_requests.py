@@ -1,0 +1,56 @@
+"""The schemas of what /v1 is asked, by name, made from the checks that each body passes through.
+
+A model may be left out where `models` names some; it is required here, as clients expect it.
+"""
+
+from gateway import (
+    anthropic_fields,
+    chat_request,
+    embedding_request,
+    key_fields,
+    responses_request,
+    text_request,
+)
+from gateway.field_checks import Check, object_of, schema_of
+from gateway.json_schema import Schema, or_null
+
+
+def _object(members: dict[str, Check], *required: str) -> Schema:
+    return schema_of(object_of(members, required=required))
+
+
+def _key(*required: str) -> Schema:
+    members = {
+        name: schema_of(check) if name in key_fields.NEVER_NULL else or_null(schema_of(check))
+        for name, check in key_fields.CHECKS.items()
+    }
+    schema = {"type": "object", "properties": members, "additionalProperties": False}
+    return schema | ({"required": list(required)} if required else {})
+
+
+SCHEMAS: dict[str, Schema] = {
+    "ChatRequest": chat_request.TABLE.schema,
+    "TextRequest": text_request.TABLE.schema,
+    "EmbeddingRequest": embedding_request.TABLE.schema,
+    "MessagesRequest": _object(anthropic_fields.CHECKS, *anthropic_fields.NEEDED),
+    "CountRequest": _object(anthropic_fields.CHECKS, *anthropic_fields.NEEDED_TO_COUNT),
+    "ResponsesRequest": _object(responses_request.FIELDS, "model", "input"),
+    "KeyRequest": _key("name"),
+    "KeyChanges": _key(),
+}
+
+_MODEL = "smollm2-135m"
+_QUESTION = "What is the capital of Japan?"
+_ASKED = [{"role": "user", "content": _QUESTION}]
+
+# One of each that works as it stands.
+EXAMPLES: dict[str, dict] = {
+    "ChatRequest": {"model": _MODEL, "messages": _ASKED},
+    "TextRequest": {"model": _MODEL, "prompt": "The capital of Japan is", "max_tokens": 16},
+    "EmbeddingRequest": {"model": _MODEL, "input": ["Tokyo", "Kyoto"]},
+    "MessagesRequest": {"model": _MODEL, "max_tokens": 64, "messages": _ASKED},
+    "CountRequest": {"model": _MODEL, "messages": _ASKED},
+    "ResponsesRequest": {"model": _MODEL, "input": _QUESTION},
+    "KeyRequest": {"name": "CI", "caps": {"day": "0.50", "total": 20}},
+    "KeyChanges": {"requests_per_minute": 20},
+}
