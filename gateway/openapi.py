@@ -98,9 +98,11 @@ def _operation(
 ) -> dict:
     content = _json(ref(answer))
     if streams:
-        content["text/event-stream"] = {"schema": {**TEXT, "description": streams}}
+        # Without a schema: OpenAPI 3.1 has no word for that of each event.
+        content["text/event-stream"] = {"example": streams}
     headers = _headers(*(_OF_ANSWER if _IDEMPOTENCY_KEY in parameters else ("x-request-id",)))
-    success = {"description": "As asked.", "headers": headers, "content": content}
+    told = "The answer" + ("; with `stream` as events." if streams else ".")
+    success = {"description": told, "headers": headers, "content": content}
     kind = "AnthropicError" if anthropic else "Error"
     refusals = {
         str(code): {"$ref": f"#/components/responses/{kind}{code}"} for code in sorted(errors)
@@ -158,8 +160,10 @@ _HASH = _in_path("hash", "The `hash` of a key.", {**TEXT, "pattern": "^[0-9a-f]{
 _GENERATION = _query(
     "id", "The id of an answer, or its x-request-id.", {**TEXT, "minLength": 1}, required=True
 )
-_CHUNKS = "Chunks as `data:` lines, `data: [DONE]` last; with `stream`."
-_EVENTS = "Events, each named by its type; with `stream`."
+_CHAT_STREAM = 'data: {"object":"chat.completion.chunk",…}\n\ndata: [DONE]\n\n'
+_TEXT_STREAM = 'data: {"object":"text_completion",…}\n\ndata: [DONE]\n\n'
+_RESPONSE_STREAM = 'event: response.created\ndata: {"type":"response.created",…}\n\n'
+_MESSAGE_STREAM = 'event: message_start\ndata: {"type":"message_start",…}\n\n'
 
 _ANSWER_PATHS = {
     "/v1/chat/completions": {
@@ -168,7 +172,7 @@ _ANSWER_PATHS = {
             "Answer a conversation (OpenAI Chat Completions)",
             "ChatRequest",
             "ChatCompletion",
-            streams=_CHUNKS,
+            streams=_CHAT_STREAM,
         )
     },
     "/v1/completions": {
@@ -177,7 +181,7 @@ _ANSWER_PATHS = {
             "Go on where a prompt ends (OpenAI Completions)",
             "TextRequest",
             "TextCompletion",
-            streams=_CHUNKS,
+            streams=_TEXT_STREAM,
         )
     },
     "/v1/embeddings": {
@@ -194,7 +198,7 @@ _ANSWER_PATHS = {
             "Answer a conversation (OpenAI Responses, stateless)",
             "ResponsesRequest",
             "Response",
-            streams=_EVENTS,
+            streams=_RESPONSE_STREAM,
         )
     },
     "/v1/messages": {
@@ -203,7 +207,7 @@ _ANSWER_PATHS = {
             "Answer a conversation (Anthropic Messages)",
             "MessagesRequest",
             "Message",
-            streams=_EVENTS,
+            streams=_MESSAGE_STREAM,
             anthropic=True,
         )
     },
@@ -336,7 +340,8 @@ def document() -> dict:
             "version": "1",
             "description": "A gateway to open-source AI models for OpenAI's and Anthropic's "
             "clients. Fields that aren't named here are accepted, except at /v1/keys; `null` is "
-            "the same as leaving a field out.",
+            "the same as leaving a field out. Integers are written without a fraction (1, not "
+            "1.0) and fit 64 bits.",
         },
         "servers": [{"url": "/"}],
         "security": [{"bearer": []}, {"apiKey": []}],

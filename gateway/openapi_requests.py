@@ -15,10 +15,6 @@ from gateway.field_checks import Check, object_of, schema_of
 from gateway.json_schema import Schema, or_null
 
 
-def _object(members: dict[str, Check], *required: str) -> Schema:
-    return schema_of(object_of(members, required=required))
-
-
 def _key(*required: str) -> Schema:
     members = {
         name: schema_of(check) if name in key_fields.NEVER_NULL else or_null(schema_of(check))
@@ -28,13 +24,16 @@ def _key(*required: str) -> Schema:
     return schema | ({"required": list(required)} if required else {})
 
 
+CHECKS: dict[str, Check] = {
+    "ChatRequest": chat_request.TABLE.check,
+    "TextRequest": text_request.TABLE.check,
+    "EmbeddingRequest": embedding_request.TABLE.check,
+    "MessagesRequest": object_of(anthropic_fields.CHECKS, required=anthropic_fields.NEEDED),
+    "CountRequest": object_of(anthropic_fields.CHECKS, required=anthropic_fields.NEEDED_TO_COUNT),
+    "ResponsesRequest": object_of(responses_request.FIELDS, required=("model", "input")),
+}
 SCHEMAS: dict[str, Schema] = {
-    "ChatRequest": chat_request.TABLE.schema,
-    "TextRequest": text_request.TABLE.schema,
-    "EmbeddingRequest": embedding_request.TABLE.schema,
-    "MessagesRequest": _object(anthropic_fields.CHECKS, *anthropic_fields.NEEDED),
-    "CountRequest": _object(anthropic_fields.CHECKS, *anthropic_fields.NEEDED_TO_COUNT),
-    "ResponsesRequest": _object(responses_request.FIELDS, "model", "input"),
+    **{name: schema_of(check) for name, check in CHECKS.items()},
     "KeyRequest": _key("name"),
     "KeyChanges": _key(),
 }

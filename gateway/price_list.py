@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime as dt
+import uuid
 from collections.abc import Iterable
 
 from django.conf import settings
@@ -49,7 +50,7 @@ def _model(model: ModelEntry) -> dict:
 def _offer(candidate: Candidate) -> dict:
     return {
         "provider": candidate.provider,
-        "price_version": candidate.price_version_id,
+        "price_version": str(uuid.UUID(candidate.price_version_id)),
         "verified": candidate.price_verified,
         "usd": _amounts(candidate.price, usd),
         "nano_usd": _amounts(candidate.price, int),

@@ -7,8 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from gateway.field_checks import Check, Mismatch, missing, object_of, schema_of
-from gateway.json_schema import Schema
+from gateway.field_checks import Check, Mismatch, missing, object_of
 from gateway.upstream_errors import Garbled
 
 TOKENS_PER_PROMPT = 4  # What marks its beginning and its end, at the most.
@@ -132,10 +131,10 @@ class FieldTable:
     required: tuple[str, ...]
 
     @property
-    def schema(self) -> Schema:
-        """What a body may be, in JSON Schema."""
+    def check(self) -> Check:
+        """All of it as the check of one object, for the description of the API."""
         members = {**self.read, **self.forwarded, **self.routing}
-        return schema_of(object_of(members, required=self.required))
+        return object_of(members, required=self.required)
 
     def sort(self, body: dict) -> SortedFields:
         """The body's fields, each checked. Raises InvalidRequest."""

@@ -7,6 +7,10 @@ from typing import Any
 import orjson
 
 from tests.provider_scripts import (
+    CREATED,
+    Done,
+    End,
+    Event,
     Head,
     Pause,
     Step,
@@ -29,12 +33,14 @@ def default_answer(
     path = request.path.partition("?")[0]
     if request.method == "GET" and path.endswith("/models"):
         return _whole({"object": "list", "data": [_model("fake-model")]})
-    if request.method != "POST" or not path.endswith(("/chat/completions", "/embeddings")):
+    if request.method != "POST" or not path.endswith(("/completions", "/embeddings")):
         return error(404, f"The fake provider has no {request.method} {path}.", "not_found")
     if not isinstance(request.json, dict):
         return error(400, "The body is no JSON object.", "invalid_request")
     if path.endswith("/embeddings"):
         return _whole(_embeddings(request.json))
+    if not path.endswith("/chat/completions"):
+        return _text_completion(request)
     return _echo(request, pieces, interval_s, think_s)
 
 
@@ -51,6 +57,20 @@ def _echo(request: Request, pieces: int, interval_s: float, think_s: float) -> b
     message = {"role": "assistant", "content": "".join(said)}
     payload = completion(message, usage, reason, model)
     return [Pause(think_s), *json_answer(payload)] if think_s else _whole(payload)
+
+
+def _text_completion(request: Request) -> bytes | list[Step]:
+    """One dot, whatever the prompt of a text completion is."""
+    choice = {"index": 0, "text": ".", "logprobs": None, "finish_reason": "stop"}
+    answer = {
+        "id": "cmpl-fake",
+        "object": "text_completion",
+        "created": CREATED,
+        "model": str(request.json.get("model")),
+        "choices": [choice],
+        "usage": usage_of(max(1, len(request.prompt) // 4), 1),
+    }
+    return [Head(), Event(answer), Done(), End()] if request.wants_stream else _whole(answer)
 
 
 def _cut(text: str, pieces: int) -> list[str]:

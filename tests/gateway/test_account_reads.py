@@ -129,7 +129,7 @@ def test_every_route_has_its_price_the_cheapest_first(gateway, fake):
     assert model["cheapest"] == model["providers"][0]
     assert model["cheapest"] == {
         "provider": "priced",
-        "price_version": cheap.price_version.id.hex,
+        "price_version": str(cheap.price_version.id),
         "verified": True,
         "usd": {
             "input": "0.000000001",
@@ -146,7 +146,7 @@ def test_every_route_has_its_price_the_cheapest_first(gateway, fake):
             "image": 5,
         },
     }
-    assert model["providers"][1]["price_version"] == dear.price_version.id.hex
+    assert model["providers"][1]["price_version"] == str(dear.price_version.id)
     assert model["providers"][1]["verified"] is False
     for offer in model["providers"]:
         assert {name: nano(text) for name, text in offer["usd"].items()} == offer["nano_usd"]
