@@ -7,6 +7,7 @@ to a reader it says "nothing" where no rule means "everything".
 
 import dataclasses
 import datetime as dt
+import re
 from collections.abc import Callable
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from ipaddress import ip_network
@@ -40,6 +41,7 @@ MAX_CAP_NANO = 10**15  # a million dollars
 RESETS = {"daily": "day", "weekly": "week", "monthly": "month"}
 
 _EXACT = Context(prec=40, traps=[Inexact, InvalidOperation])
+_DECIMAL = r"[0-9]{1,7}(\.[0-9]{1,9})?"
 _AMOUNT = "an amount of dollars from 0 to 1000000 with at most 9 decimals"
 
 
@@ -85,7 +87,7 @@ def _check(name: str, value: Any) -> None:
     any_of(
         [
             {"type": "number", "minimum": 0, "maximum": 1_000_000},
-            {"type": "string", "pattern": r"^[0-9]{1,6}(\.[0-9]{1,9})?$"},
+            {"type": "string", "pattern": f"^{_DECIMAL}$"},
         ]
     )
 )
@@ -100,7 +102,7 @@ def _amount(value: Any) -> None:
 
 def _nano(value: Any) -> int:
     """Raises ValueError, Inexact or InvalidOperation for what is no exact amount."""
-    if type(value) is str and value.isascii() and len(value) <= 24:
+    if type(value) is str and re.fullmatch(_DECIMAL, value):
         return nano(value)
     if type(value) is int:
         value = Decimal(value)

@@ -1,0 +1,261 @@
+"""What the gateway answers is what /v1/openapi.json says, to the last member of its own objects."""
+
+import copy
+import re
+import uuid
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+from gateway import openapi, openapi_objects
+from gateway.models import Model
+from gateway.openapi_requests import EXAMPLES
+from tests.factories import make_key
+from tests.gateway.conftest import live_route
+from tests.gateway.http_client import send
+from tests.gateway.key_manager import Manager
+from tests.live import Customer, eventually
+from tests.provider_scripts import error, tool_call_answer
+
+ANSWERING = {
+    "/v1/chat/completions": ("ChatRequest", "messages"),
+    "/v1/completions": ("TextRequest", "prompt"),
+    "/v1/embeddings": ("EmbeddingRequest", "input"),
+    "/v1/responses": ("ResponsesRequest", "input"),
+    "/v1/messages": ("MessagesRequest", "messages"),
+}
+STREAMING = [path for path in ANSWERING if path != "/v1/embeddings"]
+CAPPED = {
+    "name": "CI",
+    "caps": {"day": "0.50", "total": 20},
+    "expires_at": "2130-01-31T12:00:00Z",
+    "allowed_models": ["scripted"],
+    "allowed_networks": ["127.0.0.0/8"],
+    "requests_per_minute": 5,
+    "retention_days": 7,
+}
+
+
+def closed(schema: Any) -> Any:
+    """The schema with no members beside those that it names, unless it says that there are."""
+    if isinstance(schema, list):
+        return [closed(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    members = {name: closed(one) for name, one in schema.items()}
+    if "properties" in members and members.get("type") == "object":
+        members.setdefault("additionalProperties", False)
+    return members
+
+
+def strict_document() -> dict:
+    document = copy.deepcopy(openapi.document())
+    document["components"]["schemas"] |= closed(openapi_objects.SCHEMAS)
+    for name in ("Error", "Usage", "Message", "Response", "Embeddings"):
+        schemas = document["components"]["schemas"]
+        schemas[name] = closed(schemas[name])
+    return document
+
+
+DOCUMENT = strict_document()
+
+
+def held(path: str, method: str, response) -> Any:
+    """The JSON of a response, once it was held to what the document says of this operation."""
+    documented = DOCUMENT["paths"][path][method]["responses"].get(str(response.status_code))
+    assert documented is not None, f"{response.status_code}: {response.text}"
+    if "$ref" in documented:
+        documented = DOCUMENT["components"]["responses"][documented["$ref"].rpartition("/")[2]]
+    assert undocumented_headers(documented, response) == set()
+    media_type = documented["content"][response.headers["Content-Type"]]
+    if "schema" not in media_type:
+        return response.text
+    schema = {**media_type["schema"], "components": DOCUMENT["components"]}
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    found = response.json()
+    jsonschema_rs.validator_for({**dialect, **schema}, validate_formats=True).validate(found)
+    return found
+
+
+def undocumented_headers(documented: dict, response) -> set[str]:
+    """Kyma's own headers of a response, and those of its limits, that the document doesn't name."""
+    own = re.compile(r"x-kyma-|x-ratelimit-|x-request-id|x-generation-id|retry-after$")
+    known = {name.lower() for name in documented["headers"]}
+    sent = {name.lower() for name in response.headers if own.match(name.lower())}
+    return sent - known
+
+
+def asked(customer: Customer, path: str, prompt: str = "Hello", **fields):
+    name, prompt_field = ANSWERING[path]
+    messages = [{"role": "user", "content": prompt}]
+    said = messages if prompt_field == "messages" else prompt
+    body = {**EXAMPLES[name], "model": "able", prompt_field: said, **fields}
+    return customer.post(body, path=path)
+
+
+@pytest.fixture
+def able(gateway, fake):
+    """A model that writes and embeds."""
+    live_route("able", fake.base_url)
+    Model.objects.filter(slug="able").update(capabilities=["tools", "vision", "embedding"])
+    return gateway
+
+
+@pytest.fixture
+def asker(able):
+    return Customer(able)
+
+
+@pytest.mark.parametrize("path", ANSWERING)
+def test_a_whole_answer(asker, path):
+    assert held(path, "post", asked(asker, path))["usage"]["cost"] > 0
+
+
+@pytest.mark.parametrize("path", STREAMING)
+def test_a_stream(asker, path):
+    assert "data: " in held(path, "post", asked(asker, path, stream=True))
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/v1/messages"])
+def test_an_answer_that_calls_a_tool(asker, fake, path):
+    prompt = fake.script(tool_call_answer([("search", {"q": "x"})], text="Let me see."))
+    assert "search" in str(held(path, "post", asked(asker, path, prompt)))
+
+
+def test_an_answer_that_is_repeated(asker):
+    headers = {"Idempotency-Key": uuid.uuid4().hex}
+    body = {**EXAMPLES["ChatRequest"], "model": "able"}
+    first, second = (asker.post(body, headers=headers) for _ in range(2))
+    assert held("/v1/chat/completions", "post", second) == first.json()
+    assert second.headers["idempotent-replayed"] == "true"
+
+
+def test_a_count_of_tokens(asker):
+    path = "/v1/messages/count_tokens"
+    response = asker.post({**EXAMPLES["CountRequest"], "model": "able"}, path=path)
+    assert held(path, "post", response)["input_tokens"] > 0
+
+
+@pytest.mark.parametrize("path", ANSWERING)
+def test_a_receipt_of_each_kind_of_answer(asker, path):
+    response = asked(asker, path)
+    eventually(lambda: not asker.holds())
+    response = asker.get(f"/v1/generation?id={response.json()['id']}")
+    found = held("/v1/generation", "get", response)["data"]
+    assert found["receipt"]["total_nano"] > 0
+    assert found["cost_details"]["input"] > 0
+
+
+def test_a_receipt_of_a_failure(asker, fake):
+    response = asked(asker, "/v1/chat/completions", fake.script(error(500)))
+    response = asker.get(f"/v1/generation?id={response.json()['request_id']}")
+    assert held("/v1/generation", "get", response)["data"]["cost_details"] is None
+
+
+READS = [
+    *("/v1/models", "/v1/models/{model}", "/v1/credits", "/v1/credits/balance", "/v1/auth/limits"),
+    *("/v1/key", "/v1/credits/pricing", "/v1/limits/tiers", "/v1/providers", "/v1/receipts/keys"),
+]
+
+
+@pytest.mark.parametrize("path", READS)
+def test_a_read(asker, path):
+    assert held(path, "get", asker.get(path.format(model="able")))
+
+
+@pytest.mark.parametrize("path", ["/v1/auth/limits", "/v1/key"])
+def test_a_read_without_any_limit(able, path):
+    assert held(path, "get", Customer(able, unlimited=True).get(path))
+
+
+def test_a_key_from_its_making_to_its_end(able):
+    manager = Manager(able)
+    made = held("/v1/keys", "post", manager.manage("POST", "", CAPPED))
+    one, path = "/v1/keys/{hash}", f"/{made['data']['hash']}"
+    assert held(one, "get", manager.manage("GET", path))["data"] == made["data"]
+    assert held(one, "patch", manager.manage("PATCH", path, {"caps": {"day": None}}))
+    assert held("/v1/keys", "get", manager.manage("GET"))["data"]
+    assert held(one, "delete", manager.manage("DELETE", path)) == {"deleted": True}
+    assert manager.manage("GET", path).status_code == 404
+    held(one, "get", manager.manage("GET", path))
+
+
+# --- Errors --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ANSWERING)
+@pytest.mark.parametrize(("upstream", "status"), [(500, 502), (503, 503), (504, 504), (429, 429)])
+def test_a_provider_that_fails(asker, fake, path, upstream, status):
+    response = asked(asker, path, fake.script(error(upstream)))
+    assert response.status_code == status
+    held(path, "post", response)
+
+
+def without_key(customer, path):
+    return send(customer.gateway, "POST", path, json={})
+
+
+def without_credit(customer, path):
+    return asked(Customer(customer.gateway, balance_nano=0), path)
+
+
+def with_a_management_key(customer, path):
+    headers = {"Authorization": f"Bearer {Manager(customer.gateway).management_text}"}
+    return send(customer.gateway, "POST", path, json={}, headers=headers)
+
+
+def too_often(customer, path):
+    headers = {"Authorization": f"Bearer {make_key(customer.user, requests_per_minute=1)[1]}"}
+    body = {**EXAMPLES[ANSWERING[path][0]], "model": "able"}
+    sent = [customer.post(body, path=path, headers=headers) for _ in range(2)]
+    return sent[-1]
+
+
+REFUSALS = {
+    "no key": (401, without_key),
+    "no credit": (402, without_credit),
+    "a management key": (403, with_a_management_key),
+    "too often": (429, too_often),
+    "no such model": (400, lambda asker, path: asked(asker, path, model="none")),
+    "no route": (404, lambda asker, path: asked(asker, path, provider={"only": ["none"]})),
+    "too large": (413, lambda asker, path: asked(asker, path, "x" * 10_000_000)),
+    "no JSON": (
+        415,
+        lambda asker, path: asker.post({}, path=path, headers={"Content-Type": "a/b"}),
+    ),
+}
+
+
+@pytest.mark.parametrize("path", ANSWERING)
+@pytest.mark.parametrize(("status", "provoke"), REFUSALS.values(), ids=REFUSALS)
+def test_a_refusal(asker, path, status, provoke):
+    response = provoke(asker, path)
+    assert response.status_code == status, response.text
+    held(path, "post", response)
+
+
+def test_fields_that_contradict_each_other(asker):
+    response = asked(asker, "/v1/chat/completions", top_logprobs=1)
+    assert response.status_code == 422
+    held("/v1/chat/completions", "post", response)
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "status"),
+    [
+        ("/v1/models/{model}", "", 404),
+        ("/v1/generation", "?id=", 400),
+        ("/v1/generation", f"?id={uuid.uuid4()}", 404),
+    ],
+)
+def test_a_read_in_vain(asker, path, query, status):
+    response = asker.get(path.format(model="none") + query)
+    assert response.status_code == status
+    held(path, "get", response)
+
+
+def test_a_key_is_made_with_a_management_key_alone(asker):
+    response = asker.post({"name": "x"}, path="/v1/keys")
+    assert response.status_code == 403
+    held("/v1/keys", "post", response)
