@@ -151,5 +151,5 @@ def _prices(max_price: dict) -> list[tuple[str, int]]:
     return [
         (names[name], int(Decimal(str(value)) * NANO_PER_MILLION_USD))
         for name, value in max_price.items()
-        if name in names
+        if name in names and value is not None
     ]

@@ -212,6 +212,10 @@ def too_often(customer, path):
     return sent[-1]
 
 
+def without_json(customer, path):
+    return customer.post({}, path=path, headers={"Content-Type": "text/plain"})
+
+
 REFUSALS = {
     "no key": (401, without_key),
     "no credit": (402, without_credit),
@@ -220,10 +224,7 @@ REFUSALS = {
     "no such model": (400, lambda asker, path: asked(asker, path, model="none")),
     "no route": (404, lambda asker, path: asked(asker, path, provider={"only": ["none"]})),
     "too large": (413, lambda asker, path: asked(asker, path, "x" * 10_000_000)),
-    "no JSON": (
-        415,
-        lambda asker, path: asker.post({}, path=path, headers={"Content-Type": "a/b"}),
-    ),
+    "no JSON": (415, without_json),
 }
 
 

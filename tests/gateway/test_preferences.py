@@ -43,6 +43,7 @@ def order(routes, preferences, latencies=None, open_ones=(), session="") -> list
         ({"quantizations": ["fp8"]}, "b", ["provider.quantizations"]),
         ({"max_price": {"prompt": 2}}, "ab", ["provider.max_price"]),
         ({"max_price": {"prompt": "1.5", "completion": 0}}, "a", ["provider.max_price"]),
+        ({"max_price": {"prompt": None, "image": None}}, "abc", []),
         ({"data_collection": "deny"}, "ab", ["provider.data_collection"]),
         ({"zdr": True}, "ab", ["provider.data_collection"]),
         ({"require_parameters": True}, "bc", ["provider.require_parameters"]),
