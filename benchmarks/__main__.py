@@ -46,13 +46,22 @@ def main() -> None:
         with running(upstream, core=OTHER_CORE, port=port, log=log):
             run = Run(f"http://127.0.0.1:{port}")
             for name in [only] if only else PARTS:
-                print(f"— {name}: {PARTS[name].__doc__}", flush=True)
-                PARTS[name](run)
+                measure(name, run)
     if only:
         print(report.render(run, ""))
     else:
         report.write(run)
         print(f"Written: {report.PAGE}")
+
+
+def measure(name: str, run: Run) -> None:
+    """Run one part. One that breaks off is told on the page, and the others follow."""
+    print(f"— {name}: {PARTS[name].__doc__}", flush=True)
+    try:
+        PARTS[name](run)
+    except (RuntimeError, TimeoutError) as error:
+        run.missing.append(f"**The part `{name}` broke off**: {str(error).splitlines()[0]}")
+        print(f"  {error}", flush=True)
 
 
 def check_machine() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from benchmarks.load import Answers, Target, ask, streams
 from benchmarks.processes import cpu_s, rss_bytes, spending, wait_until
 
-WARM_UP_S, LOAD_S, LATENCY_S = 3, 10, 20
+WARM_UP_S, LOAD_S, LATENCY_S = 3, 10, 15
 BUSY, FEW = 64, 8
 STREAMS = 1_000
 OPENED_PER_S = 100

@@ -6,6 +6,7 @@ missed a figure is still there.
 
 import contextlib
 import dataclasses
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -39,6 +40,7 @@ class Run:
     """What a run has found. `missing` says what couldn't be measured, and why."""
 
     upstream_url: str
+    load_before: float = dataclasses.field(default_factory=lambda: os.getloadavg()[0])
     figures: list[Figure] = dataclasses.field(default_factory=list)
     comparisons: list[Comparison] = dataclasses.field(default_factory=list)
     profiles: list[Profile] = dataclasses.field(default_factory=list)

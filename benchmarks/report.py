@@ -14,6 +14,7 @@ from benchmarks.profiles import Profile
 
 PAGE = Path(__file__).with_name("README.md")
 
+MOST_LOAD = 0.5  # average, from others than the bench
 HEAD = """# What Kyma costs
 
 `make bench` measures this and writes this page anew; `make bench ONLY=cpu` measures one part (cpu,
@@ -21,7 +22,7 @@ streams, rows, memory) and only prints it. What is measured, and how, stands in 
 
 - {machine}
 - {software}
-- Kyma {commit}, {date}
+- Kyma {commit}, {date}; {load}
 
 One process of the gateway has a core to itself; load generator, upstream, Valkey and Postgres share
 the other. Authentication, limits, hold, settlement, request row and encrypted content are all
@@ -44,7 +45,7 @@ they call.
 
 
 def write(run: Run, page: Path = PAGE) -> None:
-    page.write_text(render(run, HEAD.format(**surroundings())))
+    page.write_text(render(run, HEAD.format(**surroundings(), load=load(run))))
 
 
 def render(run: Run, head: str) -> str:
@@ -106,6 +107,14 @@ def profile_table(profile: Profile) -> str:
 
 
 # --- Where and when
+
+
+def load(run: Run) -> str:
+    """How busy the machine was with other things: they make every figure worse."""
+    busy = ": **the machine was busy, so figures are too high**"
+    return f"load average before the run {run.load_before:.1f}" + (
+        busy if run.load_before > MOST_LOAD else ""
+    )
 
 
 def surroundings() -> dict[str, str]:
