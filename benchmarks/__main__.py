@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("only", nargs="?", choices=PARTS, help="measure this part and print it")
     only = parser.parse_args().only
     check_machine()
+    head = report.head()
     with tempfile.TemporaryDirectory(prefix="kyma-bench-") as folder:
         port, log = free_port(), Path(folder, "upstream.log")
         upstream = [sys.executable, "-m", "benchmarks.upstream", str(port)]
@@ -48,9 +49,9 @@ def main() -> None:
             for name in [only] if only else PARTS:
                 measure(name, run)
     if only:
-        print(report.render(run, ""))
+        print(report.render("", run))
     else:
-        report.write(run)
+        report.write(head, run)
         print(f"Written: {report.PAGE}")
 
 

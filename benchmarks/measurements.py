@@ -65,8 +65,13 @@ def cpu_per_event_us(subject: Subject) -> float:
     return 1e6 * spent.cpu_s / seen["events"]
 
 
-def latency(target: Target) -> Latency:
-    answers = ask(target, "slow", concurrent=FEW, duration_s=LATENCY_S)
+def slow_answers(subject: Subject) -> Answers:
+    """The load under which latency is measured."""
+    return ask(subject.target, "slow", concurrent=FEW, duration_s=LATENCY_S)
+
+
+def latency(subject: Subject) -> Latency:
+    answers = slow_answers(subject)
     return Latency(answers.p50_us / 1e3, answers.p99_us / 1e3)
 
 

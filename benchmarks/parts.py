@@ -40,7 +40,6 @@ class Run:
     """What a run has found. `missing` says what couldn't be measured, and why."""
 
     upstream_url: str
-    load_before: float = dataclasses.field(default_factory=lambda: os.getloadavg()[0])
     figures: list[Figure] = dataclasses.field(default_factory=list)
     comparisons: list[Comparison] = dataclasses.field(default_factory=list)
     profiles: list[Profile] = dataclasses.field(default_factory=list)
@@ -51,7 +50,8 @@ class Run:
     def direct(self) -> Latency:
         """The upstream's own latency, measured once."""
         if self._direct is None:
-            self._direct = measurements.latency(Target(self.upstream_url))
+            upstream = Subject("Upstream", Target(self.upstream_url), os.getpid())
+            self._direct = measurements.latency(upstream)
         return self._direct
 
     def add(self, key: str, engine: str, value: float, note: str = "") -> bool:
@@ -86,24 +86,22 @@ def cpu(run: Run) -> None:
 
 
 def _cpu_of_kyma(run: Run, engine: str, running: Gateway, subject: Subject) -> None:
-    if running.database_pid:
-        with spending(running.database_pid, tree_cpu_s) as database:
-            cpu_ms, answers = measurements.cpu_per_request_ms(subject)
-        note = f"Postgres itself: {1e3 * database.cpu_s / answers.requests:.2f} ms"
-    else:
+    with spending(running.database_pid or running.pid, tree_cpu_s) as database:
         cpu_ms, answers = measurements.cpu_per_request_ms(subject)
-        note = ""
+    database_ms = 1e3 * database.cpu_s / answers.requests
+    note = f"Postgres itself: {database_ms:.2f} ms" if running.database_pid else ""
     if not run.add("cpu", engine, cpu_ms, note):
         run.profile(f"Whole answers, {engine}", subject, measurements.whole_answers)
     event_us = measurements.cpu_per_event_us(subject)
     if not run.add("event", engine, event_us):
         run.profile(f"Streams, {engine}", subject, measurements.brisk_streams)
-    added = measurements.latency(subject.target) - run.direct
-    is_kept = run.add("added_p50", engine, added.p50_ms)
-    if not run.add("added_p99", engine, added.p99_ms) or not is_kept:
-        run.profile(
-            f"Eight at a time, {engine}", subject, lambda one: measurements.latency(one.target)
-        )
+    added = measurements.latency(subject) - run.direct
+    kept = [
+        run.add("added_p50", engine, added.p50_ms),
+        run.add("added_p99", engine, added.p99_ms),
+    ]
+    if not all(kept):
+        run.profile(f"Eight at a time, {engine}", subject, measurements.slow_answers)
     run.comparisons.append(Comparison(subject.name, cpu_ms, answers.per_s, added, event_us))
 
 
@@ -115,7 +113,7 @@ def _compare_with(run: Run, start) -> None:
         measurements.warm_up(subject)
         cpu_ms, answers = measurements.cpu_per_request_ms(subject)
         event_us = measurements.cpu_per_event_us(subject)
-        added = measurements.latency(subject.target) - run.direct
+        added = measurements.latency(subject) - run.direct
     print(f"  {subject.name}: {cpu_ms:.3f} ms, {event_us:.1f} µs per event", flush=True)
     run.comparisons.append(Comparison(subject.name, cpu_ms, answers.per_s, added, event_us))
 

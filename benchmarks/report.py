@@ -44,11 +44,11 @@ they call.
 """
 
 
-def write(run: Run, page: Path = PAGE) -> None:
-    page.write_text(render(run, HEAD.format(**surroundings(), load=load(run))))
+def write(head: str, run: Run, page: Path = PAGE) -> None:
+    page.write_text(render(head, run))
 
 
-def render(run: Run, head: str) -> str:
+def render(head: str, run: Run) -> str:
     titles = [profile.title for profile in run.profiles]
     parts = [head, figures(run.figures, titles), *(f"{said}\n" for said in run.missing)]
     if run.comparisons:
@@ -109,12 +109,15 @@ def profile_table(profile: Profile) -> str:
 # --- Where and when
 
 
-def load(run: Run) -> str:
+def head() -> str:
+    """What is true of a whole run; asked before it, for it makes the machine busy."""
+    return HEAD.format(**surroundings(), load=busyness(os.getloadavg()[0]))
+
+
+def busyness(load: float) -> str:
     """How busy the machine was with other things: they make every figure worse."""
-    busy = ": **the machine was busy, so figures are too high**"
-    return f"load average before the run {run.load_before:.1f}" + (
-        busy if run.load_before > MOST_LOAD else ""
-    )
+    busy = ": **the machine was busy, so figures are too high**" if load > MOST_LOAD else ""
+    return f"load average before the run {load:.1f}{busy}"
 
 
 def surroundings() -> dict[str, str]:
