@@ -13,7 +13,8 @@ the requests or events that were answered meanwhile.
               provider asked directly. On both engines, then the same of nginx and of LiteLLM.
     streams   1,000 streams of ten events a second: the core and the memory that they take, then
               how soon 200 further ones get their first token.
-    rows      CPU per whole answer before 10,000 and before 1,000,000 request rows, on both engines.
+    rows      CPU per whole answer of two gateways in turns, one before 10,000 request rows and one
+              before 1,000,000, on both engines.
     memory    resident memory after 10,000 and after 100,000 whole answers.
 
 A promise that isn't kept is profiled at once, under the load that showed it. Everything is bounded

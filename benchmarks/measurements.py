@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import statistics
 import time
 from collections.abc import Callable, Iterator
 
@@ -10,6 +11,7 @@ from benchmarks.processes import cpu_s, rss_bytes, spending, wait_until
 
 WARM_UP_S, LOAD_S, LATENCY_S = 3, 10, 15
 BUSY, FEW = 64, 8
+TURNS, TURN_S = 5, 3
 STREAMS = 1_000
 OPENED_PER_S = 100
 PROBES, PROBES_PER_S = 200, 20
@@ -36,12 +38,12 @@ class Latency:
 
 
 def warm_up(subject: Subject) -> None:
-    ask(subject.target, "plain", concurrent=BUSY, duration_s=WARM_UP_S)
+    whole_answers(subject, WARM_UP_S)
 
 
-def whole_answers(subject: Subject) -> Answers:
+def whole_answers(subject: Subject, duration_s: int = LOAD_S) -> Answers:
     """The load under which the CPU of whole answers is measured and profiled."""
-    return ask(subject.target, "plain", concurrent=BUSY, duration_s=LOAD_S)
+    return ask(subject.target, "plain", concurrent=BUSY, duration_s=duration_s)
 
 
 def brisk_streams(subject: Subject) -> dict:
@@ -52,10 +54,19 @@ def brisk_streams(subject: Subject) -> dict:
     return seen
 
 
-def cpu_per_request_ms(subject: Subject) -> tuple[float, Answers]:
+def cpu_per_request_ms(subject: Subject, duration_s: int = LOAD_S) -> tuple[float, Answers]:
     with spending(subject.pid, subject.read_cpu) as spent:
-        answers = whole_answers(subject)
+        answers = whole_answers(subject, duration_s)
     return 1e3 * spent.cpu_s / answers.requests, answers
+
+
+def compared_ms(*subjects: Subject) -> list[float]:
+    """CPU per request of each, taken in turns, so that a slow minute is one for all."""
+    costs: list[list[float]] = [[] for _ in subjects]
+    for _ in range(TURNS):
+        for subject, spent in zip(subjects, costs, strict=True):
+            spent.append(cpu_per_request_ms(subject, TURN_S)[0])
+    return [statistics.median(spent) for spent in costs]
 
 
 def cpu_per_event_us(subject: Subject) -> float:
@@ -106,8 +117,7 @@ def memory_growth(subject: Subject, *, first: int, last: int) -> tuple[float, fl
         while asked < count:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"only {asked} requests in {MEMORY_DEADLINE_S} s")
-            load = ask(subject.target, "plain", concurrent=BUSY, duration_s=MEMORY_LOAD_S)
-            asked += load.requests
+            asked += whole_answers(subject, MEMORY_LOAD_S).requests
         sizes.append(rss_bytes(subject.pid) / 1e6)
     return sizes[0], sizes[1]
 

@@ -135,16 +135,13 @@ def streams(run: Run) -> None:
 def rows(run: Run) -> None:
     """The same load before few and before many request rows."""
     for engine in ENGINES:
-        with run.gateway(engine) as (running, subject):
-            running.seed("rows", str(FEW_ROWS))
-            measurements.warm_up(subject)
-            few, _ = measurements.cpu_per_request_ms(subject)
-            running.seed("rows", str(MANY_ROWS))
-            measurements.warm_up(subject)
-            many, _ = measurements.cpu_per_request_ms(subject)
-            if not run.add("rows", engine, many / few, f"{few:.2f} and {many:.2f} ms"):
+        with run.gateway(engine) as (few, few_rows), run.gateway(engine) as (many, many_rows):
+            few.seed("rows", str(FEW_ROWS))
+            many.seed("rows", str(MANY_ROWS))
+            few_ms, many_ms = measurements.compared_ms(few_rows, many_rows)
+            if not run.add("rows", engine, many_ms / few_ms, f"{few_ms:.2f}, {many_ms:.2f} ms"):
                 title = f"Before 1,000,000 rows, {engine}"
-                run.profile(title, subject, measurements.whole_answers)
+                run.profile(title, many_rows, measurements.whole_answers)
 
 
 def memory(run: Run) -> None:

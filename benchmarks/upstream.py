@@ -31,7 +31,7 @@ SCRIPTS = {
     "slow": Script(delay_s=0.1),
     "probe": Script(events=1),
     "brisk": Script(events=200, interval_s=0.02),
-    "steady": Script(events=600, interval_s=0.1),
+    "steady": Script(events=1200, interval_s=0.1),
 }
 
 
