@@ -5,15 +5,19 @@ import os
 import platform
 import re
 import subprocess
+import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.figures import Figure
 from benchmarks.parts import Comparison, Run
 from benchmarks.profiles import Profile
+from benchmarks.streams import percentile
 
 PAGE = Path(__file__).with_name("README.md")
 
+WRITES, BLOCK = 200, bytes(4096)  # to learn how fast the disk is
 MOST_LOAD = 0.5  # average, from others than the bench
 HEAD = """# What Kyma costs
 
@@ -22,6 +26,7 @@ streams, rows, memory) and only prints it. What is measured, and how, stands in 
 
 - {machine}
 - {software}
+- 4 KB reach the disk (`fdatasync`) in {disk}; an answer waits for that twice
 - Kyma {commit}, {date}; {load}
 
 One process of the gateway has a core to itself; load generator, upstream, Valkey and Postgres share
@@ -127,9 +132,22 @@ def surroundings() -> dict[str, str]:
         f"{_memory_gib():.0f} GiB; Linux {platform.release()}",
         "software": f"Python {platform.python_version()}, {_said('wrk', '-v').partition(' [')[0]}, "
         f"{_said('nginx', '-v').removeprefix('nginx version: ')}",
+        "disk": disk_speed(),
         "commit": _said("git", "describe", "--always", "--dirty"),
         "date": f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC",
     }
+
+
+def disk_speed() -> str:
+    """How long a small write takes until it is durable: of latency, what no code can save."""
+    waits = []
+    with tempfile.NamedTemporaryFile(prefix="kyma-bench-", buffering=0) as file:
+        for _ in range(WRITES):
+            file.write(BLOCK)
+            start = time.perf_counter()
+            os.fdatasync(file.fileno())
+            waits.append(1e3 * (time.perf_counter() - start))
+    return f"{percentile(waits, 0.50):.1f} ms (p50), {percentile(waits, 0.99):.1f} ms (p99)"
 
 
 def _cpu_facts() -> Iterator[tuple[str, str]]:
