@@ -25,6 +25,7 @@ in time and count, and talks to 127.0.0.1 only. A whole run takes about ten minu
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -41,6 +42,7 @@ def main() -> None:
     parser.add_argument("only", nargs="?", choices=PARTS, help="measure this part and print it")
     only = parser.parse_args().only
     check_machine()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # So that all it started ends, too.
     head = report.head()
     with tempfile.TemporaryDirectory(prefix="kyma-bench-") as folder:
         port, log = free_port(), Path(folder, "upstream.log")
