@@ -17,7 +17,7 @@ import asyncio
 import logging
 import time
 import traceback
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 
 import orjson
 from django.conf import settings
@@ -249,7 +249,7 @@ class Completion:
 
     # --- 6 relay
 
-    async def events(self) -> AsyncIterator[bytes]:
+    async def events(self) -> AsyncGenerator[bytes]:
         """The stream's bytes. What was yielded counts as delivered once the next is asked for."""
         stream, opening = self.dialect.open(self._opening())
         self._delivery = delivery = Delivery(
@@ -280,7 +280,7 @@ class Completion:
         prompt_tokens = self.forwarding.meter.prompt_estimate
         return Opening(self.identity, self.chat, self._body, prompt_tokens)
 
-    async def body(self) -> AsyncIterator[bytes]:
+    async def body(self) -> AsyncGenerator[bytes]:
         """`content` but for its last byte; that follows once the answer is settled."""
         yield self.content[:-1]
         yield FLUSH

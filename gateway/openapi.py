@@ -22,7 +22,7 @@ ERRORS = {
     403: "The account or the key may not do this.",
     404: "There is no such thing in this account, or no route that fits.",
     408: "The body didn't arrive in time.",
-    409: "A request with this Idempotency-Key is still running.",
+    409: "A request with this Idempotency-Key is still running, or its answer wasn't kept.",
     413: "The body is too large, or asks more tokens than the account may use for one request.",
     415: "The body isn't JSON, or is compressed.",
     422: "Each field is fine; together they aren't.",
@@ -48,6 +48,7 @@ _HEADERS: dict[str, dict[str, Any]] = {
     "x-kyma-cost": {"description": "USD; of whole answers.", "schema": {"type": "number"}},
     "idempotent-replayed": {"description": "Repeated from before.", "schema": {"const": "true"}},
     "Retry-After": {"description": "Seconds.", "schema": {**INTEGER, "minimum": 1, "maximum": 60}},
+    "retry-after-ms": {"description": "The same, more exactly.", "schema": INTEGER},
     "x-should-retry": {
         "description": "Whether asking again may help.",
         "schema": {"type": "string", "enum": ["true", "false"]},
@@ -69,6 +70,12 @@ _IDEMPOTENCY_KEY = {
     "in": "header",
     "description": "The same request under the same key is answered once, and repeated for a day.",
     "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY},
+}
+_SESSION = {
+    "name": "x-session-id",
+    "in": "header",
+    "description": "A conversation: its requests keep to one provider, for its prompt cache.",
+    "schema": TEXT,
 }
 
 
@@ -130,7 +137,7 @@ def _answering(name: str, summary: str, body: str, answer: str, **more: Any) -> 
         answer,
         body=body,
         errors=_OF_ANSWERS,
-        parameters=(_IDEMPOTENCY_KEY,),
+        parameters=(_IDEMPOTENCY_KEY, _SESSION),
         **more,
     )
 
@@ -324,7 +331,7 @@ def _error(kind: str, status: int) -> dict:
     if status in (429, 503):
         names.append("Retry-After")
     if status == 429:
-        names += _RATES
+        names += ["retry-after-ms", *_RATES]
     return {
         "description": ERRORS[status],
         "headers": _headers(*names),

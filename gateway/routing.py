@@ -182,7 +182,7 @@ def _routes(
     """
     key_rules.check_model(caller, asked.entry.slug)
     _check_ability(asked.entry, chat.endpoint)
-    usable = _serving(_usable(asked.entry, caller), asked.entry, chat.endpoint)
+    usable = _serving(_usable(asked.entry, caller), asked.entry, chat)
     wishes = Preferences.of(
         chat.routing.get("provider", {}), sort=asked.sort, fields=frozenset(chat.fields)
     )
@@ -230,19 +230,23 @@ def _check_ability(entry: ModelEntry, endpoint: Endpoint) -> None:
 
 
 def _serving(
-    routes: tuple[Candidate, ...], entry: ModelEntry, endpoint: Endpoint
+    routes: tuple[Candidate, ...], entry: ModelEntry, request: ProviderRequest
 ) -> tuple[Candidate, ...]:
-    """The routes whose provider has the endpoint."""
-    serving = tuple(one for one in routes if endpoint.path not in one.unsupported)
-    if not serving:
-        raise NotFound(
-            f"No provider of {entry.slug} serves POST /v1{endpoint.path}. Choose another model, or "
-            "another endpoint.",
-            code="no_route",
-            param="model",
-            metadata={"excluded_by": [f"endpoint:{endpoint.path}"]},
-        )
-    return serving
+    """The routes whose provider has the endpoint, and gives several answers if it must."""
+    path = request.endpoint.path
+    needs = [(path, f"endpoint:{path}", f"serves POST /v1{path}")]
+    if request.n > 1:
+        needs.append(("n", "parameter:n", "gives several answers to one request (`n`)"))
+    for name, reason, deed in needs:
+        routes = tuple(one for one in routes if name not in one.unsupported)
+        if not routes:
+            raise NotFound(
+                f"No provider of {entry.slug} {deed}. Choose another model, or ask otherwise.",
+                code="no_route",
+                param="model",
+                metadata={"excluded_by": [reason]},
+            )
+    return routes
 
 
 async def _load(_: str) -> dict[str, ModelEntry]:

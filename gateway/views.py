@@ -2,9 +2,10 @@
 
 import functools
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
 
+from django.db import Error as DatabaseError
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
@@ -30,6 +31,7 @@ from gateway.errors import (
     InvalidRequest,
     MethodNotAllowed,
     NotFound,
+    Unavailable,
 )
 from gateway.generations import generation_object, request_id
 from gateway.idempotency import Kept
@@ -66,9 +68,10 @@ def allow(*methods: str) -> Callable[[View], View]:
 class CompletionResponse(StreamingHttpResponse):
     """An answer on its way, with the completion that has to be settled whatever becomes of it."""
 
-    def __init__(self, completion: completions.Completion, *arguments, **named):
-        super().__init__(*arguments, **named)
+    def __init__(self, completion: completions.Completion, parts: AsyncGenerator[bytes], **options):
+        super().__init__(parts, **options)
         self.completion = completion
+        self.parts = parts
 
 
 @allow("POST")
@@ -144,6 +147,9 @@ def logged(
             except GatewayError as error:
                 record.status, record.error_type = error.status, error.error_type
                 raise
+            except DatabaseError as error:
+                record.status, record.error_type = Unavailable.status, Unavailable.error_type
+                raise Unavailable("Kyma can't read that right now. Try again shortly.") from error
             finally:
                 record.latency_ms = call.elapsed_ms()
                 settlement.log(record, settlement.sealed_content(call, caller, None))
