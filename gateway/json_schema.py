@@ -64,5 +64,6 @@ def with_tag(tag: str, name: str, schema: Schema) -> Schema:
     """An object of `schema` whose member `tag` is `name`."""
     if "anyOf" in schema:
         return {"anyOf": [with_tag(tag, name, one) for one in schema["anyOf"]]}
-    properties = {tag: const(name), **schema.get("properties", {})}
-    return obj(properties) | {"required": [tag, *schema.get("required", ())]}
+    properties = {**schema.get("properties", {}), tag: const(name)}
+    required = dict.fromkeys([tag, *schema.get("required", ())])
+    return {"type": "object", "properties": properties, "required": list(required)}
