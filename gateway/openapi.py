@@ -37,7 +37,7 @@ _OF_READS = (401, 403, 429, *_OF_PUBLIC)
 _OF_BODIES = (400, 408, 413, 415, *_OF_READS)
 _OF_ANSWERS = (402, 404, 409, 422, 502, 504, *_OF_BODIES)
 
-_HEADERS: dict[str, dict[str, Any]] = {
+_WITH_ANSWERS: dict[str, dict[str, Any]] = {
     "x-request-id": {"description": "The id of this request.", "required": True, "schema": ID},
     "X-Generation-Id": {"description": "The id of the answer.", "schema": TEXT},
     "x-kyma-model": {"description": "The model that answered.", "schema": TEXT},
@@ -47,6 +47,8 @@ _HEADERS: dict[str, dict[str, Any]] = {
     "x-kyma-overhead-ms": {"description": "Kyma's own time.", "schema": {"type": "number"}},
     "x-kyma-cost": {"description": "USD; of whole answers.", "schema": {"type": "number"}},
     "idempotent-replayed": {"description": "Repeated from before.", "schema": {"const": "true"}},
+}
+_WITH_ERRORS: dict[str, dict[str, Any]] = {
     "Retry-After": {"description": "Seconds.", "schema": {**INTEGER, "minimum": 1, "maximum": 60}},
     "retry-after-ms": {"description": "The same, more exactly.", "schema": INTEGER},
     "x-should-retry": {
@@ -56,14 +58,13 @@ _HEADERS: dict[str, dict[str, Any]] = {
 }
 _RATES = {
     f"x-ratelimit-{what}-{of}": {
-        "description": "After `reset` all are there again." if what == "reset" else "Per minute.",
+        "description": "When all are there again: 1m0s." if what == "reset" else "Per minute.",
         "schema": TEXT if what == "reset" else INTEGER,
     }
     for of in ("requests", "tokens")
     for what in ("limit", "remaining", "reset")
 }
-HEADERS = _HEADERS | _RATES
-_OF_ANSWER = (*list(_HEADERS)[:9], *_RATES)
+HEADERS = _WITH_ANSWERS | _WITH_ERRORS | _RATES
 
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
@@ -107,7 +108,8 @@ def _operation(
     if streams:
         # Without a schema: OpenAPI 3.1 has no word for that of each event.
         content["text/event-stream"] = {"example": streams}
-    headers = _headers(*(_OF_ANSWER if _IDEMPOTENCY_KEY in parameters else ("x-request-id",)))
+    is_of_model = _IDEMPOTENCY_KEY in parameters
+    headers = _headers(*(_WITH_ANSWERS | _RATES if is_of_model else ("x-request-id",)))
     told = "The answer" + ("; with `stream` as events." if streams else ".")
     success = {"description": told, "headers": headers, "content": content}
     kind = "AnthropicError" if anthropic else "Error"
