@@ -48,9 +48,16 @@ class QueueFull(CommitFailed):
 
 @dataclasses.dataclass(slots=True)
 class _Waiting:
+    """The future is done before its time if nobody waits for it any more."""
+
     operation: Operation
     future: asyncio.Future
-    abandoned: bool = False
+    timer: asyncio.TimerHandle = dataclasses.field(init=False, repr=False)
+
+    @property
+    def is_given_up(self) -> bool:
+        """A reservation that nobody waits for. What is to be settled is settled all the same."""
+        return isinstance(self.operation, Reserve) and self.future.done()
 
 
 class CommitQueue:
@@ -81,25 +88,29 @@ class CommitQueue:
         if len(self._waiting) >= self._size:
             raise QueueFull(f"{self._size} operations wait")
         waiting = self._push(operation)
+        self._watch(waiting, timeout_s)
         try:
-            return await self._result(waiting, timeout_s)
-        except TimeoutError as error:
-            self._abandon(waiting)
-            raise CommitFailed("the database took too long") from error
+            return await waiting.future
         except asyncio.CancelledError:
-            if isinstance(operation, Reserve):
-                self._abandon(waiting)
+            if isinstance(operation, Reserve) and _was_granted(waiting.future):
+                self._release(operation)
             raise
+        finally:
+            waiting.timer.cancel()
 
-    async def _result(self, waiting: _Waiting, timeout_s: float) -> Any:
-        await asyncio.wait((waiting.future,), timeout=timeout_s)
+    def _watch(self, waiting: _Waiting, timeout_s: float, last: bool = False) -> None:
+        loop = asyncio.get_running_loop()
+        waiting.timer = loop.call_later(timeout_s, self._time_out, waiting, timeout_s, last)
+
+    def _time_out(self, waiting: _Waiting, timeout_s: float, last: bool) -> None:
         operation = waiting.operation
-        if not waiting.future.done() and isinstance(operation, Settle) and not operation.give_up():
+        if waiting.future.done():
+            return
+        if isinstance(operation, Settle) and not last and not operation.give_up():
             # It is being written: wait for the end of that, or its caller is told otherwise.
-            await asyncio.wait((waiting.future,), timeout=timeout_s)
-        if not waiting.future.done():
-            raise TimeoutError
-        return waiting.future.result()
+            self._watch(waiting, timeout_s, last=True)
+        else:
+            waiting.future.set_exception(CommitFailed("the database took too long"))
 
     def record(self, operation: Record) -> None:
         """Log a refused request some time soon; dropped and counted when the queue is full."""
@@ -133,7 +144,7 @@ class CommitQueue:
                     await asyncio.sleep(LINGER_S)  # As many as last time are on their way.
                 taken = self._take()
                 self._last_count = len(taken)
-                await self._write([one for one in taken if not one.abandoned])
+                await self._write([one for one in taken if not one.is_given_up])
             if self._closing:
                 return
 
@@ -170,26 +181,25 @@ class CommitQueue:
                 raise
         return await self._engine.run(operations)
 
-    def _abandon(self, waiting: _Waiting) -> None:
-        """Nobody waits for the result any more: skip it, or release what it reserved."""
-        waiting.abandoned = True
-        if waiting.future.done() and waiting.future.exception() is None:
-            self._release(waiting)
-
-    def _release(self, waiting: _Waiting) -> None:
-        op = waiting.operation
-        if isinstance(op, Reserve):
-            now = dt.datetime.now(dt.UTC)
-            self._push(Release(op.request_id, op.account_id, op.key_id, now, op.claim))
-
     def _resolve(self, one: _Waiting, result: Any) -> None:
-        if one.abandoned and not isinstance(result, Exception):
-            self._release(one)
-        if isinstance(result, Exception):
+        if one.future.done():
+            if one.is_given_up and not isinstance(result, Exception):
+                self._release(one.operation)
+        elif isinstance(result, Exception):
             one.future.set_exception(result)
             one.future.exception()  # Nobody may be waiting: then it isn't worth a warning.
         else:
             one.future.set_result(result)
+
+    def _release(self, op: Operation) -> None:
+        """Give back what was reserved for somebody who didn't wait for it."""
+        assert isinstance(op, Reserve)
+        now = dt.datetime.now(dt.UTC)
+        self._push(Release(op.request_id, op.account_id, op.key_id, now, op.claim))
+
+
+def _was_granted(future: asyncio.Future) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is None
 
 
 def _is_out_of_reach(error: Exception) -> bool:

@@ -9,6 +9,7 @@ import asyncio
 import gc
 import signal
 import socket
+import sys
 import time
 
 import uvicorn
@@ -20,6 +21,8 @@ from kyma import health
 KEEP_ALIVE_S = 75
 CANCEL_TIMEOUT_S = 10.0  # for cancelled requests to settle
 POLL_S = 0.05
+# How long the thread that writes to SQLite may have to wait for Python while streams keep it busy.
+SWITCH_INTERVAL_S = 0.0005
 GARBAGE_THRESHOLD = 50_000  # new objects that are not yet gone
 
 
@@ -73,6 +76,7 @@ class DrainingServer(uvicorn.Server):
     async def startup(self, sockets=None) -> None:
         await super().startup(sockets)
         _collect_garbage_rarely()
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             for server in self.servers:
                 for listener in server.sockets:  # Its connections inherit the option.
@@ -113,7 +117,6 @@ def _collect_garbage_rarely() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE_THRESHOLD, 20, 50)
-    __import__("sys").setswitchinterval(0.0005)
 
 
 def _deaf_ms() -> int:

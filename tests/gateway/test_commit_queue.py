@@ -215,6 +215,24 @@ def test_a_log_row_that_cannot_be_written_disturbs_nobody(account, price, caplog
 # --- Closing -------------------------------------------------------------------------------------
 
 
+def test_a_reservation_that_is_cancelled_as_it_is_granted_is_released(account, price, monkeypatch):
+    async def story(queue, engine):
+        asking = asyncio.create_task(queue.submit(reserves_of(account, price, 1)[0], AMPLE_S))
+        resolve = queue._resolve
+
+        def resolve_and_cancel(one, result):
+            resolve(one, result)
+            asking.cancel()
+
+        monkeypatch.setattr(queue, "_resolve", resolve_and_cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        monkeypatch.undo()
+
+    run(story)
+    assert sums(account) == (100_000, 0)
+
+
 def test_closing_writes_what_waits(account, price):
     async def story(queue, engine):
         queue.record(refused_record(account, price))
