@@ -15,7 +15,13 @@ from gateway.responses_stream import ResponseStream
 
 
 class Stream(Protocol):
-    """Writes the events of one answer."""
+    """Writes the events of one answer.
+
+    `waiting` is the number of bytes of content that it was fed and can't write yet.
+    """
+
+    @property
+    def waiting(self) -> int: ...
 
     def feed(self, chunk: dict) -> bytes:
         """One chunk; nothing, if it has to wait for what follows."""
@@ -56,6 +62,8 @@ class Dialect:
 
 class ChatStream:
     """A chat stream: the chunks as they are."""
+
+    waiting = 0
 
     def __init__(self, identity: Identity, *, include_usage: bool):
         self._identity = identity

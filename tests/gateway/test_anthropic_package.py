@@ -272,7 +272,7 @@ def test_reasoning_is_a_thinking_block_that_goes_back_up(client, customer, fake,
     ]
     client.messages.create(model="scripted", max_tokens=100, messages=turns)
     sent = fake.calls(token)[1].json["messages"][1]
-    assert sent == {"role": "assistant", "content": "42", "reasoning": "Six times seven."}
+    assert sent == {"role": "assistant", "content": "42", "reasoning_content": "Six times seven."}
 
 
 def test_reasoning_streams_in_a_block_of_its_own(client, customer, fake):
