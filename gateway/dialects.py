@@ -9,6 +9,7 @@ import orjson
 from gateway import anthropic, relay, responses, sse
 from gateway.chat_request import ChatRequest
 from gateway.errors import GatewayError
+from gateway.metering import index_of
 from gateway.relay import Identity
 from gateway.responses_request import chat_body as responses_chat_body
 from gateway.responses_stream import ResponseStream
@@ -61,16 +62,30 @@ class Dialect:
 
 
 class ChatStream:
-    """A chat stream: the chunks as they are."""
+    """A chat stream: the chunks as they are, but that each answer begins with its role.
+
+    Some providers leave it out, and then OpenAI's package makes a message of it that has none,
+    which can't be sent back.
+    """
 
     waiting = 0
 
     def __init__(self, identity: Identity, *, include_usage: bool):
         self._identity = identity
         self._include_usage = include_usage
+        self._begun: set[int] = set()
 
     def feed(self, chunk: dict) -> bytes:
+        for choice in chunk["choices"]:
+            if index_of(choice) not in self._begun:
+                self._begin(choice)
         return sse.event(orjson.dumps(chunk))
+
+    def _begin(self, choice: dict) -> None:
+        self._begun.add(index_of(choice))
+        delta = choice.get("delta")
+        if isinstance(delta, dict) and not delta.get("role"):
+            choice["delta"] = {**delta, "role": "assistant"}
 
     def ping(self) -> bytes:
         return sse.KEEP_ALIVE

@@ -39,12 +39,12 @@ def _as_system(message: dict) -> dict:
 
 
 def _without_thoughts(message: dict, rejected: set[str]) -> dict:
-    """The message without these members; its reasoning goes under the other name, if that is taken."""
+    """The message without these members; its reasoning under the other name, if there is one."""
     kept = {name: member for name, member in message.items() if name not in rejected}
-    taken = [name for name in REASONING if name not in rejected]
+    accepted = [name for name in REASONING if name not in rejected]
     thought = message.get("reasoning") or message.get("reasoning_content")
-    if len(taken) == 1 and thought:
-        kept[taken[0]] = thought
+    if thought and len(accepted) == 1:
+        kept[accepted[0]] = thought
     return kept
 
 

@@ -168,6 +168,15 @@ def test_odd_calls_are_still_told_apart(deltas, calls):
     assert read_by_the_package(events)
 
 
+def test_arguments_wait_for_the_name():
+    stream = ResponseStream(AGENT)
+    stream.start(id="chatcmpl-1", created=1, model="m")
+    stream.feed({"choices": [{"delta": {"tool_calls": [call_delta(0, '{"ü":', id="c1")]}}]})
+    assert stream.waiting == 6
+    stream.feed({"choices": [{"delta": {"tool_calls": [call_delta(0, "", name="search")]}}]})
+    assert stream.waiting == 0
+
+
 def test_text_after_a_call_is_a_message_of_its_own():
     events = stream_of({"content": "a"}, {"tool_calls": [CHAT_CALL]}, {"content": "b"})
     output = events[-1]["response"]["output"]
