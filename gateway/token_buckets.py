@@ -112,15 +112,20 @@ class TokenBuckets:
     async def _send(self) -> None:
         while self._waiting:
             asked, self._waiting = self._waiting, []
-            try:
-                answers = await self._ask_redis([buckets for buckets, _ in asked])
-            except (RedisError, OSError, TimeoutError) as error:
-                logger.warning("limits are kept per process: %s", type(error).__name__)
-                self._away_until = time.monotonic() + RETRY_REDIS_AFTER_S
-                answers = [self._take_from_twin(buckets) for buckets, _ in asked]
+            answers = await self._answers([buckets for buckets, _ in asked])
             for (_, future), levels in zip(asked, answers, strict=True):
                 if not future.done():  # Its request may be gone.
                     future.set_result(levels)
+
+    async def _answers(self, asked: list[list[Bucket]]) -> list[list[Level]]:
+        # Those who asked while Redis was waited for in vain don't wait for it a second time.
+        if time.monotonic() >= self._away_until:
+            try:
+                return await self._ask_redis(asked)
+            except (RedisError, OSError, TimeoutError) as error:
+                logger.warning("limits are kept per process: %s", type(error).__name__)
+                self._away_until = time.monotonic() + RETRY_REDIS_AFTER_S
+        return [self._take_from_twin(buckets) for buckets in asked]
 
     async def _ask_redis(self, asked: list[list[Bucket]]) -> list[list[Level]]:
         keys = [PREFIX + one.name for buckets in asked for one in buckets]

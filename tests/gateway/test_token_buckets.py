@@ -155,22 +155,43 @@ def test_without_redis_each_process_grants_its_share():
     assert [not level.wait_s for level in levels] == [True, True, False, False]
 
 
+@asynccontextmanager
+async def silent_redis(connections: list):
+    """The URL of a server that accepts `connections` and says nothing."""
+    hung_up = asyncio.Event()
+
+    async def say_nothing(reader, writer):
+        connections.append(writer)
+        await reader.read()
+        writer.close()
+        hung_up.set()
+
+    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
+        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+        await hung_up.wait()
+
+
 def test_a_redis_that_never_answers_holds_nobody_up_for_long(settings):
     settings.REDIS_TIMEOUT_S = 0.05
 
     async def ask():
-        hung_up = asyncio.Event()
-
-        async def say_nothing(reader, writer):
-            await reader.read()
-            writer.close()
-            hung_up.set()
-
-        async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
-            port = server.sockets[0].getsockname()[1]
-            async with buckets_at(f"redis://127.0.0.1:{port}/0") as buckets:
-                levels = [(await buckets.take([Bucket("b", 10)]))[0] for _ in range(5)]
-            await hung_up.wait()
-        return levels
+        async with silent_redis([]) as url, buckets_at(url) as buckets:
+            return [(await buckets.take([Bucket("b", 10)]))[0] for _ in range(5)]
 
     assert [level.remaining for level in asyncio.run(ask())] == [9, 8, 7, 6, 5]
+
+
+def test_who_asks_while_it_is_waited_for_does_not_wait_for_it_again(settings):
+    settings.REDIS_TIMEOUT_S = 0.2
+    connections: list = []
+
+    async def ask():
+        async with silent_redis(connections) as url, buckets_at(url) as buckets:
+            first = asyncio.create_task(buckets.take([Bucket("b", 10)]))
+            while not connections:
+                await asyncio.sleep(0)
+            return await asyncio.gather(first, buckets.take([Bucket("b", 10)]))
+
+    levels = [level.remaining for (level,) in asyncio.run(ask())]
+    assert levels == [9, 8]
+    assert len(connections) == 1
