@@ -1,4 +1,4 @@
-"""Many requests of a limited customer at two gateway processes, and how many of them got through."""
+"""Many requests of a limited customer at two gateway processes, and how many got through."""
 
 import concurrent.futures
 import time

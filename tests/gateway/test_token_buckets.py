@@ -156,12 +156,12 @@ def test_without_redis_each_process_grants_its_share():
 
 
 @asynccontextmanager
-async def silent_redis(connections: list):
+async def silent_redis(connections: asyncio.Queue):
     """The URL of a server that accepts `connections` and says nothing."""
     hung_up = asyncio.Event()
 
     async def say_nothing(reader, writer):
-        connections.append(writer)
+        connections.put_nowait(writer)
         await reader.read()
         writer.close()
         hung_up.set()
@@ -175,7 +175,7 @@ def test_a_redis_that_never_answers_holds_nobody_up_for_long(settings):
     settings.REDIS_TIMEOUT_S = 0.05
 
     async def ask():
-        async with silent_redis([]) as url, buckets_at(url) as buckets:
+        async with silent_redis(asyncio.Queue()) as url, buckets_at(url) as buckets:
             return [(await buckets.take([Bucket("b", 10)]))[0] for _ in range(5)]
 
     assert [level.remaining for level in asyncio.run(ask())] == [9, 8, 7, 6, 5]
@@ -183,15 +183,14 @@ def test_a_redis_that_never_answers_holds_nobody_up_for_long(settings):
 
 def test_who_asks_while_it_is_waited_for_does_not_wait_for_it_again(settings):
     settings.REDIS_TIMEOUT_S = 0.2
-    connections: list = []
 
     async def ask():
+        connections: asyncio.Queue = asyncio.Queue()
         async with silent_redis(connections) as url, buckets_at(url) as buckets:
             first = asyncio.create_task(buckets.take([Bucket("b", 10)]))
-            while not connections:
-                await asyncio.sleep(0)
-            return await asyncio.gather(first, buckets.take([Bucket("b", 10)]))
+            await connections.get()
+            levels = await asyncio.gather(first, buckets.take([Bucket("b", 10)]))
+        assert connections.empty(), "it was asked again"
+        return [level.remaining for (level,) in levels]
 
-    levels = [level.remaining for (level,) in asyncio.run(ask())]
-    assert levels == [9, 8]
-    assert len(connections) == 1
+    assert asyncio.run(ask()) == [9, 8]
