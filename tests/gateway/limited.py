@@ -3,11 +3,13 @@
 import concurrent.futures
 import time
 
+THREADS = 12  # Fewer than the requests that the lowest paying tier may have open.
+
 
 def ask_both(pair, customer, count: int, prompt: str, **fields) -> list:
     """`count` requests at once, to both processes in turn. Their responses."""
     others = [customer.at(gateway) for gateway in pair]
-    with concurrent.futures.ThreadPoolExecutor(16) as threads:
+    with concurrent.futures.ThreadPoolExecutor(THREADS) as threads:
         asks = [
             threads.submit(others[i % 2].ask, prompt, max_tokens=1, **fields) for i in range(count)
         ]

@@ -10,7 +10,7 @@ from tests.factories import make_key
 from tests.gateway.conftest import live_route
 from tests.gateway.limited import admitted, ask_both, codes, statuses
 from tests.gateway.receipts import refused
-from tests.live import Customer, Gateway, eventually
+from tests.live import PATIENT, Customer, Gateway, eventually
 from tests.provider_scripts import answer
 from tests.valkey import Valkey
 
@@ -26,7 +26,7 @@ def valkey(tmp_path_factory):
 @pytest.fixture(scope="module")
 def _pair(valkey, django_db_setup, django_db_blocker):
     """Two processes that share their limits through Redis, and each half of them without it."""
-    options = {"REDIS_URL": valkey.url, "WEB_PROCESSES": "2"}
+    options = {**PATIENT, "REDIS_URL": valkey.url, "WEB_PROCESSES": "2"}
     with django_db_blocker.unblock(), Gateway(**options) as one, Gateway(**options) as other:
         yield one, other
 
@@ -101,6 +101,7 @@ def test_another_model_has_a_limit_of_its_own_within_the_accounts(pair, say, fak
     second = ask_both(pair, customer, 60, say, model="scripted-two")
     assert codes(second) == {"requests_per_minute"}
     assert admitted(first + second, tier.requests, began)
+    assert set(statuses(first + second)) == {200, 429}
 
 
 def test_tokens_are_counted_when_they_are_asked_for(pair, say, fake):
