@@ -6,6 +6,7 @@ without cancelling what it owes.
 """
 
 import asyncio
+import contextlib
 import io
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -37,13 +38,13 @@ from gateway.views import CompletionResponse
 MESSAGES_PATH = "/v1/messages"
 FORWARDED_FOR = b"x-forwarded-for"
 SENDING_GRACE_S = 5  # After the total timeout, for the error event to leave.
-CORS = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE, OPTIONS",
-    "Access-Control-Allow-Headers": "*, Authorization",
-    "Access-Control-Expose-Headers": "*",
-    "Access-Control-Max-Age": "86400",
-}
+CORS = [
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-allow-methods", b"GET, POST, PATCH, DELETE, OPTIONS"),
+    (b"access-control-allow-headers", b"*, Authorization"),
+    (b"access-control-expose-headers", b"*"),
+    (b"access-control-max-age", b"86400"),
+]
 
 
 class GatewayHandler(ASGIHandler):
@@ -51,6 +52,20 @@ class GatewayHandler(ASGIHandler):
 
     def load_middleware(self, is_async: bool = False) -> None:
         """There is none."""
+
+    async def send_response(self, response: HttpResponseBase, send) -> None:
+        """As the stock handler does, without its layers around each part of a stream."""
+        headers = [(k.encode("ascii"), v.encode("latin-1")) for k, v in response.items()]
+        start = {"type": "http.response.start", "status": response.status_code}
+        await send({**start, "headers": headers + CORS})
+        if isinstance(response, HttpResponse):
+            await send({"type": "http.response.body", "body": response.content})
+            return
+        assert isinstance(response, CompletionResponse)
+        async with contextlib.aclosing(response.parts) as parts:
+            async for part in parts:
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
     async def __call__(self, scope, receive, send) -> None:
         task = asyncio.current_task()
@@ -127,7 +142,7 @@ def _request(scope: dict, client: _Client) -> GatewayRequest:
     request = GatewayRequest(scope, io.BytesIO())
     request.call = Call(
         headers={name.decode("latin1"): value.decode("latin1") for name, value in scope["headers"]},
-        query=dict(parse_qsl(request.META["QUERY_STRING"])),
+        query=dict(parse_qsl(query)) if (query := request.META["QUERY_STRING"]) else {},
         ip=client_address(
             request.META.get("REMOTE_ADDR", ""),
             [value.decode("latin1") for name, value in scope["headers"] if name == FORWARDED_FOR],
@@ -152,8 +167,6 @@ async def _respond(request: GatewayRequest) -> HttpResponseBase:
         except Exception as error:  # The outermost edge: no traceback reaches a caller.
             completions.log_fault(request.call.id, error)
             response = error_response(InternalError("Kyma failed."), request)
-    for name, value in CORS.items():
-        response.headers[name] = value
     response.headers["x-request-id"] = request.call.public_id
     if request.path_info.startswith(MESSAGES_PATH):
         response.headers["request-id"] = request.call.public_id

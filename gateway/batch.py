@@ -385,18 +385,25 @@ class Books:
         ]
 
 
+def size_of(operation: Operation) -> int:
+    """About how many bytes of content an operation brings along."""
+    content = operation.content if isinstance(operation, Settle | Record) else None
+    kept = operation.claim_end if isinstance(operation, Settle) else None
+    return len(content.sealed if content else "") + len((kept and kept.answer) or "")
+
+
 def parameter(rows: list[dict], vendor: str) -> str:
     """The rows of a statement as its one JSON parameter."""
-    offset = "+00:00" if vendor == "postgresql" else ""  # SQLite keeps Django's naive text.
+    if vendor == "postgresql":
+        return orjson.dumps(rows).decode()
+    return orjson.dumps(rows, default=_as_django, option=orjson.OPT_PASSTHROUGH_DATETIME).decode()
 
-    def encode(value: Any) -> str:
-        if isinstance(value, dt.datetime):
-            return value.replace(tzinfo=None).isoformat(sep=" ") + offset
-        if isinstance(value, dt.date):
-            return value.isoformat()
-        raise TypeError(type(value).__name__)
 
-    return orjson.dumps(rows, default=encode, option=orjson.OPT_PASSTHROUGH_DATETIME).decode()
+def _as_django(value: Any) -> str:
+    """A date or a UTC datetime as Django writes it in SQLite: naive text."""
+    if isinstance(value, dt.date):
+        return str(value).removesuffix("+00:00")
+    raise TypeError(type(value).__name__)
 
 
 def _usage_entry(record: RequestRecord, charged: int, now: dt.datetime) -> dict:

@@ -15,7 +15,7 @@ from billing.pricing import nano
 from gateway.models import Model, Provider, Route
 
 DIRECTORY = Path(__file__).resolve().parent
-CAPABILITIES = {"tools", "json", "vision", "reasoning", "code"}
+CAPABILITIES = {"tools", "json", "vision", "reasoning", "code", "embedding"}
 SLUG = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 # Which fields of a row the files set. `enabled` is none of them: it belongs to the operator.

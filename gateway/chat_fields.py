@@ -151,8 +151,19 @@ ROUTING: dict[str, Check] = {
     "debug": object_of({"echo_upstream_body": boolean}),
 }
 
+# Of any request: read here, and never forwarded.
+KEPT: dict[str, Check] = {
+    "user": text(most=512),
+    "session_id": text(most=256),
+    "safety_identifier": text(most=512),
+    "prompt_cache_key": text(most=512),
+    "metadata": _json_object,
+    "store": boolean,
+    "service_tier": text(),
+}
+
+# Written anew for the provider.
 READ: dict[str, Check] = {
-    # Written anew for the provider.
     "model": _model,
     "messages": chat_messages.messages,
     "stream": boolean,
@@ -161,14 +172,7 @@ READ: dict[str, Check] = {
     "max_tokens": _token_limit,
     "max_completion_tokens": _token_limit,
     "n": integer(1, MAX_ANSWERS),
-    # Never leave Kyma.
-    "user": text(most=512),
-    "session_id": text(most=256),
-    "safety_identifier": text(most=512),
-    "prompt_cache_key": text(most=512),
-    "metadata": _json_object,
-    "store": boolean,
-    "service_tier": text(),
+    **KEPT,
 }
 
 CHECKS: dict[str, Check] = FORWARDED | ROUTING | READ

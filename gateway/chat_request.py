@@ -4,106 +4,59 @@
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from gateway import chat_messages
-from gateway.chat_fields import CHECKS, FORWARDED, READ, ROUTING, check_together
+from gateway import chat_messages, provider_request
+from gateway.chat_fields import FORWARDED, READ, ROUTING, check_together
 from gateway.chat_messages import size_of
-from gateway.field_checks import Mismatch, missing
+from gateway.provider_request import Endpoint, FieldTable, ProviderRequest, SortedFields
 
+TOKENS_PER_MESSAGE = 16  # Roles and separators of the chat template, at the most.
+TOKENS_FOR_TOOLS = 256  # What templates say about how to call them.
 # Templates write these into the prompt, or a provider bills them as if they did.
 _PROMPT_FIELDS = ("tools", "functions", "prediction")
 
+_TABLE = FieldTable(FORWARDED, READ, ROUTING, required=("model", "messages"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChatRequest:
-    """`models` are those to try, in order.
+class ChatRequest(ProviderRequest):
+    endpoint: ClassVar[Endpoint] = provider_request.CHAT
 
-    `fields`, `unknown` and `routing` hold the body's fields as they came, `null` left out.
-    `fields` go to any provider, `unknown` only over a route with passthrough, `routing` nowhere.
-    `text_bytes` is an upper bound for prompt tokens, images and template text aside.
-    """
-
-    models: tuple[str, ...]
     messages: list[dict]
-    stream: bool
-    include_usage: bool
-    max_tokens: int | None
-    answers: int
-    fields: dict[str, Any]
-    unknown: dict[str, Any]
-    text_bytes: int
     message_count: int
-    images: int
-    user: str | None
-    session_id: str | None
-    routing: dict[str, Any]
+
+    @property
+    def frame_tokens(self) -> int:
+        tools = TOKENS_FOR_TOOLS if self.fields.get("tools") else 0
+        return TOKENS_PER_MESSAGE * self.message_count + tools
+
+    @property
+    def content(self) -> dict[str, Any]:
+        return {"messages": self.messages}
 
 
 def parse(body: dict) -> ChatRequest:
-    fields: dict[str, Any] = {}
-    routing: dict[str, Any] = {}
-    unknown: dict[str, Any] = {}
-    read: dict[str, Any] = {}
-    for name, value in body.items():
-        if value is None:
-            continue
-        if name in FORWARDED:
-            fields[name] = _checked(name, value)
-        elif name in READ:
-            read[name] = _checked(name, value)
-        elif name in ROUTING:
-            routing[name] = _checked(name, value)
-        else:
-            unknown[name] = value
-    _check_required(read, routing)
-    check_together(fields)
-    chat_messages.check_tool_replies(read["messages"])
-    return _request(read, fields=fields, unknown=unknown, routing=routing)
+    found = _TABLE.sort(body)
+    check_together(found.fields)
+    chat_messages.check_tool_replies(found.read["messages"])
+    return _request(found)
 
 
-def _checked(name: str, value: Any) -> Any:
-    try:
-        CHECKS[name](value)
-    except Mismatch as mismatch:
-        raise mismatch.under(name).as_error() from None
-    return value
-
-
-def _check_required(read: dict, routing: dict) -> None:
-    for name in ("model", "messages"):
-        if name not in read and not (name == "model" and routing.get("models")):
-            raise missing(CHECKS[name]).under(name).as_error()
-
-
-def _request(read: dict, *, fields: dict, unknown: dict, routing: dict) -> ChatRequest:
-    stream = read.get("stream", False)
+def _request(found: SortedFields) -> ChatRequest:
+    read = found.read
     message_bytes, images = chat_messages.measure(read["messages"])
     return ChatRequest(
-        models=_models(read.get("model"), routing.get("models", [])),
+        **found.common(),
         messages=read["messages"],
-        stream=stream,
-        include_usage=_wants_usage(read, stream),
+        stream=read.get("stream", False),
+        include_usage=found.wants_usage(),
         max_tokens=read.get("max_completion_tokens") or read.get("max_tokens"),
-        answers=read.get("n", 1),
-        fields=fields,
-        unknown=unknown,
-        text_bytes=message_bytes + _field_bytes(fields, unknown),
+        n=read.get("n", 1),
+        text_bytes=message_bytes + _field_bytes(found.fields, found.unknown),
         message_count=len(read["messages"]),
         images=images,
-        user=read.get("user") or read.get("safety_identifier"),
-        session_id=read.get("session_id") or read.get("prompt_cache_key"),
-        routing=routing,
     )
-
-
-def _models(first: str | None, fallbacks: list[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys([*([first] if first else []), *fallbacks]))
-
-
-def _wants_usage(read: dict, stream: bool) -> bool:
-    options = read.get("stream_options", {}) if stream else {}
-    return bool(options.get("include_usage") or read.get("usage", {}).get("include"))
 
 
 def _field_bytes(fields: dict, unknown: dict) -> int:

@@ -28,7 +28,12 @@ from gateway.sql import statement
 logger = logging.getLogger(__name__)
 
 MAX_BATCH = 256
+MAX_BATCH_BYTES = 8_000_000
+# A transaction costs much the same for one operation and for many: under load it waits for more.
+MANY = 4
+LINGER_S = 0.001
 FLUSH_POLL_S = 0.001
+DEAF_MS = 10_000  # A server that doesn't even acknowledge what it is sent for so long is gone.
 # What says that the database is out of reach, rather than that an operation is at fault.
 _OUT_OF_REACH = ("OperationalError", "InterfaceError", "PoolTimeout", "AdminShutdown")
 
@@ -58,6 +63,7 @@ class CommitQueue:
         self._arrived = asyncio.Event()
         self._writer: asyncio.Task | None = None
         self._closing = False
+        self._last_count = 0
         self.dropped = 0
 
     @property
@@ -123,11 +129,22 @@ class CommitQueue:
             await self._arrived.wait()
             self._arrived.clear()
             while self._waiting:
-                count = min(len(self._waiting), MAX_BATCH)
-                taken = [self._waiting.popleft() for _ in range(count)]
+                if MANY <= len(self._waiting) < self._last_count and not self._closing:
+                    await asyncio.sleep(LINGER_S)  # As many as last time are on their way.
+                taken = self._take()
+                self._last_count = len(taken)
                 await self._write([one for one in taken if not one.abandoned])
             if self._closing:
                 return
+
+    def _take(self) -> list[_Waiting]:
+        """The next batch: not so much that it would take a statement of a hundred megabytes."""
+        taken: list[_Waiting] = []
+        size = 0
+        while self._waiting and len(taken) < MAX_BATCH and size < MAX_BATCH_BYTES:
+            taken.append(self._waiting.popleft())
+            size += batch.size_of(taken[-1].operation)
+        return taken
 
     async def _write(self, taken: list[_Waiting]) -> None:
         if not taken:
@@ -216,7 +233,8 @@ class PostgresEngine:
             for sync_only in ("cursor_factory", "context"):
                 parameters.pop(sync_only, None)
             self._connection = await psycopg.AsyncConnection.connect(
-                **{"connect_timeout": 3, **parameters}, autocommit=True
+                **{"connect_timeout": 3, "tcp_user_timeout": DEAF_MS, **parameters},
+                autocommit=True,
             )
         return self._connection
 

@@ -1,4 +1,4 @@
-"""The story of one chat completion, from its key to its receipt.
+"""The story of one answer, from its key to its receipt: chat, text or embeddings.
 
     1 authenticate   whose key is it?
     2 admit          may the account ask anything at all?
@@ -17,7 +17,7 @@ import asyncio
 import logging
 import time
 import traceback
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 
 import orjson
 from django.conf import settings
@@ -25,7 +25,6 @@ from django.conf import settings
 from billing.ledger import Ask, Grant
 from billing.pricing import usd
 from gateway import (
-    chat_request,
     errors,
     idempotency,
     json_body,
@@ -39,7 +38,6 @@ from gateway import (
 from gateway.authentication import Caller, authenticate
 from gateway.batch import Claim, ClaimEnd, HoldClosed, KeyTaken
 from gateway.call import Call, ClientGone
-from gateway.chat_request import ChatRequest
 from gateway.commit_queue import CommitFailed
 from gateway.delivery import Delivery
 from gateway.dialects import Dialect, Opening
@@ -49,6 +47,7 @@ from gateway.generations import answer_id
 from gateway.idempotency import Kept
 from gateway.metering import Ending
 from gateway.models import ApiRequest
+from gateway.provider_request import ProviderRequest
 from gateway.relay import Identity
 from gateway.request_log import RequestRecord
 from gateway.reservation import PromptSize, ask_for, reserve
@@ -106,14 +105,14 @@ def admit(caller: Caller, ip: str) -> None:
 
 
 class Completion:
-    """One chat completion between its key and its receipt.
+    """One answer between its key and its receipt.
 
     `content` is the whole answer as JSON, with what it is going to cost, unless it is streamed;
     `limit_headers` tell how the rate limits stand. `kept` is the answer to give instead when the
     same request was answered before.
     """
 
-    chat: ChatRequest
+    chat: ProviderRequest
     _resolution: Resolution
     forwarding: Forwarding
     identity: Identity
@@ -137,7 +136,7 @@ class Completion:
         """Take in the body. Raises GatewayError."""
         self._body = json_body.parse(await self.call.read_json_body())
         self.call.is_json = True
-        self.chat = chat_request.parse(self.dialect.chat_body(self._body))
+        self.chat = self.dialect.read(self._body)
         self.record.streamed = self.chat.stream
         self.record.images = self.chat.images
         self.record.session_hash = sessions.session_hash(
@@ -220,10 +219,11 @@ class Completion:
         self.record.route_id = route.route_id
         self.record.provider = route.provider
         self.identity = Identity(
-            id=f"chatcmpl-{self.call.id}",
+            id=f"{self.chat.endpoint.id_prefix}{self.call.id}",
             created=int(time.time()),
             model=self.record.model,
             provider=route.provider_name,
+            endpoint=self.chat.endpoint,
         )
 
     @property
@@ -249,7 +249,7 @@ class Completion:
 
     # --- 6 relay
 
-    async def events(self) -> AsyncIterator[bytes]:
+    async def events(self) -> AsyncGenerator[bytes]:
         """The stream's bytes. What was yielded counts as delivered once the next is asked for."""
         stream, opening = self.dialect.open(self._opening())
         self._delivery = delivery = Delivery(
@@ -280,7 +280,7 @@ class Completion:
         prompt_tokens = self.forwarding.meter.prompt_estimate
         return Opening(self.identity, self.chat, self._body, prompt_tokens)
 
-    async def body(self) -> AsyncIterator[bytes]:
+    async def body(self) -> AsyncGenerator[bytes]:
         """`content` but for its last byte; that follows once the answer is settled."""
         yield self.content[:-1]
         yield FLUSH
@@ -353,7 +353,7 @@ class Completion:
     def _said(self) -> object:
         """The answer, for the content log."""
         if self.forwarding.answer:
-            return self.forwarding.answer.get("choices")
+            return self.chat.said(self.forwarding.answer)
         return self._delivery.said if self._delivery else []
 
     async def refuse(self, error: GatewayError) -> GatewayError:

@@ -1,4 +1,4 @@
-"""The APIs in which Kyma is asked, each a translation to and from chat completions."""
+"""The APIs in which Kyma is asked: how each is read as a request to a provider, and answered."""
 
 import dataclasses
 from collections.abc import Callable
@@ -6,10 +6,18 @@ from typing import Protocol
 
 import orjson
 
-from gateway import anthropic, relay, responses, sse
-from gateway.chat_request import ChatRequest
+from gateway import (
+    anthropic,
+    chat_request,
+    embedding_request,
+    relay,
+    responses,
+    sse,
+    text_request,
+)
 from gateway.errors import GatewayError
 from gateway.metering import index_of
+from gateway.provider_request import ProviderRequest
 from gateway.relay import Identity
 from gateway.responses_request import chat_body as responses_chat_body
 from gateway.responses_stream import ResponseStream
@@ -42,27 +50,28 @@ class Opening:
     """What a stream begins from: who answers, what was asked, and how long about the prompt is."""
 
     identity: Identity
-    chat: ChatRequest
+    chat: ProviderRequest
     body: dict
     prompt_tokens: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Dialect:
-    """`whole` takes answer, usage and the caller's body; `open` gives a stream's first bytes too.
+    """`read` takes the caller's body; `whole` answer, usage and that body; `open` gives a stream's
+    first bytes too.
 
     `api` is its name in the request log, `prompt_field` the field that a long prompt is in.
     """
 
     api: str
-    chat_body: Callable[[dict], dict]
+    read: Callable[[dict], ProviderRequest]
     whole: Callable[[dict, dict, dict], dict]
     open: Callable[[Opening], tuple[Stream, bytes]]
     prompt_field: str = "messages"
 
 
 class ChatStream:
-    """A chat stream: the chunks as they are, but that each answer begins with its role.
+    """A stream of chat or text: the chunks as they are, but a message begins with its role.
 
     Some providers leave it out, and then OpenAI's package makes a message of it that has none,
     which can't be sent back.
@@ -119,20 +128,34 @@ def _open_responses(opening: Opening) -> tuple[Stream, bytes]:
 
 CHAT = Dialect(
     "chat",
-    chat_body=lambda body: body,
+    read=chat_request.parse,
     whole=lambda answer, usage, _: {**answer, "usage": usage},
     open=_open_chat,
 )
 MESSAGES = Dialect(
     "messages",
-    chat_body=anthropic.chat_body,
+    read=lambda body: chat_request.parse(anthropic.chat_body(body)),
     whole=lambda answer, usage, _: anthropic.message(answer, usage),
     open=_open_messages,
 )
 RESPONSES = Dialect(
     "responses",
-    chat_body=responses_chat_body,
+    read=lambda body: chat_request.parse(responses_chat_body(body)),
     whole=responses.response,
     open=_open_responses,
+    prompt_field="input",
+)
+COMPLETIONS = Dialect(
+    "completions",
+    read=text_request.parse,
+    whole=lambda answer, usage, _: {**answer, "usage": usage},
+    open=_open_chat,
+    prompt_field="prompt",
+)
+EMBEDDINGS = Dialect(
+    "embeddings",
+    read=embedding_request.parse,
+    whole=embedding_request.embedding_list,
+    open=_open_chat,  # Never called: embeddings aren't streamed.
     prompt_field="input",
 )

@@ -13,19 +13,19 @@ from django.conf import settings
 
 from billing.pricing import cost_nano
 from gateway import route_health, upstream
-from gateway.chat_forwarding import upstream_body
-from gateway.chat_request import ChatRequest
 from gateway.metering import MALFORMED, Bill, Meter
+from gateway.provider_body import upstream_body
+from gateway.provider_request import ProviderRequest
 from gateway.relay import STREAM_END, read_chunk
 from gateway.request_log import RequestRecord
 from gateway.reservation import PromptSize
+from gateway.route_health import RouteHealth
 from gateway.routing import Candidate
 from gateway.upstream import EventStream
 from gateway.upstream_errors import Broken, Declined, Garbled, Overloaded, Silent, UpstreamFailed
 
 logger = logging.getLogger(__name__)
 
-PATH = "/chat/completions"
 
 Counted = tuple[dict, int]  # A chunk and the bytes of content in it.
 
@@ -35,7 +35,7 @@ class Forwarding:
 
     def __init__(
         self,
-        chat: ChatRequest,
+        chat: ProviderRequest,
         routes: tuple[Candidate, ...],
         max_tokens: int,
         record: RequestRecord,
@@ -75,7 +75,7 @@ class Forwarding:
     async def _try(self, route: Candidate) -> None:
         begun = time.monotonic()
         self._begin_attempt(route)
-        health = route_health.of(route.route_id)
+        health = self._health_of(route)
         health.begin(begun)
         try:
             if self._chat.stream:
@@ -108,6 +108,8 @@ class Forwarding:
             context_length=route.context_length,
             answers=self._chat.answers,
             images=self._chat.images,
+            prompts=self._chat.prompts,
+            echoed_bytes=self._chat.echoed_bytes,
         )
 
     def _body(self, route: Candidate) -> bytes:
@@ -121,19 +123,20 @@ class Forwarding:
         )
 
     async def _fetch(self, route: Candidate) -> None:
-        fetch = upstream.fetch(route, PATH, self._body(route), self._deadline)
+        path = self._chat.endpoint.path
+        fetch = upstream.fetch(route, path, self._body(route), self._deadline)
         self._fetching = asyncio.create_task(fetch)
         # Shielded: what happens to it when the client hangs up is decided in `let_go`.
         self._take_answer(await asyncio.shield(self._fetching))
 
     def _take_answer(self, answer: dict) -> None:
-        if not answer.get("choices"):
-            raise Garbled(status=200)
-        self._count(answer)
-        self.answer, self._ended = answer, True
+        accepted = self._chat.accepted(answer)
+        self._count(accepted)
+        self.answer, self._ended = accepted, True
 
     async def _open_stream(self, route: Candidate) -> None:
-        self._stream = await upstream.open_stream(route, PATH, self._body(route), self._deadline)
+        path = self._chat.endpoint.path
+        self._stream = await upstream.open_stream(route, path, self._body(route), self._deadline)
         allowed_s = settings.UPSTREAM_FIRST_BYTE_TIMEOUT_S
         while not (self._ended or self.meter.has_begun):
             try:
@@ -146,7 +149,10 @@ class Forwarding:
     def note(self, failure: UpstreamFailed) -> None:
         """Count a failure against the route, unless it is the request's own."""
         if failure.retryable:
-            route_health.of(self.route.route_id).failed(time.monotonic())
+            self._health_of(self.route).failed(time.monotonic())
+
+    def _health_of(self, route: Candidate) -> RouteHealth:
+        return route_health.of(route.route_id, self._chat.endpoint.path)
 
     # --- 6 relay
 

@@ -6,9 +6,16 @@ import orjson
 
 from billing.pricing import Usage, cost_lines, usd
 from gateway.models import ApiRequest
+from gateway.provider_request import CHAT, EMBEDDINGS, TEXT
 
 # What the id of an answer begins with, by the API that gave it; the request's own id follows.
-_PREFIXES = {"chat": "chatcmpl-", "messages": "msg_", "responses": "resp_"}
+_PREFIXES = {
+    "chat": CHAT.id_prefix,
+    "messages": "msg_",
+    "responses": "resp_",
+    "completions": TEXT.id_prefix,
+    "embeddings": EMBEDDINGS.id_prefix,
+}
 
 
 def answer_id(api: str, request_id: str) -> str:

@@ -19,6 +19,7 @@ from typing import Any, TypeGuard
 from billing.pricing import Usage
 
 BYTES_PER_TOKEN = 4
+BYTES_PER_NUMBER = 4  # In a vector.
 
 # What `Meter.saw` raises for JSON that isn't shaped like an answer.
 MALFORMED = (AttributeError, TypeError, RecursionError)
@@ -42,12 +43,23 @@ class Bill:
 
 
 class Meter:
-    """Counts one answer as it is seen and as it is delivered."""
+    """Counts one answer as it is seen and as it is delivered; with no `answers`, vectors."""
 
-    def __init__(self, *, prompt_estimate: int, context_length: int, answers: int, images: int):
+    def __init__(
+        self,
+        *,
+        prompt_estimate: int,
+        context_length: int,
+        answers: int,
+        images: int,
+        prompts: int = 1,
+        echoed_bytes: int = 0,
+    ):
         self.prompt_estimate = prompt_estimate
         self._context_length = context_length
+        self._most_prompt = context_length * prompts
         self._answers = answers
+        self._echoed_bytes = echoed_bytes
         self._images = images
         self._raw_usage: dict | None = None
         self.seen_bytes = 0
@@ -67,6 +79,8 @@ class Meter:
             size += content_bytes(choice.get("delta") or choice.get("message") or choice)
             if choice.get("finish_reason"):
                 self.finish_reasons[index_of(choice)] = choice["finish_reason"]
+        if not self._answers:
+            size = BYTES_PER_NUMBER * sum(map(len, chunk["vectors"]))
         self.seen_bytes += size
         return size
 
@@ -87,7 +101,7 @@ class Meter:
         return read_usage(
             self._raw_usage,
             images=self._images,
-            most_prompt=self._context_length,
+            most_prompt=self._most_prompt,
             most_completion=self._context_length * self._answers,
         )
 
@@ -120,11 +134,13 @@ class Meter:
 
     def _estimate(self, size: int) -> Usage:
         prompt = self._prompt_seen() or self.prompt_estimate
-        return Usage(prompt=prompt, completion=-(-size // BYTES_PER_TOKEN), images=self._images)
+        written = max(size - self._echoed_bytes, 0) if self._answers else 0
+        completion = -(-written // BYTES_PER_TOKEN)
+        return Usage(prompt=prompt, completion=completion, images=self._images)
 
     def _prompt_seen(self) -> int:
         count = (self._raw_usage or {}).get("prompt_tokens")
-        return count if _is_count(count) and count <= self._context_length else 0
+        return count if _is_count(count) and count <= self._most_prompt else 0
 
 
 def index_of(part: dict) -> int:
@@ -150,6 +166,8 @@ def read_usage(
 ) -> tuple[Usage | None, bool]:
     """A provider's usage, checked: (None, False) without counts, (None, True) if absurd."""
     prompt, completion = raw.get("prompt_tokens"), raw.get("completion_tokens")
+    if not most_completion:  # Embeddings: there is nothing to count, and few say 0.
+        completion = completion or 0
     if not _is_int(prompt) or not _is_int(completion):
         return None, False
     if not (0 <= prompt <= most_prompt and 0 <= completion <= most_completion):

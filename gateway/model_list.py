@@ -5,7 +5,7 @@ The price is that of the cheapest route. Dollars are decimal strings, exact and 
 """
 
 from billing.pricing import Price
-from gateway.routing import Candidate, ModelEntry
+from gateway.routing import EMBEDDING, Candidate, ModelEntry, only_embeds
 
 _USD_DECIMALS = 9  # of an amount in nano-dollars
 _PER_TOKEN_DECIMALS = 15  # of a price in nano-dollars per million tokens
@@ -19,6 +19,7 @@ _SAMPLING = (
     "frequency_penalty",
     "presence_penalty",
 )
+_OF_EMBEDDINGS = ("encoding_format",)
 _BY_CAPABILITY = {
     "tools": ("tools", "tool_choice", "parallel_tool_calls"),
     "json": ("response_format", "structured_outputs"),
@@ -72,6 +73,8 @@ def pricing(price: Price) -> dict[str, str]:
 
 def supported_parameters(model: ModelEntry) -> list[str]:
     """What the model's capabilities make possible and at least one of its routes accepts."""
+    if only_embeds(model.capabilities):
+        return list(_OF_EMBEDDINGS)
     possible = list(_SAMPLING)
     for capability, parameters in _BY_CAPABILITY.items():
         if capability in model.capabilities:
@@ -82,10 +85,12 @@ def supported_parameters(model: ModelEntry) -> list[str]:
 
 def _architecture(capabilities: tuple[str, ...]) -> dict:
     inputs = ["text", "image"] if "vision" in capabilities else ["text"]
+    outputs = [] if only_embeds(capabilities) else ["text"]
+    outputs += ["embeddings"] if EMBEDDING in capabilities else []
     return {
-        "modality": f"{'+'.join(inputs)}->text",
+        "modality": f"{'+'.join(inputs)}->{'+'.join(outputs)}",
         "input_modalities": inputs,
-        "output_modalities": ["text"],
+        "output_modalities": outputs,
         "tokenizer": "Other",  # OpenRouter's word for one that it doesn't name.
         "instruct_type": None,
     }

@@ -20,11 +20,13 @@ from django.utils import timezone
 
 from accounts.errors import SealBroken
 from billing.pricing import Usage
-from gateway import chat_request, upstream
-from gateway.chat_forwarding import upstream_body
+from gateway import chat_request, embedding_request, upstream
 from gateway.metering import MALFORMED, Meter
 from gateway.models import Provider, Route
+from gateway.provider_body import upstream_body
+from gateway.provider_request import ProviderRequest
 from gateway.relay import STREAM_END, read_chunk
+from gateway.routing import only_embeds
 from gateway.sse import EventParser, EventTooLarge
 from gateway.upstream_errors import (
     Broken,
@@ -144,8 +146,14 @@ class RouteTest:
 
 
 def test_route(route: Route) -> RouteTest:
-    """Ask for one token, whole and as a stream. Costs a fraction of a cent: only by hand."""
-    return RouteTest(whole=_ask(route, stream=False), streamed=_ask(route, stream=True))
+    """Ask for one token, whole and as a stream, or for one vector.
+
+    Costs a fraction of a cent: only by hand.
+    """
+    whole = _ask(route, _request(route, stream=False))
+    if only_embeds(tuple(route.model.capabilities)):  # Vectors aren't streamed.
+        return RouteTest(whole=whole, streamed=whole)
+    return RouteTest(whole=whole, streamed=_ask(route, _request(route, stream=True)))
 
 
 def test_routes(routes: QuerySet[Route]) -> list[tuple[Route, RouteTest]]:
@@ -155,17 +163,18 @@ def test_routes(routes: QuerySet[Route]) -> list[tuple[Route, RouteTest]]:
         return list(zip(rows, threads.map(test_route, rows), strict=True))
 
 
-def _ask(route: Route, *, stream: bool) -> Answer:
+def _ask(route: Route, request: ProviderRequest) -> Answer:
     begun = time.monotonic()
     length = route.context_length or route.model.context_length
-    meter = Meter(prompt_estimate=0, context_length=length, answers=1, images=0)
+    meter = Meter(prompt_estimate=0, context_length=length, answers=request.answers, images=0)
     try:
-        body = _body(route, stream=stream)
-        with _exchange(
-            route.provider, "/chat/completions", timeout_s=TOKEN_TIMEOUT_S, body=body
-        ) as response:
+        body, path = _body(route, request), request.endpoint.path
+        with _exchange(route.provider, path, timeout_s=TOKEN_TIMEOUT_S, body=body) as response:
             response.check()
-            (_read_stream if stream else _read_whole)(response, meter)
+            if request.stream:
+                _read_stream(response, meter)
+            else:
+                meter.saw(request.accepted(read_chunk(response.whole())))
     except SealBroken:
         return Answer(_ms_since(begun), Note.KEY_UNREADABLE.label)
     except (*MALFORMED, EventTooLarge):
@@ -175,25 +184,24 @@ def _ask(route: Route, *, stream: bool) -> Answer:
     return Answer(_ms_since(begun), usage=meter.reported()[0])
 
 
-def _body(route: Route, *, stream: bool) -> bytes:
-    """Just what the gateway itself would send."""
+def _request(route: Route, *, stream: bool) -> ProviderRequest:
+    model = {"model": route.upstream_model}
+    if only_embeds(tuple(route.model.capabilities)):
+        return embedding_request.parse({**model, "input": PROMPT})
     message = {"role": "user", "content": PROMPT}
-    chat = {"model": route.upstream_model, "messages": [message], "stream": stream}
+    return chat_request.parse({**model, "messages": [message], "stream": stream})
+
+
+def _body(route: Route, request: ProviderRequest) -> bytes:
+    """Just what the gateway itself would send."""
     return upstream_body(
-        chat_request.parse(chat),
+        request,
         upstream_model=route.upstream_model,
         max_tokens=1,
         passthrough=route.passthrough,
         unsupported=frozenset(route.provider.unsupported),
         wants_max_completion_tokens=route.provider.wants_max_completion_tokens,
     )
-
-
-def _read_whole(response: "_Response", meter: Meter) -> None:
-    answer = read_chunk(response.whole())
-    if not answer.get("choices"):
-        raise Garbled(status=200)
-    meter.saw(answer)
 
 
 def _read_stream(response: "_Response", meter: Meter) -> None:

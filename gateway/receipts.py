@@ -101,9 +101,11 @@ def content_hashes(content: bytes | None) -> dict[str, str | None]:
     """SHA-256 of the request's JSON and of what was answered; null for what isn't there."""
     said = orjson.loads(content) if content is not None else {}
     request, answers = said.get("request"), said.get("answer")
+    is_kept = isinstance(answers, list)
     return {
         "request_sha256": sha256(request) if isinstance(request, dict) else None,
-        "answer_sha256": sha256(answers_hashed(answers)) if answers else None,
+        # Of embeddings no answer is kept, only its shape.
+        "answer_sha256": sha256(answers_hashed(answers)) if answers and is_kept else None,
     }
 
 
@@ -121,7 +123,7 @@ def answers_hashed(logged: list[dict]) -> list[dict]:
 
 
 def _answer_hashed(message: dict) -> dict:
-    _, text = spoken(message)
+    _, text = spoken({"content": message.get("text"), **message})  # A completion's is its `text`.
     return {"text": text, "tool_calls": [_call_hashed(one) for one in tool_calls(message)]}
 
 

@@ -8,6 +8,7 @@ from billing.pricing import Usage, usd
 from gateway.anthropic_message import name_and_arguments
 from gateway.errors import GatewayError
 from gateway.metering import index_of
+from gateway.provider_request import CHAT, Endpoint
 from gateway.upstream import error_inside, parse
 from gateway.upstream_errors import Garbled
 
@@ -22,6 +23,7 @@ class Identity:
     created: int
     model: str
     provider: str
+    endpoint: Endpoint = CHAT
 
     def of(self, kind: str) -> dict:
         """The members that say so, in an object of this kind."""
@@ -47,7 +49,7 @@ def read_chunk(payload: bytes) -> dict:
 def own(answer: dict, identity: Identity) -> dict:
     """The whole answer under Kyma's identity, without the provider's usage."""
     answer.pop("usage", None)
-    answer.update(identity.of("chat.completion"))
+    answer.update(identity.of(identity.endpoint.answer_object))
     return answer
 
 
@@ -55,7 +57,7 @@ def own_chunk(chunk: dict, identity: Identity, *, include_usage: bool) -> dict |
     """One chunk under Kyma's identity; None if it says nothing but usage."""
     if not chunk.get("choices"):
         return None
-    chunk.update(identity.of("chat.completion.chunk"))
+    chunk.update(identity.of(identity.endpoint.chunk_object))
     if include_usage:
         chunk["usage"] = None
     else:
@@ -79,7 +81,7 @@ def usage_object(usage: Usage, cost_nano: int) -> dict:
 def usage_chunk(identity: Identity, usage: dict) -> dict:
     """The extra chunk before the end, for those who asked for usage."""
     return {
-        **identity.of("chat.completion.chunk"),
+        **identity.of(identity.endpoint.chunk_object),
         "choices": [],
         "usage": usage,
     }
@@ -88,9 +90,9 @@ def usage_chunk(identity: Identity, usage: dict) -> dict:
 def error_chunk(identity: Identity, error: GatewayError) -> dict:
     """How a stream ends that cannot end well, once it has begun."""
     return {
-        **identity.of("chat.completion.chunk"),
+        **identity.of(identity.endpoint.chunk_object),
         "error": {**error.as_dict(), "code": error.status},
-        "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}],
+        "choices": [{"index": 0, **identity.endpoint.says_nothing, "finish_reason": "error"}],
     }
 
 
@@ -104,10 +106,10 @@ class Transcript:
 
     def add(self, chunk: dict) -> None:
         for choice in chunk["choices"]:
-            delta = choice.get("delta") or {}
+            delta = choice.get("delta") or choice
             index = index_of(choice)
             parts = self._parts.setdefault(index, {})
-            for field in ("content", "reasoning", "reasoning_content", "refusal"):
+            for field in ("content", "reasoning", "reasoning_content", "refusal", "text"):
                 if delta.get(field):
                     parts.setdefault(field, []).append(delta[field])
             for call in delta.get("tool_calls") or ():

@@ -11,42 +11,38 @@ from billing.ledger import Ask, Grant
 from billing.pricing import tokens_nano, usd
 from gateway import commit_queue, errors, metrics
 from gateway.batch import Claim, Reserve
-from gateway.chat_request import ChatRequest
 from gateway.commit_queue import CommitFailed
 from gateway.metering import BYTES_PER_TOKEN
+from gateway.provider_request import ProviderRequest
 from gateway.request_log import RequestRecord
 from gateway.routing import Candidate
 
 DEFAULT_MAX_TOKENS = 4096
-TOKENS_PER_MESSAGE = 16  # Roles and separators of the chat template, at the most.
-TOKENS_FOR_TOOLS = 256  # What templates say about how to call them.
 MOST_BYTES_PER_TOKEN = 8  # No text of any length packs more into a token.
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PromptSize:
-    """A prompt in tokens, before anybody has counted them: likely, and at the most."""
+    """All prompts in tokens, before anybody has counted them: likely, and at the most."""
 
     estimate: int
     bound: int
 
     @classmethod
-    def of(cls, chat: ChatRequest, route: Candidate) -> "PromptSize":
-        images = chat.images * route.image_tokens
-        frame = TOKENS_PER_MESSAGE * chat.message_count
-        if chat.fields.get("tools"):
-            frame += TOKENS_FOR_TOOLS
-        likely = -(-chat.text_bytes // BYTES_PER_TOKEN) + images
-        return cls(likely, min(route.context_length, chat.text_bytes + frame + images))
+    def of(cls, chat: ProviderRequest, route: Candidate) -> "PromptSize":
+        exact = chat.token_ids + chat.images * route.image_tokens
+        likely = -(-chat.text_bytes // BYTES_PER_TOKEN) + exact
+        most = route.context_length * chat.prompts
+        return cls(likely, min(most, chat.text_bytes + chat.frame_tokens + exact))
 
 
-def ask_for(chat: ChatRequest, routes: tuple[Candidate, ...]) -> Ask:
+def ask_for(chat: ProviderRequest, routes: tuple[Candidate, ...]) -> Ask:
     """The most that `chat` can cost on any of `routes`. Raises ContextTooLong."""
     context = max(route.context_length for route in routes)
-    if chat.text_bytes > context * MOST_BYTES_PER_TOKEN:
+    if chat.text_bytes > context * chat.prompts * MOST_BYTES_PER_TOKEN:
         raise errors.ContextTooLong(
-            f"The messages are too long: {chat.text_bytes} bytes of text don't fit the context of "
-            f"{context} tokens. Shorten them, or choose a model with a larger context.",
+            f"The prompt is too long: {chat.text_bytes} bytes of text don't fit the context of "
+            f"{context} tokens. Shorten it, or choose a model with a larger context.",
             param="messages",
         )
     return Ask(
@@ -58,7 +54,7 @@ def ask_for(chat: ChatRequest, routes: tuple[Candidate, ...]) -> Ask:
     )
 
 
-def _fixed_nano(chat: ChatRequest, route: Candidate) -> int:
+def _fixed_nano(chat: ProviderRequest, route: Candidate) -> int:
     price = route.price
     prompt = PromptSize.of(chat, route).bound
     dearest = max(price.input, price.cached_input)
@@ -66,7 +62,7 @@ def _fixed_nano(chat: ChatRequest, route: Candidate) -> int:
     return tokens_nano(prompt, dearest) + 1 + price.request + chat.images * price.image
 
 
-def _max_tokens(chat: ChatRequest, routes: tuple[Candidate, ...]) -> int:
+def _max_tokens(chat: ProviderRequest, routes: tuple[Candidate, ...]) -> int:
     """The output limit to ask for: the caller's, else 4096, within what the models can do."""
     most = max(route.max_output_tokens for route in routes)
     if chat.max_tokens is not None:

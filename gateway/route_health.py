@@ -7,6 +7,8 @@ Belongs to one process and is never shared. A new one begins with what the reque
 import dataclasses
 from collections import deque
 
+from gateway.provider_request import CHAT
+
 WINDOW_S = 30.0
 LEAST_ATTEMPTS = 20
 MOST_FAILURES = 0.5
@@ -69,15 +71,18 @@ class RouteHealth:
             self._failures -= self._attempts.popleft()[1]
 
 
-_health: dict[str, RouteHealth] = {}
+_health: dict[tuple[str, str], RouteHealth] = {}
 
 
-def of(route_id: str) -> RouteHealth:
-    """The health of a route, in this process."""
-    return _health.setdefault(route_id, RouteHealth())
+def of(route_id: str, path: str = CHAT.path) -> RouteHealth:
+    """The health of a route at one endpoint, in this process.
+
+    Each by itself: a provider that lacks one endpoint is no worse at the others.
+    """
+    return _health.setdefault((route_id, path), RouteHealth())
 
 
 def begin_with(history: dict[str, RouteHealth]) -> None:
-    """Take over what is known of routes that this process hasn't tried itself."""
+    """Take over what is known of routes, at chat, that this process hasn't tried itself."""
     for route_id, health in history.items():
-        _health.setdefault(route_id, health)
+        _health.setdefault((route_id, CHAT.path), health)

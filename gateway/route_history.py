@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 LOOK_BACK = dt.timedelta(minutes=10)
 MOST_ROWS = 5000
 TIMEOUT_S = 3.0
+# Their health counts apart from that of chat, and begins with nothing.
+OF_OTHER_ENDPOINTS = ("completions", "embeddings")
 
 
 class Attempt(NamedTuple):
@@ -52,7 +54,8 @@ def read() -> dict[str, RouteHealth]:
     now = timezone.now()
     # By the primary key, whose ids begin with their time. Without a price nothing was tried.
     rows = ApiRequest.objects.filter(id__gte=first_id_at(now - LOOK_BACK))
-    rows = rows.exclude(price_version=None).order_by("-id")[:MOST_ROWS]
+    rows = rows.exclude(price_version=None).exclude(api__in=OF_OTHER_ENDPOINTS)
+    rows = rows.order_by("-id")[:MOST_ROWS]
     columns = rows.values_list("created_at", "streamed", "attempts")
     return replay((one for row in columns for one in attempts_of(*row)), now)
 

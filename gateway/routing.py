@@ -17,15 +17,16 @@ from accounts.errors import SealBroken
 from billing.pricing import Price
 from gateway import aliases, key_rules, preferences, route_health
 from gateway.authentication import Caller
-from gateway.chat_request import ChatRequest
 from gateway.database import in_thread
-from gateway.errors import GatewayError, ModelNotFound, NotFound, Unavailable
+from gateway.errors import GatewayError, InvalidRequest, ModelNotFound, NotFound, Unavailable
 from gateway.models import Model, Provider, Route
 from gateway.preferences import Preferences
+from gateway.provider_request import EMBEDDINGS, Endpoint, ProviderRequest
 from gateway.short_cache import ShortCache
 
 logger = logging.getLogger(__name__)
 
+EMBEDDING = "embedding"  # A capability.
 MAX_ATTEMPTS = 3
 MAX_ATTEMPTS_OF_EACH = 2  # when a request names several models
 MAX_ATTEMPTS_OF_ALL = 6
@@ -77,6 +78,15 @@ class ModelEntry:
     capabilities: tuple[str, ...]
     candidates: tuple[Candidate, ...]
 
+    @property
+    def embeds(self) -> bool:
+        return EMBEDDING in self.capabilities
+
+    @property
+    def writes(self) -> bool:
+        """Whether it chats and completes: all do, but those that can do nothing but embed."""
+        return not only_embeds(self.capabilities)
+
     @functools.cached_property
     def _stating_retention(self) -> tuple[Candidate, ...]:
         return tuple(one for one in self.candidates if one.states_retention)
@@ -90,6 +100,10 @@ class ModelEntry:
     def seen_by(self, caller: Caller) -> "ModelEntry":
         """The model with those routes alone that the caller may use."""
         return dataclasses.replace(self, candidates=self.usable_by(caller))
+
+
+def only_embeds(capabilities: tuple[str, ...]) -> bool:
+    return capabilities == (EMBEDDING,)
 
 
 async def catalogue() -> dict[str, ModelEntry]:
@@ -108,7 +122,7 @@ class Resolution:
     aliases: dict[str, str]
 
 
-async def resolve(chat: ChatRequest, caller: Caller, session: str = "") -> Resolution:
+async def resolve(chat: ProviderRequest, caller: Caller, session: str = "") -> Resolution:
     """What `chat` may be answered by: routes of its model, then of its fallbacks (`models`).
 
     A fallback that can't be used is passed over. Raises ModelNotFound, Forbidden, NotFound.
@@ -160,11 +174,15 @@ def alias_target(alias: str, models: dict[str, ModelEntry], caller: Caller) -> s
 
 
 def _routes(
-    asked: _Asked, chat: ChatRequest, caller: Caller, session: str
+    asked: _Asked, chat: ProviderRequest, caller: Caller, session: str
 ) -> tuple[Candidate, ...]:
-    """The routes of one model in the order in which to try them. Raises Forbidden, NotFound."""
+    """The routes of one model in the order in which to try them.
+
+    Raises Forbidden, InvalidRequest, NotFound.
+    """
     key_rules.check_model(caller, asked.entry.slug)
-    usable = _usable(asked.entry, caller)
+    _check_ability(asked.entry, chat.endpoint)
+    usable = _serving(_usable(asked.entry, caller), asked.entry, chat)
     wishes = Preferences.of(
         chat.routing.get("provider", {}), sort=asked.sort, fields=frozenset(chat.fields)
     )
@@ -177,7 +195,8 @@ def _routes(
             param="provider",
             metadata={"excluded_by": excluded_by},
         )
-    return preferences.ordered(admitted, wishes, route_health.of, time.monotonic(), session)
+    health = functools.partial(route_health.of, path=chat.endpoint.path)
+    return preferences.ordered(admitted, wishes, health, time.monotonic(), session)
 
 
 def _usable(entry: ModelEntry, caller: Caller) -> tuple[Candidate, ...]:
@@ -191,6 +210,43 @@ def _usable(entry: ModelEntry, caller: Caller) -> tuple[Candidate, ...]:
             metadata={"excluded_by": ["data_policy:retention"]},
         )
     return usable
+
+
+def _check_ability(entry: ModelEntry, endpoint: Endpoint) -> None:
+    if endpoint is EMBEDDINGS and not entry.embeds:
+        raise InvalidRequest(
+            f"{entry.slug} makes no embeddings. Use POST /v1/chat/completions, or choose a model "
+            "whose output_modalities in GET /v1/models include embeddings.",
+            param="model",
+            code="wrong_endpoint",
+        )
+    if endpoint is not EMBEDDINGS and not entry.writes:
+        raise InvalidRequest(
+            f"{entry.slug} makes embeddings and nothing else. Use POST /v1/embeddings, or choose "
+            "another model.",
+            param="model",
+            code="wrong_endpoint",
+        )
+
+
+def _serving(
+    routes: tuple[Candidate, ...], entry: ModelEntry, request: ProviderRequest
+) -> tuple[Candidate, ...]:
+    """The routes whose provider has the endpoint, and gives several answers if it must."""
+    path = request.endpoint.path
+    needs = [(path, f"endpoint:{path}", f"serves POST /v1{path}")]
+    if request.n > 1:
+        needs.append(("n", "parameter:n", "gives several answers to one request (`n`)"))
+    for name, reason, deed in needs:
+        routes = tuple(one for one in routes if name not in one.unsupported)
+        if not routes:
+            raise NotFound(
+                f"No provider of {entry.slug} {deed}. Choose another model, or ask otherwise.",
+                code="no_route",
+                param="model",
+                metadata={"excluded_by": [reason]},
+            )
+    return routes
 
 
 async def _load(_: str) -> dict[str, ModelEntry]:

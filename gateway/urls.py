@@ -6,6 +6,8 @@ from gateway import account_views, key_views, views
 
 urlpatterns = [
     path("v1/chat/completions", views.chat_completions),
+    path("v1/completions", views.text_completions),
+    path("v1/embeddings", views.embeddings),
     path("v1/messages", views.messages),
     path("v1/messages/count_tokens", views.count_tokens),
     path("v1/responses", views.responses),

@@ -2,9 +2,10 @@
 
 import functools
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
 
+from django.db import Error as DatabaseError
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
@@ -30,6 +31,7 @@ from gateway.errors import (
     InvalidRequest,
     MethodNotAllowed,
     NotFound,
+    Unavailable,
 )
 from gateway.generations import generation_object, request_id
 from gateway.idempotency import Kept
@@ -66,14 +68,25 @@ def allow(*methods: str) -> Callable[[View], View]:
 class CompletionResponse(StreamingHttpResponse):
     """An answer on its way, with the completion that has to be settled whatever becomes of it."""
 
-    def __init__(self, completion: completions.Completion, *arguments, **named):
-        super().__init__(*arguments, **named)
+    def __init__(self, completion: completions.Completion, parts: AsyncGenerator[bytes], **options):
+        super().__init__(parts, **options)
         self.completion = completion
+        self.parts = parts
 
 
 @allow("POST")
 async def chat_completions(request: GatewayRequest) -> HttpResponseBase:
     return await _answer(request, dialects.CHAT)
+
+
+@allow("POST")
+async def text_completions(request: GatewayRequest) -> HttpResponseBase:
+    return await _answer(request, dialects.COMPLETIONS)
+
+
+@allow("POST")
+async def embeddings(request: GatewayRequest) -> HttpResponseBase:
+    return await _answer(request, dialects.EMBEDDINGS)
 
 
 @allow("POST")
@@ -134,6 +147,9 @@ def logged(
             except GatewayError as error:
                 record.status, record.error_type = error.status, error.error_type
                 raise
+            except DatabaseError as error:
+                record.status, record.error_type = Unavailable.status, Unavailable.error_type
+                raise Unavailable("Kyma can't read that right now. Try again shortly.") from error
             finally:
                 record.latency_ms = call.elapsed_ms()
                 settlement.log(record, settlement.sealed_content(call, caller, None))
@@ -231,6 +247,7 @@ def _asked_id(text: str) -> uuid.UUID:
         return request_id(text)
     except ValueError as error:
         raise InvalidRequest(
-            "Give the id of an answer (?id=chatcmpl-..., msg_... or resp_...) or its x-request-id.",
+            "Give the id of an answer (?id=chatcmpl-..., cmpl-..., emb-..., msg_... or resp_...) "
+            "or its x-request-id.",
             param="id",
         ) from error

@@ -113,6 +113,7 @@ def _collect_garbage_rarely() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE_THRESHOLD, 20, 50)
+    __import__("sys").setswitchinterval(0.0005)
 
 
 def _deaf_ms() -> int:

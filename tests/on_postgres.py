@@ -71,14 +71,14 @@ def main(command: list[str]) -> int:
 
 
 @contextmanager
-def postgres():
+def postgres(options: dict[str, str] = FAST):
     """A running server; yields the variables that point Kyma at it."""
     folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=FOLDER))
     server = get_server(folder, cleanup_mode="delete")
     try:
         url = f"postgresql://postgres@/{{}}?host={folder}"
         with psycopg.connect(url.format("postgres"), autocommit=True) as connection:
-            for name, value in FAST.items():
+            for name, value in options.items():
                 connection.execute(f"ALTER SYSTEM SET {name} = {value}")
             connection.execute("SELECT pg_reload_conf()")
             for name in DATABASES.values():

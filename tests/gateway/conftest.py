@@ -63,6 +63,8 @@ def smollm(committed, local_provider):
     route = live_route(local_provider_process.MODEL, f"{local_provider.address}/v1")
     route.upstream_model = local_provider_process.MODEL
     route.save(update_fields=["upstream_model"])
+    route.model.capabilities = ["json", "embedding"]
+    route.model.save(update_fields=["capabilities"])
     return route
 
 

@@ -40,7 +40,7 @@ def test_the_shipped_catalogue_is_sound():
             assert offer.price.source
             assert isinstance(offer.price.source_date, dt.date)
             assert offer.price.input_nano > 0
-            assert offer.price.output_nano > 0
+            assert offer.price.output_nano > 0 or listing.model.capabilities == ["embedding"]
             assert offer.price.cached_input_nano <= offer.price.input_nano
 
 

@@ -35,7 +35,7 @@ def test_a_small_request_gets_defaults():
         stream=False,
         include_usage=False,
         max_tokens=None,
-        answers=1,
+        n=1,
         fields={},
         unknown={},
         text_bytes=5,

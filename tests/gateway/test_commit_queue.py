@@ -10,12 +10,13 @@ from billing.errors import InsufficientCredit
 from billing.ledger import Grant
 from gateway import commit_queue, reconcile
 from gateway.batch import HoldClosed, Record
-from gateway.commit_queue import MAX_BATCH, CommitFailed, CommitQueue, QueueFull
+from gateway.commit_queue import MAX_BATCH, MAX_BATCH_BYTES, CommitFailed, CommitQueue, QueueFull
 from gateway.models import ApiRequest
 from tests.books import sums
 from tests.factories import (
     make_account,
     make_ask,
+    make_content,
     make_key,
     make_price,
     make_record,
@@ -76,6 +77,17 @@ def test_a_batch_has_a_largest_size(account, price):
         return engine.batches
 
     assert run(story) == [MAX_BATCH, 10]
+
+
+def test_a_batch_has_no_more_content_than_fits_a_statement(account, price):
+    async def story(queue, engine):
+        reserves = reserves_of(account, price, 3)
+        await submit_all(queue, reserves)
+        large = make_content(bytes(MAX_BATCH_BYTES))
+        await submit_all(queue, [make_settle(one, 0, content=large) for one in reserves])
+        return engine.batches
+
+    assert run(story) == [3, 1, 1, 1]
 
 
 def test_a_request_from_reservation_to_receipt(account, price):

@@ -1,9 +1,11 @@
 """Two routes to a model: what stays with the first, and what is told if both fail."""
 
+import uuid
+
 import pytest
 
 from gateway.models import Route
-from tests.gateway.conftest import two_routes
+from tests.gateway.conftest import live_route, two_routes
 from tests.gateway.receipts import (
     GOOD,
     HELLO,
@@ -84,3 +86,12 @@ def test_a_request_may_name_its_providers(gateway, fake, twofold):
 def test_a_suffix_is_no_part_of_the_model(gateway, fake, twofold):
     response = Customer(gateway).ask(fake.script(GOOD), model=f"{twofold.model.slug}:floor")
     assert response.headers["x-kyma-provider"] == twofold.model.slug
+
+
+def test_a_provider_that_gives_one_answer_only_is_not_asked_for_several(gateway, fake):
+    slug = f"single-{uuid.uuid4().hex[:8]}"
+    live_route(slug, fake.base_url, unsupported=["n"])
+    customer = Customer(gateway)
+    error = refused(customer.ask("Hi", model=slug, n=2), 404, "not_found")
+    assert error["metadata"]["excluded_by"] == ["parameter:n"]
+    assert customer.ask("Hi", model=slug, n=1).status_code == 200

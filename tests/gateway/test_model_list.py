@@ -136,6 +136,19 @@ def test_a_model_that_sees_takes_images():
     assert architecture["input_modalities"] == ["text", "image"]
 
 
+@pytest.mark.parametrize(
+    ("capabilities", "modality"),
+    [(("embedding",), "text->embeddings"), (("json", "embedding"), "text->text+embeddings")],
+)
+def test_a_model_that_embeds_says_so(capabilities, modality):
+    shown = model_object(entry(capabilities=capabilities))
+    architecture = shown["architecture"]
+    assert architecture["modality"] == modality
+    assert architecture["output_modalities"] == modality.removeprefix("text->").split("+")
+    assert ("max_tokens" in shown["supported_parameters"]) == ("text" in modality[6:])
+    assert ("encoding_format" in shown["supported_parameters"]) == ("text" not in modality[6:])
+
+
 def test_price_context_and_mark_are_those_of_the_cheapest_route():
     cheap = candidate(
         provider="own",

@@ -15,6 +15,7 @@ from gateway.models import Provider
 from gateway.probes import Note, probe_provider
 from kyma import celery_app
 from tests.factories import make_model, make_provider, make_route, make_user
+from tests.gateway.endpoint_answers import VECTORS, vectors_answer
 from tests.gateway.receipts import LEAK, LEAKED
 from tests.gateway.small_catalogue import models_answer, server
 from tests.provider_scripts import (
@@ -205,6 +206,18 @@ def test_an_answer_without_usage_is_told_and_is_no_failure(monkeypatch, fake, ro
     assert outcome.ok
     assert not outcome.reports_usage
     assert str(outcome).count("answers without usage") == 2
+
+
+def test_a_model_that_only_embeds_is_asked_for_a_vector(monkeypatch, fake, route):
+    route.model.capabilities = ["embedding"]
+    prompt = fake.script_attempts([vectors_answer(VECTORS[:1]), answer("p")])
+    monkeypatch.setattr(probes, "PROMPT", prompt)
+    outcome = probes.test_route(route)
+    assert outcome.ok
+    assert "7 + 0 tokens" in str(outcome)
+    (call,) = fake.calls(prompt)
+    assert call.path.endswith("/embeddings")
+    assert probes.test_route(route).whole.problem.startswith("garbled")
 
 
 def test_the_local_provider_and_its_model_pass(smollm):

@@ -285,5 +285,5 @@ def test_what_is_no_id_is_told_what_one_looks_like(customer, query):
     assert response.status_code == 400
     told = error_of(response)
     assert (told["param"], told["code"]) == ("id", "invalid_request")
-    ids = "?id=chatcmpl-..., msg_... or resp_..."
+    ids = "?id=chatcmpl-..., cmpl-..., emb-..., msg_... or resp_..."
     assert told["message"] == f"Give the id of an answer ({ids}) or its x-request-id."

@@ -39,7 +39,7 @@ def impatient(committed, scripted, _impatient_process):
 @pytest.fixture
 def customer(impatient):
     """Somebody with a dollar."""
-    return Customer(impatient)
+    return Customer(impatient, unlimited=True)
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def error_of(answer: Answer) -> dict:
 
 
 def test_a_reader_that_stops_is_cut_off_and_pays_for_what_it_was_sent(impatient, fake, torrent):
-    customer = Customer(impatient, balance_nano=100 * USD)
+    customer = Customer(impatient, balance_nano=100 * USD, unlimited=True)
     with memory_bounded(impatient, 100 * MB):  # The kernel takes some MB, which are logged.
         client = begin_torrent(customer, torrent)
         row = customer.settled_request()
@@ -163,7 +163,7 @@ def test_a_reader_that_stops_is_cut_off_and_pays_for_what_it_was_sent(impatient,
 
 def test_a_reader_that_never_comes_back_holds_up_no_drain(committed, torrent):
     with Gateway(**IMPATIENT, HOLD_GRACE_S="1") as gateway:
-        customer = Customer(gateway, balance_nano=100 * USD)
+        customer = Customer(gateway, balance_nano=100 * USD, unlimited=True)
         client = begin_torrent(customer, torrent)
         assert customer.settled_request().outcome == ApiRequest.Outcome.CLIENT_GONE
     client.socket.close()

@@ -1,13 +1,13 @@
-"""The body that a provider gets for a chat request: nothing in it that isn't meant to leave."""
+"""The body that a provider gets for a request: nothing in it that isn't meant to leave."""
 
 import orjson
 
-from gateway.chat_request import ChatRequest
+from gateway.provider_request import CHAT, ProviderRequest
 from gateway.strict_providers import softened
 
 
 def upstream_body(
-    request: ChatRequest,
+    request: ProviderRequest,
     *,
     upstream_model: str,
     max_tokens: int,
@@ -15,7 +15,7 @@ def upstream_body(
     unsupported: frozenset[str],
     wants_max_completion_tokens: bool,
 ) -> bytes:
-    """The token limit is always set, and usage always asked for: the bill rests on both.
+    """Of what writes, the token limit is always set and usage asked for: the bill rests on both.
 
     Fields in `unsupported` are left out; a provider that rejects `stream_options` sends usage
     without being asked.
@@ -23,11 +23,14 @@ def upstream_body(
     given = {**request.unknown, **request.fields} if passthrough else request.fields
     body = {name: value for name, value in given.items() if name not in unsupported}
     body["model"] = upstream_model
-    body["messages"] = request.messages
+    body.update(request.content)
+    if not request.answers:  # Embeddings: nothing is written, so there is nothing to limit.
+        return orjson.dumps(body)
     body["stream"] = request.stream
     if request.stream and "stream_options" not in unsupported:
         body["stream_options"] = {"include_usage": True}
-    body["max_completion_tokens" if wants_max_completion_tokens else "max_tokens"] = max_tokens
-    if request.answers > 1 and "n" not in unsupported:
-        body["n"] = request.answers
+    is_renamed = wants_max_completion_tokens and request.endpoint is CHAT
+    body["max_completion_tokens" if is_renamed else "max_tokens"] = max_tokens
+    if request.n > 1 and "n" not in unsupported:
+        body["n"] = request.n
     return orjson.dumps(softened(body, unsupported))

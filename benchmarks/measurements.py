@@ -1,0 +1,127 @@
+"""How each figure is measured. What takes a `Subject` measures Kyma, nginx and LiteLLM alike."""
+
+import contextlib
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable, Iterator
+
+from benchmarks.load import Answers, Target, ask, streams
+from benchmarks.processes import cpu_s, rss_bytes, spending, wait_until
+
+WARM_UP_S, LOAD_S, LATENCY_S = 3, 10, 15
+BUSY, FEW = 64, 8
+TURNS, TURN_S = 5, 3
+STREAMS = 1_000
+OPENED_PER_S = 100
+PROBES, PROBES_PER_S = 200, 20
+MEMORY_LOAD_S, MEMORY_DEADLINE_S = 2, 600
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """A process that is measured, and how its CPU is read."""
+
+    name: str
+    target: Target
+    pid: int
+    read_cpu: Callable[[int], float] = cpu_s
+
+
+@dataclasses.dataclass(frozen=True)
+class Latency:
+    p50_ms: float
+    p99_ms: float
+
+    def __sub__(self, other: "Latency") -> "Latency":
+        return Latency(self.p50_ms - other.p50_ms, self.p99_ms - other.p99_ms)
+
+
+def warm_up(subject: Subject) -> None:
+    whole_answers(subject, WARM_UP_S)
+
+
+def whole_answers(subject: Subject, duration_s: int = LOAD_S) -> Answers:
+    """The load under which the CPU of whole answers is measured and profiled."""
+    return ask(subject.target, "plain", concurrent=BUSY, duration_s=duration_s)
+
+
+def brisk_streams(subject: Subject) -> dict:
+    """The load under which the CPU of events is measured and profiled."""
+    with streams(subject.target, "brisk", count=BUSY, per_s=BUSY) as asked:
+        seen = asked.end()
+    _check(seen)
+    return seen
+
+
+def cpu_per_request_ms(subject: Subject, duration_s: int = LOAD_S) -> tuple[float, Answers]:
+    with spending(subject.pid, subject.read_cpu) as spent:
+        answers = whole_answers(subject, duration_s)
+    return 1e3 * spent.cpu_s / answers.requests, answers
+
+
+def compared_ms(*subjects: Subject) -> list[float]:
+    """CPU per request of each, taken in turns, so that a slow minute is one for all."""
+    costs: list[list[float]] = [[] for _ in subjects]
+    for _ in range(TURNS):
+        for subject, spent in zip(subjects, costs, strict=True):
+            spent.append(cpu_per_request_ms(subject, TURN_S)[0])
+    return [statistics.median(spent) for spent in costs]
+
+
+def cpu_per_event_us(subject: Subject) -> float:
+    """What its request costs is in it, shared by 200 events."""
+    with spending(subject.pid, subject.read_cpu) as spent:
+        seen = brisk_streams(subject)
+    return 1e6 * spent.cpu_s / seen["events"]
+
+
+def slow_answers(subject: Subject) -> Answers:
+    """The load under which latency is measured."""
+    return ask(subject.target, "slow", concurrent=FEW, duration_s=LATENCY_S)
+
+
+def latency(subject: Subject) -> Latency:
+    answers = slow_answers(subject)
+    return Latency(answers.p50_us / 1e3, answers.p99_us / 1e3)
+
+
+@dataclasses.dataclass(frozen=True)
+class OpenStreams:
+    core_percent: float
+    memory_kb: float
+    first_token_p99_ms: float
+
+
+@contextlib.contextmanager
+def open_streams(subject: Subject) -> Iterator[OpenStreams]:
+    """With all streams open: the core, then the first tokens of further ones. They stay open."""
+    brisk_streams(subject)  # What is only loaded once isn't a stream's.
+    before = rss_bytes(subject.pid)
+    with streams(subject.target, "steady", count=STREAMS, per_s=OPENED_PER_S) as asked:
+        wait_until(lambda: asked.now()["open"] == STREAMS, f"{STREAMS} streams are open")
+        memory = rss_bytes(subject.pid) - before
+        with spending(subject.pid, subject.read_cpu) as spent:
+            time.sleep(LOAD_S)
+        with streams(subject.target, "probe", count=PROBES, per_s=PROBES_PER_S) as probed:
+            probes = probed.end()
+        _check(probes)
+        yield OpenStreams(100 * spent.core, memory / 1e3 / STREAMS, probes["p99_us"] / 1e3)
+        _check(asked.now())
+
+
+def memory_growth(subject: Subject, *, first: int, last: int) -> tuple[float, float]:
+    """Resident MB after `first` and after `last` requests in all."""
+    asked, sizes, deadline = 0, [], time.monotonic() + MEMORY_DEADLINE_S
+    for count in (first, last):
+        while asked < count:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"only {asked} requests in {MEMORY_DEADLINE_S} s")
+            asked += whole_answers(subject, MEMORY_LOAD_S).requests
+        sizes.append(rss_bytes(subject.pid) / 1e6)
+    return sizes[0], sizes[1]
+
+
+def _check(seen: dict) -> None:
+    if seen["failed"]:
+        raise RuntimeError(f"streams have failed: {seen}")

@@ -1,0 +1,86 @@
+"""A request for text completions, the older endpoint: the model goes on where a prompt ends."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from gateway import provider_request
+from gateway.chat_fields import FORWARDED as CHAT_FORWARDED
+from gateway.chat_fields import KEPT, MAX_ANSWERS, MAX_TOKENS, ROUTING
+from gateway.chat_fields import READ as CHAT_READ
+from gateway.chat_messages import size_of
+from gateway.errors import Unprocessable
+from gateway.field_checks import Check, boolean, integer, text
+from gateway.prompt_inputs import Inputs, inputs
+from gateway.provider_request import Endpoint, FieldTable, ProviderRequest
+
+DEFAULT_MAX_TOKENS = 16  # OpenAI's, which clients of this endpoint count on.
+MAX_PROMPTS = 128
+
+_SAMPLING = (
+    "temperature",
+    "top_p",
+    "stop",
+    "seed",
+    "frequency_penalty",
+    "presence_penalty",
+    "logit_bias",
+    "top_k",
+    "min_p",
+    "repetition_penalty",
+)
+FORWARDED: dict[str, Check] = {
+    **{name: CHAT_FORWARDED[name] for name in _SAMPLING},
+    "logprobs": integer(0, 20),
+    "echo": boolean,
+    "suffix": text(),
+}
+READ: dict[str, Check] = {
+    **{name: CHAT_READ[name] for name in ("model", "stream", "stream_options", "usage", "n")},
+    "prompt": inputs(MAX_PROMPTS),
+    "max_tokens": integer(0, MAX_TOKENS),  # With `echo`, 0 asks for the prompt's own logprobs.
+    "max_completion_tokens": integer(0, MAX_TOKENS),  # Chat's: no route may get it beside ours.
+    "best_of": integer(1, MAX_ANSWERS),
+    **KEPT,
+}
+_TABLE = FieldTable(FORWARDED, READ, ROUTING, required=("model", "prompt"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextRequest(ProviderRequest):
+    endpoint: ClassVar[Endpoint] = provider_request.TEXT
+
+    prompt: Any
+
+    @property
+    def echoed_bytes(self) -> int:
+        return self.n * self.text_bytes if self.fields.get("echo") else 0
+
+    @property
+    def content(self) -> dict[str, Any]:
+        return {"prompt": self.prompt}
+
+
+def parse(body: dict) -> TextRequest:
+    """Expects what json_body.parse returns. Raises InvalidRequest, Unprocessable."""
+    found = _TABLE.sort(body)
+    read = found.read
+    n = read.get("n", 1)
+    if read.get("best_of", n) != n:
+        raise Unprocessable(
+            "Kyma returns every completion that is paid for: `best_of` must equal `n`, or be "
+            "left out.",
+            param="best_of",
+        )
+    size = Inputs.of(read["prompt"])
+    in_prompt = [found.fields.get("suffix"), *found.unknown.values()]
+    return TextRequest(
+        **found.common(),
+        prompt=read["prompt"],
+        stream=read.get("stream", False),
+        include_usage=found.wants_usage(),
+        max_tokens=read.get("max_tokens", DEFAULT_MAX_TOKENS),
+        n=n,
+        prompts=size.count,
+        text_bytes=size.text_bytes + size.count * sum(size_of(value) for value in in_prompt),
+        token_ids=size.token_ids,
+    )

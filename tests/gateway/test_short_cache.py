@@ -1,0 +1,155 @@
+"""The cache of keys and catalogue: few loads, nothing old, nobody waits without need."""
+
+import asyncio
+
+import pytest
+
+from gateway import short_cache
+from gateway.short_cache import ShortCache
+
+
+class Clock:
+    now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(short_cache, "time", clock)
+    return clock
+
+
+class Loads:
+    """What is loaded: the number of the load, once `may_end` is set."""
+
+    def __init__(self):
+        self.count = 0
+        self.may_end = asyncio.Event()
+        self.may_end.set()
+        self.fails = False
+
+    async def __call__(self, key) -> int:
+        self.count += 1
+        number = self.count
+        await self.may_end.wait()
+        if self.fails:
+            raise LookupError(key)
+        return number
+
+
+def run(story):
+    async def told():
+        loads = Loads()
+        return await story(ShortCache(loads, 1.0), loads)
+
+    return asyncio.run(told())
+
+
+async def all_done():
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def test_all_who_ask_at_once_share_one_load(clock):
+    async def story(cache, loads):
+        return await asyncio.gather(*(cache.get("a") for _ in range(10))), loads.count
+
+    assert run(story) == ([1] * 10, 1)
+
+
+def test_an_entry_is_as_old_as_the_beginning_of_its_load(clock):
+    async def story(cache, loads):
+        loads.may_end.clear()
+        asking = asyncio.create_task(cache.get("a"))
+        await all_done()
+        clock.now += 0.9
+        loads.may_end.set()
+        first = await asking
+        clock.now += 0.2
+        return first, await cache.get("a")
+
+    assert run(story) == (1, 2)
+
+
+def test_a_busy_entry_is_loaded_anew_while_it_is_still_used(clock):
+    async def story(cache, loads):
+        await cache.get("a")
+        clock.now += 0.6
+        during = [await cache.get("a") for _ in range(3)]
+        await all_done()
+        return during, await cache.get("a"), loads.count
+
+    assert run(story) == ([1, 1, 1], 2, 2)
+
+
+def test_an_old_entry_is_never_used(clock):
+    async def story(cache, loads):
+        await cache.get("a")
+        clock.now += 1.0
+        return await cache.get("a")
+
+    assert run(story) == 2
+
+
+def test_who_needs_a_load_that_has_begun_waits_for_that_one(clock):
+    async def story(cache, loads):
+        await cache.get("a")
+        clock.now += 0.6
+        loads.may_end.clear()
+        await cache.get("a")
+        clock.now += 0.5
+        asking = [asyncio.create_task(cache.get("a")) for _ in range(3)]
+        await all_done()
+        loads.may_end.set()
+        return await asyncio.gather(*asking), loads.count
+
+    assert run(story) == ([2, 2, 2], 2)
+
+
+def test_what_fails_to_load_anew_is_out_of_use_at_once(clock):
+    async def story(cache, loads):
+        await cache.get("a")
+        clock.now += 0.6
+        loads.fails = True
+        await cache.get("a")
+        await all_done()
+        with pytest.raises(LookupError):
+            await cache.get("a")
+
+    run(story)
+
+
+def test_a_failure_is_not_kept(clock):
+    async def story(cache, loads):
+        loads.fails = True
+        with pytest.raises(LookupError):
+            await cache.get("a")
+        loads.fails = False
+        return await cache.get("a")
+
+    assert run(story) == 2
+
+
+def test_who_gives_up_takes_nothing_from_the_others(clock):
+    async def story(cache, loads):
+        loads.may_end.clear()
+        one, other = (asyncio.create_task(cache.get("a")) for _ in range(2))
+        await all_done()
+        one.cancel()
+        await all_done()
+        loads.may_end.set()
+        return await other
+
+    assert run(story) == 1
+
+
+def test_without_a_lifetime_each_request_loads():
+    async def story():
+        loads = Loads()
+        cache = ShortCache(loads, 0.0)
+        return [await cache.get("a") for _ in range(3)]
+
+    assert asyncio.run(story()) == [1, 2, 3]
