@@ -3,7 +3,8 @@
 A bucket holds a minute's worth of something and fills within a minute. A request takes from all
 of its buckets or from none. What several requests of this process ask for at the same time goes
 to Redis in one call. Without Redis each process grants its share of every limit: never more than
-the limit together, and less where the load isn't spread evenly.
+the limit together, and less where the load isn't spread evenly. Only a process that has lost it
+alone grants its share beside what the others grant.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from django.conf import settings
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
@@ -86,7 +88,8 @@ class TokenBuckets:
             url,
             socket_timeout=settings.REDIS_TIMEOUT_S,
             socket_connect_timeout=settings.REDIS_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
+            # A connection that Redis has closed meanwhile doesn't mean that Redis is away.
+            retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
             single_connection_client=True,
         )
         self._script = self._redis.register_script(_SCRIPT)

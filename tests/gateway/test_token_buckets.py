@@ -155,6 +155,19 @@ def test_without_redis_each_process_grants_its_share():
     assert [not level.wait_s for level in levels] == [True, True, False, False]
 
 
+def test_a_redis_that_was_restarted_meanwhile_is_no_redis_that_is_away(valkey):
+    name = valkey.unique("restarted")
+
+    async def across_a_restart():
+        async with buckets_at(valkey.url, processes=2) as buckets:
+            before = await buckets.take([Bucket(name, 10)])
+            valkey.stop()
+            valkey.start()
+            return before + await buckets.take([Bucket(name, 10)])
+
+    assert [level.capacity for level in asyncio.run(across_a_restart())] == [10, 10]
+
+
 @asynccontextmanager
 async def silent_redis(connections: asyncio.Queue):
     """The URL of a server that accepts `connections` and says nothing."""
