@@ -183,7 +183,7 @@ def _assistant(blocks: list[dict]) -> dict:
         message["content"] = message["content"] or None
         message["tool_calls"] = [_tool_call(block) for block in calls]
     if thoughts := [block["thinking"] for block in of_type.get("thinking", [])]:
-        message["reasoning"] = "\n\n".join(thoughts)
+        message["reasoning_content"] = "\n\n".join(thoughts)
     if hidden := of_type.get("redacted_thinking"):
         message["reasoning_details"] = [
             {"type": "reasoning.encrypted", "data": block["data"]} for block in hidden

@@ -23,6 +23,7 @@ from gateway.anthropic_message import (
     tool_use_id,
     usage_object,
 )
+from gateway.chat_messages import size_of
 from gateway.errors import GatewayError
 from gateway.metering import index_of
 
@@ -39,6 +40,10 @@ class _Speech:
     def __init__(self, kind: str):
         self.kind = kind
         self._unsent = ""
+
+    @property
+    def waiting(self) -> int:
+        return size_of(self._unsent)
 
     def add(self, piece: str) -> None:
         self._unsent += piece
@@ -76,10 +81,12 @@ class _ToolUse:
         self._pieces: list[str] = []
         self._sent = 0  # pieces
         self._checked = 0  # pieces, when they were last seen not to be whole
+        self.waiting = 0  # bytes of the name and the arguments
 
     def add(self, call: dict) -> None:
         name, arguments = name_and_arguments(call)
         self._name += name
+        self.waiting += size_of(name) + size_of(arguments)
         self.given_id = self.given_id or call.get("id")
         if arguments and (self._pieces or arguments.strip()):
             self._pieces.append(arguments)
@@ -119,6 +126,7 @@ class _ToolUse:
     def _rest(self) -> list[dict]:
         rest = "".join(self._pieces[self._sent :])
         self._sent = len(self._pieces)
+        self.waiting = 0
         return [_json_delta(rest)] if rest else []
 
 
@@ -150,6 +158,11 @@ class MessageStream:
         }
         message = {**opening(self._own_id, model), "usage": usage}
         return event({"type": "message_start", "message": message})
+
+    @property
+    def waiting(self) -> int:
+        """Bytes of content in blocks whose turn hasn't come."""
+        return sum(block.waiting for block in self._queue)
 
     def feed(self, chunk: dict) -> bytes:
         """The events that the chunk makes: none if it says nothing, or nothing yet."""

@@ -37,20 +37,20 @@ class Delivery:
         What was yielded counts as delivered once the next is asked for.
         """
         written = self.note(opening)
-        waiting = 0  # Bytes of content that the stream keeps until it knows what follows.
+        meter, fed = self._forwarding.meter, 0  # bytes of content
         async for counted in self._chunks():
             if counted is None:
                 written += self._stream.ping()
             else:
                 chunk, size = counted
                 written += self.note(self._stream.feed(chunk))
-                waiting += size
+                fed += size
             if written:
                 yield written
                 written = b""
-                if counted is not None:  # A ping hands over nothing of what waits.
-                    self._forwarding.meter.delivered_bytes += waiting
-                    waiting = 0
+                # What the stream keeps until its turn has come is no part of it.
+                handed_over = fed - self._stream.waiting
+                meter.delivered_bytes = max(meter.delivered_bytes, handed_over)
         if written:  # The provider said nothing at all.
             yield written
 

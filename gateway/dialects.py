@@ -16,6 +16,7 @@ from gateway import (
     text_request,
 )
 from gateway.errors import GatewayError
+from gateway.metering import index_of
 from gateway.provider_request import ProviderRequest
 from gateway.relay import Identity
 from gateway.responses_request import chat_body as responses_chat_body
@@ -23,7 +24,13 @@ from gateway.responses_stream import ResponseStream
 
 
 class Stream(Protocol):
-    """Writes the events of one answer."""
+    """Writes the events of one answer.
+
+    `waiting` is the number of bytes of content that it was fed and can't write yet.
+    """
+
+    @property
+    def waiting(self) -> int: ...
 
     def feed(self, chunk: dict) -> bytes:
         """One chunk; nothing, if it has to wait for what follows."""
@@ -64,14 +71,30 @@ class Dialect:
 
 
 class ChatStream:
-    """A stream of chat or text: the chunks as they are."""
+    """A stream of chat or text: the chunks as they are, but a message begins with its role.
+
+    Some providers leave it out, and then OpenAI's package makes a message of it that has none,
+    which can't be sent back.
+    """
+
+    waiting = 0
 
     def __init__(self, identity: Identity, *, include_usage: bool):
         self._identity = identity
         self._include_usage = include_usage
+        self._begun: set[int] = set()
 
     def feed(self, chunk: dict) -> bytes:
+        for choice in chunk["choices"]:
+            if index_of(choice) not in self._begun:
+                self._begin(choice)
         return sse.event(orjson.dumps(chunk))
+
+    def _begin(self, choice: dict) -> None:
+        self._begun.add(index_of(choice))
+        delta = choice.get("delta")
+        if isinstance(delta, dict) and not delta.get("role"):
+            choice["delta"] = {**delta, "role": "assistant"}
 
     def ping(self) -> bytes:
         return sse.KEEP_ALIVE

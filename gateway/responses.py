@@ -7,6 +7,7 @@ the response again.
 from typing import Any
 
 from gateway.responses_output import Output
+from gateway.responses_request import functions
 
 # Why an answer isn't whole, by chat's finish reason.
 _CUT_OFF = {"length": "max_output_tokens", "content_filter": "content_filter"}
@@ -78,7 +79,7 @@ def echo(request: dict) -> dict:
         "temperature": request.get("temperature"),
         "text": _text(request.get("text") or {}),
         "tool_choice": request.get("tool_choice") or "auto",
-        "tools": [_tool(tool) for tool in request.get("tools") or ()],
+        "tools": [_tool(tool) for tool in functions(request.get("tools"))],
         "top_logprobs": request.get("top_logprobs") or 0,
         "top_p": request.get("top_p"),
         "truncation": request.get("truncation") or "disabled",

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.chat_messages import size_of
+
 Emit = Callable[[str, dict], None]
 
 
@@ -137,6 +139,11 @@ class Output:
         for item in self._items:
             if item.status == "in_progress":
                 item.status = "incomplete"
+
+    @property
+    def waiting(self) -> int:
+        """Bytes of arguments that no event has told yet."""
+        return sum(size_of(call.arguments) for call in self._unnamed)
 
     def items(self) -> list[dict]:
         return [item.as_dict() for item in self._items]

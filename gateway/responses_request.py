@@ -2,9 +2,11 @@
 
 What is translated is checked here, under the names that the caller used; fields that chat knows
 under the same name pass as they are, and chat checks them. Kyma keeps no responses: whatever
-would need one that is kept is refused.
+would need one that is kept is refused. Kyma runs no tools: those that aren't functions are left
+out, which the response tells in its `tools`, unless the model would have to call one.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from gateway import responses_input
@@ -53,8 +55,6 @@ _SAME_IN_CHAT = (
 )
 _FUNCTION = ("name", "description", "parameters", "strict")
 _SCHEMA = ("name", "description", "schema", "strict")
-_LONGEST_TYPE_SHOWN = 32
-_TOOL_HINTS = {"web_search": '; Codex does with `web_search = "disabled"` in its config.toml'}
 _LOGPROBS = "message.output_text.logprobs"
 
 
@@ -86,11 +86,8 @@ def _tool(value: Any) -> None:
     if type(value) is not dict:
         raise unwanted('an object such as {"type": "function", "name": "…"}', value)
     kind = value.get("type")
-    if type(kind) is str and kind != "function" and 0 < len(kind) <= _LONGEST_TYPE_SHOWN:
-        raise Mismatch(
-            f"must be function, not {kind}: Kyma runs no tools of its own, so leave this one out"
-            + _TOOL_HINTS.get(kind, "")
-        ).under("type")
+    if type(kind) is str and kind.strip() and kind != "function":
+        return  # Agents offer tools of all kinds, and new ones: see `functions`.
     chat_tool = {"type": kind, "function": _members(value, *_FUNCTION)}
     check_as_chat(CHECKS["tools"], [chat_tool], hidden=(0, "function"))
 
@@ -176,11 +173,29 @@ def _check(body: dict) -> None:
             check(body[name])
         except Mismatch as mismatch:
             raise mismatch.under(name).as_error() from None
+    if body.get("tool_choice") == "required":
+        _check_all_are_functions(body.get("tools") or ())
     if body.get("input") is None:
         raise missing(_RECEIVED["input"]).under("input").as_error()
 
 
+def _check_all_are_functions(tools: Iterable[dict]) -> None:
+    """Without the others, `required` would mean something else."""
+    for index, tool in enumerate(tools):
+        if tool["type"] != "function":
+            mismatch = Mismatch(
+                "must be function beside a `tool_choice` of required: Kyma runs no tools of its "
+                "own, so leave this one out or set `tool_choice` to auto"
+            )
+            raise mismatch.under("type").under(index).under("tools").as_error()
+
+
 # --- Translations
+
+
+def functions(tools: Iterable[dict] | None) -> list[dict]:
+    """The tools that a model is offered: those that the caller runs."""
+    return [tool for tool in tools or () if tool["type"] == "function"]
 
 
 def _members(given: dict, *names: str) -> dict:
@@ -190,26 +205,26 @@ def _members(given: dict, *names: str) -> dict:
 def _tool_fields(body: dict) -> dict:
     """`tools`, and what only makes sense beside them: some providers refuse it without."""
     choice = body.get("tool_choice")
-    functions = [_members(tool, *_FUNCTION) for tool in body.get("tools") or ()]
+    offered = [_members(tool, *_FUNCTION) for tool in functions(body.get("tools"))]
     if type(choice) is dict and choice["type"] == "allowed_tools":
-        functions = _allowed(functions, choice["tools"])
+        offered = _allowed(offered, choice["tools"])
         choice = choice["mode"]
     elif type(choice) is dict:
         choice = {"type": "function", "function": {"name": choice["name"]}}
     fields: dict = {}
-    if choice is not None and (functions or choice not in ("auto", "none")):
+    if choice is not None and (offered or choice not in ("auto", "none")):
         fields["tool_choice"] = choice
-    if functions:
-        fields["tools"] = [{"type": "function", "function": function} for function in functions]
+    if offered:
+        fields["tools"] = [{"type": "function", "function": function} for function in offered]
         fields |= _members(body, "parallel_tool_calls")
     return fields
 
 
-def _allowed(functions: list[dict], allowed: list[dict]) -> list[dict]:
+def _allowed(offered: list[dict], allowed: list[dict]) -> list[dict]:
     """Only these are offered: the model can't choose what it doesn't see."""
-    offered = {function["name"] for function in functions}
+    known = {function["name"] for function in offered}
     for index, tool in enumerate(allowed):
-        if tool["name"] not in offered:
+        if tool["name"] not in known:
             mismatch = Mismatch(
                 "names a function that isn't in `tools`: add it there or choose another"
             )
@@ -217,7 +232,7 @@ def _allowed(functions: list[dict], allowed: list[dict]) -> list[dict]:
                 mismatch.under(step)
             raise mismatch.as_error()
     names = {tool["name"] for tool in allowed}
-    return [function for function in functions if function["name"] in names]
+    return [function for function in offered if function["name"] in names]
 
 
 def _reasoning(body: dict) -> dict:

@@ -34,6 +34,11 @@ class ResponseStream:
         self._emit_response("response.in_progress")
         return self._take()
 
+    @property
+    def waiting(self) -> int:
+        """Bytes of content in calls that have no name yet."""
+        return self._output.waiting
+
     def feed(self, chunk: dict) -> bytes:
         for choice in chunk.get("choices") or ():
             if index_of(choice) != 0:

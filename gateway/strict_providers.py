@@ -2,8 +2,11 @@
 
 `Provider.unsupported` names fields of the body; and beside them, for what lies deeper:
 
-"role:developer"   messages of the developer go as those of the system, which say the same
-"cache_control"    marks for caching are left out of messages, their parts and tools, too
+"role:developer"             messages of the developer go as those of the system, which say the same
+"cache_control"              marks for caching are left out of messages, their parts and tools, too
+"message:reasoning"          what an assistant thought goes back as `reasoning_content`,
+"message:reasoning_content"  or as `reasoning`; with both it is left out
+"message:reasoning_details"  is left out
 """
 
 from collections.abc import Callable, Mapping
@@ -12,6 +15,7 @@ from typing import Any
 
 DEVELOPER_ROLE = "role:developer"
 CACHE_MARK = "cache_control"
+REASONING = ("reasoning", "reasoning_content")  # Two names for the same text.
 
 
 def softened(body: dict[str, Any], unsupported: frozenset[str]) -> dict[str, Any]:
@@ -19,6 +23,10 @@ def softened(body: dict[str, Any], unsupported: frozenset[str]) -> dict[str, Any
     soft = dict(body)
     if DEVELOPER_ROLE in unsupported and "messages" in soft:
         soft["messages"] = [_as_system(message) for message in soft["messages"]]
+    names = (*REASONING, "reasoning_details")
+    rejected = {name for name in names if f"message:{name}" in unsupported}
+    if rejected and "messages" in soft:
+        soft["messages"] = [_without_thoughts(one, rejected) for one in soft["messages"]]
     if CACHE_MARK in unsupported:
         for name, without_marks in (("messages", _message), ("tools", _tool)):
             if name in soft:
@@ -28,6 +36,16 @@ def softened(body: dict[str, Any], unsupported: frozenset[str]) -> dict[str, Any
 
 def _as_system(message: dict) -> dict:
     return {**message, "role": "system"} if message["role"] == "developer" else message
+
+
+def _without_thoughts(message: dict, rejected: set[str]) -> dict:
+    """The message without these members; its reasoning under the other name, if there is one."""
+    kept = {name: member for name, member in message.items() if name not in rejected}
+    accepted = [name for name in REASONING if name not in rejected]
+    thought = message.get("reasoning") or message.get("reasoning_content")
+    if thought and len(accepted) == 1:
+        kept[accepted[0]] = thought
+    return kept
 
 
 def _message(message: dict) -> dict:

@@ -3,7 +3,8 @@
 A bucket holds a minute's worth of something and fills within a minute. A request takes from all
 of its buckets or from none. What several requests of this process ask for at the same time goes
 to Redis in one call. Without Redis each process grants its share of every limit: never more than
-the limit together, and less where the load isn't spread evenly.
+the limit together, and less where the load isn't spread evenly. Only a process that has lost it
+alone grants its share beside what the others grant.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from django.conf import settings
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
@@ -86,7 +88,8 @@ class TokenBuckets:
             url,
             socket_timeout=settings.REDIS_TIMEOUT_S,
             socket_connect_timeout=settings.REDIS_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
+            # A connection that Redis has closed meanwhile doesn't mean that Redis is away.
+            retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
             single_connection_client=True,
         )
         self._script = self._redis.register_script(_SCRIPT)
@@ -112,15 +115,20 @@ class TokenBuckets:
     async def _send(self) -> None:
         while self._waiting:
             asked, self._waiting = self._waiting, []
-            try:
-                answers = await self._ask_redis([buckets for buckets, _ in asked])
-            except (RedisError, OSError, TimeoutError) as error:
-                logger.warning("limits are kept per process: %s", type(error).__name__)
-                self._away_until = time.monotonic() + RETRY_REDIS_AFTER_S
-                answers = [self._take_from_twin(buckets) for buckets, _ in asked]
+            answers = await self._answers([buckets for buckets, _ in asked])
             for (_, future), levels in zip(asked, answers, strict=True):
                 if not future.done():  # Its request may be gone.
                     future.set_result(levels)
+
+    async def _answers(self, asked: list[list[Bucket]]) -> list[list[Level]]:
+        # Those who asked while Redis was waited for in vain don't wait for it a second time.
+        if time.monotonic() >= self._away_until:
+            try:
+                return await self._ask_redis(asked)
+            except (RedisError, OSError, TimeoutError) as error:
+                logger.warning("limits are kept per process: %s", type(error).__name__)
+                self._away_until = time.monotonic() + RETRY_REDIS_AFTER_S
+        return [self._take_from_twin(buckets) for buckets in asked]
 
     async def _ask_redis(self, asked: list[list[Bucket]]) -> list[list[Level]]:
         keys = [PREFIX + one.name for buckets in asked for one in buckets]

@@ -1,5 +1,6 @@
 """A Valkey server of a test's own: the real one, which can be stopped, started and flushed."""
 
+import signal
 import subprocess
 import uuid
 from pathlib import Path
@@ -38,6 +39,13 @@ class Valkey:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def suspend(self) -> None:
+        """It hangs: it takes connections and bytes, and answers nothing."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
 
     def ask(self, *command: str):
         with Redis.from_url(self.url) as client:

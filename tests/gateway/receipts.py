@@ -33,8 +33,8 @@ UNAVAILABLE = (502, "provider_unavailable")
 OVERLOADED = (503, "provider_overloaded")
 TIMEOUT = (504, "timeout")
 # What a provider may say and no client may hear.
-LEAK = "sk-Zx9-kQ2 of org-77ab at https://gpu7.internal/v1 (10.1.2.3:80), ask ops@gpu.example"
-LEAKED = re.compile(r"Zx9|kQ2|77ab|gpu7|10\.1\.2\.3|ops@|gpu\.example")
+LEAK = "sk-Zx9-kQ2 of org-77zq at https://gpu7.internal/v1 (10.1.2.3:80), ask ops@gpu.example"
+LEAKED = re.compile(r"Zx9|kQ2|77zq|gpu7|10\.1\.2\.3|ops@|gpu\.example")
 both = pytest.mark.parametrize("streamed", [True, False], ids=["stream", "whole"])
 
 

@@ -4,6 +4,8 @@ import typing
 
 import orjson
 import pytest
+from openai import omit
+from openai.lib.streaming.responses._responses import ResponseStreamState
 from openai.types.responses import Response, ResponseStreamEvent
 
 from gateway import chat_request
@@ -167,3 +169,37 @@ def whole(message: dict, finish: str | None = "stop", request: dict = AGENT) -> 
     made = response(answer, USAGE, request)
     Response.model_validate_json(orjson.dumps(made), strict=True)
     return orjson.loads(orjson.dumps(made))
+
+
+def check_items(events: list[dict]) -> None:
+    """Indexes have no gap, each item is opened and closed once, and the deltas make its texts."""
+    opened = [event["output_index"] for event in events if event["type"].endswith("item.added")]
+    closed = {
+        event["output_index"]: event["item"]
+        for event in events
+        if event["type"].endswith("item.done")
+    }
+    output = events[-1]["response"]["output"]
+    for event in events:
+        if "part" in event and event["type"].endswith("done"):
+            assert output[event["output_index"]]["content"][event["content_index"]] == event["part"]
+    assert opened == list(range(len(output)))
+    assert [closed[index] for index in opened] == output
+    said: dict[tuple, str] = {}
+    for event in events:
+        place = (event.get("item_id"), event.get("content_index"))
+        if event["type"].endswith(".delta"):
+            assert output[event["output_index"]]["id"] == event["item_id"]
+            said[place] = said.get(place, "") + event["delta"]
+        elif event["type"].endswith(("text.done", "refusal.done", "arguments.done")):
+            text = next(event[name] for name in ("text", "refusal", "arguments") if name in event)
+            assert said.get(place, "") == text
+
+
+def read_by_the_package(events: list[dict]):
+    """The response that the package's own accumulator ends with."""
+    state = ResponseStreamState(input_tools=omit, text_format=omit)
+    for event in events:
+        kind = TYPES[event["type"]]
+        state.handle_event(kind.model_validate_json(orjson.dumps(event)))
+    return state._completed_response

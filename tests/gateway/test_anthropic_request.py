@@ -91,11 +91,11 @@ def test_what_a_user_says(content, expected):
         ([text("a"), CALL], {"content": "a", "tool_calls": [CHAT_CALL]}),
         (
             [{"type": "thinking", "thinking": "hm", "signature": "s"}, text("a")],
-            {"content": "a", "reasoning": "hm"},
+            {"content": "a", "reasoning_content": "hm"},
         ),
         (
             [{"type": "thinking", "thinking": "a"}, CALL, {"type": "thinking", "thinking": "b"}],
-            {"content": None, "tool_calls": [CHAT_CALL], "reasoning": "a\n\nb"},
+            {"content": None, "tool_calls": [CHAT_CALL], "reasoning_content": "a\n\nb"},
         ),
         (
             [{"type": "redacted_thinking", "data": "xyz"}, text("a")],
@@ -104,7 +104,7 @@ def test_what_a_user_says(content, expected):
                 "reasoning_details": [{"type": "reasoning.encrypted", "data": "xyz"}],
             },
         ),
-        ([{"type": "thinking", "thinking": "hm"}], {"content": "", "reasoning": "hm"}),
+        ([{"type": "thinking", "thinking": "hm"}], {"content": "", "reasoning_content": "hm"}),
     ],
 )
 def test_what_an_assistant_said(blocks, expected):
@@ -317,6 +317,6 @@ def test_an_answer_goes_back_upstream_as_it_came(reasoning, said, calls):
         return
     TypeAdapter(MessageParam).validate_python(sent)
     back = chat_messages(HELLO, sent)[1]
-    assert back.get("reasoning") == reasoning
+    assert back.get("reasoning_content") == reasoning
     assert (back["content"] or None) == said
     assert back.get("tool_calls", []) == given_calls

@@ -146,6 +146,23 @@ def test_calls_whose_fragments_interleave_wait_for_each_other():
     ]
 
 
+def test_it_knows_how_much_of_what_it_was_fed_waits():
+    stream = MessageStream()
+    stream.start(answer_id="chatcmpl-1", model="m", input_tokens=1)
+    waiting = []
+    for one in [
+        chunk(content="Grüße"),
+        fragment(0, '{"q":', id="c1", name="search"),
+        fragment(1, '{"q":"ü"', id="c2", name="find"),
+        chunk(content="Hi"),
+        fragment(0, "1}"),
+        fragment(1, "}"),
+    ]:
+        stream.feed(one)
+        waiting.append(stream.waiting)
+    assert waiting == [0, 0, 13, 15, 2, 0]
+
+
 @pytest.mark.parametrize("pieces", [[], [""], ["", " "], ["{}"], ["{", "}"], ["null"]])
 def test_a_call_without_arguments_gets_an_empty_object(pieces):
     chunks = [fragment(0, id="c1", name="search"), *(fragment(0, piece) for piece in pieces)]

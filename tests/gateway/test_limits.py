@@ -1,6 +1,5 @@
 """Rate limits as a client meets them: what is left, when it is refused, and for how long."""
 
-import concurrent.futures
 import time
 
 import pytest
@@ -9,8 +8,9 @@ from billing.tiers import TIERS
 from gateway.limits import duration
 from tests.factories import make_key
 from tests.gateway.conftest import live_route
+from tests.gateway.limited import admitted, ask_both, codes, statuses
 from tests.gateway.receipts import refused
-from tests.live import Customer, Gateway, eventually
+from tests.live import PATIENT, Customer, Gateway, eventually
 from tests.provider_scripts import answer
 from tests.valkey import Valkey
 
@@ -26,7 +26,7 @@ def valkey(tmp_path_factory):
 @pytest.fixture(scope="module")
 def _pair(valkey, django_db_setup, django_db_blocker):
     """Two processes that share their limits through Redis, and each half of them without it."""
-    options = {"REDIS_URL": valkey.url, "WEB_PROCESSES": "2"}
+    options = {**PATIENT, "REDIS_URL": valkey.url, "WEB_PROCESSES": "2"}
     with django_db_blocker.unblock(), Gateway(**options) as one, Gateway(**options) as other:
         yield one, other
 
@@ -40,30 +40,6 @@ def pair(_pair, scripted):
 def say(fake) -> str:
     """A prompt that is answered at once, over and over."""
     return fake.script(answer("Hi", prompt_tokens=3, completion_tokens=1))
-
-
-def ask_both(pair, customer, count: int, prompt: str, **fields) -> list:
-    """`count` requests at once, to both processes in turn. Their responses."""
-    others = [customer.at(gateway) for gateway in pair]
-    with concurrent.futures.ThreadPoolExecutor(16) as threads:
-        asks = [
-            threads.submit(others[i % 2].ask, prompt, max_tokens=1, **fields) for i in range(count)
-        ]
-        return [one.result() for one in asks]
-
-
-def statuses(responses) -> list[int]:
-    return sorted(one.status_code for one in responses)
-
-
-def codes(responses) -> set[str]:
-    return {one.json()["error"]["code"] for one in responses if one.status_code == 429}
-
-
-def admitted(responses, limit: int, began: float) -> bool:
-    """Exactly the limit, and what has flowed in since `began`."""
-    refilled = int((time.monotonic() - began) * limit / 60) + 1
-    return limit <= statuses(responses).count(200) <= limit + refilled
 
 
 @pytest.mark.parametrize(
@@ -125,6 +101,7 @@ def test_another_model_has_a_limit_of_its_own_within_the_accounts(pair, say, fak
     second = ask_both(pair, customer, 60, say, model="scripted-two")
     assert codes(second) == {"requests_per_minute"}
     assert admitted(first + second, tier.requests, began)
+    assert set(statuses(first + second)) == {200, 429}
 
 
 def test_tokens_are_counted_when_they_are_asked_for(pair, say, fake):

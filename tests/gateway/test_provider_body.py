@@ -124,8 +124,31 @@ def test_marks_for_caching_are_taken_out_everywhere_where_they_are_rejected():
     assert sent["tools"] == [{"type": "function", "function": function}]
 
 
+THOUGHT = {"role": "assistant", "content": "42", "reasoning_content": "hm"}
+DETAILS = {"reasoning_details": [{"type": "reasoning.text", "text": "hm"}]}
+
+
+@pytest.mark.parametrize(
+    ("rejected", "sent"),
+    [
+        ([], {"reasoning_content": "hm", **DETAILS}),
+        (["reasoning"], {"reasoning_content": "hm", **DETAILS}),
+        (["reasoning_content"], {"reasoning": "hm", **DETAILS}),
+        (["reasoning_content", "reasoning_details"], {"reasoning": "hm"}),
+        (["reasoning", "reasoning_content"], DETAILS),
+        (["reasoning_details"], {"reasoning_content": "hm"}),
+    ],
+)
+def test_reasoning_goes_back_under_the_name_that_the_provider_takes(rejected, sent):
+    request = request_with(messages=[HELLO, THOUGHT | DETAILS, HELLO])
+    unsupported = frozenset(f"message:{name}" for name in rejected)
+    said = {"role": "assistant", "content": "42"}
+    assert forwarded(request, unsupported=unsupported)["messages"] == [HELLO, said | sent, HELLO]
+
+
 def test_the_next_provider_gets_the_messages_as_they_came():
-    messages = [DEVELOPER | MARK, HELLO]
+    messages = [DEVELOPER | MARK, HELLO, THOUGHT]
     request = request_with(messages=messages)
-    forwarded(request, unsupported=frozenset({"cache_control", "role:developer"}))
-    assert forwarded(request)["messages"] == messages == [DEVELOPER | MARK, HELLO]
+    unsupported = {"cache_control", "role:developer", "message:reasoning_content"}
+    forwarded(request, unsupported=frozenset(unsupported))
+    assert forwarded(request)["messages"] == messages == [DEVELOPER | MARK, HELLO, THOUGHT]

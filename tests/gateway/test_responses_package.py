@@ -226,6 +226,18 @@ def test_tools_are_called_in_parallel_and_their_results_go_back(client, customer
     ]
 
 
+def test_codex_may_offer_tools_that_kyma_does_not_run(client, customer, fake):
+    token = fake.script(answer("Hello."))
+    hosted = [
+        {"type": "web_search", "external_web_access": False},
+        {"type": "custom", "name": "apply_patch", "format": {"type": "text"}},
+    ]
+    done = ask(client, token, tools=[hosted[0], WEATHER, hosted[1]], tool_choice="auto")
+    assert [tool.name for tool in done.tools] == ["weather"]
+    assert [tool["function"]["name"] for tool in upstream(fake, token)["tools"]] == ["weather"]
+    check_price(customer, done)
+
+
 def test_tool_calls_stream_in_fragments(client, customer, fake):
     token = fake.script(tool_call_stream(CALLS, fragment=3))
     events = events_of(client, token, tools=[WEATHER])

@@ -31,6 +31,7 @@ from tests.gateway.responses_bodies import (
     USAGE,
     USER,
     answer_with,
+    body_with,
     refusal,
     translated,
 )
@@ -212,14 +213,33 @@ def test_a_refusal_names_the_field_as_the_caller_did(fields, param, told):
     assert told in error.message
 
 
-@pytest.mark.parametrize(
-    "kind",
-    ["web_search", "file_search", "computer", "code_interpreter", "mcp", "custom", "local_shell"],
-)
-def test_a_tool_that_kyma_would_have_to_run_is_refused_by_its_name(kind):
-    error = refusal(tools=[TOOL, {"type": kind}])
+OTHER_KINDS = [
+    {"type": "web_search", "external_web_access": False},
+    {"type": "local_shell"},
+    {"type": "custom", "name": "apply_patch", "format": {"type": "grammar", "syntax": "lark"}},
+    {"type": "namespace", "name": "mcp__x__", "tools": [TOOL]},
+    {"type": "image_generation", "output_format": "png"},
+    {"type": "mcp", "server_label": "x", "server_url": "https://example.org"},
+    {"type": "what comes next year"},
+]
+
+
+@pytest.mark.parametrize("choice", [None, "auto", "none", {"type": "function", "name": "search"}])
+def test_tools_that_kyma_would_have_to_run_are_left_out_as_the_response_tells(choice):
+    asked = {"tools": [OTHER_KINDS[0], TOOL, *OTHER_KINDS[1:]], "tool_choice": choice}
+    assert translated(**asked) == translated(tools=[TOOL], tool_choice=choice)
+    told = response(answer_with({"content": "Hi"}), USAGE, body_with(**asked))["tools"]
+    assert told == [{**TOOL, "description": None}]
+
+
+def test_without_any_function_there_are_no_tools():
+    asked = {"tools": OTHER_KINDS, "tool_choice": "auto", "parallel_tool_calls": False}
+    assert translated(**asked) == translated()
+
+
+def test_a_tool_that_can_not_be_called_is_refused_where_one_must_be():
+    error = refusal(tools=[TOOL, OTHER_KINDS[0]], tool_choice="required")
     assert error.param == "tools[1].type"
-    assert f"not {kind}" in error.message
     assert "leave this one out" in error.message
 
 

@@ -3,60 +3,23 @@
 Each event is checked against the type that the official package has for it, strictly.
 """
 
-import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from openai import omit
-from openai.lib.streaming.responses._responses import ResponseStreamState
 
 from gateway import errors
 from gateway.responses_stream import ResponseStream
 from tests.gateway.responses_bodies import (
     AGENT,
     CHAT_CALL,
-    TYPES,
     USAGE,
+    check_items,
     events_in,
     names_of,
+    read_by_the_package,
     stream_of,
     whole,
 )
-
-
-def check_items(events: list[dict]) -> None:
-    """Indexes have no gap, each item is opened and closed once, and the deltas make its texts."""
-    opened = [event["output_index"] for event in events if event["type"].endswith("item.added")]
-    closed = {
-        event["output_index"]: event["item"]
-        for event in events
-        if event["type"].endswith("item.done")
-    }
-    output = events[-1]["response"]["output"]
-    for event in events:
-        if "part" in event and event["type"].endswith("done"):
-            assert output[event["output_index"]]["content"][event["content_index"]] == event["part"]
-    assert opened == list(range(len(output)))
-    assert [closed[index] for index in opened] == output
-    said: dict[tuple, str] = {}
-    for event in events:
-        place = (event.get("item_id"), event.get("content_index"))
-        if event["type"].endswith(".delta"):
-            assert output[event["output_index"]]["id"] == event["item_id"]
-            said[place] = said.get(place, "") + event["delta"]
-        elif event["type"].endswith(("text.done", "refusal.done", "arguments.done")):
-            text = next(event[name] for name in ("text", "refusal", "arguments") if name in event)
-            assert said.get(place, "") == text
-
-
-def read_by_the_package(events: list[dict]):
-    """The response that the package's own accumulator ends with."""
-    state = ResponseStreamState(input_tools=omit, text_format=omit)
-    for event in events:
-        kind = TYPES[event["type"]]
-        state.handle_event(kind.model_validate_json(orjson.dumps(event)))
-    return state._completed_response
-
 
 # --- Streams
 
@@ -166,6 +129,15 @@ def test_odd_calls_are_still_told_apart(deltas, calls):
     assert [(item["call_id"], item["name"], item["arguments"]) for item in output] == calls
     check_items(events)
     assert read_by_the_package(events)
+
+
+def test_arguments_wait_for_the_name():
+    stream = ResponseStream(AGENT)
+    stream.start(id="chatcmpl-1", created=1, model="m")
+    stream.feed({"choices": [{"delta": {"tool_calls": [call_delta(0, '{"ü":', id="c1")]}}]})
+    assert stream.waiting == 6
+    stream.feed({"choices": [{"delta": {"tool_calls": [call_delta(0, "", name="search")]}}]})
+    assert stream.waiting == 0
 
 
 def test_text_after_a_call_is_a_message_of_its_own():

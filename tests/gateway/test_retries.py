@@ -34,6 +34,14 @@ def responses(customer: Customer, prompt: str) -> str:
         return client.responses.create(model="scripted", input=prompt, store=False).output_text
 
 
+def responses_stream(customer: Customer, prompt: str) -> str:
+    with (
+        openai_clients.client_of(customer, max_retries=2) as client,
+        client.responses.stream(model="scripted", input=prompt) as events,
+    ):
+        return events.get_final_response().output_text
+
+
 def messages(customer: Customer, prompt: str) -> str:
     with anthropic_clients.client_of(customer, max_retries=2) as client:
         return client.messages.create(**anthropic_clients.asked(prompt)).content[0].text
@@ -49,7 +57,9 @@ def messages_stream(customer: Customer, prompt: str) -> str:
 
 Ask = Callable[[Customer, str], str]
 each_package = pytest.mark.parametrize(
-    "ask", [chat, chat_stream, responses, messages, messages_stream], ids=lambda ask: ask.__name__
+    "ask",
+    [chat, chat_stream, responses, responses_stream, messages, messages_stream],
+    ids=lambda ask: ask.__name__,
 )
 
 

@@ -155,22 +155,55 @@ def test_without_redis_each_process_grants_its_share():
     assert [not level.wait_s for level in levels] == [True, True, False, False]
 
 
+def test_a_redis_that_was_restarted_meanwhile_is_no_redis_that_is_away(valkey):
+    name = valkey.unique("restarted")
+
+    async def across_a_restart():
+        async with buckets_at(valkey.url, processes=2) as buckets:
+            before = await buckets.take([Bucket(name, 10)])
+            valkey.stop()
+            valkey.start()
+            return before + await buckets.take([Bucket(name, 10)])
+
+    assert [level.capacity for level in asyncio.run(across_a_restart())] == [10, 10]
+
+
+@asynccontextmanager
+async def silent_redis(connections: asyncio.Queue):
+    """The URL of a server that accepts `connections` and says nothing."""
+    hung_up = asyncio.Event()
+
+    async def say_nothing(reader, writer):
+        connections.put_nowait(writer)
+        await reader.read()
+        writer.close()
+        hung_up.set()
+
+    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
+        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+        await hung_up.wait()
+
+
 def test_a_redis_that_never_answers_holds_nobody_up_for_long(settings):
     settings.REDIS_TIMEOUT_S = 0.05
 
     async def ask():
-        hung_up = asyncio.Event()
-
-        async def say_nothing(reader, writer):
-            await reader.read()
-            writer.close()
-            hung_up.set()
-
-        async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
-            port = server.sockets[0].getsockname()[1]
-            async with buckets_at(f"redis://127.0.0.1:{port}/0") as buckets:
-                levels = [(await buckets.take([Bucket("b", 10)]))[0] for _ in range(5)]
-            await hung_up.wait()
-        return levels
+        async with silent_redis(asyncio.Queue()) as url, buckets_at(url) as buckets:
+            return [(await buckets.take([Bucket("b", 10)]))[0] for _ in range(5)]
 
     assert [level.remaining for level in asyncio.run(ask())] == [9, 8, 7, 6, 5]
+
+
+def test_who_asks_while_it_is_waited_for_does_not_wait_for_it_again(settings):
+    settings.REDIS_TIMEOUT_S = 0.2
+
+    async def ask():
+        connections: asyncio.Queue = asyncio.Queue()
+        async with silent_redis(connections) as url, buckets_at(url) as buckets:
+            first = asyncio.create_task(buckets.take([Bucket("b", 10)]))
+            await connections.get()
+            levels = await asyncio.gather(first, buckets.take([Bucket("b", 10)]))
+        assert connections.empty(), "it was asked again"
+        return [level.remaining for (level,) in levels]
+
+    assert asyncio.run(ask()) == [9, 8]
