@@ -49,7 +49,7 @@ def ask(target: Target, model: str, *, concurrent: int, duration_s: int) -> Answ
     command = [
         *(*PINNED, "wrk", "--threads", "1", "--connections", str(concurrent)),
         *("--duration", f"{duration_s}s", "--timeout", "10s", "--script", str(SCRIPT), target.url),
-        *("--", json.dumps(body), f"Bearer {target.key}"),
+        *("--", json.dumps(body, separators=(",", ":")), f"Bearer {target.key}"),
     ]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     answers = parse(output)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from benchmarks.load import Answers, Target, ask, streams
 from benchmarks.processes import cpu_s, rss_bytes, spending, wait_until
 
-WARM_UP_S, LOAD_S, LATENCY_S = 3, 10, 15
+WARM_UP_S, LOAD_S, LATENCY_S, EVENTS_S = 3, 10, 15, 6
 BUSY, FEW = 64, 8
 TURNS, TURN_S = 5, 3
 STREAMS = 1_000
@@ -70,10 +70,15 @@ def compared_ms(*subjects: Subject) -> list[float]:
 
 
 def cpu_per_event_us(subject: Subject) -> float:
-    """What its request costs is in it, shared by 200 events."""
-    with spending(subject.pid, subject.read_cpu) as spent:
-        seen = brisk_streams(subject)
-    return 1e6 * spent.cpu_s / seen["events"]
+    """While all streams are open: what opening and settling them costs is no event's."""
+    with streams(subject.target, "brisk", count=BUSY, per_s=BUSY) as asked:
+        wait_until(lambda: asked.now()["open"] == BUSY, f"{BUSY} streams are open")
+        before = asked.now()["events"]
+        with spending(subject.pid, subject.read_cpu) as spent:
+            time.sleep(EVENTS_S)
+            events = asked.now()["events"] - before
+        _check(asked.end())
+    return 1e6 * spent.cpu_s / events
 
 
 def slow_answers(subject: Subject) -> Answers:

@@ -81,9 +81,8 @@ class Stream(asyncio.Protocol):
 
 def request(url: str, key: str, model: str) -> bytes:
     """The bytes that ask for one stream."""
-    body = json.dumps(
-        {"model": model, "messages": [{"role": "user", "content": "Hello"}], "stream": True}
-    ).encode()
+    asked = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "stream": True}
+    body = json.dumps(asked, separators=(",", ":")).encode()  # As the official clients write it.
     head = (
         f"POST {urlsplit(url).path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
         f"Authorization: Bearer {key}\r\nContent-Type: application/json\r\n"

@@ -30,7 +30,7 @@ SCRIPTS = {
     "plain": Script(),
     "slow": Script(delay_s=0.1),
     "probe": Script(events=1),
-    "brisk": Script(events=200, interval_s=0.02),
+    "brisk": Script(events=600, interval_s=0.02),
     "steady": Script(events=1200, interval_s=0.1),
 }
 
