@@ -37,6 +37,8 @@ from gateway.views import CompletionResponse
 
 MESSAGES_PATH = "/v1/messages"
 FORWARDED_FOR = b"x-forwarded-for"
+# In the scope, if the server puts it there: whether the connection has begun to end.
+IS_CLOSING = "kyma.is_closing"
 SENDING_GRACE_S = 5  # After the total timeout, for the error event to leave.
 CORS = [
     (b"access-control-allow-origin", b"*"),
@@ -70,7 +72,7 @@ class GatewayHandler(ASGIHandler):
     async def __call__(self, scope, receive, send) -> None:
         task = asyncio.current_task()
         assert task is not None
-        client = _Client(receive, send, task)
+        client = _Client(scope, receive, send, task)
         request = _request(scope, client)
         response = None
         try:
@@ -108,7 +110,8 @@ def _abandon(response: HttpResponseBase | None, ending: Ending) -> None:
 class _Client:
     """The client's end of the connection: watched from the moment its request is complete."""
 
-    def __init__(self, receive, send, task: asyncio.Task):
+    def __init__(self, scope: dict, receive, send, task: asyncio.Task):
+        self._is_closing = scope.get(IS_CLOSING)
         self._receive = receive
         self._send = send
         self._task = task
@@ -125,7 +128,14 @@ class _Client:
         """Returns once it was sent; after a hang-up that the server knows of, never."""
         await self._send(message)
         if message.get("more_body"):
-            await asyncio.sleep(0)  # The watch has its turn before more counts as delivered.
+            await self._let_hang_up_be_noticed()
+
+    async def _let_hang_up_be_noticed(self) -> None:
+        """Before more counts as delivered: the watch cancels this task."""
+        if self._is_closing is None:
+            await asyncio.sleep(0)
+        elif self._watch is not None and self._is_closing():
+            await asyncio.wait((self._watch,))
 
     async def _wait_for_hang_up(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

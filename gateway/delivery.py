@@ -40,13 +40,13 @@ class Delivery:
         """
         written = self.note(opening)
         meter, fed = self._forwarding.meter, 0  # bytes of content
-        async for counted in self._chunks():
-            if counted is None:
+        async for chunks in self._forwarding.read():
+            if not chunks:
                 written += self._stream.ping()
-            else:
-                chunk, size = counted
-                written += self.note(self._stream.feed(chunk))
-                fed += size
+            for chunk, size in chunks:
+                if own := self._own(chunk):
+                    written += self.note(self._stream.feed(own))
+                    fed += size
             if written:
                 yield written
                 written = b""
@@ -73,20 +73,8 @@ class Delivery:
     def said(self) -> list[dict]:
         return self._transcript.messages()
 
-    async def _chunks(self) -> AsyncIterator[tuple[dict, int] | None]:
-        """Each chunk, made ours, with the bytes of content in it; None in a silent gap."""
-        for first in self._forwarding.chunks:
-            if own := self._own(*first):
-                yield own
-        async for counted in self._forwarding.rest():
-            if counted is None:
-                yield None
-            elif own := self._own(*counted):
-                yield own
-
-    def _own(self, chunk: dict, size: int) -> tuple[dict, int] | None:
+    def _own(self, chunk: dict) -> dict | None:
         own = relay.own_chunk(chunk, self._identity, include_usage=self._include_usage)
-        if own is None:
-            return None
-        self._transcript.add(own)
-        return own, size
+        if own is not None:
+            self._transcript.add(own)
+        return own

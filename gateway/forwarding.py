@@ -156,12 +156,18 @@ class Forwarding:
 
     # --- 6 relay
 
-    async def rest(self) -> AsyncIterator[Counted | None]:
-        """What follows `chunks`; None when there was silence for a while. Raises UpstreamFailed."""
+    async def read(self) -> AsyncIterator[list[Counted]]:
+        """The answer's chunks, those of one read together; none of them in a silent gap.
+
+        Raises UpstreamFailed.
+        """
+        if self.chunks:
+            yield self.chunks
         heard = said = time.monotonic()
+        interval_s, idle_s = settings.KEEP_ALIVE_INTERVAL_S, settings.UPSTREAM_IDLE_TIMEOUT_S
         while self._stream is not None and not self._ended:
-            idle_left = heard + settings.UPSTREAM_IDLE_TIMEOUT_S - time.monotonic()
-            wait = min(settings.KEEP_ALIVE_INTERVAL_S, idle_left, self._time_left())
+            now = time.monotonic()
+            wait = min(interval_s, heard + idle_s - now, self._deadline - now)
             if wait <= 0:
                 raise self._failed(Silent(status=200))
             try:
@@ -172,11 +178,11 @@ class Forwarding:
                 raise self._failed(failure) from failure
             else:
                 heard = time.monotonic()
-            for counted in self._take(payloads):
-                yield counted
+            if chunks := self._take(payloads):
+                yield chunks
                 said = heard
-            if time.monotonic() - said >= settings.KEEP_ALIVE_INTERVAL_S:
-                yield None
+            elif time.monotonic() - said >= interval_s:
+                yield []
                 said = time.monotonic()
 
     def _take(self, payloads: list[bytes] | None) -> list[Counted]:
@@ -233,7 +239,7 @@ class Forwarding:
         if self._fetching is not None:
             self._take_answer(await self._fetching)
         elif self._stream is not None:
-            async for _ in self.rest():
+            async for _ in self.read():
                 pass
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ import aiohttp
 import orjson
 from django.conf import settings
 
+from gateway.alarm import Alarm
 from gateway.routing import Candidate
 from gateway.sse import EventParser, EventTooLarge
 from gateway.upstream_errors import (
@@ -72,6 +73,7 @@ class EventStream:
     def __init__(self, response: aiohttp.ClientResponse):
         self._response = response
         self._parser = EventParser()
+        self._alarm = Alarm()
         self._ended = False
 
     async def read(self, timeout_s: float) -> list[bytes] | None:
@@ -81,11 +83,17 @@ class EventStream:
         """
         if self._ended:
             return None
+        self._alarm.set(timeout_s)
         try:
-            async with asyncio.timeout(timeout_s):
-                received = await self._response.content.readany()
+            received = await self._response.content.readany()
+        except asyncio.CancelledError:
+            if self._alarm.was_it():
+                raise TimeoutError from None
+            raise
         except (aiohttp.ClientError, ConnectionError) as error:
             raise Broken(status=200) from error
+        finally:
+            self._alarm.stop()
         try:
             if received:
                 return self._parser.feed(received)
@@ -96,6 +104,7 @@ class EventStream:
 
     def close(self) -> None:
         """End it: the connection is closed, unless the body was read to its end."""
+        self._alarm.close()
         self._response.close()
 
 

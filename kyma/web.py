@@ -16,6 +16,7 @@ import uvicorn
 from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from gateway.asgi import IS_CLOSING
 from kyma import health
 
 KEEP_ALIVE_S = 75
@@ -59,6 +60,10 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport) -> None:
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=0)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope[IS_CLOSING] = self.transport.is_closing
 
 
 class DrainingServer(uvicorn.Server):
