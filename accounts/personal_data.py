@@ -41,12 +41,11 @@ PERSONAL_DATA = {
     },
     "accounts.ApiKey": {
         "person": "user",
-        "identity": ["digest", "start", "end"],
+        "identity": ["digest", "start", "end", "allowed_networks"],
         "content": ["name"],
         "metadata": [
             "retention_days",
             "allowed_models",
-            "allowed_networks",
             "requests_per_minute",
             "is_management",
             "created_at",

@@ -44,7 +44,7 @@ def gateway(engine: str, upstream_url: str) -> Iterator[Gateway]:
             environment.update(urls)
         key = _seed(environment, "customer", f"{upstream_url}/v1")
         port = free_port()
-        command = [sys.executable, "manage.py", "web", "--port", str(port)]
+        command = [sys.executable, "-m", "benchmarks.web", "--port", str(port)]
         process = running(
             command,
             core=MEASURED_CORE,

@@ -61,7 +61,7 @@ def customer(upstream_url: str) -> str:
     for slug in SCRIPTS:
         factories.make_route(slug, provider=provider, price=price)
     user = factories.make_user("customer@example.org")
-    factories.make_account(user, balance_nano=PURCHASE_NANO, unlimited=True)
+    factories.make_account(user, balance_nano=PURCHASE_NANO)
     return factories.make_key(user)[1]
 
 

@@ -97,7 +97,7 @@ class GatewayHandler(ASGIHandler):
 
 def _counted(response: HttpResponseBase) -> AbstractContextManager:
     """Counts a stream for as long as it is sent."""
-    if isinstance(response, CompletionResponse) and response.completion.chat.stream:
+    if isinstance(response, CompletionResponse) and response.completion.request.stream:
         return metrics.open_streams.track_inprogress()
     return nullcontext()
 

@@ -112,7 +112,7 @@ class Completion:
     same request was answered before.
     """
 
-    chat: ProviderRequest
+    request: ProviderRequest
     _resolution: Resolution
     forwarding: Forwarding
     identity: Identity
@@ -136,13 +136,13 @@ class Completion:
         """Take in the body. Raises GatewayError."""
         self._body = json_body.parse(await self.call.read_json_body())
         self.call.is_json = True
-        self.chat = self.dialect.read(self._body)
-        self.record.streamed = self.chat.stream
-        self.record.images = self.chat.images
+        self.request = self.dialect.read(self._body)
+        self.record.streamed = self.request.stream
+        self.record.images = self.request.images
         self.record.session_hash = sessions.session_hash(
-            self.chat, self.call.headers, self.caller.account_id
+            self.request, self.call.headers, self.caller.account_id
         )
-        self.record.user_hash = sessions.user_hash(self.chat, self.caller.account_id)
+        self.record.user_hash = sessions.user_hash(self.request, self.caller.account_id)
 
     async def look_up(self) -> None:
         """Find what was answered before under its Idempotency-Key. Raises GatewayError."""
@@ -161,10 +161,10 @@ class Completion:
 
     async def reserve(self) -> None:
         """Find the routes and hold the most that any of them can cost. Raises GatewayError."""
-        self._resolution = await resolve(self.chat, self.caller, self.record.session_hash)
+        self._resolution = await resolve(self.request, self.caller, self.record.session_hash)
         routes = self._resolution.routes
         self._name_route(routes[0])
-        ask = ask_for(self.chat, routes)
+        ask = ask_for(self.request, routes)
         await self._count(ask)
         try:
             version = routes[0].price_version_id
@@ -176,12 +176,12 @@ class Completion:
             return
         deadline = self.call.started + settings.REQUEST_TOTAL_TIMEOUT_S
         self.forwarding = Forwarding(
-            self.chat, routes, self._grant.max_tokens, self.record, deadline
+            self.request, routes, self._grant.max_tokens, self.record, deadline
         )
 
     async def _count(self, ask: Ask) -> None:
         """Count it against the rate limits. Raises TooManyRequests, RequestTooLarge."""
-        size = PromptSize.of(self.chat, self._resolution.routes[0])
+        size = PromptSize.of(self.request, self._resolution.routes[0])
         output = ask.answers * ask.max_tokens
         self.limit_headers = await limits.admit(
             self.caller,
@@ -205,7 +205,7 @@ class Completion:
             await self.forwarding.open()
             self.record.first_token_ms = self.call.elapsed_ms()
             self._identify()
-            self.content = b"" if self.chat.stream else self._content()
+            self.content = b"" if self.request.stream else self._content()
         except UpstreamFailed as failure:
             raise failure.gateway_error() from failure
         self.record.status = 200
@@ -219,16 +219,16 @@ class Completion:
         self.record.route_id = route.route_id
         self.record.provider = route.provider
         self.identity = Identity(
-            id=f"{self.chat.endpoint.id_prefix}{self.call.id}",
+            id=f"{self.request.endpoint.id_prefix}{self.call.id}",
             created=int(time.time()),
             model=self.record.model,
             provider=route.provider_name,
-            endpoint=self.chat.endpoint,
+            endpoint=self.request.endpoint,
         )
 
     @property
     def content_type(self) -> str:
-        return "text/event-stream" if self.chat.stream else "application/json"
+        return "text/event-stream" if self.request.stream else "application/json"
 
     @property
     def headers(self) -> dict[str, str]:
@@ -243,7 +243,7 @@ class Completion:
         }
         if record.alias:
             headers["x-kyma-alias"] = record.alias
-        if not self.chat.stream:
+        if not self.request.stream:
             headers["x-kyma-cost"] = usd(self.cost_nano)
         return headers
 
@@ -256,7 +256,7 @@ class Completion:
             self.forwarding,
             stream,
             self.identity,
-            include_usage=self.chat.include_usage,
+            include_usage=self.request.include_usage,
             keeps_bytes=self._claim is not None,
         )
         try:
@@ -278,7 +278,7 @@ class Completion:
 
     def _opening(self) -> Opening:
         prompt_tokens = self.forwarding.meter.prompt_estimate
-        return Opening(self.identity, self.chat, self._body, prompt_tokens)
+        return Opening(self.identity, self.request, self._body, prompt_tokens)
 
     async def body(self) -> AsyncGenerator[bytes]:
         """`content` but for its last byte; that follows once the answer is settled."""
@@ -353,7 +353,7 @@ class Completion:
     def _said(self) -> object:
         """The answer, for the content log."""
         if self.forwarding.answer:
-            return self.chat.said(self.forwarding.answer)
+            return self.request.said(self.forwarding.answer)
         return self._delivery.said if self._delivery else []
 
     async def refuse(self, error: GatewayError) -> GatewayError:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from gateway import relay
 from gateway.dialects import Stream
 from gateway.forwarding import Forwarding
+from gateway.idempotency import MAX_KEPT_BYTES
 from gateway.relay import Identity
 
 
@@ -30,6 +31,7 @@ class Delivery:
         self._keeps_bytes = keeps_bytes
         self._transcript = relay.Transcript()
         self._pieces: list[bytes] = []
+        self._kept_bytes = 0
 
     async def write(self, opening: bytes) -> AsyncIterator[bytes]:
         """The bytes from `opening` on, but for the end. Raises UpstreamFailed.
@@ -55,9 +57,12 @@ class Delivery:
             yield written
 
     def note(self, written: bytes) -> bytes:
-        """The same bytes, remembered if they may have to be repeated."""
-        if self._keeps_bytes:
+        """The same bytes, remembered if they may have to be repeated: no more than shows that
+        there are too many.
+        """
+        if self._keeps_bytes and self._kept_bytes <= MAX_KEPT_BYTES:
             self._pieces.append(written)
+            self._kept_bytes += len(written)
         return written
 
     @property

@@ -50,7 +50,7 @@ class Opening:
     """What a stream begins from: who answers, what was asked, and how long about the prompt is."""
 
     identity: Identity
-    chat: ProviderRequest
+    request: ProviderRequest
     body: dict
     prompt_tokens: int
 
@@ -109,7 +109,7 @@ class ChatStream:
 
 
 def _open_chat(opening: Opening) -> tuple[Stream, bytes]:
-    return ChatStream(opening.identity, include_usage=opening.chat.include_usage), b""
+    return ChatStream(opening.identity, include_usage=opening.request.include_usage), b""
 
 
 def _open_messages(opening: Opening) -> tuple[Stream, bytes]:

@@ -35,13 +35,13 @@ class Forwarding:
 
     def __init__(
         self,
-        chat: ProviderRequest,
+        request: ProviderRequest,
         routes: tuple[Candidate, ...],
         max_tokens: int,
         record: RequestRecord,
         deadline: float,
     ):
-        self._chat = chat
+        self._request = request
         self._routes = routes
         self._max_tokens = max_tokens
         self._record = record
@@ -78,13 +78,13 @@ class Forwarding:
         health = self._health_of(route)
         health.begin(begun)
         try:
-            if self._chat.stream:
+            if self._request.stream:
                 await self._open_stream(route)
             else:
                 await self._fetch(route)
             self._attempt["status"] = 200
             now = time.monotonic()
-            health.succeeded(now, (now - begun) * 1000 if self._chat.stream else None)
+            health.succeeded(now, (now - begun) * 1000 if self._request.stream else None)
         except UpstreamFailed as failure:
             self.close()
             self.note(failure)
@@ -104,17 +104,17 @@ class Forwarding:
 
     def _new_meter(self, route: Candidate) -> Meter:
         return Meter(
-            prompt_estimate=PromptSize.of(self._chat, route).estimate,
+            prompt_estimate=PromptSize.of(self._request, route).estimate,
             context_length=route.context_length,
-            answers=self._chat.answers,
-            images=self._chat.images,
-            prompts=self._chat.prompts,
-            echoed_bytes=self._chat.echoed_bytes,
+            answers=self._request.answers,
+            images=self._request.images,
+            prompts=self._request.prompts,
+            echoed_bytes=self._request.echoed_bytes,
         )
 
     def _body(self, route: Candidate) -> bytes:
         return upstream_body(
-            self._chat,
+            self._request,
             upstream_model=route.upstream_model,
             max_tokens=min(self._max_tokens, route.max_output_tokens),
             passthrough=route.passthrough,
@@ -123,19 +123,19 @@ class Forwarding:
         )
 
     async def _fetch(self, route: Candidate) -> None:
-        path = self._chat.endpoint.path
+        path = self._request.endpoint.path
         fetch = upstream.fetch(route, path, self._body(route), self._deadline)
         self._fetching = asyncio.create_task(fetch)
         # Shielded: what happens to it when the client hangs up is decided in `let_go`.
         self._take_answer(await asyncio.shield(self._fetching))
 
     def _take_answer(self, answer: dict) -> None:
-        accepted = self._chat.accepted(answer)
+        accepted = self._request.accepted(answer)
         self._count(accepted)
         self.answer, self._ended = accepted, True
 
     async def _open_stream(self, route: Candidate) -> None:
-        path = self._chat.endpoint.path
+        path = self._request.endpoint.path
         self._stream = await upstream.open_stream(route, path, self._body(route), self._deadline)
         allowed_s = settings.UPSTREAM_FIRST_BYTE_TIMEOUT_S
         while not (self._ended or self.meter.has_begun):
@@ -152,7 +152,7 @@ class Forwarding:
             self._health_of(self.route).failed(time.monotonic())
 
     def _health_of(self, route: Candidate) -> RouteHealth:
-        return route_health.of(route.route_id, self._chat.endpoint.path)
+        return route_health.of(route.route_id, self._request.endpoint.path)
 
     # --- 6 relay
 

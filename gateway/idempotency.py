@@ -26,6 +26,7 @@ from gateway.models import IdempotentRequest, kept_answer_place
 HEADER = "idempotency-key"
 LONGEST_KEY = 255
 LIFETIME = dt.timedelta(hours=24)
+MAX_KEPT_BYTES = 10_000_000  # of one answer: open streams keep theirs in memory
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -37,8 +38,10 @@ class Kept:
     body: bytes
 
     def sealed(self, claim: Claim, caller: Caller) -> str | None:
-        """For the database, as base64 text; None if the caller's key keeps nothing (P2)."""
-        if caller.retention_days == 0:
+        """For the database, as base64 text; None if the caller's key keeps nothing (P2), and for
+        what is too long.
+        """
+        if caller.retention_days == 0 or len(self.body) > MAX_KEPT_BYTES:
             return None
         head = orjson.dumps({"headers": self.headers, "content_type": self.content_type})
         plain = head + b"\n" + self.body
@@ -93,8 +96,9 @@ def _find(claim: Claim, caller: Caller) -> Kept | None:
         raise in_flight()
     if row.answer is None:
         raise Conflict(
-            "This request was answered before, and its API key keeps no content: the answer can't "
-            "be repeated. Nothing was charged for asking again.",
+            "This request was answered before, and the answer wasn't kept: its API key keeps no "
+            f"content, or it was longer than {MAX_KEPT_BYTES:,} bytes. Nothing was charged for "
+            "asking again.",
             code="content_not_retained",
         )
     return Kept.opened(row.answer, row.place, caller)

@@ -5,13 +5,15 @@ that tell how they stand.
     tokens     of the account: the bound of the prompt and the output limit, at admission
     reads      of the account: everything that asks no provider
 
+An unlimited account has none of its own: then only a key's rate counts.
+
 Concurrency isn't among them: it is the number of open holds, checked where money is reserved.
 """
 
 import math
 from collections.abc import Sequence
 
-from billing.tiers import TIERS, Tier
+from billing.tiers import TIERS
 from gateway import token_buckets
 from gateway.authentication import Caller
 from gateway.errors import RequestTooLarge, TooManyRequests
@@ -26,12 +28,12 @@ async def admit(
     Raises TooManyRequests, RequestTooLarge; then nothing was counted.
     """
     if caller.unlimited:
-        return {}
+        return await count(caller)
     tier = TIERS[caller.tier]
     if likely_tokens > tier.tokens_per_request:  # The bound would refuse what fits well.
         raise _too_large(caller.tier, likely_tokens)
     model_bucket = Bucket(f"model_requests:{caller.account_id}:{model}", tier.model_requests)
-    requests = [*_request_buckets(caller, tier), model_bucket]
+    requests = [*_request_buckets(caller), model_bucket]
     token_bucket = Bucket(f"tokens:{caller.account_id}", tier.tokens, most_tokens)
     *request_levels, token_level = await token_buckets.take([*requests, token_bucket])
     headers = _headers(request_levels, token_level)
@@ -39,10 +41,12 @@ async def admit(
     return headers
 
 
-async def count(caller: Caller) -> None:
-    """Count a request that reaches no model. Raises TooManyRequests."""
-    if not caller.unlimited:
-        await _take(caller, _request_buckets(caller, TIERS[caller.tier]))
+async def count(caller: Caller) -> dict[str, str]:
+    """Count a request, whether or not it reaches a model. Returns headers as `admit` does.
+
+    Raises TooManyRequests.
+    """
+    return await _take(caller, _request_buckets(caller))
 
 
 async def admit_read(caller: Caller) -> None:
@@ -51,16 +55,22 @@ async def admit_read(caller: Caller) -> None:
         await _take(caller, [Bucket(f"reads:{caller.account_id}", TIERS[caller.tier].requests)])
 
 
-def _request_buckets(caller: Caller, tier: Tier) -> list[Bucket]:
-    buckets = [Bucket(f"requests:{caller.account_id}", tier.requests)]
+def _request_buckets(caller: Caller) -> list[Bucket]:
+    buckets = []
+    if not caller.unlimited:
+        buckets.append(Bucket(f"requests:{caller.account_id}", TIERS[caller.tier].requests))
     if caller.requests_per_minute is not None:
         buckets.append(Bucket(f"key_requests:{caller.key_id}", caller.requests_per_minute))
     return buckets
 
 
-async def _take(caller: Caller, buckets: list[Bucket]) -> None:
+async def _take(caller: Caller, buckets: list[Bucket]) -> dict[str, str]:
+    if not buckets:
+        return {}
     levels = await token_buckets.take(buckets)
-    _check(caller, buckets, levels, _headers(levels, None))
+    headers = _headers(levels, None)
+    _check(caller, buckets, levels, headers)
+    return headers
 
 
 def _check(

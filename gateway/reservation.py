@@ -29,46 +29,46 @@ class PromptSize:
     bound: int
 
     @classmethod
-    def of(cls, chat: ProviderRequest, route: Candidate) -> "PromptSize":
-        exact = chat.token_ids + chat.images * route.image_tokens
-        likely = -(-chat.text_bytes // BYTES_PER_TOKEN) + exact
-        most = route.context_length * chat.prompts
-        return cls(likely, min(most, chat.text_bytes + chat.frame_tokens + exact))
+    def of(cls, request: ProviderRequest, route: Candidate) -> "PromptSize":
+        exact = request.token_ids + request.images * route.image_tokens
+        likely = -(-request.text_bytes // BYTES_PER_TOKEN) + exact
+        most = route.context_length * request.prompts
+        return cls(likely, min(most, request.text_bytes + request.frame_tokens + exact))
 
 
-def ask_for(chat: ProviderRequest, routes: tuple[Candidate, ...]) -> Ask:
-    """The most that `chat` can cost on any of `routes`. Raises ContextTooLong."""
+def ask_for(request: ProviderRequest, routes: tuple[Candidate, ...]) -> Ask:
+    """The most that `request` can cost on any of `routes`. Raises ContextTooLong."""
     context = max(route.context_length for route in routes)
-    if chat.text_bytes > context * chat.prompts * MOST_BYTES_PER_TOKEN:
+    if request.text_bytes > context * request.prompts * MOST_BYTES_PER_TOKEN:
         raise errors.ContextTooLong(
-            f"The prompt is too long: {chat.text_bytes} bytes of text don't fit the context of "
+            f"The prompt is too long: {request.text_bytes} bytes of text don't fit the context of "
             f"{context} tokens. Shorten it, or choose a model with a larger context.",
             param="messages",
         )
     return Ask(
-        fixed_nano=max(_fixed_nano(chat, route) for route in routes),
+        fixed_nano=max(_fixed_nano(request, route) for route in routes),
         output_price=max(route.price.output for route in routes),
-        answers=chat.answers,
-        max_tokens=_max_tokens(chat, routes),
-        flexible=chat.max_tokens is None,
+        answers=request.answers,
+        max_tokens=_max_tokens(request, routes),
+        flexible=request.max_tokens is None,
     )
 
 
-def _fixed_nano(chat: ProviderRequest, route: Candidate) -> int:
+def _fixed_nano(request: ProviderRequest, route: Candidate) -> int:
     price = route.price
-    prompt = PromptSize.of(chat, route).bound
+    prompt = PromptSize.of(request, route).bound
     dearest = max(price.input, price.cached_input)
     # One nano-dollar more: cached and other input are each rounded up.
-    return tokens_nano(prompt, dearest) + 1 + price.request + chat.images * price.image
+    return tokens_nano(prompt, dearest) + 1 + price.request + request.images * price.image
 
 
-def _max_tokens(chat: ProviderRequest, routes: tuple[Candidate, ...]) -> int:
+def _max_tokens(request: ProviderRequest, routes: tuple[Candidate, ...]) -> int:
     """The output limit to ask for: the caller's, else 4096, within what the models can do."""
     most = max(route.max_output_tokens for route in routes)
-    if chat.max_tokens is not None:
-        return min(chat.max_tokens, most)
+    if request.max_tokens is not None:
+        return min(request.max_tokens, most)
     first = routes[0]
-    size = PromptSize.of(chat, first)
+    size = PromptSize.of(request, first)
     room = first.context_length - size.bound
     if room < DEFAULT_MAX_TOKENS:  # The bound is generous: don't let it starve the answer.
         room = max(room, (first.context_length - size.estimate) // 2, 1)

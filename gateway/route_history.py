@@ -64,7 +64,7 @@ def replay(attempts: Iterable[Attempt], now: dt.datetime) -> dict[str, RouteHeal
     """What a process knows that has seen all these attempts; its clock shows `now`."""
     found: dict[str, RouteHealth] = {}
     clock = time.monotonic()
-    for one in sorted(attempts):
+    for one in sorted(attempts, key=lambda one: one.ended_at):
         health = found.setdefault(one.route_id, RouteHealth())
         # Clocks of two machines differ: nothing is later than now.
         at = clock - max(0.0, (now - one.ended_at).total_seconds())

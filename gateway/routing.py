@@ -122,13 +122,13 @@ class Resolution:
     aliases: dict[str, str]
 
 
-async def resolve(chat: ProviderRequest, caller: Caller, session: str = "") -> Resolution:
-    """What `chat` may be answered by: routes of its model, then of its fallbacks (`models`).
+async def resolve(request: ProviderRequest, caller: Caller, session: str = "") -> Resolution:
+    """What `request` may be answered by: routes of its model, then of its fallbacks (`models`).
 
     A fallback that can't be used is passed over. Raises ModelNotFound, Forbidden, NotFound.
     """
     models = await catalogue()
-    found = {one.entry.slug: one for slug in chat.models if (one := _find(slug, models, caller))}
+    found = {one.entry.slug: one for slug in request.models if (one := _find(slug, models, caller))}
     if not found:
         raise ModelNotFound(
             "There is no such model. GET /v1/models lists those that can be used.", param="model"
@@ -138,7 +138,7 @@ async def resolve(chat: ProviderRequest, caller: Caller, session: str = "") -> R
     refusals: list[GatewayError] = []
     for asked in found.values():
         try:
-            routes += _routes(asked, chat, caller, session)[:most]
+            routes += _routes(asked, request, caller, session)[:most]
         except GatewayError as refusal:
             refusals.append(refusal)
     if not routes:
@@ -174,17 +174,17 @@ def alias_target(alias: str, models: dict[str, ModelEntry], caller: Caller) -> s
 
 
 def _routes(
-    asked: _Asked, chat: ProviderRequest, caller: Caller, session: str
+    asked: _Asked, request: ProviderRequest, caller: Caller, session: str
 ) -> tuple[Candidate, ...]:
     """The routes of one model in the order in which to try them.
 
     Raises Forbidden, InvalidRequest, NotFound.
     """
     key_rules.check_model(caller, asked.entry.slug)
-    _check_ability(asked.entry, chat.endpoint)
-    usable = _serving(_usable(asked.entry, caller), asked.entry, chat)
+    _check_ability(asked.entry, request.endpoint)
+    usable = _serving(_usable(asked.entry, caller), asked.entry, request)
     wishes = Preferences.of(
-        chat.routing.get("provider", {}), sort=asked.sort, fields=frozenset(chat.fields)
+        request.routing.get("provider", {}), sort=asked.sort, fields=frozenset(request.fields)
     )
     admitted, excluded_by = preferences.admitted(usable, wishes)
     if not admitted:
@@ -195,7 +195,7 @@ def _routes(
             param="provider",
             metadata={"excluded_by": excluded_by},
         )
-    health = functools.partial(route_health.of, path=chat.endpoint.path)
+    health = functools.partial(route_health.of, path=request.endpoint.path)
     return preferences.ordered(admitted, wishes, health, time.monotonic(), session)
 
 

@@ -15,15 +15,15 @@ from gateway.provider_request import ProviderRequest
 SESSION_HEADERS = ("x-session-id", "x-claude-code-session-id")
 
 
-def session_hash(chat: ProviderRequest, headers: Mapping[str, str], account_id: str) -> str:
+def session_hash(request: ProviderRequest, headers: Mapping[str, str], account_id: str) -> str:
     """The conversation: `session_id`, `prompt_cache_key` or a header; empty if none says."""
-    said = (chat.session_id, *(headers.get(name) for name in SESSION_HEADERS))
+    said = (request.session_id, *(headers.get(name) for name in SESSION_HEADERS))
     return _keyed("session", account_id, next(filter(None, said), ""))
 
 
-def user_hash(chat: ProviderRequest, account_id: str) -> str:
+def user_hash(request: ProviderRequest, account_id: str) -> str:
     """The caller's own user; empty if the request names none."""
-    return _keyed("user", account_id, chat.user or "")
+    return _keyed("user", account_id, request.user or "")
 
 
 def _keyed(kind: str, account_id: str, text: str) -> str:

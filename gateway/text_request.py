@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from gateway import provider_request
 from gateway.chat_fields import FORWARDED as CHAT_FORWARDED
-from gateway.chat_fields import KEPT, MAX_ANSWERS, MAX_TOKENS, ROUTING
+from gateway.chat_fields import KEPT, MAX_ANSWERS, ROUTING
 from gateway.chat_fields import READ as CHAT_READ
 from gateway.chat_messages import size_of
 from gateway.errors import Unprocessable
@@ -37,8 +37,10 @@ FORWARDED: dict[str, Check] = {
 READ: dict[str, Check] = {
     **{name: CHAT_READ[name] for name in ("model", "stream", "stream_options", "usage", "n")},
     "prompt": inputs(MAX_PROMPTS),
-    "max_tokens": integer(0, MAX_TOKENS),  # With `echo`, 0 asks for the prompt's own logprobs.
-    "max_completion_tokens": integer(0, MAX_TOKENS),  # Chat's: no route may get it beside ours.
+    # Never 0: to some providers that is no limit, and what is held would pay for no output at all.
+    "max_tokens": CHAT_READ["max_tokens"],
+    # Chat's: no route may get it beside ours.
+    "max_completion_tokens": CHAT_READ["max_completion_tokens"],
     "best_of": integer(1, MAX_ANSWERS),
     **KEPT,
 }

@@ -19,7 +19,6 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +124,7 @@ class TokenBuckets:
         if time.monotonic() >= self._away_until:
             try:
                 return await self._ask_redis(asked)
-            except (RedisError, OSError, TimeoutError) as error:
+            except Exception as error:  # noqa: BLE001 - nobody may wait for an answer for ever
                 logger.warning("limits are kept per process: %s", type(error).__name__)
                 self._away_until = time.monotonic() + RETRY_REDIS_AFTER_S
         return [self._take_from_twin(buckets) for buckets in asked]

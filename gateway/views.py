@@ -104,7 +104,7 @@ async def _answer(request: GatewayRequest, dialect: Dialect) -> HttpResponseBase
     if completion.kept is not None:
         return _replayed(completion.kept)
     headers = {**completion.headers, **completion.limit_headers}
-    if completion.chat.stream:
+    if completion.request.stream:
         headers |= NOT_BUFFERED
         content = completion.events()
     else:

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -9,6 +11,7 @@ from benchmarks import load, profiles, report, streams, upstream
 from benchmarks.figures import Figure
 from benchmarks.measurements import Latency
 from benchmarks.parts import Comparison, Run
+from benchmarks.web import OUT_OF_REACH
 
 WRK_OUTPUT = """Running 10s test @ http://127.0.0.1:8000/v1/chat/completions
   1 threads and 64 connections
@@ -99,3 +102,19 @@ def test_the_upstream_answers_whole_and_in_events():
     streamed = asyncio.run(ask("probe"))
     assert streamed.count(b"data: {") == 3  # One of content, the end, usage.
     assert b"data: [DONE]" in streamed
+
+
+def test_the_measured_process_counts_limits_that_are_out_of_reach():
+    """In a process of its own: the tiers of this one are as they should be."""
+    program = """
+import django
+from benchmarks import web
+web.raise_limits()
+django.setup()
+from gateway import key_objects, limits
+from gateway.price_list import tier_object
+assert limits.TIERS == key_objects.TIERS
+print(tier_object(0)["requests_per_minute"])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == str(OUT_OF_REACH.requests), done.stderr

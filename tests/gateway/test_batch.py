@@ -9,9 +9,9 @@ from accounts.ids import uuid7
 from billing.errors import InsufficientCredit, NoSuchAccount, TooManyOpenHolds
 from billing.ledger import Grant
 from billing.models import CreditAccount, Hold, KeySpend, LedgerEntry
-from gateway.batch import HoldClosed, Record
+from gateway.batch import Claim, ClaimEnd, HoldClosed, Record
 from gateway.commit_queue import commit_now
-from gateway.models import ApiRequest, RequestContent
+from gateway.models import ApiRequest, IdempotentRequest, RequestContent
 from tests.books import differences, hold, sums
 from tests.factories import (
     cap_key,
@@ -346,3 +346,20 @@ def test_the_owner_of_one_account_is_not_the_owner_of_another(price):
     erase_owner(erased)
     commit_now([make_settle(one, 1, content=make_content()) for one in reserves])
     assert [one.account_id for one in RequestContent.objects.all()] == [kept.id]
+
+
+@pytest.mark.parametrize("is_erased", [False, True])
+def test_an_answer_for_those_who_ask_again_is_kept_only_while_there_is_an_owner(
+    account, price, is_erased
+):
+    reserve = make_reserve(account, price, make_ask(), now=NOW)
+    reserve.claim = Claim("k" * 64, "b" * 64, NOW + dt.timedelta(hours=24))
+    commit_now([reserve])
+    if is_erased:
+        erase_owner(account)
+    settle = make_settle(reserve, 0)
+    settle.claim_end = ClaimEnd(reserve.claim.id, is_complete=True, answer="aGk=")
+    assert commit_now([settle]) == [0]
+    kept = IdempotentRequest.objects.get()
+    assert kept.completed_at == NOW
+    assert kept.answer == (None if is_erased else b"hi")

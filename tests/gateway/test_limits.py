@@ -149,6 +149,15 @@ def test_an_unlimited_account_has_no_limits_and_no_headers(pair, say):
     assert not [name for name in responses[0].headers if name.startswith("x-ratelimit")]
 
 
+def test_a_key_of_an_unlimited_account_keeps_to_a_rate_of_its_own(pair, say):
+    customer = Customer(pair[0], unlimited=True)
+    customer.key, customer.key_text = make_key(customer.user, requests_per_minute=2)
+    answers = [customer.ask(say) for _ in range(3)]
+    assert [one.status_code for one in answers] == [200, 200, 429]
+    assert [one.headers["x-ratelimit-remaining-requests"] for one in answers] == ["1", "0", "0"]
+    assert answers[-1].json()["error"]["code"] == "key_requests_per_minute"
+
+
 def test_anthropics_clients_read_a_refusal_too(pair, say):
     customer = Customer(pair[0])
     customer.key, customer.key_text = make_key(customer.user, requests_per_minute=1)

@@ -61,6 +61,12 @@ def test_a_route_that_has_answered_since_is_closed():
     assert not health_after(*requests)["r"].is_open(time.monotonic())
 
 
+def test_two_attempts_may_end_in_the_same_moment():
+    """A whole answer has no latency, which can't be compared with that of a stream."""
+    requests = [(ago(1), False, [answering()]), (ago(1), True, [answering()])]
+    assert health_after(*requests)["r"].latency_ms == 100
+
+
 def test_failures_over_minutes_do_not_add_up():
     requests = [(ago(300 - 10 * number), False, [failing()]) for number in range(30)]
     assert not health_after(*requests)["r"].is_open(time.monotonic())

@@ -116,6 +116,7 @@ def test_what_stands_in_every_prompt_counts_for_every_prompt():
         ({"prompt": [[1], [2, "a"]]}, "prompt[1][1]"),
         ({"prompt": ["a"] * 129}, "prompt"),
         ({"max_tokens": -1}, "max_tokens"),
+        ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": "16"}, "max_tokens"),
         ({"n": 9}, "n"),
         ({"best_of": 0}, "best_of"),

@@ -155,6 +155,22 @@ def test_without_redis_each_process_grants_its_share():
     assert [not level.wait_s for level in levels] == [True, True, False, False]
 
 
+def test_an_answer_that_nobody_expects_counts_as_none(valkey, monkeypatch):
+    """What raises anything while all wait for one call must not leave them waiting."""
+
+    async def ask():
+        async with buckets_at(valkey.url, processes=2) as buckets:
+            monkeypatch.setattr(buckets, "_script", odd_answer)
+            async with asyncio.timeout(5):
+                return await asyncio.gather(*[buckets.take([Bucket("b", 10)]) for _ in range(2)])
+
+    assert [level.remaining for (level,) in asyncio.run(ask())] == [4, 3]
+
+
+async def odd_answer(keys, arguments):
+    return ["?"] * 2 * len(keys)
+
+
 def test_a_redis_that_was_restarted_meanwhile_is_no_redis_that_is_away(valkey):
     name = valkey.unique("restarted")
 
