@@ -39,6 +39,7 @@ MESSAGES_PATH = "/v1/messages"
 FORWARDED_FOR = b"x-forwarded-for"
 # In the scope, if the server puts it there: whether the connection has begun to end.
 IS_CLOSING = "kyma.is_closing"
+NOTICED_WITHIN_S = 1  # The server tells only the last of several pipelined requests.
 SENDING_GRACE_S = 5  # After the total timeout, for the error event to leave.
 CORS = [
     (b"access-control-allow-origin", b"*"),
@@ -135,7 +136,7 @@ class _Client:
         if self._is_closing is None:
             await asyncio.sleep(0)
         elif self._watch is not None and self._is_closing():
-            await asyncio.wait((self._watch,))
+            await asyncio.wait((self._watch,), timeout=NOTICED_WITHIN_S)
 
     async def _wait_for_hang_up(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 MAX_BATCH = 256
 MAX_BATCH_BYTES = 8_000_000
 # A transaction costs much the same for one operation and for many: under load it waits for more.
-MANY = 4
+MANY = 16
 LINGER_S = 0.001
 FLUSH_POLL_S = 0.001
 DEAF_MS = 10_000  # A server that doesn't even acknowledge what it is sent for so long is gone.

@@ -185,7 +185,7 @@ class Completion:
         output = ask.answers * ask.max_tokens
         self.limit_headers = await limits.admit(
             self.caller,
-            self.record.model,
+            {route.model: None for route in self._resolution.routes},
             likely_tokens=size.estimate + output,
             most_tokens=size.bound + output,
         )
@@ -257,7 +257,7 @@ class Completion:
             stream,
             self.identity,
             include_usage=self.request.include_usage,
-            keeps_bytes=self._claim is not None,
+            keeps_bytes=self._claim is not None and self.caller.retention_days > 0,
         )
         try:
             async for written in delivery.write(opening):
@@ -363,7 +363,7 @@ class Completion:
         """
         if not self._is_counted and not isinstance(error, errors.TooManyRequests):
             try:
-                await limits.count(self.caller)
+                await limits.count_refusal(self.caller, error)
             except errors.TooManyRequests as limit:
                 error = limit
         record = self.record

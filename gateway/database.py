@@ -1,4 +1,7 @@
-"""Reading the database from the event loop: in a thread, with its connection given back."""
+"""Reading the database from the event loop: in a thread, with its connection given back.
+
+Postgres' goes back to the pool. SQLite's stays with its thread: opening one reads all the schema.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -13,12 +16,14 @@ _threads = ThreadPoolExecutor(4, thread_name_prefix="read")
 async def in_thread(function: Callable, *arguments: Any) -> Any:
     """`function(*arguments)`, which may use the ORM, without holding up the event loop."""
     return await asyncio.get_running_loop().run_in_executor(
-        _threads, _with_connections_closed, function, arguments
+        _threads, _with_connections_given_back, function, arguments
     )
 
 
-def _with_connections_closed(function: Callable, arguments: tuple) -> Any:
+def _with_connections_given_back(function: Callable, arguments: tuple) -> Any:
     try:
         return function(*arguments)
     finally:
-        connections.close_all()
+        for connection in connections.all(initialized_only=True):
+            if connection.vendor != "sqlite" or connection.errors_occurred:
+                connection.close()

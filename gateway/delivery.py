@@ -1,6 +1,9 @@
 """Step 6 of a stream: what is written to the client, and what is remembered of it."""
 
+import time
 from collections.abc import AsyncIterator
+
+from django.conf import settings
 
 from gateway import relay
 from gateway.dialects import Stream
@@ -40,6 +43,7 @@ class Delivery:
         """
         written = self.note(opening)
         meter, fed = self._forwarding.meter, 0  # bytes of content
+        interval_s, said = settings.KEEP_ALIVE_INTERVAL_S, time.monotonic()
         async for chunks in self._forwarding.read():
             if not chunks:
                 written += self._stream.ping()
@@ -47,9 +51,11 @@ class Delivery:
                 if own := self._own(chunk):
                     written += self.note(self._stream.feed(own))
                     fed += size
+            if not written and time.monotonic() - said >= interval_s:
+                written = self._stream.ping()  # The provider isn't silent, but says nothing.
             if written:
                 yield written
-                written = b""
+                written, said = b"", time.monotonic()
                 # What the stream keeps until its turn has come is no part of it.
                 handed_over = fed - self._stream.waiting
                 meter.delivered_bytes = max(meter.delivered_bytes, handed_over)

@@ -4,6 +4,7 @@ that tell how they stand.
     requests   of the account, of the key if it has a rate of its own, of the account to one model
     tokens     of the account: the bound of the prompt and the output limit, at admission
     reads      of the account: everything that asks no provider
+    forbidden  of the key: what it may not do at all
 
 An unlimited account has none of its own: then only a key's rate counts.
 
@@ -11,19 +12,21 @@ Concurrency isn't among them: it is the number of open holds, checked where mone
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from billing.tiers import TIERS
 from gateway import token_buckets
 from gateway.authentication import Caller
-from gateway.errors import RequestTooLarge, TooManyRequests
+from gateway.errors import Forbidden, GatewayError, RequestTooLarge, TooManyRequests
 from gateway.token_buckets import Bucket, Level
 
 
 async def admit(
-    caller: Caller, model: str, *, likely_tokens: int, most_tokens: int
+    caller: Caller, models: Iterable[str], *, likely_tokens: int, most_tokens: int
 ) -> dict[str, str]:
-    """Count a request to `model` and its tokens. Returns headers that say what is left.
+    """Count a request and its tokens. Returns headers that say what is left.
+
+    It counts for each of the models that may answer it, fallbacks included.
 
     Raises TooManyRequests, RequestTooLarge; then nothing was counted.
     """
@@ -32,8 +35,10 @@ async def admit(
     tier = TIERS[caller.tier]
     if likely_tokens > tier.tokens_per_request:  # The bound would refuse what fits well.
         raise _too_large(caller.tier, likely_tokens)
-    model_bucket = Bucket(f"model_requests:{caller.account_id}:{model}", tier.model_requests)
-    requests = [*_request_buckets(caller), model_bucket]
+    requests = _request_buckets(caller)
+    for model in models:
+        name = f"model_requests:{caller.account_id}:{model}"
+        requests.append(Bucket(name, tier.model_requests))
     token_bucket = Bucket(f"tokens:{caller.account_id}", tier.tokens, most_tokens)
     *request_levels, token_level = await token_buckets.take([*requests, token_bucket])
     headers = _headers(request_levels, token_level)
@@ -47,6 +52,17 @@ async def count(caller: Caller) -> dict[str, str]:
     Raises TooManyRequests.
     """
     return await _take(caller, _request_buckets(caller))
+
+
+async def count_refusal(caller: Caller, refusal: GatewayError) -> None:
+    """Count a request that was refused before it was counted. Raises TooManyRequests.
+
+    Who is forbidden to use a key doesn't use up what its owner may send.
+    """
+    if not isinstance(refusal, Forbidden):
+        await count(caller)
+    elif not caller.unlimited:
+        await _take(caller, [Bucket(f"forbidden:{caller.key_id}", TIERS[caller.tier].requests)])
 
 
 async def admit_read(caller: Caller) -> None:
@@ -98,10 +114,12 @@ _WHOSE = {
     "key_requests": "This key may send",
     "tokens": "This account may use",
     "reads": "This account may send",
+    "forbidden": "With this key one may send",
 }
 _OF_WHAT = {
     "tokens": "tokens (prompt and `max_tokens` together)",
     "reads": "requests that ask no model",
+    "forbidden": "requests that are forbidden",
 }
 _BUY = "Limits rise with what an account has bought: GET /v1/limits/tiers."
 _HIGHER = {"key_requests": "The rate of a key is set in the dashboard."}

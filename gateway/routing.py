@@ -128,7 +128,10 @@ async def resolve(request: ProviderRequest, caller: Caller, session: str = "") -
     A fallback that can't be used is passed over. Raises ModelNotFound, Forbidden, NotFound.
     """
     models = await catalogue()
-    found = {one.entry.slug: one for slug in request.models if (one := _find(slug, models, caller))}
+    found: dict[str, _Asked] = {}
+    for slug in request.models:
+        if one := _find(slug, models, caller):
+            found.setdefault(one.entry.slug, one)
     if not found:
         raise ModelNotFound(
             "There is no such model. GET /v1/models lists those that can be used.", param="model"

@@ -68,3 +68,9 @@ class ShortCache:
             self._entries.pop(key, None)  # What was true a moment ago isn't any more.
         else:
             self._entries[key] = entry
+            # A person's cipher must not outlive their data key here.
+            entry.value.get_loop().call_later(self._ttl_s, self._forget, key, entry)
+
+    def _forget(self, key: Hashable, entry: _Entry) -> None:
+        if self._entries.get(key) is entry:
+            del self._entries[key]

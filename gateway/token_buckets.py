@@ -3,8 +3,8 @@
 A bucket holds a minute's worth of something and fills within a minute. A request takes from all
 of its buckets or from none. What several requests of this process ask for at the same time goes
 to Redis in one call. Without Redis each process grants its share of every limit: never more than
-the limit together, and less where the load isn't spread evenly. Only a process that has lost it
-alone grants its share beside what the others grant.
+the limit together (but one at least each), and less where the load isn't spread evenly. Only a
+process that has lost it alone grants its share beside what the others grant.
 """
 
 import asyncio

@@ -22,10 +22,11 @@ from gateway import (
 )
 from gateway.aliases import ALIASES
 from gateway.authentication import Caller, authenticate
-from gateway.call import GatewayRequest
+from gateway.call import Call, GatewayRequest
 from gateway.database import in_thread
 from gateway.dialects import Dialect
 from gateway.errors import (
+    Forbidden,
     GatewayError,
     InternalError,
     InvalidRequest,
@@ -120,6 +121,16 @@ def _replayed(kept: Kept) -> HttpResponse:
     return HttpResponse(kept.body, content_type=kept.content_type, headers=headers)
 
 
+async def _admit_read(call: Call, caller: Caller, rule: Callable[[Caller], None]) -> None:
+    try:
+        completions.admit(caller, call.ip)
+        rule(caller)
+    except Forbidden as refusal:
+        await limits.count_refusal(caller, refusal)
+        raise
+    await limits.admit_read(caller)
+
+
 def logged(
     api: str, *, rule: Callable[[Caller], None] = key_rules.refuse_management
 ) -> Callable[[View], View]:
@@ -137,9 +148,7 @@ def logged(
             record.status, record.error_type = InternalError.status, InternalError.error_type
             record.outcome = ApiRequest.Outcome.REFUSED
             try:
-                completions.admit(caller, call.ip)
-                rule(caller)
-                await limits.admit_read(caller)
+                await _admit_read(call, caller, rule)
                 response = await view(request, caller, *arguments, **named)
                 record.status, record.error_type = response.status_code, ""
                 record.outcome = ApiRequest.Outcome.FINISHED

@@ -128,6 +128,26 @@ def test_one_request_may_not_take_more_tokens_than_its_tier_allows(pair, say, fa
     assert customer.settled_request().status == 413
 
 
+def test_a_fallback_counts_for_its_own_model_too(pair, say, fake):
+    live_route("scripted-two", fake.base_url)
+    customer = Customer(pair[0])
+    for _ in range(FREE.model_requests):
+        assert customer.ask(say, models=["scripted-two"], max_tokens=1).status_code == 200
+    error = refused(customer.ask(say, model="scripted-two"), 429, "rate_limit_exceeded")
+    assert error["code"] == "model_requests_per_minute"
+
+
+def test_who_is_forbidden_to_use_a_key_uses_up_nothing_of_its_owners(pair, say):
+    customer = Customer(pair[0])
+    own = customer.key_text
+    _, customer.key_text = make_key(customer.user, allowed_networks=["192.0.2.1"])
+    found = [customer.ask(say).status_code for _ in range(FREE.requests + 1)]
+    assert found == [403] * FREE.requests + [429]
+    assert customer.get("/v1/credits/balance").status_code == 429
+    customer.key_text = own
+    assert customer.ask(say).status_code == 200
+
+
 def test_requests_in_vain_count_too(pair):
     customer = Customer(pair[0])
     found = [customer.ask("", model="no such model").status_code for _ in range(FREE.requests)]

@@ -153,3 +153,15 @@ def test_without_a_lifetime_each_request_loads():
         return [await cache.get("a") for _ in range(3)]
 
     assert asyncio.run(story()) == [1, 2, 3]
+
+
+def test_nothing_is_kept_that_nobody_asks_for():
+    async def story():
+        cache = ShortCache(Loads(), 0.01)
+        await cache.get("a")
+        assert cache._entries
+        async with asyncio.timeout(10):
+            while cache._entries:  # noqa: ASYNC110 - a timer empties it, and tells nobody
+                await asyncio.sleep(0.005)
+
+    asyncio.run(story())
