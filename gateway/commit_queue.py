@@ -19,10 +19,10 @@ import psycopg
 from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connections, transaction
-from psycopg.generators import send
 
 from gateway import batch
 from gateway.batch import Operation, Record, Release, Reserve, Settle
+from gateway.postgres_engine import PostgresEngine
 from gateway.sql import statement
 
 logger = logging.getLogger(__name__)
@@ -32,8 +32,6 @@ MAX_BATCH_BYTES = 8_000_000
 # A transaction costs much the same for one operation and for many: under load it waits for more.
 MANY = 16
 LINGER_S = 0.001
-FLUSH_POLL_S = 0.001
-DEAF_MS = 10_000  # A server that doesn't even acknowledge what it is sent for so long is gone.
 # What says that the database is out of reach, rather than that an operation is at fault.
 _OUT_OF_REACH = ("OperationalError", "InterfaceError", "PoolTimeout", "AdminShutdown")
 
@@ -204,53 +202,6 @@ def _was_granted(future: asyncio.Future) -> bool:
 
 def _is_out_of_reach(error: Exception) -> bool:
     return any(kind.__name__ in _OUT_OF_REACH for kind in type(error).__mro__)
-
-
-class PostgresEngine:
-    """Runs batches on one psycopg connection in the event loop, two round trips each."""
-
-    def __init__(self) -> None:
-        self._connection: psycopg.AsyncConnection | None = None
-
-    async def run(self, operations: list[Operation]) -> list[Any]:
-        connection = await self._connected()
-        async with connection.pipeline() as pipeline, connection.transaction():
-            return await self._drive(connection, pipeline, batch.apply(operations))
-
-    async def _drive(self, connection, pipeline, generator) -> list[Any]:
-        rows = None
-        try:
-            while True:
-                cursors = [
-                    await connection.execute(
-                        statement(name, "postgresql"), [batch.parameter(values, "postgresql")]
-                    )
-                    for name, values in generator.send(rows)
-                ]
-                # A sync waits for answers even if a large statement is only half sent.
-                await connection.wait(send(connection.pgconn))
-                # From 1 MB on psycopg would wait for ever for results to what it hasn't sent.
-                while connection.pgconn.flush():  # noqa: ASYNC110 - libpq signals nothing
-                    await asyncio.sleep(FLUSH_POLL_S)
-                await pipeline.sync()
-                rows = [await one.fetchall() if one.description else [] for one in cursors]
-        except StopIteration as done:
-            return done.value
-
-    async def _connected(self) -> psycopg.AsyncConnection:
-        if self._connection is None or self._connection.closed or self._connection.broken:
-            parameters = connections["default"].get_connection_params()
-            for sync_only in ("cursor_factory", "context"):
-                parameters.pop(sync_only, None)
-            self._connection = await psycopg.AsyncConnection.connect(
-                **{"connect_timeout": 3, "tcp_user_timeout": DEAF_MS, **parameters},
-                autocommit=True,
-            )
-        return self._connection
-
-    async def close(self) -> None:
-        if self._connection is not None:
-            await self._connection.close()
 
 
 class SqliteEngine:

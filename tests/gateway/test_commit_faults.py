@@ -7,8 +7,9 @@ from django.db import connection
 
 from billing.ledger import Grant
 from billing.models import Hold, LedgerEntry
-from gateway.commit_queue import CommitFailed, PostgresEngine
+from gateway.commit_queue import CommitFailed
 from gateway.models import ApiRequest
+from gateway.postgres_engine import PostgresEngine, connect
 from gateway.sql import statement
 from tests.books import sums
 from tests.factories import make_account, make_price, make_settle
@@ -75,10 +76,8 @@ def test_without_a_database_all_fail_and_none_is_tried_alone(account, price, cap
 
 async def close_from_the_server(engine):
     pid = engine.real._connection.info.backend_pid
-    other = PostgresEngine()
-    connected = await other._connected()
-    await connected.execute("SELECT pg_terminate_backend(%s)", [pid])
-    await other.close()
+    async with await connect() as other:
+        await other.execute("SELECT pg_terminate_backend(%s)", [pid])
 
 
 @only_postgres
@@ -108,17 +107,16 @@ def test_a_connect_timeout_of_the_operator_is_kept(committed_books, monkeypatch)
 
 @only_postgres
 def test_logging_a_request_never_waits_for_an_account_that_another_process_has_locked(
-    committed_books, account, price
+    committed_books, account, price, monkeypatch
 ):
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "options", "-c lock_timeout=2s")
+
     async def story():
-        locker, logger = PostgresEngine(), PostgresEngine()
-        locking = await locker._connected()
-        async with locking.transaction():
+        logger = PostgresEngine()
+        async with await connect() as locker, locker.transaction():
             sql = statement("lock_accounts", "postgresql")
-            await locking.execute(sql, [f'[{{"id": "{account.id.hex}"}}]'])
-            await (await logger._connected()).execute("SET lock_timeout = '2s'")
+            await locker.execute(sql, [f'[{{"id": "{account.id.hex}"}}]'])
             await logger.run([refused_record(account, price)])
-        await locker.close()
         await logger.close()
 
     asyncio.run(story())

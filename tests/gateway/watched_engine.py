@@ -6,7 +6,8 @@ import psycopg
 from django.db import connection
 
 from gateway.batch import Record
-from gateway.commit_queue import CommitQueue, PostgresEngine, SqliteEngine
+from gateway.commit_queue import CommitQueue, SqliteEngine
+from gateway.postgres_engine import PostgresEngine
 from tests.factories import make_ask, make_record, make_reserve
 
 SOON_S = 0.01
