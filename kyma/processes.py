@@ -32,9 +32,11 @@ def in_session(session: int) -> list[int]:
 def _stat(pid: int) -> list[str] | None:
     try:
         fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        # A process whose first thread has ended holds its ports until the last one has.
+        has_ended = fields[_STATE] in "ZX" and len(os.listdir(PROC / str(pid) / "task")) <= 1
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return None if fields[_STATE] in "ZX" else fields
+    return None if has_ended else fields
 
 
 def send(pid: int, number: signal.Signals) -> None:

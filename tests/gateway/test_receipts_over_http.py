@@ -223,7 +223,8 @@ def test_the_hashes_end_with_the_content(customer, fake):
     customer.ask(fake.script(answer("Hello.")))
     kept = own_receipt(customer)
     assert kept["request_sha256"]
-    content = RequestContent.objects.filter(pk=customer.settled_request().id)
+    content = RequestContent.objects.filter(pk=kept["request_id"])
+    assert eventually(content.count) == 1
     content.update(purge_at=dt.datetime.now(dt.UTC) - dt.timedelta(seconds=1))
     overdue = own_row_receipt(customer, kept)
     content.delete()
