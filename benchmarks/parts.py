@@ -32,7 +32,7 @@ class Comparison:
     cpu_ms: float
     per_s: float
     added: Latency
-    event_us: float
+    event_us: float | None
 
 
 @dataclasses.dataclass
@@ -112,10 +112,18 @@ def _compare_with(run: Run, start) -> None:
     ):
         measurements.warm_up(subject)
         cpu_ms, answers = measurements.cpu_per_request_ms(subject)
-        event_us = measurements.cpu_per_event_us(subject)
         added = measurements.latency(subject) - run.direct
-    print(f"  {subject.name}: {cpu_ms:.3f} ms, {event_us:.1f} µs per event", flush=True)
+        event_us = _event_us_if_it_can(run, subject)
+    print(f"  {subject.name}: {cpu_ms:.3f} ms, {event_us} µs per event", flush=True)
     run.comparisons.append(Comparison(subject.name, cpu_ms, answers.per_s, added, event_us))
+
+
+def _event_us_if_it_can(run: Run, subject: Subject) -> float | None:
+    try:
+        return measurements.cpu_per_event_us(subject)
+    except (BrokenPipeError, TimeoutError, RuntimeError):
+        run.missing.append(f"{subject.name} did not keep {measurements.BUSY} streams open.")
+        return None
 
 
 def streams(run: Run) -> None:

@@ -98,7 +98,8 @@ def _compared(one: Comparison) -> str:
     numbers = (
         f"{one.cpu_ms:.3f} | {one.per_s:.0f} | {one.added.p50_ms:.1f} | {one.added.p99_ms:.1f}"
     )
-    return f"| {one.name} | {numbers} | {one.event_us:.0f} |\n"
+    event = "-" if one.event_us is None else f"{one.event_us:.0f}"
+    return f"| {one.name} | {numbers} | {event} |\n"
 
 
 def profile_table(profile: Profile) -> str:
