@@ -35,6 +35,7 @@ from tests.provider_scripts import (
     End,
     Event,
     Head,
+    Pause,
     Silence,
     Split,
     WaitFor,
@@ -176,6 +177,14 @@ def test_a_silent_gap_is_filled_and_a_sign_of_life_is_enough(customer, fake):
     assert body.count(": keep-alive\n\n") >= 2
     assert body.endswith("data: [DONE]\n\n")
     billed(customer, PRICE, outcome="finished")
+
+
+def test_a_provider_that_says_nothing_with_many_words_is_a_silent_gap_too(customer, fake):
+    nothing = {**chunk({}), "choices": []}
+    saying_nothing = [step for _ in range(10) for step in (Pause(0.1), Event(nothing))]
+    prompt = fake.script([Head(), HELLO, *saying_nothing, WORLD, STOP, Done(), End()])
+    body = customer.ask(prompt, stream=True).text
+    assert body.count(": keep-alive\n\n") >= 2
 
 
 def test_the_idle_timeout_ends_a_silence_in_which_the_client_is_kept_alive(customer, fake):
