@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from gateway import receipt_keys, receipts
-from gateway.models import RequestContent
+from gateway.models import ApiRequest, RequestContent
 from tests.factories import make_key
 from tests.gateway.http_client import error_of, send
 from tests.gateway.receipt_page import functions_of
@@ -152,7 +152,7 @@ def test_the_lines_are_those_of_the_price(customer, fake):
     usage = usage_of(10, 5, cached_tokens=4)
     customer.ask(fake.script(answer("Hello.", extra={"usage": usage})))
     receipt = own_receipt(customer)
-    row = customer.settled_request()
+    row = ApiRequest.objects.get(pk=receipt["request_id"])
     check(customer, receipt)
     lines = {line["class"]: (line["quantity"], line["cost_nano"]) for line in receipt["lines"]}
     assert lines == {
