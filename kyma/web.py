@@ -115,7 +115,7 @@ class DrainingServer(uvicorn.Server):
 
 
 def _collect_garbage_rarely() -> None:
-    """Python would search all of Django for garbage again and again, for a fifth of its time.
+    """Python would search all of Django for garbage again and again.
 
     What is loaded by now stays. What a request leaves in cycles is little, and waits a bit longer.
     """
