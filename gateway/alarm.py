@@ -1,6 +1,6 @@
 """A time limit for waits that follow each other by the thousand, as a stream's reads do.
 
-`asyncio.timeout` makes and cancels a timer for each wait, and an event costs little else. Here
+`asyncio.timeout` makes and cancels a timer for each wait. Here
 one timer serves them all: when it fires early it is only set anew.
 """
 
