@@ -1,7 +1,7 @@
 """A time limit for waits that follow each other by the thousand, as a stream's reads do.
 
-`asyncio.timeout` makes and cancels a timer for each wait. Here
-one timer serves them all: when it fires early it is only set anew.
+`asyncio.timeout` makes and cancels a timer for each wait. Here one timer serves them all: when it
+fires early it is only set anew.
 """
 
 import asyncio
