@@ -122,7 +122,7 @@ _OF_WHAT = {
     "forbidden": "requests that are forbidden",
 }
 _BUY = "Limits rise with what an account has bought: GET /v1/limits/tiers."
-_HIGHER = {"key_requests": "The rate of a key is set in the dashboard."}
+_HIGHER = {"key_requests": "Its owner has set that rate."}
 
 
 def _too_large(number: int, tokens: int) -> RequestTooLarge:

@@ -11,7 +11,7 @@ import asyncio
 import dataclasses
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 
 from django.conf import settings
@@ -165,7 +165,7 @@ def _capped(bucket: Bucket) -> Bucket:
 _buckets: TokenBuckets | None = None
 
 
-def take(buckets: Sequence[Bucket]):
+def take(buckets: Sequence[Bucket]) -> Awaitable[list[Level]]:
     """Take from the buckets that all processes share."""
     global _buckets
     if _buckets is None:

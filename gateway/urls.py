@@ -2,15 +2,15 @@
 
 from django.urls import path
 
-from gateway import account_views, key_views, views
+from gateway import account_views, dialects, key_views, views
 
 urlpatterns = [
-    path("v1/chat/completions", views.chat_completions),
-    path("v1/completions", views.text_completions),
-    path("v1/embeddings", views.embeddings),
-    path("v1/messages", views.messages),
+    path("v1/chat/completions", views.answer, {"dialect": dialects.CHAT}),
+    path("v1/completions", views.answer, {"dialect": dialects.COMPLETIONS}),
+    path("v1/embeddings", views.answer, {"dialect": dialects.EMBEDDINGS}),
+    path("v1/messages", views.answer, {"dialect": dialects.MESSAGES}),
     path("v1/messages/count_tokens", views.count_tokens),
-    path("v1/responses", views.responses),
+    path("v1/responses", views.answer, {"dialect": dialects.RESPONSES}),
     path("v1/models", views.models),
     path("v1/models/<path:slug>", views.model),
     path("v1/credits/balance", views.balance),

@@ -13,7 +13,6 @@ from billing.models import CreditAccount
 from gateway import (
     anthropic,
     completions,
-    dialects,
     json_body,
     key_rules,
     limits,
@@ -76,31 +75,8 @@ class CompletionResponse(StreamingHttpResponse):
 
 
 @allow("POST")
-async def chat_completions(request: GatewayRequest) -> HttpResponseBase:
-    return await _answer(request, dialects.CHAT)
-
-
-@allow("POST")
-async def text_completions(request: GatewayRequest) -> HttpResponseBase:
-    return await _answer(request, dialects.COMPLETIONS)
-
-
-@allow("POST")
-async def embeddings(request: GatewayRequest) -> HttpResponseBase:
-    return await _answer(request, dialects.EMBEDDINGS)
-
-
-@allow("POST")
-async def messages(request: GatewayRequest) -> HttpResponseBase:
-    return await _answer(request, dialects.MESSAGES)
-
-
-@allow("POST")
-async def responses(request: GatewayRequest) -> HttpResponseBase:
-    return await _answer(request, dialects.RESPONSES)
-
-
-async def _answer(request: GatewayRequest, dialect: Dialect) -> HttpResponseBase:
+async def answer(request: GatewayRequest, dialect: Dialect) -> HttpResponseBase:
+    """What a model says, in the dialect that the URL is for."""
     completion = await completions.begin(request.call, dialect)
     if completion.kept is not None:
         return _replayed(completion.kept)

@@ -78,7 +78,7 @@ def test_a_refusal_says_when_to_come_back_and_that_is_true(pair, say):
     wait_s = int(response.headers["Retry-After"])
     assert 1 <= wait_s <= 60 / FREE.model_requests + 1
     assert int(response.headers["retry-after-ms"]) <= wait_s * 1000
-    time.sleep(wait_s)
+    time.sleep(wait_s)  # As a client does: that this is long enough is what is tested.
     assert customer.ask(say, max_tokens=1).status_code == 200
 
 
