@@ -25,6 +25,12 @@ from tests.provider_scripts import Bytes, Event, Head, Pause, answer, chunk, err
 NO_SUCH_MODEL = "There is no such model. GET /v1/models lists those that can be used."
 
 
+@pytest.fixture
+def customer(gateway):
+    """Somebody who may ask as often as a test polls."""
+    return Customer(gateway, unlimited=True)
+
+
 def listed(customer) -> set[str]:
     return {model["id"] for model in customer.get("/v1/models").json()["data"]}
 
