@@ -176,7 +176,7 @@ def test_the_packages_of_credit_and_the_gift_are_told(gateway):
 def test_providers_say_what_they_keep_and_never_how_they_are_reached(gateway):
     today = dt.datetime.now(dt.UTC).date()
     provider, _ = Provider.objects.update_or_create(
-        slug="stated",
+        slug="evidenced",
         defaults={
             "name": "Stated",
             "base_url": "http://secret-host.example/v1",
@@ -192,8 +192,8 @@ def test_providers_say_what_they_keep_and_never_how_they_are_reached(gateway):
     def read() -> dict:
         return {one["slug"]: one for one in public(gateway, "/v1/providers")["data"]}
 
-    assert eventually(read, lambda found: "stated" in found)["stated"] == {
-        "slug": "stated",
+    assert eventually(read, lambda found: "evidenced" in found)["evidenced"] == {
+        "slug": "evidenced",
         "name": "Stated",
         "privacy_policy_url": "https://stated.example/privacy",
         "retention": "abuse_30d",
@@ -208,4 +208,4 @@ def test_providers_say_what_they_keep_and_never_how_they_are_reached(gateway):
     assert "sk-of" not in text
 
     Provider.objects.filter(pk=provider.pk).update(enabled=False)
-    eventually(lambda: "stated" not in read())
+    eventually(lambda: "evidenced" not in read())
