@@ -1,5 +1,5 @@
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
 from kyma import health
 
@@ -7,4 +7,10 @@ urlpatterns = [
     path("health", health.live),
     path("ready", health.ready),
     path("admin/", admin.site.urls),
+    path("api/", include("kyma.api.urls")),
+    path("", include("kyma.page_urls")),
+    path("", include("accounts.urls")),
+    path("", include("billing.urls")),
+    path("", include("gateway.pages.urls")),
+    path("", include("chat.urls")),
 ]

@@ -59,7 +59,7 @@ def test_every_page_sends_strangers_to_the_login(books, client):
         address = page("changelist", one.model)
         response = client.get(address)
         assert response.status_code == 302
-        assert response["Location"] == f"/admin/login/?next={address}"
+        assert response["Location"] == f"/accounts/login/?next={address}"
 
 
 def test_people_without_staff_rights_are_sent_to_the_login(books, client, bob):

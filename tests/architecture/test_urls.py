@@ -17,6 +17,17 @@ PUBLIC = {
     "ready",
     "admin/login/",
     "admin/logout/",
+    "",
+    "docs",
+    "terms",
+    "contact",
+    "privacy",
+    "models",
+    "providers",
+    "status",
+    "accounts/login/",
+    "accounts/signup/",
+    "accounts/logout/",
 }
 PUBLIC_IN_THE_GATEWAY = {
     "v1/credits/pricing",

@@ -1,0 +1,10 @@
+"""The chat."""
+
+from django.urls import path
+from django.views.generic import TemplateView
+
+_soon = TemplateView.as_view(template_name="soon.html")
+
+urlpatterns = [
+    path("chat", _soon, name="chat"),
+]

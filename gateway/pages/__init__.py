@@ -1,0 +1,1 @@
+"""Pages for people, above the rules that /v1 keeps too."""
