@@ -170,6 +170,7 @@ class ApiKeyAdmin(KeepingAdmin):
         "allowed_networks",
         "requests_per_minute",
         "is_management",
+        "scopes",
         "created_at",
         "expires_at",
         "disabled_at",
@@ -181,6 +182,7 @@ class ApiKeyAdmin(KeepingAdmin):
         "name",
         "retention_days",
         "is_management",
+        "scopes",
         "created_at",
         "revoked_at",
     )

@@ -5,11 +5,13 @@ pattern that they can be sure of. The 34 random characters carry 202 bits, so a 
 of the key is enough to store and to look it up by.
 """
 
+import datetime as dt
 import hashlib
 import secrets
 import string
 import zlib
 
+from django.db import transaction
 from django.utils import timezone
 
 from accounts.errors import InvalidKey
@@ -20,6 +22,8 @@ _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _RANDOM_LENGTH = 34
 _CHECKSUM_LENGTH = 6
 _LENGTH = len(PREFIX) + _RANDOM_LENGTH + _CHECKSUM_LENGTH
+# What a key doesn't hand on when it is rotated. Everything else is a rule: none may get lost.
+_ITS_OWN = {"id", "user", "digest", "start", "end", "created_at", "disabled_at", "revoked_at"}
 
 
 def issue(user: User, *, name: str, **fields) -> tuple[ApiKey, str]:
@@ -35,6 +39,43 @@ def issue(user: User, *, name: str, **fields) -> tuple[ApiKey, str]:
 def revoke(key: ApiKey) -> None:
     """End `key` for good. Safe to repeat; every process refuses it within 2 s."""
     ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=timezone.now())
+
+
+def rename(key: ApiKey, name: str) -> None:
+    ApiKey.objects.filter(pk=key.pk).update(name=name)
+
+
+def disable(key: ApiKey) -> None:
+    """Refuse `key` until it is enabled. Safe to repeat: the first date stays."""
+    ApiKey.objects.filter(pk=key.pk, disabled_at=None).update(disabled_at=timezone.now())
+
+
+def enable(key: ApiKey) -> None:
+    ApiKey.objects.filter(pk=key.pk).update(disabled_at=None)
+
+
+def rotate(key: ApiKey, *, grace: dt.timedelta = dt.timedelta()) -> tuple[ApiKey, str]:
+    """A new key with the rules of `key`, which itself works on for `grace` and then ends.
+
+    Without a grace it is revoked. Raises InvalidKey for a key that has ended already.
+    """
+    with transaction.atomic():
+        old = ApiKey.objects.select_for_update(of=("self",)).select_related("user").get(pk=key.pk)
+        now = timezone.now()
+        if old.revoked_at or (old.expires_at and old.expires_at <= now):
+            raise InvalidKey("This key has ended already: make a new one.")
+        rules = {
+            field.name: getattr(old, field.name)
+            for field in ApiKey._meta.concrete_fields
+            if field.name not in _ITS_OWN
+        }
+        new, text = issue(old.user, **rules)
+        if grace:
+            end = min(now + grace, old.expires_at or now + grace)
+            ApiKey.objects.filter(pk=old.pk).update(expires_at=end)
+        else:
+            revoke(old)
+    return new, text
 
 
 def authenticate(text: str) -> ApiKey:

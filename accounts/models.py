@@ -12,6 +12,7 @@ from accounts.ids import uuid7
 from accounts.keyring import data_keys
 
 RETENTION_CHOICES_DAYS = (0, 7, 30, 90)
+_NOTHING = models.Value([], models.JSONField())
 
 
 def validate_networks(value: list) -> None:
@@ -29,6 +30,12 @@ def validate_networks(value: list) -> None:
 
 def _is_list_of_texts(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+def validate_scopes(value: list) -> None:
+    """Raises ValidationError unless `value` is a list of scopes."""
+    if not _is_list_of_texts(value) or not set(value) <= set(ApiKey.Scope.values):
+        raise ValidationError(f"Not a list of scopes: those are {', '.join(ApiKey.Scope.values)}.")
 
 
 class UserManager(BaseUserManager["User"]):
@@ -90,6 +97,15 @@ class ApiKeyQuerySet(models.QuerySet):
 class ApiKey(models.Model):
     """A key of one person. The key itself is shown once; only its SHA-256 is kept (P13)."""
 
+    class Scope(models.TextChoices):
+        """What a key may do at /api/. Models at /v1 are asked without any."""
+
+        ACCOUNT = "account", "read the account, its balance and its ledger"
+        USAGE = "usage:read", "read usage, requests and what they contained"
+        KEYS = "keys", "make, change and revoke keys"
+        CHAT = "chat", "read and change conversations"
+        PRIVACY = "privacy", "export and delete personal data"
+
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey(User, models.PROTECT, related_name="api_keys")
     name = models.CharField(max_length=64)
@@ -99,11 +115,13 @@ class ApiKey(models.Model):
     retention_days = models.PositiveSmallIntegerField(
         default=90, choices=[(days, f"{days} days") for days in RETENTION_CHOICES_DAYS]
     )
+    # Defaults of the database's own: while an upgrade rolls, old processes make keys without these.
     allowed_models = models.JSONField(
-        default=list, blank=True, help_text="Slugs of models; empty: all."
+        default=list, db_default=_NOTHING, blank=True, help_text="Slugs of models; empty: all."
     )
     allowed_networks = models.JSONField(
         default=list,
+        db_default=_NOTHING,
         blank=True,
         validators=[validate_networks],
         help_text='Where the key works, as ["192.0.2.0/24", "2001:db8::1"]; empty: anywhere.',
@@ -112,7 +130,16 @@ class ApiKey(models.Model):
         null=True, blank=True, help_text="Of its own, within the account's."
     )
     is_management = models.BooleanField(
-        default=False, help_text="Manages keys through /v1/keys, and can do nothing else."
+        default=False,
+        db_default=False,
+        help_text="Manages keys through /v1/keys, and can do nothing else.",
+    )
+    scopes = models.JSONField(
+        default=list,
+        db_default=_NOTHING,
+        blank=True,
+        validators=[validate_scopes],
+        help_text="What the key may do at /api/; empty: nothing.",
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)

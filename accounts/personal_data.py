@@ -48,6 +48,7 @@ PERSONAL_DATA = {
             "allowed_models",
             "requests_per_minute",
             "is_management",
+            "scopes",
             "created_at",
             "expires_at",
             "disabled_at",

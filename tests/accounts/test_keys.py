@@ -2,10 +2,13 @@ import datetime as dt
 import re
 
 import pytest
+from django.core.exceptions import ValidationError
+from django.db import connection
 from django.utils import timezone
 
 from accounts import keys
 from accounts.errors import InvalidKey
+from accounts.ids import uuid7
 from accounts.models import ApiKey
 from tests.factories import make_key, make_user
 
@@ -127,3 +130,121 @@ def test_usable_keys_are_those_that_authenticate(user):
     make_key(user, expires_at=timezone.now())
     later = make_key(user, expires_at=timezone.now() + dt.timedelta(hours=1))[0]
     assert set(ApiKey.objects.usable()) == {usable, later}
+
+
+# --- Renamed, switched off and on, rotated -------------------------------------------------------
+
+
+def test_a_key_can_be_renamed(user):
+    key, _ = make_key(user)
+    keys.rename(key, "batch jobs")
+    key.refresh_from_db()
+    assert key.name == "batch jobs"
+
+
+def test_disabling_twice_keeps_the_first_date(user):
+    key, text = make_key(user)
+    keys.disable(key)
+    key.refresh_from_db()
+    first = key.disabled_at
+    keys.disable(key)
+    key.refresh_from_db()
+    assert key.disabled_at == first
+    keys.enable(key)
+    assert keys.authenticate(text) == key
+
+
+def test_a_rotated_key_hands_on_all_its_rules(user):
+    rules = {
+        "name": "batch jobs",
+        "retention_days": 7,
+        "allowed_models": ["llama-3.1-8b"],
+        "allowed_networks": ["192.0.2.0/24"],
+        "requests_per_minute": 5,
+        "scopes": ["usage:read"],
+        "expires_at": timezone.now() + dt.timedelta(days=9),
+        "is_management": True,
+    }
+    old, _ = make_key(user, **rules)
+    new, text = keys.rotate(old)
+    assert {name: getattr(new, name) for name in rules} == rules
+    assert (new.user, keys.authenticate(text)) == (user, new)
+
+
+def test_the_rotated_key_ends_at_once_without_a_grace(user):
+    old, text = make_key(user)
+    keys.rotate(old)
+    assert "revoked" in refusal_of(text)
+
+
+def test_the_rotated_key_works_on_for_the_grace(user):
+    old, text = make_key(user)
+    keys.rotate(old, grace=dt.timedelta(hours=1))
+    old.refresh_from_db()
+    assert keys.authenticate(text) == old
+    left = old.expires_at - timezone.now()
+    assert dt.timedelta(minutes=59) < left <= dt.timedelta(hours=1)
+
+
+def test_a_grace_never_prolongs_a_key(user):
+    end = timezone.now() + dt.timedelta(minutes=5)
+    old, _ = make_key(user, expires_at=end)
+    keys.rotate(old, grace=dt.timedelta(hours=24))
+    old.refresh_from_db()
+    assert old.expires_at == end
+
+
+def test_a_key_that_was_disabled_is_not_enabled_by_its_rotation(user):
+    old, old_text = make_key(user, disabled_at=timezone.now())
+    new, text = keys.rotate(old, grace=dt.timedelta(hours=1))
+    assert "disabled" in refusal_of(old_text)
+    assert keys.authenticate(text) == new
+
+
+@pytest.mark.parametrize("ending", ["revoked_at", "expires_at"])
+def test_a_key_that_has_ended_is_not_rotated(user, ending):
+    key, _ = make_key(user, **{ending: timezone.now()})
+    with pytest.raises(InvalidKey, match="ended"):
+        keys.rotate(key)
+    assert ApiKey.objects.count() == 1
+
+
+# --- Scopes, and rows made by older processes ----------------------------------------------------
+
+
+def test_a_key_may_do_nothing_at_the_api_unless_it_is_said(user):
+    assert make_key(user)[0].scopes == []
+
+
+@pytest.mark.parametrize("scopes", ["keys", ["all"], [["keys"]], {"keys": True}, [1]])
+def test_scopes_are_checked(user, scopes):
+    key, _ = make_key(user, scopes=scopes)
+    with pytest.raises(ValidationError) as refusal:
+        key.full_clean()
+    assert "scopes" in refusal.value.message_dict
+
+
+def test_a_process_that_knows_no_rules_yet_can_still_make_keys(user):
+    columns = [
+        field.column
+        for field in ApiKey._meta.concrete_fields
+        if field.name
+        not in (
+            "allowed_models",
+            "allowed_networks",
+            "requests_per_minute",
+            "is_management",
+            "scopes",
+        )
+    ]
+    made, _ = make_key(user)
+    names = ", ".join(f'"{name}"' for name in columns)
+    connection.cursor().execute(
+        f"INSERT INTO accounts_apikey ({names}) SELECT "
+        + names.replace('"id"', "%s").replace('"digest"', "'other'")
+        + " FROM accounts_apikey",
+        [ApiKey._meta.pk.get_db_prep_value(uuid7(), connection)],
+    )
+    copy = ApiKey.objects.exclude(pk=made.pk).get()
+    assert (copy.allowed_models, copy.allowed_networks, copy.scopes) == ([], [], [])
+    assert copy.is_management is False
