@@ -4,7 +4,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.urls import path
 from django.views.generic import TemplateView
 
-from gateway.pages import keys
+from gateway.pages import keys, requests
 
 _soon = TemplateView.as_view(template_name="soon.html")
 _public = login_not_required(TemplateView.as_view(template_name="soon.html"))
@@ -21,5 +21,9 @@ urlpatterns = [
     path("keys/<uuid:key_id>/enable", keys.enable_key, name="enable_key"),
     path("keys/<uuid:key_id>/revoke", keys.revoke_key, name="revoke_key"),
     path("usage", _soon, name="usage"),
-    path("requests", _soon, name="requests"),
+    path("requests", requests.requests, name="requests"),
+    path("requests/content/delete", requests.delete_all_content, name="delete_all_content"),
+    path("requests/<uuid:request_id>", requests.one_request, name="request"),
+    path("requests/<uuid:request_id>/receipt.json", requests.receipt, name="receipt"),
+    path("requests/<uuid:request_id>/delete", requests.delete_content, name="delete_content"),
 ]
