@@ -1,0 +1,242 @@
+"""What an account has used: sums for any range of time, right to the nano-dollar at any moment.
+
+A request belongs to the moment at which it came in (`created_at`). Whole hours and days that are
+final come from the rollups (`rollups.py`), the rest from the rows of the log: the edges of a
+range, hours in which a day of the zone begins, and all where only the rows tell. Percentiles come
+from histograms (`histogram.py`) and are off by 5 % at the most; all else is exact.
+"""
+
+import bisect
+import dataclasses
+import datetime as dt
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from django.db.models import Q, QuerySet
+
+from accounts.models import ApiKey
+from gateway import histogram, rollups, tally
+from gateway.models import ApiRequest, UsageDay, UsageHour
+from gateway.periods import DAY, HOUR, day_of, hour_of, ids_about
+from gateway.tally import IS_OK, IS_USAGE, Tally
+
+HOURLY_UP_TO = dt.timedelta(hours=48)
+RANGES_AT_ONCE = 100  # In one query.
+_INSTANT = dt.timedelta(microseconds=1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Filter:
+    """Which requests are meant: of one account, `since` ≤ created_at < `until`; "" is any."""
+
+    account_id: uuid.UUID
+    since: dt.datetime
+    until: dt.datetime
+    key_id: uuid.UUID | None = None
+    model: str = ""
+    provider: str = ""
+    status: str = ""  # "ok" or "error"
+    session: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Figures:
+    """What a set of requests adds up to."""
+
+    requests: int
+    errors: int
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    reasoning_tokens: int
+    cost_nano: int
+    latency_p50_ms: int | None
+    latency_p95_ms: int | None
+    first_token_p50_ms: int | None
+
+
+class Part(NamedTuple):
+    """What requests are told apart by."""
+
+    at: dt.datetime
+    model: str
+    provider: str
+    key_id: uuid.UUID | None
+
+
+def total(filter: Filter) -> Figures:
+    return _figures(_sums(filter, lambda part: None)[None])
+
+
+def errors_by_class(filter: Filter) -> dict[str, int]:
+    """How many requests got no answer, by whose fault that was; see `tally.error_class`."""
+    errors = _sums(filter, lambda part: None)[None].errors
+    return {name: errors[name] for name in tally.ERROR_CLASSES}
+
+
+def by_model(filter: Filter) -> list[tuple[str, Figures]]:
+    """The dearest first; "" stands for requests that came to no model."""
+    return _dearest_first(_sums(filter, lambda part: part.model))
+
+
+def by_provider(filter: Filter) -> list[tuple[str, Figures]]:
+    """The dearest first; "" stands for requests that no provider answered."""
+    return _dearest_first(_sums(filter, lambda part: part.provider))
+
+
+def by_key(filter: Filter) -> list[tuple[ApiKey | None, Figures]]:
+    """The dearest first; None stands for what was asked without a key, as in the chat."""
+    found = _dearest_first(_sums(filter, lambda part: part.key_id))
+    keys = ApiKey.objects.in_bulk([key_id for key_id, _ in found if key_id])
+    return [(keys[key_id] if key_id else None, figures) for key_id, figures in found]
+
+
+def over_time(filter: Filter, *, zone: dt.tzinfo) -> list[tuple[dt.datetime, Figures]]:
+    """Hours of a range of up to 48 h, else days of `zone`; those without requests are zero."""
+    starts = _starts(filter, zone)
+    sums = _sums(filter, lambda part: _start_of(part.at, starts), cuts=starts)
+    return [(start.astimezone(zone), _figures(sums[start])) for start in starts]
+
+
+def lines(filter: Filter) -> QuerySet[ApiRequest]:
+    """The requests themselves, newest first."""
+    rows = ApiRequest.objects.filter(
+        IS_USAGE,
+        account=filter.account_id,
+        created_at__gte=filter.since,
+        created_at__lt=filter.until,
+        **ids_about(filter.since, filter.until),
+    )
+    rows = rows.filter(**_wanted(filter))
+    if filter.session:
+        rows = rows.filter(session_hash=filter.session)
+    if filter.status:
+        rows = rows.filter(IS_OK if filter.status == "ok" else ~IS_OK)
+    return rows.order_by("-id")
+
+
+def _wanted(filter: Filter) -> dict[str, Any]:
+    """What rows and rollups can both be filtered by."""
+    wanted = {"key": filter.key_id, "model": filter.model, "provider": filter.provider}
+    return {name: value for name, value in wanted.items() if value}
+
+
+# --- Adding up -----------------------------------------------------------------------------------
+
+Grouping = Callable[[Part], Hashable]
+
+
+def _sums(filter: Filter, group: Grouping, cuts: Sequence[dt.datetime] = ()) -> dict:
+    """The sums of each group; `cuts` are the moments at which groups begin."""
+    sums: dict[Any, Tally] = defaultdict(Tally)
+    parts = Sources.of(filter, cuts)
+    for model, ranges in ((UsageDay, parts.days), (UsageHour, parts.hours)):
+        stored = model._default_manager.filter(account=filter.account_id, **_wanted(filter))
+        stored = stored.values_list("start", *Part._fields[1:], *tally.STORED)
+        for row in _within(ranges, stored, "start"):
+            sums[group(Part(*row[:4]))].add_stored(row[4:])
+    rows = lines(filter).order_by().values_list("created_at", *Part._fields[1:], *tally.COLUMNS)
+    for row in _within(parts.rows, rows, "created_at"):
+        sums[group(Part(*row[:4]))].add_row(row[4:])
+    return sums
+
+
+def _within(ranges: list["Range"], rows: QuerySet, column: str) -> Iterable[tuple]:
+    """The rows whose `column` lies in one of the ranges."""
+    for first in range(0, len(ranges), RANGES_AT_ONCE):
+        wanted = Q()
+        for since, until in ranges[first : first + RANGES_AT_ONCE]:
+            wanted |= Q(**{f"{column}__gte": since, f"{column}__lt": until})
+        yield from rows.filter(wanted).iterator()
+
+
+def _figures(one: Tally) -> Figures:
+    return Figures(
+        requests=one.requests,
+        errors=one.errors.total(),
+        prompt_tokens=one.prompt_tokens,
+        cached_tokens=one.cached_tokens,
+        completion_tokens=one.completion_tokens,
+        reasoning_tokens=one.reasoning_tokens,
+        cost_nano=one.cost_nano,
+        latency_p50_ms=histogram.percentile_ms(one.latency, 50),
+        latency_p95_ms=histogram.percentile_ms(one.latency, 95),
+        first_token_p50_ms=histogram.percentile_ms(one.first_token, 50),
+    )
+
+
+def _dearest_first(sums: dict) -> list[tuple[Any, Figures]]:
+    found = [(label, _figures(one)) for label, one in sums.items()]
+    return sorted(found, key=lambda one: (-one[1].cost_nano, -one[1].requests, str(one[0])))
+
+
+# --- What to read from where ---------------------------------------------------------------------
+
+Range = tuple[dt.datetime, dt.datetime]  # From the first, before the second.
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sources:
+    """A range of time, divided into what rollups of days and hours tell and what the rows do."""
+
+    days: list[Range] = dataclasses.field(default_factory=list)
+    hours: list[Range] = dataclasses.field(default_factory=list)
+    rows: list[Range] = dataclasses.field(default_factory=list)
+
+    @classmethod
+    def of(cls, filter: Filter, cuts: Sequence[dt.datetime] = ()) -> "Sources":
+        """For groups that change at `cuts`: what a cut goes through is told by smaller parts."""
+        found = cls()
+        only_rows = bool(filter.session or filter.status)
+        final_until = filter.since if only_rows else rollups.final_until() or filter.since
+        end, at = min(final_until, filter.until), filter.since
+        edges = (filter.since, filter.until, *cuts)
+        for hour in sorted({hour_of(edge) for edge in edges if edge != hour_of(edge)}):
+            if at < end and hour < end:
+                found._take_hours(at, hour, cuts)
+                stop = min(hour + HOUR, end)
+                found._take(found.rows, max(at, hour), stop)
+                at = max(at, stop)
+        found._take_hours(at, end, cuts)
+        found._take(found.rows, max(at, end), filter.until)
+        return found
+
+    def _take_hours(self, since: dt.datetime, until: dt.datetime, cuts: Sequence) -> None:
+        """Whole hours; as days where whole days are among them."""
+        first, last = day_of(since + DAY - _INSTANT), day_of(until)
+        if first >= last or any(cut != day_of(cut) for cut in cuts):
+            self._take(self.hours, since, until)
+            return
+        self._take(self.hours, since, first)
+        self._take(self.days, first, last)
+        self._take(self.hours, last, until)
+
+    @staticmethod
+    def _take(ranges: list[Range], since: dt.datetime, until: dt.datetime) -> None:
+        if since < until:
+            ranges.append((since, until))
+
+
+# --- Periods -------------------------------------------------------------------------------------
+
+
+def _starts(filter: Filter, zone: dt.tzinfo) -> list[dt.datetime]:
+    """When the periods of the range start, the first maybe before it."""
+    if filter.until <= filter.since:
+        return []
+    if filter.until - filter.since <= HOURLY_UP_TO:
+        first = hour_of(filter.since)
+        count = -(-(filter.until - first) // HOUR)
+        return [first + HOUR * number for number in range(count)]
+    day, found = filter.since.astimezone(zone).date(), []
+    while (start := dt.datetime.combine(day, dt.time(), zone)) < filter.until:
+        found.append(start.astimezone(dt.UTC))
+        day += dt.timedelta(days=1)
+    return found
+
+
+def _start_of(moment: dt.datetime, starts: list[dt.datetime]) -> dt.datetime:
+    """The last of `starts` that isn't after `moment`."""
+    return starts[bisect.bisect_right(starts, moment) - 1]
