@@ -1,5 +1,8 @@
+import datetime as dt
+
 import pytest
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from accounts.errors import SealBroken
 from accounts.keyring import data_keys
@@ -199,6 +202,15 @@ def test_one_reply_is_written_at_a_time(alice):
         with pytest.raises(StillAnswering):
             add()
     assert conversation.messages.count() == 4
+
+
+def test_a_reply_that_nobody_writes_any_more_holds_nothing_up(alice):
+    conversation = talk(alice)
+    dead = messages.say(conversation, text="Hi")
+    Message.objects.filter(pk=dead.pk).update(updated_at=timezone.now() - dt.timedelta(minutes=1))
+    messages.say(conversation, text="Still there?")
+    dead.refresh_from_db()
+    assert (dead.state, dead.cost_nano) == (Message.State.INTERRUPTED, 0)
 
 
 def test_a_conversation_that_was_deleted_takes_no_message(alice):
