@@ -239,6 +239,7 @@ DRAIN_TIMEOUT_S = env.float("DRAIN_TIMEOUT_S", default=120.0)
 # Proxies of the operator's own before this process, each of which appends the address that it
 # sees to X-Forwarded-For. With 0 that header counts for nothing; too many lets callers forge it.
 TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXY_COUNT", default=0)
+SHOWCASE_TTL_S = env.float("SHOWCASE_TTL_S", default=60.0)  # public figures, in each process
 LOCAL_PROVIDER_URL = env.str("LOCAL_PROVIDER_URL", default="http://127.0.0.1:8791/v1")
 
 # --- Stripe ------------------------------------------------------------------------------------
