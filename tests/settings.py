@@ -16,4 +16,7 @@ from kyma.settings import STATIC_ROOT  # noqa: E402
 # Its own migrations take 35 s.
 MIGRATION_MODULES = {"djstripe": "tests.djstripe_schema"}
 
+# Limits of one test must not reach the next: conftest empties it.
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # Or WhiteNoise warns.
