@@ -18,6 +18,8 @@ def refuse_disposable(address: str) -> str:
 
 
 class SignupForm(allauth_forms.SignupForm):
+    account_already_exists: bool
+
     def clean_email(self) -> str:
         refuse_disposable(self.cleaned_data["email"])
         return super().clean_email()

@@ -19,7 +19,7 @@ class SessionStore(DatabaseStore):
         plain = self.serializer().dumps(session_dict)
         return base64.b64encode(seal_under_master_key(plain, PLACE)).decode()
 
-    def decode(self, session_data: str) -> dict:
+    def decode(self, session_data: bytes | str) -> dict:
         """What can't be opened is no session: whoever had it signs in again."""
         try:
             plain = open_under_master_key(base64.b64decode(session_data), PLACE)

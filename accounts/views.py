@@ -13,7 +13,7 @@ from accounts import mailbox
 
 @require_safe
 def security(request: HttpRequest) -> HttpResponse:
-    authenticators = {type: [] for type in Authenticator.Type.values}
+    authenticators: dict[str, list] = {type: [] for type in Authenticator.Type.values}
     for row in Authenticator.objects.filter(user=request.user).order_by("id"):
         authenticators[row.type].append(row)
     codes = authenticators["recovery_codes"]

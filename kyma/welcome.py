@@ -17,6 +17,7 @@ MAX_TOKENS = 64
 _TEXT = """
 Kyma is ready: {address}
 
+  Dashboard  {address}/dashboard
   Admin      {address}/admin/
   E-mail     {email}
   Password   {password}
@@ -26,6 +27,7 @@ A first question:
 
 {question}
 
+Mails are printed here and lie at {address}/mailbox for an hour: there is no mail server.
 Logs lie in {logs}. Ctrl-C ends everything.
 """
 
