@@ -76,8 +76,8 @@ NO_PERSONAL_DATA: dict[str, str] = {
     "accounts.DisposableDomain": "domains of throw-away mailboxes, of nobody in particular",
 }
 
-# What other packages keep of the people here, described like our own. Sessions are sealed, and
-# known to be somebody's by the key that usersessions.UserSession holds.
+# What other packages keep of the people here, described like our own. A third member of `person`
+# names the column of the other model that is meant, where that isn't its id.
 OTHERS_PERSONAL_DATA = {
     "account.EmailAddress": {
         "person": "user",
@@ -109,7 +109,7 @@ OTHERS_PERSONAL_DATA = {
         "plain": ["id", "user"],
     },
     "sessions.Session": {
-        "person": ("session_key", "usersessions.UserSession"),
+        "person": ("session_key", "usersessions.UserSession", "session_key"),
         "identity": ["session_key"],
         "content": ["session_data"],
         "metadata": ["expire_date"],

@@ -3,6 +3,7 @@ import re
 
 import pytest
 from allauth.mfa.models import Authenticator
+from allauth.mfa.totp.internal import auth
 from django.core import mail
 from django.db import connection
 from django.test import Client
@@ -11,11 +12,17 @@ from django.urls import reverse
 from accounts.errors import SealBroken
 from accounts.mfa import MfaAdapter
 from accounts.models import Notice
-from tests.accounts.pages import PASSWORD, is_signed_in, sign_in, text_of, totp_code
+from tests.accounts.pages import PASSWORD, TOTP_COUNTER, is_signed_in, sign_in, text_of, totp_code
 from tests.factories import make_user
 
 ACTIVATE = "/accounts/2fa/totp/activate/"
 AUTHENTICATE = "/accounts/2fa/authenticate/"
+
+
+@pytest.fixture(autouse=True)
+def _time_stands_still(monkeypatch):
+    """A code must not run out between its making and its use."""
+    monkeypatch.setattr(auth, "yield_hotp_counters_from_time", lambda: iter([TOTP_COUNTER]))
 
 
 @pytest.fixture
