@@ -1,6 +1,7 @@
 """allauth's forms, with what Kyma refuses besides."""
 
 from allauth.account import forms as allauth_forms
+from allauth.mfa.webauthn.forms import AddWebAuthnForm
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
@@ -48,3 +49,12 @@ class ChangeEmailForm(allauth_forms.ChangeEmailForm):
     def clean_email(self) -> str:
         refuse_disposable(self.cleaned_data["email"])
         return super().clean_email()
+
+
+class AddPasskeyForm(AddWebAuthnForm):
+    def __init__(self, *arguments, **named):
+        super().__init__(*arguments, **named)
+        passwordless = self.fields["passwordless"]
+        passwordless.label = "Let it sign me in alone, without the password"
+        passwordless.help_text = "It will ask for a PIN, a fingerprint or a face."
+        passwordless.initial = True

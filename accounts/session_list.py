@@ -5,6 +5,18 @@ from django.contrib.sessions.models import Session
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
+from accounts.models import User
+
+# The first that matches counts: most browsers claim to be others too.
+_BROWSERS = (
+    *(("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("HeadlessChrome/", "Chrome")),
+    *(("Chrome/", "Chrome"), ("CriOS/", "Chrome"), ("FxiOS/", "Firefox"), ("Safari/", "Safari")),
+)
+_SYSTEMS = (
+    *(("Windows", "Windows"), ("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad")),
+    *(("Mac OS X", "macOS"), ("CrOS", "ChromeOS"), ("Linux", "Linux")),
+)
+
 
 def purge() -> int:
     """Delete the sessions that have ended, with what the list says of them."""
@@ -13,7 +25,24 @@ def purge() -> int:
     return UserSession.objects.filter(~Exists(alive)).delete()[0]
 
 
-def end_all(user) -> None:
-    """Sign `user` out everywhere."""
-    for session in UserSession.objects.filter(user=user):
+def of(user: User) -> list[UserSession]:
+    """The sessions of `user`, the newest first; each says its `browser` in words."""
+    sessions = list(UserSession.objects.filter(user=user).order_by("-created_at"))
+    for session in sessions:
+        session.browser = _describe(session.user_agent)
+    return sessions
+
+
+def end_others(user: User, *, current: str | None) -> None:
+    """Sign `user` out everywhere but in the session with the key `current`."""
+    for session in UserSession.objects.filter(user=user).exclude(session_key=current):
         session.end()
+
+
+def _describe(user_agent: str) -> str:
+    """As "Firefox on Linux", or the text itself where that can't be told."""
+    browser = next((name for mark, name in _BROWSERS if mark in user_agent), "")
+    system = next((name for mark, name in _SYSTEMS if mark in user_agent), "")
+    if not browser:
+        return user_agent or "unknown"
+    return f"{browser} on {system}" if system else browser

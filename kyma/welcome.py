@@ -27,8 +27,12 @@ A first question:
 
 {question}
 
-Mails are printed here and lie at {address}/mailbox for an hour: there is no mail server.
-Logs lie in {logs}. Ctrl-C ends everything.
+{mail}Logs lie in {logs}. Ctrl-C ends everything.
+"""
+
+
+_LOCAL_MAIL = """\
+There is no mail server: codes and links are printed here, and lie at {address}/mailbox for an hour.
 """
 
 
@@ -50,6 +54,7 @@ def text(port: int, login: Login, key: str | None) -> str:
         password=password,
         key=shown_key,
         question=question,
+        mail=_LOCAL_MAIL.format(address=address) if settings.LOCAL_MAILBOX else "",
         logs=settings.STATE_DIR / "log",
     )
 

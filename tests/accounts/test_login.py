@@ -215,9 +215,30 @@ def test_all_other_sessions_are_ended_at_once(dora, client):
     others = [Client(), Client()]
     for one in (client, *others):
         sign_in(one, "dora@example.org")
-    client.post("/accounts/sessions/")
+    client.post("/settings/sessions/end-others")
     assert is_signed_in(client)
     assert not any(map(is_signed_in, others))
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "browser"),
+    [
+        (
+            "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+            "Firefox on Linux",
+        ),
+        (
+            "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15) Version/18.0 Safari/605",
+            "Safari on macOS",
+        ),
+        ("Mozilla/5.0 (Windows NT 10.0) Chrome/150.0 Safari/537.36 Edg/150.0", "Edge on Windows"),
+        ("curl/8.0", "curl/8.0"),
+    ],
+)
+def test_a_session_says_its_browser_in_words(dora, user_agent, browser):
+    client = Client(headers={"user-agent": user_agent})
+    sign_in(client, "dora@example.org")
+    assert [one.browser for one in session_list.of(dora)] == [browser]
 
 
 def test_a_session_of_somebody_else_is_not_there(dora, client, bob):
