@@ -6,13 +6,14 @@ the person's data key: allauth's hooks say neither whose secret nor which row it
 
 import base64
 
+from allauth.account.adapter import get_adapter
+from allauth.account.internal.flows.login import get_authentication_records
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 
 from accounts.encryption import open_under_master_key, seal_under_master_key
 
 PLACE = "mfa.Authenticator"
-SECOND_FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
 
 
 class MfaAdapter(DefaultMFAAdapter):
@@ -31,8 +32,15 @@ class MfaAdapter(DefaultMFAAdapter):
         return f"Passkey {count + 1}"
 
 
-def has_second_factor(user) -> bool:
-    """Whether signing in asks `user` for more than a password."""
-    return user.is_authenticated and (
-        Authenticator.objects.filter(user_id=user.pk, type__in=SECOND_FACTORS).exists()
-    )
+def was_shown(request) -> bool:
+    """Whether a second factor was shown in this session, and there still is one."""
+    records = get_authentication_records(request, request.user)
+    if not any(record["method"] == "mfa" for record in records):
+        return False
+    return Authenticator.objects.filter(user=request.user).exists()
+
+
+def reauthentication_address(user) -> str | None:
+    """The page where `user` shows a second factor; None for who has none."""
+    methods = get_adapter().get_reauthentication_methods(user)
+    return next((one["url"] for one in methods if one["id"].startswith("mfa_")), None)

@@ -263,7 +263,6 @@ ACCOUNT_REAUTHENTICATION_REQUIRED = True
 ACCOUNT_EMAIL_NOTIFICATIONS = True
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if PRODUCTION else "http"
-ALLAUTH_TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXY_COUNT", default=0)
 MFA_ADAPTER = "accounts.mfa.MfaAdapter"
 MFA_FORMS = {"add_webauthn": "accounts.forms.AddPasskeyForm"}
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
@@ -283,11 +282,11 @@ CSRF_COOKIE_SAMESITE = "Lax"
 # EMAIL_URL (smtp+tls://user:password@host:587), or EMAIL_HOST and its friends. With neither,
 # Kyma on one machine has a mailbox of its own (accounts/mailbox.py); production refuses sign-ups.
 EMAIL_HOST = env.str("EMAIL_HOST", default="")
-EMAIL_PORT = env.int("EMAIL_PORT", default=587)
 EMAIL_HOST_USER = env.str("EMAIL_HOST_USER", default="")
 EMAIL_HOST_PASSWORD = env.str("EMAIL_HOST_PASSWORD", default="")
 EMAIL_USE_SSL = env.bool("EMAIL_USE_SSL", default=False)
 EMAIL_USE_TLS = env.bool("EMAIL_USE_TLS", default=not EMAIL_USE_SSL)
+EMAIL_PORT = env.int("EMAIL_PORT", default=465 if EMAIL_USE_SSL else 587)
 if env.str("EMAIL_URL", default=""):
     _email = env.email_url("EMAIL_URL")
     EMAIL_HOST, EMAIL_PORT = _email["EMAIL_HOST"], _email["EMAIL_PORT"] or 25
@@ -326,6 +325,7 @@ DRAIN_TIMEOUT_S = env.float("DRAIN_TIMEOUT_S", default=120.0)
 # Proxies of the operator's own before this process, each of which appends the address that it
 # sees to X-Forwarded-For. With 0 that header counts for nothing; too many lets callers forge it.
 TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXY_COUNT", default=0)
+ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXY_COUNT
 LOCAL_PROVIDER_URL = env.str("LOCAL_PROVIDER_URL", default="http://127.0.0.1:8791/v1")
 
 # --- Stripe ------------------------------------------------------------------------------------

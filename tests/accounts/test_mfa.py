@@ -190,12 +190,33 @@ def test_staff_without_a_second_factor_are_kept_out_of_the_admin(operator, clien
     assert client.get("/admin/accounts/user/").status_code == 302
 
 
-def test_staff_with_one_enter(operator, client, settings):
+def test_staff_who_showed_one_enter(operator, client, settings):
     settings.STAFF_MFA_REQUIRED = True
     sign_in(client, "op@example.org")
     client.post("/accounts/reauthenticate/", {"password": PASSWORD})
-    enrol(client)
+    secret, _ = enrol(client)
+    later = Client()
+    sign_in(later, "op@example.org")
+    later.post(AUTHENTICATE, {"code": totp_code(secret)})
+    assert later.get("/admin/").status_code == 200
+    Authenticator.objects.all().delete()
+    assert later.get("/admin/").status_code == 302
+
+
+def test_a_session_from_before_there_was_one_shows_it_first(operator, client, settings):
+    settings.STAFF_MFA_REQUIRED = True
+    thief = Client()
+    sign_in(thief, "op@example.org")
+    sign_in(client, "op@example.org")
+    client.post("/accounts/reauthenticate/", {"password": PASSWORD})
+    secret, _ = enrol(client)
+    for one in (client, thief):
+        response = one.get("/admin/", follow=True)
+        assert response.request["PATH_INFO"] == "/accounts/2fa/reauthenticate/"
+    answer = client.post("/accounts/2fa/reauthenticate/?next=/admin/", {"code": totp_code(secret)})
+    assert answer["Location"] == "/admin/"
     assert client.get("/admin/").status_code == 200
+    assert thief.get("/admin/accounts/user/").status_code == 302
 
 
 def test_without_the_setting_a_password_is_enough(operator, client, settings):
