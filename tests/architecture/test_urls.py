@@ -31,6 +31,16 @@ PUBLIC = {
     "accounts/login/",
     "accounts/signup/",
     "accounts/logout/",
+    "accounts/inactive/",
+    "accounts/confirm-email/",
+    "accounts/password/reset/",
+    "accounts/password/reset/done/",
+    "accounts/password/reset/key/done/",
+    "accounts/password/reset/key/x-x/",
+    "accounts/login/code/confirm/",
+    "accounts/2fa/authenticate/",
+    "accounts/2fa/webauthn/login/",
+    "mailbox",
 }
 PUBLIC_IN_THE_GATEWAY = {
     "v1/credits/pricing",
