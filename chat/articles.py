@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from chat import markdown
 from chat.messages import Shown
 from chat.models import Message
-from chat.replies import Snapshot
+from chat.stored_replies import Snapshot
 
 NOT_AFFORDED = "insufficient_credits"
 
@@ -33,6 +33,9 @@ class Article:
 
     @property
     def is_over(self) -> bool:
+        """As `Snapshot.is_over`."""
+        if self.message.state == Message.State.INTERRUPTED:
+            return True
         return not self.message.is_streaming and self.message.cost_nano is not None
 
     @property

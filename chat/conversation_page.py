@@ -1,9 +1,11 @@
-"""The page of one conversation, or of one that is to begin; a draft that was refused stays in it."""
+"""The page of one conversation, or of one that is to begin. A draft that was refused stays there."""
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 
 from accounts.keyring import data_keys
+from accounts.models import User
 from chat import conversations, messages, model_choice
 from chat.articles import articles
 from chat.forms import SettingsForm
@@ -12,19 +14,25 @@ from chat.models import Conversation, Message
 MOST_LISTED = 60  # beside a conversation; the rest is a page away
 
 
-def own_conversation(user, conversation_id) -> Conversation:
+class SignedIn(HttpRequest):
+    """A request of somebody who is signed in, as the middleware sees to."""
+
+    user: User  # type: ignore[assignment]
+
+
+def own_conversation(user: User, conversation_id) -> Conversation:
     """Anybody else's is a 404."""
     return get_object_or_404(Conversation.objects.of(user), pk=conversation_id)
 
 
-def own_message(user, message_id) -> Message:
+def own_message(user: User, message_id) -> Message:
     """Anybody else's is a 404."""
     rows = Message.objects.of(user).select_related("conversation")
     return get_object_or_404(rows, pk=message_id)
 
 
 def render_conversation(
-    request: HttpRequest,
+    request: SignedIn,
     conversation: Conversation,
     *,
     draft: str = "",
@@ -52,7 +60,7 @@ def render_conversation(
 
 
 def render_new(
-    request: HttpRequest,
+    request: SignedIn,
     *,
     draft: str = "",
     model: str = "",
@@ -70,7 +78,7 @@ def render_new(
     return render(request, "chat/new.html", context, status=status)
 
 
-def composer(user, *, chosen: str = "") -> dict:
+def composer(user: User, *, chosen: str = "") -> dict:
     """What the box below a conversation needs: the models, and which of them is chosen."""
     choices = model_choice.choices(user)
     choice = model_choice.named(chosen, choices) or model_choice.named(
@@ -84,7 +92,7 @@ def composer(user, *, chosen: str = "") -> dict:
     }
 
 
-def sidebar(user) -> dict:
+def sidebar(user: User) -> dict:
     listed = conversations.listed(user, limit=MOST_LISTED)
     return {
         "section": "chat",
@@ -96,3 +104,8 @@ def sidebar(user) -> dict:
 def _settings_form(conversation: Conversation, cipher) -> SettingsForm:
     system_prompt = conversation.opened(cipher, "system_prompt")
     return SettingsForm(initial={"system_prompt": system_prompt, **conversation.parameters})
+
+
+def redirect_to_message(message: Message) -> HttpResponse:
+    page = reverse("conversation", args=[message.conversation_id])
+    return redirect(f"{page}#m-{message.id}")

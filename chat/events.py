@@ -12,7 +12,7 @@ from contextlib import aclosing
 import orjson
 
 from chat.markdown import Streaming
-from chat.replies import Snapshot
+from chat.stored_replies import Snapshot
 
 NOTHING_NEW = b": still here\n\n"
 
@@ -40,6 +40,7 @@ async def of(
 def _update(snapshot: Snapshot, text: Streaming, reasoning: Streaming) -> dict:
     said, thought = text.update(snapshot.text), reasoning.update(snapshot.reasoning)
     return {
+        "id": str(snapshot.id),
         "state": snapshot.state,
         "text": {"closed": said.closed, "open": said.open},
         "reasoning": {"closed": thought.closed, "open": thought.open},

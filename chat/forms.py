@@ -74,7 +74,8 @@ class RenameForm(forms.Form):
 
 class ImportForm(forms.Form):
     file = forms.FileField(
-        label="File", help_text="A conversation or all of them, as Kyma exports them: JSON or Markdown."
+        label="File",
+        help_text="A conversation or all of them, as Kyma exports them: JSON or Markdown.",
     )
 
     def clean_file(self) -> bytes:

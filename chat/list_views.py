@@ -3,13 +3,13 @@
 import uuid
 
 from django.contrib import messages as notices
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from chat import conversations, model_choice, search, transfer
-from chat.conversation_page import own_conversation, sidebar
+from chat.conversation_page import SignedIn, own_conversation, sidebar
 from chat.errors import ImportRefused
 from chat.forms import ImportForm
 from chat.models import Conversation
@@ -18,11 +18,11 @@ CONTENT_TYPES = {"json": "application/json", "md": "text/markdown; charset=utf-8
 
 
 @require_GET
-def all_conversations(request: HttpRequest) -> HttpResponse:
+def all_conversations(request: SignedIn) -> HttpResponse:
     return _list(request)
 
 
-def _list(request: HttpRequest, *, form: ImportForm | None = None, status: int = 200):
+def _list(request: SignedIn, *, form: ImportForm | None = None, status: int = 200):
     text = request.GET.get("q", "").strip()
     is_archive = request.GET.get("archived") == "yes"
     context = {
@@ -32,13 +32,14 @@ def _list(request: HttpRequest, *, form: ImportForm | None = None, status: int =
         "is_archive": is_archive,
         "listed": conversations.listed(request.user, archived=is_archive),
         "form": form or ImportForm(),
+        "is_list": True,
         **sidebar(request.user),
     }
     return render(request, "chat/all.html", context, status=status)
 
 
 @require_POST
-def delete_many(request: HttpRequest) -> HttpResponse:
+def delete_many(request: SignedIn) -> HttpResponse:
     count = conversations.delete(request.user, ids=_ids(request.POST.getlist("ids")))
     if count:
         noun = "conversation" if count == 1 else "conversations"
@@ -48,36 +49,34 @@ def delete_many(request: HttpRequest) -> HttpResponse:
     return redirect("conversations")
 
 
-@require_GET
-def export_many(request: HttpRequest, kind: str) -> HttpResponse:
+@require_http_methods(["GET", "HEAD", "POST"])
+def export_many(request: SignedIn, kind: str) -> HttpResponse:
     """Those that are ticked, or all of them."""
-    return _file(request.user, kind, _ids(request.GET.getlist("ids")) or None, "kyma-chats")
+    return _file(request.user, kind, _ids(request.POST.getlist("ids")) or None, "kyma-chats")
 
 
 @require_GET
-def export(request: HttpRequest, conversation_id, kind: str) -> HttpResponse:
+def export(request: SignedIn, conversation_id, kind: str) -> HttpResponse:
     found = own_conversation(request.user, conversation_id)
     return _file(request.user, kind, [found.id], "kyma-chat")
 
 
 @require_POST
-def import_file(request: HttpRequest) -> HttpResponse:
+def import_file(request: SignedIn) -> HttpResponse:
     form = ImportForm(request.POST, request.FILES)
     if not form.is_valid():
         return _list(request, form=form, status=422)
     choices = model_choice.choices(request.user)
     model = model_choice.default(request.user, choices)
     try:
-        found = transfer.import_file(
-            request.user, content=form.cleaned_data["file"], model=model
-        )
+        found = transfer.import_file(request.user, content=form.cleaned_data["file"], model=model)
     except ImportRefused as refusal:
         form.add_error("file", str(refusal))
         return _list(request, form=form, status=422)
     return _imported(request, found)
 
 
-def _imported(request: HttpRequest, found: list[Conversation]) -> HttpResponse:
+def _imported(request: SignedIn, found: list[Conversation]) -> HttpResponse:
     if len(found) == 1:
         return redirect("conversation", found[0].id)
     notices.success(request, f"Imported {len(found)} conversations.")

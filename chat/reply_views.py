@@ -5,33 +5,40 @@ A reply is a task of its own: a browser that goes away ends none, but that of a 
 
 import uuid
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 
 from asgiref.sync import sync_to_async
-from django.core.signing import BadSignature, Signer
 from django.db import connections
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http import Http404, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
+from accounts.keyring import data_keys
 from accounts.models import User
 from billing.accounts import open_account
 from chat import conversations, events, messages, model_choice, replies
 from chat.articles import unstored
-from chat.conversation_page import own_conversation, own_message, render_conversation, render_new
+from chat.conversation_page import (
+    SignedIn,
+    own_conversation,
+    own_message,
+    redirect_to_message,
+    render_conversation,
+    render_new,
+)
 from chat.errors import NoCredit, NotAllowed, NoVision
 from chat.forms import MessageForm
 from chat.models import Conversation, Message
-from chat.replies import Snapshot
+from chat.stored_replies import Snapshot
 from chat.temporary import TemporaryChat
 
 # --- Saying something ----------------------------------------------------------------------------
 
 
 @require_POST
-async def start(request: HttpRequest) -> HttpResponse:
+async def start(request: SignedIn) -> HttpResponse:
     """Begin a conversation with what is said first."""
     form = MessageForm(request.POST, request.FILES)
     try:
@@ -46,7 +53,7 @@ async def start(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-async def send(request: HttpRequest, conversation_id) -> HttpResponse:
+async def send(request: SignedIn, conversation_id) -> HttpResponse:
     found = await sync_to_async(own_conversation)(request.user, conversation_id)
     form = MessageForm(request.POST, request.FILES)
     try:
@@ -60,12 +67,12 @@ async def send(request: HttpRequest, conversation_id) -> HttpResponse:
 
 
 @require_POST
-async def edit(request: HttpRequest, message_id) -> HttpResponse:
+async def edit(request: SignedIn, message_id) -> HttpResponse:
     """Say something else in a message's place, with its images."""
     message = await sync_to_async(own_message)(request.user, message_id)
     form = MessageForm({**request.POST.dict(), "model": message.conversation.model})
     try:
-        images = await sync_to_async(messages.images_of)(message)
+        images = await sync_to_async(_images_of)(message)
         await sync_to_async(_check)(request.user, form, images)
         await replies.edit(message, text=form.cleaned_data["text"], images=images)
     except NotAllowed as refusal:
@@ -76,7 +83,7 @@ async def edit(request: HttpRequest, message_id) -> HttpResponse:
 
 
 @require_POST
-async def regenerate(request: HttpRequest, message_id) -> HttpResponse:
+async def regenerate(request: SignedIn, message_id) -> HttpResponse:
     reply = await sync_to_async(own_message)(request.user, message_id)
     try:
         await sync_to_async(_check_credit)(request.user)
@@ -91,7 +98,9 @@ async def regenerate(request: HttpRequest, message_id) -> HttpResponse:
 def _check(user: User, form: MessageForm, images: list[str] | None = None) -> None:
     """Raises NotAllowed unless this may be said to this model."""
     if not form.is_valid():
-        raise NotAllowed(" ".join(error for errors in form.errors.values() for error in errors))
+        raise NotAllowed(
+            " ".join(str(error) for errors in form.errors.values() for error in errors)
+        )
     said = form.cleaned_data
     shown = said["images"] if images is None else images
     messages.check(said["text"], shown)
@@ -106,6 +115,11 @@ def _check(user: User, form: MessageForm, images: list[str] | None = None) -> No
 def _check_credit(user: User) -> None:
     if open_account(user).available_nano <= 0:
         raise NoCredit("You are out of credit, so nothing was sent.")
+
+
+def _images_of(message: Message) -> list[str]:
+    cipher = data_keys.cipher_of(message.conversation.user_id)
+    return messages.opened(message, cipher).images
 
 
 def _use_model(conversation: Conversation, model: str) -> None:
@@ -132,7 +146,7 @@ def _to_the_end_of(conversation: Conversation) -> HttpResponse:
 
 
 @require_GET
-async def follow(request: HttpRequest, message_id) -> HttpResponse:
+async def follow(request: SignedIn, message_id) -> HttpResponseBase:
     """The reply as server-sent events, from what there is of it to its end."""
     reply = await sync_to_async(_own_reply)(request.user, message_id)
     await sync_to_async(_give_connections_back)()
@@ -140,9 +154,9 @@ async def follow(request: HttpRequest, message_id) -> HttpResponse:
 
 
 @require_POST
-async def stop(request: HttpRequest, message_id) -> HttpResponse:
+async def stop(request: SignedIn, message_id) -> HttpResponse:
     reply = await sync_to_async(_own_reply)(request.user, message_id)
-    await replies.stop(reply.id)
+    await replies.stop(request.user, reply_id=reply.id)
     if request.headers.get("Accept") == "application/json":
         return HttpResponse(status=204)
     return await sync_to_async(redirect_to_message)(reply)
@@ -173,43 +187,23 @@ def _stream(content: AsyncGenerator[bytes]) -> StreamingHttpResponse:
 
 
 @require_POST
-async def temporary_reply(request: HttpRequest) -> HttpResponse:
+async def temporary_reply(request: SignedIn) -> HttpResponseBase:
     """The next reply to a conversation that the page alone holds, as server-sent events."""
-    user = request.user
     try:
         chat = TemporaryChat.of(request.body)
-        await sync_to_async(_check_credit)(user)
-        snapshots = chat.reply(user)
-        first = await anext(snapshots)
+        await sync_to_async(_check_credit)(request.user)
+        snapshots = await chat.reply(request.user)
     except NotAllowed as refusal:
         return JsonResponse({"code": refusal.code, "message": str(refusal)}, status=422)
     await sync_to_async(_give_connections_back)()
-    content = events.of(_with(first, snapshots), at_the_end=_unstored_html)
-    response = _stream(content)
-    response["X-Stop"] = reverse("chat_temporary_stop", args=[_signer(user).sign(str(first.id))])
-    return response
+    return _stream(events.of(snapshots, at_the_end=_unstored_html))
 
 
 @require_POST
-async def temporary_stop(request: HttpRequest, token: str) -> HttpResponse:
-    try:
-        reply_id = _signer(request.user).unsign(token)
-    except BadSignature as error:
-        raise Http404 from error
-    await replies.stop(uuid.UUID(reply_id))
+async def temporary_stop(request: SignedIn, reply_id: uuid.UUID) -> HttpResponse:
+    """Somebody else's goes on: nothing tells whether there is one."""
+    await replies.stop(request.user, reply_id=reply_id)
     return HttpResponse(status=204)
-
-
-def _signer(user: User) -> Signer:
-    """No row says whose reply it is; the address to stop it at does."""
-    return Signer(salt=f"temporary chat of {user.id}")
-
-
-async def _with(first: Snapshot, rest: AsyncGenerator[Snapshot]) -> AsyncGenerator[Snapshot]:
-    async with aclosing(rest):
-        yield first
-        async for snapshot in rest:
-            yield snapshot
 
 
 def _unstored_html(snapshot: Snapshot) -> dict:

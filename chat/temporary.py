@@ -8,7 +8,8 @@ import orjson
 from accounts.models import User
 from chat import conversations, replies
 from chat.errors import NotAllowed
-from chat.replies import Snapshot
+from chat.prompt import Said
+from chat.stored_replies import Snapshot
 
 ROLES = ("user", "assistant")
 
@@ -16,7 +17,7 @@ ROLES = ("user", "assistant")
 @dataclasses.dataclass(frozen=True)
 class TemporaryChat:
     model: str
-    messages: list[dict]
+    said: list[Said]
     system_prompt: str
     parameters: dict
 
@@ -25,7 +26,7 @@ class TemporaryChat:
         """Raises NotAllowed."""
         try:
             sent = orjson.loads(body)
-            said = [_message(one) for one in sent["messages"]]
+            said = [_said(one) for one in sent["messages"]]
             texts = sent["model"], sent.get("system_prompt", "")
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise NotAllowed("That is no conversation. Load the page anew.") from error
@@ -34,20 +35,21 @@ class TemporaryChat:
         parameters = sent.get("parameters") or {}
         return cls(texts[0], said, texts[1], conversations.checked(parameters))
 
-    def reply(self, user: User) -> AsyncGenerator[Snapshot]:
-        return replies.temporary(
+    async def reply(self, user: User) -> AsyncGenerator[Snapshot]:
+        """Raises NotAllowed, NoVision."""
+        return await replies.temporary(
             user,
-            messages=self.messages,
+            said=self.said,
             model=self.model,
             system_prompt=self.system_prompt,
             parameters=self.parameters,
         )
 
 
-def _message(sent: dict) -> dict:
+def _said(sent: dict) -> Said:
     role, text, images = sent["role"], sent["text"], sent.get("images", [])
     if role not in ROLES or not isinstance(text, str) or not isinstance(images, list):
         raise TypeError(role)
     if not all(isinstance(image, str) for image in images):
         raise TypeError("images")
-    return {"role": role, "text": text, "images": images}
+    return Said(role, text, images)

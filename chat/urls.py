@@ -1,6 +1,6 @@
 """The chat: a page for each conversation, and what is done with it and its messages."""
 
-from django.urls import path, re_path
+from django.urls import path
 
 from chat import list_views, reply_views, views
 
@@ -10,13 +10,14 @@ urlpatterns = [
     path("chat/all", list_views.all_conversations, name="conversations"),
     path("chat/delete", list_views.delete_many, name="conversations_delete"),
     path("chat/import", list_views.import_file, name="conversations_import"),
-    re_path(
-        r"^chat/export\.(?P<kind>json|md)$", list_views.export_many, name="conversations_export"
-    ),
+    path("chat/export.json", list_views.export_many, {"kind": "json"}, name="chats_as_json"),
+    path("chat/export.md", list_views.export_many, {"kind": "md"}, name="chats_as_markdown"),
     path("chat/temporary", views.temporary, name="chat_temporary"),
     path("chat/temporary/reply", reply_views.temporary_reply, name="chat_temporary_reply"),
     path(
-        "chat/temporary/stop/<str:token>", reply_views.temporary_stop, name="chat_temporary_stop"
+        "chat/temporary/<uuid:reply_id>/stop",
+        reply_views.temporary_stop,
+        name="chat_temporary_stop",
     ),
     path("chat/<uuid:conversation_id>", views.conversation, name="conversation"),
     path("chat/<uuid:conversation_id>/send", reply_views.send, name="conversation_send"),
@@ -25,10 +26,17 @@ urlpatterns = [
     path("chat/<uuid:conversation_id>/archive", views.archive, name="conversation_archive"),
     path("chat/<uuid:conversation_id>/settings", views.settings, name="conversation_settings"),
     path("chat/<uuid:conversation_id>/delete", views.delete, name="conversation_delete"),
-    re_path(
-        r"^chat/(?P<conversation_id>[0-9a-f-]{36})/export\.(?P<kind>json|md)$",
+    path(
+        "chat/<uuid:conversation_id>/export.json",
         list_views.export,
-        name="conversation_export",
+        {"kind": "json"},
+        name="conversation_as_json",
+    ),
+    path(
+        "chat/<uuid:conversation_id>/export.md",
+        list_views.export,
+        {"kind": "md"},
+        name="conversation_as_markdown",
     ),
     path("chat/messages/<uuid:message_id>", views.message, name="message"),
     path("chat/messages/<uuid:message_id>/show", views.show, name="message_show"),

@@ -1,46 +1,54 @@
 """Pages about conversations, and what is done with one as a whole."""
 
+import uuid
+
 from django.contrib import messages as notices
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.keyring import data_keys
 from chat import conversations, messages
 from chat.articles import article
 from chat.conversation_page import (
+    SignedIn,
     composer,
     own_conversation,
     own_message,
+    redirect_to_message,
     render_conversation,
     render_new,
     sidebar,
 )
 from chat.errors import NotAllowed
 from chat.forms import RenameForm, SettingsForm
-from chat.models import Message
 
 
 @require_GET
-def new(request: HttpRequest) -> HttpResponse:
+def new(request: SignedIn) -> HttpResponse:
     return render_new(request, model=request.GET.get("model", ""))
 
 
 @require_GET
-def temporary(request: HttpRequest) -> HttpResponse:
+def temporary(request: SignedIn) -> HttpResponse:
     """A conversation that lives in the page alone."""
-    context = {**composer(request.user), **sidebar(request.user), "is_temporary": True}
+    context = {
+        "is_temporary": True,
+        "no_id": uuid.UUID(int=0),  # The page puts a reply's in its place.
+        "settings_form": SettingsForm(),
+        **composer(request.user),
+        **sidebar(request.user),
+    }
     return render(request, "chat/temporary.html", context)
 
 
 @require_GET
-def conversation(request: HttpRequest, conversation_id) -> HttpResponse:
+def conversation(request: SignedIn, conversation_id) -> HttpResponse:
     return render_conversation(request, own_conversation(request.user, conversation_id))
 
 
 @require_GET
-def message(request: HttpRequest, message_id) -> HttpResponse:
+def message(request: SignedIn, message_id) -> HttpResponse:
     """One message of its conversation's branch, for a page whose reply is over."""
     found = own_message(request.user, message_id)
     branch = messages.branch(found.conversation)
@@ -51,7 +59,7 @@ def message(request: HttpRequest, message_id) -> HttpResponse:
 
 
 @require_POST
-def show(request: HttpRequest, message_id) -> HttpResponse:
+def show(request: SignedIn, message_id) -> HttpResponse:
     """Go over to the branch that a message is on."""
     found = own_message(request.user, message_id)
     messages.switch_to(found)
@@ -59,7 +67,7 @@ def show(request: HttpRequest, message_id) -> HttpResponse:
 
 
 @require_POST
-def rename(request: HttpRequest, conversation_id) -> HttpResponse:
+def rename(request: SignedIn, conversation_id) -> HttpResponse:
     found = own_conversation(request.user, conversation_id)
     form = RenameForm(request.POST)
     if not form.is_valid():
@@ -70,14 +78,14 @@ def rename(request: HttpRequest, conversation_id) -> HttpResponse:
 
 
 @require_POST
-def pin(request: HttpRequest, conversation_id) -> HttpResponse:
+def pin(request: SignedIn, conversation_id) -> HttpResponse:
     found = own_conversation(request.user, conversation_id)
     conversations.pin(found, pinned=request.POST.get("pinned") == "yes")
     return redirect("conversation", found.id)
 
 
 @require_POST
-def archive(request: HttpRequest, conversation_id) -> HttpResponse:
+def archive(request: SignedIn, conversation_id) -> HttpResponse:
     found = own_conversation(request.user, conversation_id)
     is_archived = request.POST.get("archived") == "yes"
     conversations.archive(found, archived=is_archived)
@@ -86,7 +94,7 @@ def archive(request: HttpRequest, conversation_id) -> HttpResponse:
 
 
 @require_POST
-def settings(request: HttpRequest, conversation_id) -> HttpResponse:
+def settings(request: SignedIn, conversation_id) -> HttpResponse:
     found = own_conversation(request.user, conversation_id)
     form = SettingsForm(request.POST)
     if not form.is_valid():
@@ -102,13 +110,8 @@ def settings(request: HttpRequest, conversation_id) -> HttpResponse:
 
 
 @require_POST
-def delete(request: HttpRequest, conversation_id) -> HttpResponse:
+def delete(request: SignedIn, conversation_id) -> HttpResponse:
     found = own_conversation(request.user, conversation_id)
     conversations.delete(request.user, ids=[found.id])
     notices.success(request, "Deleted, with every message in it.")
     return redirect("chat")
-
-
-def redirect_to_message(message: Message) -> HttpResponse:
-    page = reverse("conversation", args=[message.conversation_id])
-    return redirect(f"{page}#m-{message.id}")
