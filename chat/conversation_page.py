@@ -1,23 +1,18 @@
-"""The page of one conversation, or of one that is to begin. A draft that was refused stays there."""
+"""The page of one conversation, or of one that is to begin. A draft that is refused stays there."""
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 
 from accounts.keyring import data_keys
 from accounts.models import User
+from accounts.signed_in import SignedInRequest
 from chat import conversations, messages, model_choice
 from chat.articles import articles
 from chat.forms import SettingsForm
 from chat.models import Conversation, Message
 
 MOST_LISTED = 60  # beside a conversation; the rest is a page away
-
-
-class SignedIn(HttpRequest):
-    """A request of somebody who is signed in, as the middleware sees to."""
-
-    user: User  # type: ignore[assignment]
 
 
 def own_conversation(user: User, conversation_id) -> Conversation:
@@ -32,7 +27,7 @@ def own_message(user: User, message_id) -> Message:
 
 
 def render_conversation(
-    request: SignedIn,
+    request: SignedInRequest,
     conversation: Conversation,
     *,
     draft: str = "",
@@ -60,7 +55,7 @@ def render_conversation(
 
 
 def render_new(
-    request: SignedIn,
+    request: SignedInRequest,
     *,
     draft: str = "",
     model: str = "",

@@ -8,8 +8,9 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from accounts.signed_in import SignedInRequest
 from chat import conversations, model_choice, search, transfer
-from chat.conversation_page import SignedIn, own_conversation, sidebar
+from chat.conversation_page import own_conversation, sidebar
 from chat.errors import ImportRefused
 from chat.forms import ImportForm
 from chat.models import Conversation
@@ -18,11 +19,11 @@ CONTENT_TYPES = {"json": "application/json", "md": "text/markdown; charset=utf-8
 
 
 @require_GET
-def all_conversations(request: SignedIn) -> HttpResponse:
+def all_conversations(request: SignedInRequest) -> HttpResponse:
     return _list(request)
 
 
-def _list(request: SignedIn, *, form: ImportForm | None = None, status: int = 200):
+def _list(request: *, form: ImportForm | None = None, status: int = 200):
     text = request.GET.get("q", "").strip()
     is_archive = request.GET.get("archived") == "yes"
     context = {
@@ -39,7 +40,7 @@ def _list(request: SignedIn, *, form: ImportForm | None = None, status: int = 20
 
 
 @require_POST
-def delete_many(request: SignedIn) -> HttpResponse:
+def delete_many(request: SignedInRequest) -> HttpResponse:
     count = conversations.delete(request.user, ids=_ids(request.POST.getlist("ids")))
     if count:
         noun = "conversation" if count == 1 else "conversations"
@@ -50,19 +51,19 @@ def delete_many(request: SignedIn) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def export_many(request: SignedIn, kind: str) -> HttpResponse:
+def export_many(request: kind: str) -> HttpResponse:
     """Those that are ticked, or all of them."""
     return _file(request.user, kind, _ids(request.POST.getlist("ids")) or None, "kyma-chats")
 
 
 @require_GET
-def export(request: SignedIn, conversation_id, kind: str) -> HttpResponse:
+def export(request: conversation_id, kind: str) -> HttpResponse:
     found = own_conversation(request.user, conversation_id)
     return _file(request.user, kind, [found.id], "kyma-chat")
 
 
 @require_POST
-def import_file(request: SignedIn) -> HttpResponse:
+def import_file(request: SignedInRequest) -> HttpResponse:
     form = ImportForm(request.POST, request.FILES)
     if not form.is_valid():
         return _list(request, form=form, status=422)
@@ -76,7 +77,7 @@ def import_file(request: SignedIn) -> HttpResponse:
     return _imported(request, found)
 
 
-def _imported(request: SignedIn, found: list[Conversation]) -> HttpResponse:
+def _imported(request: found: list[Conversation]) -> HttpResponse:
     if len(found) == 1:
         return redirect("conversation", found[0].id)
     notices.success(request, f"Imported {len(found)} conversations.")

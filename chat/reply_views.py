@@ -5,6 +5,7 @@ A reply is a task of its own: a browser that goes away ends none, but that of a 
 
 import uuid
 from collections.abc import AsyncGenerator
+from itertools import chain
 
 from asgiref.sync import sync_to_async
 from django.db import connections
@@ -17,11 +18,11 @@ from django.views.decorators.http import require_GET, require_POST
 
 from accounts.keyring import data_keys
 from accounts.models import User
+from accounts.signed_in import SignedInRequest
 from billing.accounts import open_account
 from chat import conversations, events, messages, model_choice, replies
 from chat.articles import unstored
 from chat.conversation_page import (
-    SignedIn,
     own_conversation,
     own_message,
     redirect_to_message,
@@ -38,7 +39,7 @@ from chat.temporary import TemporaryChat
 
 
 @require_POST
-async def start(request: SignedIn) -> HttpResponse:
+async def start(request: SignedInRequest) -> HttpResponse:
     """Begin a conversation with what is said first."""
     form = MessageForm(request.POST, request.FILES)
     try:
@@ -53,7 +54,7 @@ async def start(request: SignedIn) -> HttpResponse:
 
 
 @require_POST
-async def send(request: SignedIn, conversation_id) -> HttpResponse:
+async def send(request: conversation_id) -> HttpResponse:
     found = await sync_to_async(own_conversation)(request.user, conversation_id)
     form = MessageForm(request.POST, request.FILES)
     try:
@@ -67,7 +68,7 @@ async def send(request: SignedIn, conversation_id) -> HttpResponse:
 
 
 @require_POST
-async def edit(request: SignedIn, message_id) -> HttpResponse:
+async def edit(request: message_id) -> HttpResponse:
     """Say something else in a message's place, with its images."""
     message = await sync_to_async(own_message)(request.user, message_id)
     form = MessageForm({**request.POST.dict(), "model": message.conversation.model})
@@ -83,7 +84,7 @@ async def edit(request: SignedIn, message_id) -> HttpResponse:
 
 
 @require_POST
-async def regenerate(request: SignedIn, message_id) -> HttpResponse:
+async def regenerate(request: message_id) -> HttpResponse:
     reply = await sync_to_async(own_message)(request.user, message_id)
     try:
         await sync_to_async(_check_credit)(request.user)
@@ -146,7 +147,7 @@ def _to_the_end_of(conversation: Conversation) -> HttpResponse:
 
 
 @require_GET
-async def follow(request: SignedIn, message_id) -> HttpResponseBase:
+async def follow(request: message_id) -> HttpResponseBase:
     """The reply as server-sent events, from what there is of it to its end."""
     reply = await sync_to_async(_own_reply)(request.user, message_id)
     await sync_to_async(_give_connections_back)()
@@ -154,7 +155,7 @@ async def follow(request: SignedIn, message_id) -> HttpResponseBase:
 
 
 @require_POST
-async def stop(request: SignedIn, message_id) -> HttpResponse:
+async def stop(request: message_id) -> HttpResponse:
     reply = await sync_to_async(_own_reply)(request.user, message_id)
     await replies.stop(request.user, reply_id=reply.id)
     if request.headers.get("Accept") == "application/json":
@@ -187,7 +188,7 @@ def _stream(content: AsyncGenerator[bytes]) -> StreamingHttpResponse:
 
 
 @require_POST
-async def temporary_reply(request: SignedIn) -> HttpResponseBase:
+async def temporary_reply(request: SignedInRequest) -> HttpResponseBase:
     """The next reply to a conversation that the page alone holds, as server-sent events."""
     try:
         chat = TemporaryChat.of(request.body)
@@ -200,7 +201,7 @@ async def temporary_reply(request: SignedIn) -> HttpResponseBase:
 
 
 @require_POST
-async def temporary_stop(request: SignedIn, reply_id: uuid.UUID) -> HttpResponse:
+async def temporary_stop(request: reply_id: uuid.UUID) -> HttpResponse:
     """Somebody else's goes on: nothing tells whether there is one."""
     await replies.stop(request.user, reply_id=reply_id)
     return HttpResponse(status=204)

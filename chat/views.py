@@ -8,10 +8,10 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.keyring import data_keys
+from accounts.signed_in import SignedInRequest
 from chat import conversations, messages
 from chat.articles import article
 from chat.conversation_page import (
-    SignedIn,
     composer,
     own_conversation,
     own_message,
@@ -25,12 +25,12 @@ from chat.forms import RenameForm, SettingsForm
 
 
 @require_GET
-def new(request: SignedIn) -> HttpResponse:
+def new(request: SignedInRequest) -> HttpResponse:
     return render_new(request, model=request.GET.get("model", ""))
 
 
 @require_GET
-def temporary(request: SignedIn) -> HttpResponse:
+def temporary(request: SignedInRequest) -> HttpResponse:
     """A conversation that lives in the page alone."""
     context = {
         "is_temporary": True,
@@ -43,12 +43,12 @@ def temporary(request: SignedIn) -> HttpResponse:
 
 
 @require_GET
-def conversation(request: SignedIn, conversation_id) -> HttpResponse:
+def conversation(request: conversation_id) -> HttpResponse:
     return render_conversation(request, own_conversation(request.user, conversation_id))
 
 
 @require_GET
-def message(request: SignedIn, message_id) -> HttpResponse:
+def message(request: message_id) -> HttpResponse:
     """One message of its conversation's branch, for a page whose reply is over."""
     found = own_message(request.user, message_id)
     branch = messages.branch(found.conversation)
@@ -59,7 +59,7 @@ def message(request: SignedIn, message_id) -> HttpResponse:
 
 
 @require_POST
-def show(request: SignedIn, message_id) -> HttpResponse:
+def show(request: message_id) -> HttpResponse:
     """Go over to the branch that a message is on."""
     found = own_message(request.user, message_id)
     messages.switch_to(found)
@@ -67,7 +67,7 @@ def show(request: SignedIn, message_id) -> HttpResponse:
 
 
 @require_POST
-def rename(request: SignedIn, conversation_id) -> HttpResponse:
+def rename(request: conversation_id) -> HttpResponse:
     found = own_conversation(request.user, conversation_id)
     form = RenameForm(request.POST)
     if not form.is_valid():
@@ -78,14 +78,14 @@ def rename(request: SignedIn, conversation_id) -> HttpResponse:
 
 
 @require_POST
-def pin(request: SignedIn, conversation_id) -> HttpResponse:
+def pin(request: conversation_id) -> HttpResponse:
     found = own_conversation(request.user, conversation_id)
     conversations.pin(found, pinned=request.POST.get("pinned") == "yes")
     return redirect("conversation", found.id)
 
 
 @require_POST
-def archive(request: SignedIn, conversation_id) -> HttpResponse:
+def archive(request: conversation_id) -> HttpResponse:
     found = own_conversation(request.user, conversation_id)
     is_archived = request.POST.get("archived") == "yes"
     conversations.archive(found, archived=is_archived)
@@ -94,7 +94,7 @@ def archive(request: SignedIn, conversation_id) -> HttpResponse:
 
 
 @require_POST
-def settings(request: SignedIn, conversation_id) -> HttpResponse:
+def settings(request: conversation_id) -> HttpResponse:
     found = own_conversation(request.user, conversation_id)
     form = SettingsForm(request.POST)
     if not form.is_valid():
@@ -110,7 +110,7 @@ def settings(request: SignedIn, conversation_id) -> HttpResponse:
 
 
 @require_POST
-def delete(request: SignedIn, conversation_id) -> HttpResponse:
+def delete(request: conversation_id) -> HttpResponse:
     found = own_conversation(request.user, conversation_id)
     conversations.delete(request.user, ids=[found.id])
     notices.success(request, "Deleted, with every message in it.")
