@@ -1,5 +1,7 @@
 """The page of one conversation, or of one that is to begin. A draft that is refused stays there."""
 
+import uuid
+
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -15,12 +17,12 @@ from chat.models import Conversation, Message
 MOST_LISTED = 60  # beside a conversation; the rest is a page away
 
 
-def own_conversation(user: User, conversation_id) -> Conversation:
+def own_conversation(user: User, conversation_id: uuid.UUID) -> Conversation:
     """Anybody else's is a 404."""
     return get_object_or_404(Conversation.objects.of(user), pk=conversation_id)
 
 
-def own_message(user: User, message_id) -> Message:
+def own_message(user: User, message_id: uuid.UUID) -> Message:
     """Anybody else's is a 404."""
     rows = Message.objects.of(user).select_related("conversation")
     return get_object_or_404(rows, pk=message_id)

@@ -23,7 +23,7 @@ def all_conversations(request: SignedInRequest) -> HttpResponse:
     return _list(request)
 
 
-def _list(request: *, form: ImportForm | None = None, status: int = 200):
+def _list(request: SignedInRequest, *, form: ImportForm | None = None, status: int = 200):
     text = request.GET.get("q", "").strip()
     is_archive = request.GET.get("archived") == "yes"
     context = {
@@ -51,13 +51,13 @@ def delete_many(request: SignedInRequest) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def export_many(request: kind: str) -> HttpResponse:
+def export_many(request: SignedInRequest, kind: str) -> HttpResponse:
     """Those that are ticked, or all of them."""
     return _file(request.user, kind, _ids(request.POST.getlist("ids")) or None, "kyma-chats")
 
 
 @require_GET
-def export(request: conversation_id, kind: str) -> HttpResponse:
+def export(request: SignedInRequest, conversation_id: uuid.UUID, kind: str) -> HttpResponse:
     found = own_conversation(request.user, conversation_id)
     return _file(request.user, kind, [found.id], "kyma-chat")
 
@@ -77,7 +77,7 @@ def import_file(request: SignedInRequest) -> HttpResponse:
     return _imported(request, found)
 
 
-def _imported(request: found: list[Conversation]) -> HttpResponse:
+def _imported(request: SignedInRequest, found: list[Conversation]) -> HttpResponse:
     if len(found) == 1:
         return redirect("conversation", found[0].id)
     notices.success(request, f"Imported {len(found)} conversations.")

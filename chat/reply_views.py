@@ -5,7 +5,6 @@ A reply is a task of its own: a browser that goes away ends none, but that of a 
 
 import uuid
 from collections.abc import AsyncGenerator
-from itertools import chain
 
 from asgiref.sync import sync_to_async
 from django.db import connections
@@ -54,7 +53,7 @@ async def start(request: SignedInRequest) -> HttpResponse:
 
 
 @require_POST
-async def send(request: conversation_id) -> HttpResponse:
+async def send(request: SignedInRequest, conversation_id: uuid.UUID) -> HttpResponse:
     found = await sync_to_async(own_conversation)(request.user, conversation_id)
     form = MessageForm(request.POST, request.FILES)
     try:
@@ -68,7 +67,7 @@ async def send(request: conversation_id) -> HttpResponse:
 
 
 @require_POST
-async def edit(request: message_id) -> HttpResponse:
+async def edit(request: SignedInRequest, message_id: uuid.UUID) -> HttpResponse:
     """Say something else in a message's place, with its images."""
     message = await sync_to_async(own_message)(request.user, message_id)
     form = MessageForm({**request.POST.dict(), "model": message.conversation.model})
@@ -84,7 +83,7 @@ async def edit(request: message_id) -> HttpResponse:
 
 
 @require_POST
-async def regenerate(request: message_id) -> HttpResponse:
+async def regenerate(request: SignedInRequest, message_id: uuid.UUID) -> HttpResponse:
     reply = await sync_to_async(own_message)(request.user, message_id)
     try:
         await sync_to_async(_check_credit)(request.user)
@@ -147,7 +146,7 @@ def _to_the_end_of(conversation: Conversation) -> HttpResponse:
 
 
 @require_GET
-async def follow(request: message_id) -> HttpResponseBase:
+async def follow(request: SignedInRequest, message_id: uuid.UUID) -> HttpResponseBase:
     """The reply as server-sent events, from what there is of it to its end."""
     reply = await sync_to_async(_own_reply)(request.user, message_id)
     await sync_to_async(_give_connections_back)()
@@ -155,7 +154,7 @@ async def follow(request: message_id) -> HttpResponseBase:
 
 
 @require_POST
-async def stop(request: message_id) -> HttpResponse:
+async def stop(request: SignedInRequest, message_id: uuid.UUID) -> HttpResponse:
     reply = await sync_to_async(_own_reply)(request.user, message_id)
     await replies.stop(request.user, reply_id=reply.id)
     if request.headers.get("Accept") == "application/json":
@@ -163,7 +162,7 @@ async def stop(request: message_id) -> HttpResponse:
     return await sync_to_async(redirect_to_message)(reply)
 
 
-def _own_reply(user: User, message_id) -> Message:
+def _own_reply(user: User, message_id: uuid.UUID) -> Message:
     message = own_message(user, message_id)
     if not message.is_reply:
         raise Http404
@@ -201,7 +200,7 @@ async def temporary_reply(request: SignedInRequest) -> HttpResponseBase:
 
 
 @require_POST
-async def temporary_stop(request: reply_id: uuid.UUID) -> HttpResponse:
+async def temporary_stop(request: SignedInRequest, reply_id: uuid.UUID) -> HttpResponse:
     """Somebody else's goes on: nothing tells whether there is one."""
     await replies.stop(request.user, reply_id=reply_id)
     return HttpResponse(status=204)

@@ -43,12 +43,12 @@ def temporary(request: SignedInRequest) -> HttpResponse:
 
 
 @require_GET
-def conversation(request: conversation_id) -> HttpResponse:
+def conversation(request: SignedInRequest, conversation_id: uuid.UUID) -> HttpResponse:
     return render_conversation(request, own_conversation(request.user, conversation_id))
 
 
 @require_GET
-def message(request: message_id) -> HttpResponse:
+def message(request: SignedInRequest, message_id: uuid.UUID) -> HttpResponse:
     """One message of its conversation's branch, for a page whose reply is over."""
     found = own_message(request.user, message_id)
     branch = messages.branch(found.conversation)
@@ -59,7 +59,7 @@ def message(request: message_id) -> HttpResponse:
 
 
 @require_POST
-def show(request: message_id) -> HttpResponse:
+def show(request: SignedInRequest, message_id: uuid.UUID) -> HttpResponse:
     """Go over to the branch that a message is on."""
     found = own_message(request.user, message_id)
     messages.switch_to(found)
@@ -67,7 +67,7 @@ def show(request: message_id) -> HttpResponse:
 
 
 @require_POST
-def rename(request: conversation_id) -> HttpResponse:
+def rename(request: SignedInRequest, conversation_id: uuid.UUID) -> HttpResponse:
     found = own_conversation(request.user, conversation_id)
     form = RenameForm(request.POST)
     if not form.is_valid():
@@ -78,14 +78,14 @@ def rename(request: conversation_id) -> HttpResponse:
 
 
 @require_POST
-def pin(request: conversation_id) -> HttpResponse:
+def pin(request: SignedInRequest, conversation_id: uuid.UUID) -> HttpResponse:
     found = own_conversation(request.user, conversation_id)
     conversations.pin(found, pinned=request.POST.get("pinned") == "yes")
     return redirect("conversation", found.id)
 
 
 @require_POST
-def archive(request: conversation_id) -> HttpResponse:
+def archive(request: SignedInRequest, conversation_id: uuid.UUID) -> HttpResponse:
     found = own_conversation(request.user, conversation_id)
     is_archived = request.POST.get("archived") == "yes"
     conversations.archive(found, archived=is_archived)
@@ -94,7 +94,7 @@ def archive(request: conversation_id) -> HttpResponse:
 
 
 @require_POST
-def settings(request: conversation_id) -> HttpResponse:
+def settings(request: SignedInRequest, conversation_id: uuid.UUID) -> HttpResponse:
     found = own_conversation(request.user, conversation_id)
     form = SettingsForm(request.POST)
     if not form.is_valid():
@@ -110,7 +110,7 @@ def settings(request: conversation_id) -> HttpResponse:
 
 
 @require_POST
-def delete(request: conversation_id) -> HttpResponse:
+def delete(request: SignedInRequest, conversation_id: uuid.UUID) -> HttpResponse:
     found = own_conversation(request.user, conversation_id)
     conversations.delete(request.user, ids=[found.id])
     notices.success(request, "Deleted, with every message in it.")
