@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: run test proof bench lint format clean-state help rebuild
+.PHONY: run test proof bench lint format clean-state help rebuild chromium
 MAKEFLAGS += --no-print-directory
 
 PORT ?= 8000
@@ -31,7 +31,7 @@ help:
 run: .venv/run.stamp
 	@exec $(BIN)/python manage.py up --port $(PORT)
 
-test: .venv/test.stamp
+test: .venv/test.stamp chromium
 	@echo '— Tests on SQLite'
 	@$(BIN)/pytest
 	@echo '— Tests on Postgres'
@@ -42,6 +42,14 @@ proof: .venv/test.stamp
 	@$(BIN)/pytest -m proof
 	@echo '— Proofs on Postgres'
 	@$(BIN)/python -m tests.on_postgres pytest -m proof
+
+# Debian's, for the browser tests.
+chromium:
+	@command -v chromium >/dev/null || { \
+		if [ "$$(id -u)" != 0 ]; then \
+			echo 'The browser tests need Chromium: sudo apt-get install -y chromium'; exit 1; fi; \
+		echo '— Installing Chromium'; \
+		apt-get install -y -q chromium || { apt-get update -q && apt-get install -y -q chromium; }; }
 
 bench: .venv/test.stamp
 	@$(BIN)/python -m benchmarks $(ONLY)

@@ -17,6 +17,7 @@ from accounts.models import User
 from billing import append_only
 from gateway.models import Provider
 from tests.factories import make_account, make_user
+from tests.fake_provider import FakeProvider
 
 DATABASES = ["default", "keyring"]
 USD = 1_000_000_000  # nano-dollars
@@ -95,6 +96,13 @@ def committed_books(request, _empty_books):
 
 
 @pytest.fixture
+def committed(django_db_setup, django_db_blocker):
+    """The database with real commits that are left where they are."""
+    with django_db_blocker.unblock():
+        yield
+
+
+@pytest.fixture
 def _some_books(request):
     """What the test uses of the databases by itself, else `books`."""
     asked = [name for name in ("committed_books", "committed") if name in request.fixturenames]
@@ -127,3 +135,10 @@ def carol(_some_books):
     user = make_user("carol@example.org", state="erasing")
     make_account(user, balance_nano=USD)
     return user
+
+
+@pytest.fixture(scope="session")
+def fake():
+    """The scripted provider, one for all tests."""
+    with FakeProvider() as provider:
+        yield provider
