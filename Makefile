@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: run test proof bench lint format clean-state help rebuild chromium
+.PHONY: run test proof screenshots bench lint format clean-state help rebuild chromium
 MAKEFLAGS += --no-print-directory
 
 PORT ?= 8000
@@ -23,6 +23,7 @@ help:
 	@echo 'make run          Kyma on this machine: http://localhost:8000 (or PORT=…)'
 	@echo 'make test         all tests, on SQLite and on Postgres'
 	@echo 'make proof        the long proofs, on both'
+	@echo 'make screenshots  a picture of each page, phone and desktop, light and dark'
 	@echo 'make bench        what a request costs, beside nginx and LiteLLM (or ONLY=cpu, …): ten minutes'
 	@echo 'make lint         style, types, missing migrations'
 	@echo 'make format       rewrite the code in its style'
@@ -42,6 +43,10 @@ proof: .venv/test.stamp
 	@$(BIN)/pytest -m proof
 	@echo '— Proofs on Postgres'
 	@$(BIN)/python -m tests.on_postgres pytest -m proof
+
+screenshots: .venv/test.stamp chromium
+	@$(BIN)/pytest -q tests/browser/screenshots.py
+	@echo '— Pictures of all pages: var/screenshots'
 
 # Debian's, for the browser tests.
 chromium:
