@@ -33,16 +33,26 @@ run: .venv/run.stamp
 	@exec $(BIN)/python manage.py up --port $(PORT)
 
 test: .venv/test.stamp chromium
-	@echo '— Tests on SQLite'
-	@$(BIN)/pytest
-	@echo '— Tests on Postgres'
-	@$(BIN)/python -m tests.on_postgres pytest
+	@echo '— Tests'
+	$(call on_both)
 
 proof: .venv/test.stamp
-	@echo '— Proofs on SQLite'
-	@$(BIN)/pytest -m proof
-	@echo '— Proofs on Postgres'
-	@$(BIN)/python -m tests.on_postgres pytest -m proof
+	@echo '— Proofs'
+	$(call on_both,-m proof)
+
+# Runs pytest on SQLite and on Postgres at once, as tests wait more than they compute; the second
+# is heard after the first.
+define on_both
+@log=$$(mktemp); failed=0; \
+$(BIN)/python -m tests.on_postgres pytest $(1) >$$log 2>&1 & postgres=$$!; \
+trap "kill $$postgres 2>/dev/null || true; wait; rm $$log" EXIT; \
+echo '— On SQLite'; \
+$(BIN)/pytest $(1) || failed=1; \
+echo '— On Postgres, meanwhile'; \
+tail --lines +1 --follow --pid=$$postgres $$log; \
+wait $$postgres || failed=1; \
+exit $$failed
+endef
 
 screenshots: .venv/test.stamp chromium
 	@$(BIN)/pytest -q tests/browser/screenshots.py

@@ -48,6 +48,23 @@ def pytest_terminal_summary(terminalreporter, exitstatus, config):
         )
 
 
+# --- Engines -------------------------------------------------------------------------------------
+
+
+def pytest_collection_modifyitems(config, items):
+    """On Postgres leave out what uses no database: it is the same on SQLite."""
+    if connections["default"].vendor == "sqlite":
+        return
+    others = [item for item in items if not _uses_database(item)]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item in items if item not in others]
+
+
+def _uses_database(item) -> bool:
+    fixtures = {"django_db_setup", "_some_books"} & set(item.fixturenames)
+    return bool(fixtures or item.get_closest_marker("django_db"))
+
+
 # --- Databases -----------------------------------------------------------------------------------
 
 _flush = TransactionTestCase._fixture_teardown
