@@ -29,7 +29,10 @@ class Article:
 
     @property
     def is_billed(self) -> bool:
-        return self.message.is_reply and self.message.cost_nano is not None
+        has_failed = self.message.state == Message.State.FAILED
+        return self.message.cost_nano is not None and not (
+            has_failed and not self.message.cost_nano
+        )
 
     @property
     def is_over(self) -> bool:

@@ -24,6 +24,10 @@ class Choice:
     has_vision: bool
     providers: tuple[Candidate, ...]
 
+    @property
+    def context(self) -> str:
+        return f"{self.context_length:,}"
+
 
 def choices(user: User) -> list[Choice]:
     """Those with a provider that the person's privacy settings admit (P7), by name."""

@@ -316,4 +316,5 @@ if (thread && !isTemporary) {
   const isNew = how?.type === "navigate" && (!location.hash || location.hash === "#end");
   if (unfinished || isNew) scrollToEnd();
   if (unfinished) follow(unfinished);
+  if (isNew && matchMedia("(hover: hover)").matches) box?.focus({ preventScroll: true });
 }
