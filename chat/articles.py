@@ -28,18 +28,12 @@ class Article:
     next: uuid.UUID | None
 
     @property
-    def is_billed(self) -> bool:
-        has_failed = self.message.state == Message.State.FAILED
-        return self.message.cost_nano is not None and not (
-            has_failed and not self.message.cost_nano
-        )
+    def is_over(self) -> bool:
+        return self.message.is_over
 
     @property
-    def is_over(self) -> bool:
-        """As `Snapshot.is_over`."""
-        if self.message.state == Message.State.INTERRUPTED:
-            return True
-        return not self.message.is_streaming and self.message.cost_nano is not None
+    def is_billed(self) -> bool:
+        return bool(self.message.cost_nano) or self.message.state == Message.State.FINISHED
 
     @property
     def wants_credit(self) -> bool:

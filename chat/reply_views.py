@@ -156,7 +156,8 @@ async def follow(request: SignedInRequest, message_id: uuid.UUID) -> HttpRespons
 @require_POST
 async def stop(request: SignedInRequest, message_id: uuid.UUID) -> HttpResponse:
     reply = await sync_to_async(_own_reply)(request.user, message_id)
-    await replies.stop(request.user, reply_id=reply.id)
+    if not reply.is_over:
+        await replies.stop(request.user, reply_id=reply.id)
     if request.headers.get("Accept") == "application/json":
         return HttpResponse(status=204)
     return await sync_to_async(redirect_to_message)(reply)

@@ -11,8 +11,11 @@ from functools import cached_property
 
 from django.conf import settings
 
+from accounts.keyring import data_keys
 from accounts.models import ApiKey, User
+from chat.models import Conversation, Message
 from gateway import urls as gateway_urls
+from tests.chat.writing import say, talk
 from tests.factories import make_key
 from tests.routes import Route, routes
 
@@ -27,19 +30,34 @@ class Belongings:
     def key(self) -> ApiKey:
         return make_key(self.owner, name=f"key-{uuid.uuid4().hex}")[0]
 
+    @cached_property
+    def conversation(self) -> Conversation:
+        return talk(self.owner, title=f"title-{uuid.uuid4().hex}")
+
+    @cached_property
+    def reply(self) -> Message:
+        role, text = Message.Role.ASSISTANT, f"text-{uuid.uuid4().hex}"
+        return say(self.conversation, text, role=role)
+
     def marks(self) -> list[str]:
         """Words that only pages of the owner may show."""
-        return [self.owner.email, self.key.name]
+        cipher = data_keys.cipher_of(self.owner.id)
+        said = [self.reply.opened(cipher, "text"), self.conversation.opened(cipher, "title")]
+        return [self.owner.email, self.key.name, *said]
 
 
 # What is somebody's.
 PLACES: dict[str, Callable[[Belongings], object]] = {
     "v1/keys/<key_hash>": lambda has: has.key.id.hex,
+    "chat/<conversation_id>": lambda has: has.conversation.id,
+    "chat/messages/<message_id>": lambda has: has.reply.id,
 }
 
 # What is nobody's, and for all to name.
 SHARED: dict[str, object] = {
     "v1/models/<slug>": "scripted",
+    # To stop one that isn't one's own does nothing, and tells nothing.
+    "chat/temporary/<reply_id>": uuid.UUID(int=0),
 }
 
 # What a query may name: route, parameter, thing.
