@@ -15,18 +15,22 @@ class SeveralFiles(forms.ClearableFileInput):
     allow_multiple_selected = True
 
 
-class MessageForm(forms.Form):
-    """`cleaned_data["images"]` are data URLs."""
+class ImagesField(forms.FileField):
+    """Image files as data URLs."""
 
-    text = forms.CharField(required=False, strip=False, widget=forms.Textarea)
-    model = forms.CharField(required=False, max_length=96)
-    images = forms.FileField(required=False, widget=SeveralFiles)
+    widget = SeveralFiles
 
-    def clean_images(self) -> list[str]:
-        files = self.files.getlist("images")
+    def clean(self, data, initial=None) -> list[str]:
+        files = data or []
         if len(files) > messages.MAX_IMAGES:
             raise forms.ValidationError(f"A message has at most {messages.MAX_IMAGES} images.")
-        return [_data_url(file) for file in files]
+        return [_data_url(super(ImagesField, self).clean(file)) for file in files]
+
+
+class MessageForm(forms.Form):
+    text = forms.CharField(required=False, strip=False, widget=forms.Textarea)
+    model = forms.CharField(required=False, max_length=96)
+    images = ImagesField(required=False)
 
 
 def _data_url(file) -> str:
