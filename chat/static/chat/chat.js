@@ -22,12 +22,15 @@ function complain(text, wantsCredit = false) {
 
 function setStreaming(streaming) {
   isStreaming = streaming;
-  const hadFocus = document.activeElement?.id === "stop";
   document.querySelector("#stop").hidden = !streaming;
   document.querySelector("#send").hidden = streaming;
   document.querySelector("#stop").disabled = false;
   document.querySelector("#send").disabled = false;
-  if (hadFocus && !streaming) box.focus();
+}
+
+// Where a keyboard is at hand: on a phone it would cover the answer.
+function focusBox() {
+  if (matchMedia("(hover: hover)").matches) box?.focus({ preventScroll: true });
 }
 
 // The page follows what is written only while its reader is at the end of it.
@@ -114,6 +117,7 @@ async function post(address, body, headers = {}) {
 stopForm?.addEventListener("submit", async (event) => {
   event.preventDefault();
   if (!stopForm.action || !isStreaming) return;
+  focusBox(); // Before the button that has it goes.
   document.querySelector("#stop").disabled = true;
   say("Stopping.");
   await post(stopForm.action);
@@ -316,5 +320,5 @@ if (thread && !isTemporary) {
   const isNew = how?.type === "navigate" && (!location.hash || location.hash === "#end");
   if (unfinished || isNew) scrollToEnd();
   if (unfinished) follow(unfinished);
-  if (isNew && matchMedia("(hover: hover)").matches) box?.focus({ preventScroll: true });
+  if (isNew) focusBox();
 }
