@@ -1,5 +1,8 @@
+import datetime as dt
+
 import pytest
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from accounts.errors import SealBroken
 from accounts.keyring import data_keys
@@ -94,6 +97,13 @@ def test_system_prompt_parameters_and_model_are_the_conversations_own(alice):
 def test_parameters_out_of_range_are_refused(alice, parameters):
     with pytest.raises(NotAllowed):
         conversations.start(alice, model="m", parameters=parameters)
+
+
+def test_what_is_no_slug_is_no_model(alice):
+    conversation = talk(alice)
+    for wrong in ("", "x" * 97, "a\x00b"):
+        with pytest.raises(NotAllowed):
+            conversations.choose_model(conversation, model=wrong)
 
 
 def test_a_text_opens_in_its_own_place_alone(alice, bob):
@@ -194,11 +204,20 @@ def test_one_reply_is_written_at_a_time(alice):
     for add in (
         lambda: messages.say(conversation, text="Well?"),
         lambda: messages.regenerate(first),
-        lambda: messages.edit(conversation.messages.earliest("id"), text="Well?"),
+        lambda: messages.edit(conversation.messages.get(parent=None), text="Well?"),
     ):
         with pytest.raises(StillAnswering):
             add()
     assert conversation.messages.count() == 4
+
+
+def test_a_reply_that_nobody_writes_any_more_holds_nothing_up(alice):
+    conversation = talk(alice)
+    dead = messages.say(conversation, text="Hi")
+    Message.objects.filter(pk=dead.pk).update(updated_at=timezone.now() - dt.timedelta(minutes=1))
+    messages.say(conversation, text="Still there?")
+    dead.refresh_from_db()
+    assert (dead.state, dead.cost_nano) == (Message.State.INTERRUPTED, 0)
 
 
 def test_a_conversation_that_was_deleted_takes_no_message(alice):
