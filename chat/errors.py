@@ -3,6 +3,7 @@
 ChatError
 ├── NotAllowed          it isn't what the rules take: too long, no image, a number out of range
 │   ├── StillAnswering  a reply is being written: one at a time in a conversation
+│   ├── NoCredit        there is none left
 │   ├── NoVision        images for a model that sees none
 │   └── ImportRefused   a file that is no conversation, or too large
 """
@@ -18,6 +19,10 @@ class NotAllowed(ChatError):
 
 class StillAnswering(NotAllowed):
     code = "still_answering"
+
+
+class NoCredit(NotAllowed):
+    code = "insufficient_credits"
 
 
 class NoVision(NotAllowed):

@@ -161,3 +161,10 @@ class Message(SealedFields):
     @property
     def is_streaming(self) -> bool:
         return self.state == self.State.STREAMING
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is to come: the bill of an interrupted reply isn't waited for."""
+        if self.state == self.State.INTERRUPTED:
+            return True
+        return not self.is_streaming and self.cost_nano is not None

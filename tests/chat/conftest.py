@@ -1,9 +1,9 @@
 import pytest
 
-from tests.gateway.conftest import committed, fake, scripted
+from tests.gateway.conftest import scripted
 from tests.live import Customer
 
-__all__ = ["committed", "fake", "scripted"]
+__all__ = ["scripted"]
 
 
 @pytest.fixture

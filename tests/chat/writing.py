@@ -20,8 +20,8 @@ def say(conversation: Conversation, text: str, *, after: Message | None = None, 
     """The next message, after the leaf or another; who speaks depends on that."""
     parent = after or conversation.leaf
     is_reply = parent is not None and not parent.is_reply
-    role = Message.Role.ASSISTANT if is_reply else Message.Role.USER
-    message = Message(conversation=conversation, parent=parent, role=role, **fields)
+    fields.setdefault("role", Message.Role.ASSISTANT if is_reply else Message.Role.USER)
+    message = Message(conversation=conversation, parent=parent, **fields)
     message.seal(data_keys.cipher_of(conversation.user_id), text=text)
     message.save(force_insert=True)
     conversation.leaf = message

@@ -1,0 +1,78 @@
+"""Messages as pages show them: an answer's Markdown as HTML, with its place among its siblings."""
+
+import dataclasses
+import uuid
+from collections.abc import Iterable
+
+from chat import markdown
+from chat.messages import Shown
+from chat.models import Message
+from chat.stored_replies import Snapshot
+
+NOT_AFFORDED = "insufficient_credits"
+
+
+@dataclasses.dataclass(frozen=True)
+class Article:
+    """`html` and `reasoning` are safe; `text` is as it was written."""
+
+    message: Message
+    text: str
+    html: str
+    reasoning: str
+    images: list[str]
+    error_text: str
+    position: int
+    count: int
+    previous: uuid.UUID | None
+    next: uuid.UUID | None
+
+    @property
+    def is_over(self) -> bool:
+        return self.message.is_over
+
+    @property
+    def is_billed(self) -> bool:
+        return bool(self.message.cost_nano) or self.message.state == Message.State.FINISHED
+
+    @property
+    def wants_credit(self) -> bool:
+        return self.message.error == NOT_AFFORDED
+
+
+def article(shown: Shown) -> Article:
+    message, siblings, position = shown.message, shown.siblings, shown.position
+    return Article(
+        message=message,
+        text=shown.text,
+        html=markdown.render(shown.text) if message.is_reply else "",
+        reasoning=markdown.render(shown.reasoning) if shown.reasoning else "",
+        images=shown.images,
+        error_text=shown.error_text,
+        position=position,
+        count=len(siblings),
+        previous=siblings[position - 2] if position > 1 else None,
+        next=siblings[position] if position < len(siblings) else None,
+    )
+
+
+def articles(branch: Iterable[Shown]) -> list[Article]:
+    return [article(shown) for shown in branch]
+
+
+def unstored(snapshot: Snapshot) -> Article:
+    """The reply of a conversation that is stored nowhere."""
+    message = Message(
+        id=snapshot.id,
+        role=Message.Role.ASSISTANT,
+        state=snapshot.state,
+        model=snapshot.model,
+        provider=snapshot.provider,
+        prompt_tokens=snapshot.prompt_tokens,
+        completion_tokens=snapshot.completion_tokens,
+        estimated=snapshot.estimated,
+        cost_nano=snapshot.cost_nano,
+        error=snapshot.error,
+    )
+    error_text = snapshot.error_text
+    return article(Shown(message, snapshot.text, snapshot.reasoning, [], error_text, (message.id,)))

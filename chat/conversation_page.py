@@ -1,0 +1,108 @@
+"""The page of one conversation, or of one that is to begin. A draft that is refused stays there."""
+
+import uuid
+
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+
+from accounts.keyring import data_keys
+from accounts.models import User
+from accounts.signed_in import SignedInRequest
+from chat import conversations, messages, model_choice
+from chat.articles import articles
+from chat.forms import SettingsForm
+from chat.models import Conversation, Message
+
+MOST_LISTED = 60  # beside a conversation; the rest is a page away
+
+
+def own_conversation(user: User, conversation_id: uuid.UUID) -> Conversation:
+    """Anybody else's is a 404."""
+    return get_object_or_404(Conversation.objects.of(user), pk=conversation_id)
+
+
+def own_message(user: User, message_id: uuid.UUID) -> Message:
+    """Anybody else's is a 404."""
+    rows = Message.objects.of(user).select_related("conversation")
+    return get_object_or_404(rows, pk=message_id)
+
+
+def render_conversation(
+    request: SignedInRequest,
+    conversation: Conversation,
+    *,
+    draft: str = "",
+    error: str = "",
+    wants_credit: bool = False,
+    settings_form: SettingsForm | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    cipher = data_keys.cipher_of(conversation.user_id)
+    shown = articles(messages.branch(conversation))
+    context = {
+        "conversation": conversation,
+        "title": conversation.opened(cipher, "title") or "Untitled",
+        "articles": shown,
+        "streaming": next((one for one in shown if not one.is_over), None),
+        "settings_form": settings_form or _settings_form(conversation, cipher),
+        "settings_open": settings_form is not None,
+        "draft": draft,
+        "error": error,
+        "wants_credit": wants_credit,
+        **composer(request.user, chosen=conversation.model),
+        **sidebar(request.user),
+    }
+    return render(request, "chat/conversation.html", context, status=status)
+
+
+def render_new(
+    request: SignedInRequest,
+    *,
+    draft: str = "",
+    model: str = "",
+    error: str = "",
+    wants_credit: bool = False,
+    status: int = 200,
+) -> HttpResponse:
+    context = {
+        "draft": draft,
+        "error": error,
+        "wants_credit": wants_credit,
+        **composer(request.user, chosen=model),
+        **sidebar(request.user),
+    }
+    return render(request, "chat/new.html", context, status=status)
+
+
+def composer(user: User, *, chosen: str = "") -> dict:
+    """What the box below a conversation needs: the models, and which of them is chosen."""
+    choices = model_choice.choices(user)
+    choice = model_choice.named(chosen, choices) or model_choice.named(
+        model_choice.default(user, choices), choices
+    )
+    return {
+        "choices": choices,
+        "choice": choice,
+        "some_see_images": any(one.has_vision for one in choices),
+        "max_images": messages.MAX_IMAGES,
+    }
+
+
+def sidebar(user: User) -> dict:
+    listed = conversations.listed(user, limit=MOST_LISTED)
+    return {
+        "section": "chat",
+        "pinned": [one for one in listed if one.is_pinned],
+        "recent": [one for one in listed if not one.is_pinned],
+    }
+
+
+def _settings_form(conversation: Conversation, cipher) -> SettingsForm:
+    system_prompt = conversation.opened(cipher, "system_prompt")
+    return SettingsForm(initial={"system_prompt": system_prompt, **conversation.parameters})
+
+
+def redirect_to_message(message: Message) -> HttpResponse:
+    page = reverse("conversation", args=[message.conversation_id])
+    return redirect(f"{page}#m-{message.id}")

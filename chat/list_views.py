@@ -1,0 +1,103 @@
+"""All conversations at once: the list and its search, deleting many, files out and in."""
+
+import uuid
+
+from django.contrib import messages as notices
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from accounts.signed_in import SignedInRequest
+from chat import conversations, model_choice, search, transfer
+from chat.conversation_page import own_conversation, sidebar
+from chat.errors import ImportRefused
+from chat.forms import ImportForm
+from chat.models import Conversation
+
+CONTENT_TYPES = {"json": "application/json", "md": "text/markdown; charset=utf-8"}
+
+
+@require_GET
+def all_conversations(request: SignedInRequest) -> HttpResponse:
+    return _list(request)
+
+
+def _list(request: SignedInRequest, *, form: ImportForm | None = None, status: int = 200):
+    text = request.GET.get("q", "").strip()
+    is_archive = request.GET.get("archived") == "yes"
+    context = {
+        "q": text,
+        "hits": search.search(request.user, text=text) if text else [],
+        "most_hits": search.MAX_HITS,
+        "is_archive": is_archive,
+        "listed": conversations.listed(request.user, archived=is_archive),
+        "form": form or ImportForm(),
+        "is_list": True,
+        **sidebar(request.user),
+    }
+    return render(request, "chat/all.html", context, status=status)
+
+
+@require_POST
+def delete_many(request: SignedInRequest) -> HttpResponse:
+    count = conversations.delete(request.user, ids=_ids(request.POST.getlist("ids")))
+    if count:
+        noun = "conversation" if count == 1 else "conversations"
+        notices.success(request, f"Deleted {count} {noun}, with every message in them.")
+    else:
+        notices.warning(request, "Tick what you want to delete first.")
+    return redirect("conversations")
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def export_many(request: SignedInRequest, kind: str) -> HttpResponse:
+    """Those that are ticked, or all of them."""
+    return _file(request.user, kind, _ids(request.POST.getlist("ids")) or None, "kyma-chats")
+
+
+@require_GET
+def export(request: SignedInRequest, conversation_id: uuid.UUID, kind: str) -> HttpResponse:
+    found = own_conversation(request.user, conversation_id)
+    return _file(request.user, kind, [found.id], "kyma-chat")
+
+
+@require_POST
+def import_file(request: SignedInRequest) -> HttpResponse:
+    form = ImportForm(request.POST, request.FILES)
+    if not form.is_valid():
+        return _list(request, form=form, status=422)
+    choices = model_choice.choices(request.user)
+    model = model_choice.default(request.user, choices)
+    try:
+        found = transfer.import_file(request.user, content=form.cleaned_data["file"], model=model)
+    except ImportRefused as refusal:
+        form.add_error("file", str(refusal))
+        return _list(request, form=form, status=422)
+    return _imported(request, found)
+
+
+def _imported(request: SignedInRequest, found: list[Conversation]) -> HttpResponse:
+    if len(found) == 1:
+        return redirect("conversation", found[0].id)
+    notices.success(request, f"Imported {len(found)} conversations.")
+    return redirect("conversations")
+
+
+def _file(user, kind: str, ids: list[uuid.UUID] | None, name: str) -> HttpResponse:
+    make = transfer.as_json if kind == "json" else transfer.as_markdown
+    response = HttpResponse(make(user, ids=ids), content_type=CONTENT_TYPES[kind])
+    day = timezone.localdate().isoformat()
+    response["Content-Disposition"] = f'attachment; filename="{name}-{day}.{kind}"'
+    return response
+
+
+def _ids(texts: list[str]) -> list[uuid.UUID]:
+    """What is no id names nothing."""
+    found = []
+    for text in texts:
+        try:
+            found.append(uuid.UUID(text))
+        except ValueError:
+            continue
+    return found

@@ -1,0 +1,212 @@
+"""Saying something, and watching the reply come.
+
+A reply is a task of its own: a browser that goes away ends none, but that of a temporary chat.
+"""
+
+import uuid
+from collections.abc import AsyncGenerator
+
+from asgiref.sync import sync_to_async
+from django.db import connections
+from django.http import Http404, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_POST
+
+from accounts.keyring import data_keys
+from accounts.models import User
+from accounts.signed_in import SignedInRequest
+from billing.accounts import open_account
+from chat import conversations, events, messages, model_choice, replies
+from chat.articles import unstored
+from chat.conversation_page import (
+    own_conversation,
+    own_message,
+    redirect_to_message,
+    render_conversation,
+    render_new,
+)
+from chat.errors import NoCredit, NotAllowed, NoVision
+from chat.forms import MessageForm
+from chat.models import Conversation, Message
+from chat.stored_replies import Snapshot
+from chat.temporary import TemporaryChat
+
+# --- Saying something ----------------------------------------------------------------------------
+
+
+@require_POST
+async def start(request: SignedInRequest) -> HttpResponse:
+    """Begin a conversation with what is said first."""
+    form = MessageForm(request.POST, request.FILES)
+    try:
+        await sync_to_async(_check)(request.user, form)
+        said = form.cleaned_data
+        found = await sync_to_async(conversations.start)(request.user, model=said["model"])
+        await replies.send(found, text=said["text"], images=said["images"])
+    except NotAllowed as refusal:
+        model = form.data.get("model", "")
+        return await sync_to_async(render_new)(request, model=model, **_refused(form, refusal))
+    return _to_the_end_of(found)
+
+
+@require_POST
+async def send(request: SignedInRequest, conversation_id: uuid.UUID) -> HttpResponse:
+    found = await sync_to_async(own_conversation)(request.user, conversation_id)
+    form = MessageForm(request.POST, request.FILES)
+    try:
+        await sync_to_async(_check)(request.user, form)
+        said = form.cleaned_data
+        await sync_to_async(_use_model)(found, said["model"])
+        await replies.send(found, text=said["text"], images=said["images"])
+    except NotAllowed as refusal:
+        return await sync_to_async(render_conversation)(request, found, **_refused(form, refusal))
+    return _to_the_end_of(found)
+
+
+@require_POST
+async def edit(request: SignedInRequest, message_id: uuid.UUID) -> HttpResponse:
+    """Say something else in a message's place, with its images."""
+    message = await sync_to_async(own_message)(request.user, message_id)
+    form = MessageForm({**request.POST.dict(), "model": message.conversation.model})
+    try:
+        images = await sync_to_async(_images_of)(message)
+        await sync_to_async(_check)(request.user, form, images)
+        await replies.edit(message, text=form.cleaned_data["text"], images=images)
+    except NotAllowed as refusal:
+        return await sync_to_async(render_conversation)(
+            request, message.conversation, **_refused(form, refusal)
+        )
+    return _to_the_end_of(message.conversation)
+
+
+@require_POST
+async def regenerate(request: SignedInRequest, message_id: uuid.UUID) -> HttpResponse:
+    reply = await sync_to_async(own_message)(request.user, message_id)
+    try:
+        await sync_to_async(_check_credit)(request.user)
+        await replies.regenerate(reply)
+    except NotAllowed as refusal:
+        return await sync_to_async(render_conversation)(
+            request, reply.conversation, **_refused(None, refusal)
+        )
+    return _to_the_end_of(reply.conversation)
+
+
+def _check(user: User, form: MessageForm, images: list[str] | None = None) -> None:
+    """Raises NotAllowed unless this may be said to this model."""
+    if not form.is_valid():
+        raise NotAllowed(
+            " ".join(str(error) for errors in form.errors.values() for error in errors)
+        )
+    said = form.cleaned_data
+    shown = said["images"] if images is None else images
+    messages.check(said["text"], shown)
+    choice = model_choice.named(said["model"], model_choice.choices(user))
+    if choice is None:
+        raise NotAllowed("This model can't be used right now. Choose another.")
+    if shown and not choice.has_vision:
+        raise NoVision(f"{choice.name} sees no images. Choose a model with vision.")
+    _check_credit(user)
+
+
+def _check_credit(user: User) -> None:
+    if open_account(user).available_nano <= 0:
+        raise NoCredit("You are out of credit, so nothing was sent.")
+
+
+def _images_of(message: Message) -> list[str]:
+    cipher = data_keys.cipher_of(message.conversation.user_id)
+    return messages.opened(message, cipher).images
+
+
+def _use_model(conversation: Conversation, model: str) -> None:
+    if model != conversation.model:
+        conversations.choose_model(conversation, model=model)
+
+
+def _refused(form: MessageForm | None, refusal: NotAllowed) -> dict:
+    """For the page that shows why, with the draft still in the box."""
+    is_unpaid = isinstance(refusal, NoCredit)
+    return {
+        "draft": form.data.get("text", "") if form else "",
+        "error": str(refusal),
+        "wants_credit": is_unpaid,
+        "status": 402 if is_unpaid else 422,
+    }
+
+
+def _to_the_end_of(conversation: Conversation) -> HttpResponse:
+    return redirect(reverse("conversation", args=[conversation.id]) + "#end")
+
+
+# --- Watching, and stopping ----------------------------------------------------------------------
+
+
+@require_GET
+async def follow(request: SignedInRequest, message_id: uuid.UUID) -> HttpResponseBase:
+    """The reply as server-sent events, from what there is of it to its end."""
+    reply = await sync_to_async(_own_reply)(request.user, message_id)
+    await sync_to_async(_give_connections_back)()
+    return _stream(events.of(replies.follow(reply), at_the_end=lambda _: {}))
+
+
+@require_POST
+async def stop(request: SignedInRequest, message_id: uuid.UUID) -> HttpResponse:
+    reply = await sync_to_async(_own_reply)(request.user, message_id)
+    if not reply.is_over:
+        await replies.stop(request.user, reply_id=reply.id)
+    if request.headers.get("Accept") == "application/json":
+        return HttpResponse(status=204)
+    return await sync_to_async(redirect_to_message)(reply)
+
+
+def _own_reply(user: User, message_id: uuid.UUID) -> Message:
+    message = own_message(user, message_id)
+    if not message.is_reply:
+        raise Http404
+    return message
+
+
+def _give_connections_back() -> None:
+    """Or a reader would keep one of few for as long as the reply is written."""
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close()
+
+
+def _stream(content: AsyncGenerator[bytes]) -> StreamingHttpResponse:
+    response = StreamingHttpResponse(content, content_type="text/event-stream")
+    response["Cache-Control"] = "no-store"
+    response["X-Accel-Buffering"] = "no"
+    return response
+
+
+# --- What is stored nowhere ----------------------------------------------------------------------
+
+
+@require_POST
+async def temporary_reply(request: SignedInRequest) -> HttpResponseBase:
+    """The next reply to a conversation that the page alone holds, as server-sent events."""
+    try:
+        chat = TemporaryChat.of(request.body)
+        await sync_to_async(_check_credit)(request.user)
+        snapshots = await chat.reply(request.user)
+    except NotAllowed as refusal:
+        return JsonResponse({"code": refusal.code, "message": str(refusal)}, status=422)
+    await sync_to_async(_give_connections_back)()
+    return _stream(events.of(snapshots, at_the_end=_unstored_html))
+
+
+@require_POST
+async def temporary_stop(request: SignedInRequest, reply_id: uuid.UUID) -> HttpResponse:
+    """Somebody else's goes on: nothing tells whether there is one."""
+    await replies.stop(request.user, reply_id=reply_id)
+    return HttpResponse(status=204)
+
+
+def _unstored_html(snapshot: Snapshot) -> dict:
+    context = {"article": unstored(snapshot), "is_temporary": True}
+    return {"html": render_to_string("chat/_message.html", context), "text": snapshot.text}

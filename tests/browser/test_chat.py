@@ -1,0 +1,193 @@
+"""The chat as a person has it: an answer that appears word by word, and all that's done with it."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from chat.models import Conversation, Message
+from tests.browser.accessibility import axe
+from tests.chat.writing import talk
+from tests.factories import make_account, make_user
+from tests.gateway.conftest import scripted
+from tests.live import USD, eventually
+from tests.provider_scripts import (
+    Done,
+    End,
+    Event,
+    Head,
+    WaitFor,
+    chunk,
+    stream,
+    usage_chunk,
+    usage_of,
+)
+
+__all__ = ["scripted"]
+
+PHONE = {"width": 360, "height": 740}
+
+
+@pytest.fixture
+def person(scripted):
+    user = make_user()
+    make_account(user, balance_nano=USD, unlimited=True)
+    return user
+
+
+@pytest.fixture
+def chat(page, signed_in, person):
+    """The page of a new chat."""
+    signed_in(page, person).goto("/chat")
+    return page
+
+
+def held_up(fake) -> str:
+    """A prompt whose answer stops after its first word until the test lets it go on."""
+    end = [Event(chunk({}, finish_reason="stop")), Event(usage_chunk(usage_of(10, 2)))]
+    hello, there = Event(chunk({"content": "Hello "})), Event(chunk({"content": "**there**."}))
+    return fake.script([Head(), hello, WaitFor("the rest"), there, *end, Done(), End()])
+
+
+def say(page, text: str) -> None:
+    page.get_by_label("Your message", exact=True).fill(text)
+    page.keyboard.press("Enter")
+
+
+def answer_of(page):
+    return page.locator(".message.assistant").last
+
+
+def test_an_answer_appears_as_it_is_written_and_a_reload_loses_nothing(chat, fake):
+    prompt = held_up(fake)
+    say(chat, prompt)
+    expect(answer_of(chat).locator(".answer")).to_have_text("Hello")
+    chat.reload()
+    expect(answer_of(chat).locator(".answer")).to_have_text("Hello")
+    expect(chat.get_by_role("button", name="Stop")).to_be_visible()
+    fake.go(prompt, "the rest")
+    expect(answer_of(chat).locator("strong")).to_have_text("there")
+    expect(answer_of(chat)).to_contain_text("10 tokens in, 2 out")
+    expect(answer_of(chat)).to_contain_text("$0.0000018")
+    expect(chat.get_by_role("button", name="Send", exact=True)).to_be_visible()
+    expect(chat.get_by_role("status")).to_contain_text("The answer is complete")
+    assert axe(chat) == []
+
+
+def test_stop_keeps_what_has_come_and_says_what_it_cost(chat, fake):
+    prompt = held_up(fake)
+    say(chat, prompt)
+    expect(answer_of(chat).locator(".answer")).to_have_text("Hello")
+    chat.get_by_role("button", name="Stop").click()
+    expect(answer_of(chat)).to_contain_text("Stopped")
+    expect(answer_of(chat)).to_contain_text("$0.00")
+    expect(answer_of(chat).locator(".answer")).to_have_text("Hello")
+    expect(chat.get_by_label("Your message", exact=True)).to_be_focused()
+
+
+def test_what_one_said_can_be_said_otherwise_and_both_stay(chat, fake):
+    first, second = fake.script(stream("The first answer.")), fake.script(stream("The second."))
+    say(chat, first)
+    expect(answer_of(chat)).to_contain_text("The first answer.")
+    chat.get_by_text("Edit", exact=True).click()
+    chat.get_by_label("Your message, otherwise").fill(second)
+    chat.get_by_role("button", name="Send again").click()
+    expect(answer_of(chat)).to_contain_text("The second.")
+    expect(chat.get_by_text("2/2")).to_be_visible()
+    chat.get_by_role("button", name="The version before").click()
+    expect(answer_of(chat)).to_contain_text("The first answer.")
+
+
+def test_an_answer_is_written_once_more(chat, fake):
+    say(chat, fake.script(stream("An answer.")))
+    expect(answer_of(chat)).to_contain_text("An answer.")
+    chat.get_by_role("button", name="Regenerate").click()
+    expect(chat.get_by_text("2/2")).to_be_visible()
+    expect(answer_of(chat)).to_contain_text("tokens in")
+
+
+def test_a_chat_is_deleted_once_one_has_said_so(page, signed_in, person):
+    conversation = talk(person, "Hello", "Hi", title="Whales")
+    signed_in(page, person).goto(f"/chat/{conversation.id}")
+    page.get_by_text("Manage").click()
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    page.get_by_role("button", name="Delete this chat").click()
+    assert Conversation.objects.filter(pk=conversation.pk).exists()
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Delete this chat").click()
+    expect(page.get_by_text("Deleted, with every message in it.")).to_be_visible()
+    assert not Message.objects.filter(conversation=conversation.pk).exists()
+
+
+def test_a_temporary_chat_answers_remembers_and_stores_nothing(page, signed_in, person, fake):
+    prompt = held_up(fake)
+    signed_in(page, person).goto("/chat/temporary")
+    say(page, prompt)
+    expect(answer_of(page).locator(".answer")).to_have_text("Hello")
+    fake.go(prompt, "the rest")
+    expect(answer_of(page)).to_contain_text("10 tokens in, 2 out")
+    follow_up = fake.script(stream("I remember."))
+    say(page, follow_up)
+    expect(answer_of(page)).to_contain_text("I remember.")
+    sent = fake.calls(follow_up)[-1].json["messages"]
+    assert [one["content"] for one in sent] == [prompt, "Hello **there**.", follow_up]
+    assert not Conversation.objects.filter(user=person).exists()
+    page.on("dialog", lambda dialog: dialog.accept())  # Leaving loses it.
+
+
+def test_a_temporary_answer_is_stopped_and_paid_for(page, signed_in, person, fake):
+    prompt = held_up(fake)
+    signed_in(page, person).goto("/chat/temporary")
+    say(page, prompt)
+    expect(answer_of(page).locator(".answer")).to_have_text("Hello")
+    page.get_by_role("button", name="Stop").click()
+    expect(answer_of(page)).to_contain_text("Stopped")
+    expect(answer_of(page)).to_contain_text("$0.00")
+
+
+def test_enter_sends_and_shift_enter_begins_a_line(chat, fake):
+    box = chat.get_by_label("Your message", exact=True)
+    expect(box).to_be_focused()
+    chat.keyboard.type("One")
+    chat.keyboard.press("Shift+Enter")
+    chat.keyboard.type(fake.script(stream("Two lines.")))
+    expect(box).to_have_value(re.compile("One\n.+"))
+    chat.keyboard.press("Enter")
+    expect(answer_of(chat)).to_contain_text("Two lines.")
+    expect(chat.locator(".said")).to_contain_text("One")
+
+
+def test_code_is_copied_to_the_letter(open_page, signed_in, person):
+    code = "if a < b:\n    print('<b>')\n"
+    conversation = talk(person, "Code?", f"```python\n{code}```")
+    page = signed_in(open_page(permissions=["clipboard-read", "clipboard-write"]), person)
+    page.goto(f"/chat/{conversation.id}")
+    page.locator("[data-copy-code]").click()
+    expect(page.locator("[data-copy-code]")).to_have_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == code
+
+
+def test_on_a_phone_the_chats_open_over_the_page(open_page, signed_in, person):
+    talk(person, "Hello", "Hi", title="Whales")
+    page = signed_in(open_page(viewport=PHONE), person)
+    page.goto("/chat")
+    link = page.get_by_role("link", name="Whales")
+    expect(link).to_be_hidden()
+    page.get_by_role("button", name="Your chats").click()
+    assert axe(page) == []
+    link.click()
+    expect(page.get_by_role("heading", name="Whales", exact=True)).to_be_visible()
+
+
+def test_without_javascript_a_chat_works_too(open_page, signed_in, person, fake):
+    prompt = held_up(fake)
+    page = signed_in(open_page(java_script_enabled=False), person)
+    page.goto("/chat")
+    page.get_by_label("Your message", exact=True).fill(prompt)
+    page.get_by_role("button", name="Send", exact=True).click()
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    fake.go(prompt, "the rest")
+    replies = Message.objects.filter(conversation__user=person, role=Message.Role.ASSISTANT)
+    eventually(lambda: replies.get().is_over)
+    page.reload()  # By itself it would too: Playwright's way of doing without shows no <noscript>.
+    expect(answer_of(page)).to_contain_text("10 tokens in, 2 out")
