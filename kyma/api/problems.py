@@ -1,0 +1,83 @@
+"""Every refusal in one form: RFC 9457, `application/problem+json`.
+
+`code` is for programs, `detail` for people; `errors` name the fields of what was sent.
+"""
+
+import logging
+import traceback
+from collections.abc import Iterator
+from http import HTTPStatus
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404
+from rest_framework import exceptions
+from rest_framework.exceptions import APIException
+from rest_framework.response import Response
+
+from gateway.errors import GatewayError
+
+logger = logging.getLogger(__name__)
+
+CONTENT_TYPE = "application/problem+json"
+_WHOLE = "non_field_errors"
+
+
+def handle(error: Exception, context: dict) -> Response:
+    """The answer to whatever a view has raised; a fault of ours shows nothing of itself."""
+    if isinstance(error, GatewayError):
+        return _refusal_of_a_rule(error)
+    if isinstance(error, Http404):
+        error = exceptions.NotFound("There is no such thing in this account.")
+    elif isinstance(error, PermissionDenied):
+        error = exceptions.PermissionDenied(str(error) or None)
+    if isinstance(error, exceptions.ValidationError):
+        errors = list(_errors(error.detail))
+        return problem(400, "What was sent isn't right: see `errors`.", "invalid", errors=errors)
+    if isinstance(error, APIException):
+        return _refusal_of_the_framework(error)
+    _log(error)
+    return problem(500, "Kyma failed. Try again later.", "server_error")
+
+
+def problem(status: int, detail: str, code: str, *, headers=None, **more) -> Response:
+    title = HTTPStatus(status).phrase
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code}
+    return Response({**body, **more}, status=status, headers=headers, content_type=CONTENT_TYPE)
+
+
+def _refusal_of_a_rule(error: GatewayError) -> Response:
+    more = dict(error.metadata)
+    if error.param:
+        more["errors"] = [{"field": error.param, "message": error.message}]
+    return problem(error.status, error.message, str(error.code), headers=error.headers, **more)
+
+
+def _refusal_of_the_framework(error: APIException) -> Response:
+    headers = {}
+    if challenge := getattr(error, "auth_header", None):
+        headers["WWW-Authenticate"] = challenge
+    wait_s = getattr(error, "wait", None)
+    if wait_s is not None:
+        headers["Retry-After"] = str(int(wait_s))
+    code = error.get_codes()
+    return problem(error.status_code, str(error.detail), str(code), headers=headers)
+
+
+def _errors(detail, field: str = "") -> Iterator[dict[str, str]]:
+    """Each message with the path of its field: {"a": {"b": ["no"]}} gives one for `a.b`."""
+    if isinstance(detail, dict):
+        for name, inner in detail.items():
+            path = field if name == _WHOLE else f"{field}.{name}" if field else str(name)
+            yield from _errors(inner, path)
+    elif isinstance(detail, list):
+        for index, inner in enumerate(detail):
+            is_nested = isinstance(inner, dict | list)
+            yield from _errors(inner, f"{field}[{index}]" if is_nested and inner else field)
+    else:
+        yield {"field": field, "message": str(detail)}
+
+
+def _log(error: Exception) -> None:
+    """By its place alone: its message could hold what a person wrote."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    logger.error("/api/: %s\n%s", type(error).__name__, frames)
