@@ -41,10 +41,6 @@ def revoke(key: ApiKey) -> None:
     ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=timezone.now())
 
 
-def rename(key: ApiKey, name: str) -> None:
-    ApiKey.objects.filter(pk=key.pk).update(name=name)
-
-
 def disable(key: ApiKey) -> None:
     """Refuse `key` until it is enabled. Safe to repeat: the first date stays."""
     ApiKey.objects.filter(pk=key.pk, disabled_at=None).update(disabled_at=timezone.now())
@@ -60,7 +56,11 @@ def rotate(key: ApiKey, *, grace: dt.timedelta = dt.timedelta()) -> tuple[ApiKey
     Without a grace it is revoked. Raises InvalidKey for a key that has ended already.
     """
     with transaction.atomic():
-        old = ApiKey.objects.select_for_update(of=("self",)).select_related("user").get(pk=key.pk)
+        old = (
+            ApiKey.objects.select_for_update(no_key=True, of=("self",))
+            .select_related("user")
+            .get(pk=key.pk)
+        )
         now = timezone.now()
         if old.revoked_at or (old.expires_at and old.expires_at <= now):
             raise InvalidKey("This key has ended already: make a new one.")

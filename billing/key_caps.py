@@ -34,6 +34,11 @@ def set_caps(key: ApiKey, caps: dict[str, int | None]) -> None:
             KeySpend.objects.create(key=key, **period_starts(_today()), **columns)
 
 
+def caps_of(key: ApiKey) -> dict[str, int | None]:
+    """The caps of `key`, as `set_caps` takes them."""
+    return dict(sheet_of(key).caps)
+
+
 def sheet_of(key: ApiKey) -> KeySheet:
     """What `key` has spent in the periods that run now, and its caps."""
     row: KeySpend | None = getattr(key, "spend", None)

@@ -4,16 +4,19 @@ Management keys are listed here, but neither made nor changed nor revoked: a key
 others must not be able to lift its own limits or to multiply.
 """
 
+import datetime as dt
 import uuid
 
 from django.db import transaction
+from django.db.models import OuterRef, Subquery
 
 from accounts import keys
+from accounts.errors import InvalidKey
 from accounts.models import ApiKey, ApiKeyQuerySet, User
-from billing.key_caps import set_caps
+from billing.key_caps import caps_of, set_caps
 from gateway.errors import Forbidden, InvalidRequest, NotFound
 from gateway.key_fields import KeyFields
-from gateway.models import Model
+from gateway.models import ApiRequest, Model
 
 MAX_KEYS = 1000  # of one person; revoked ones don't count
 
@@ -22,6 +25,12 @@ def of_user(user_id: uuid.UUID) -> ApiKeyQuerySet:
     """The keys of a person that aren't revoked, the newest first."""
     rows = ApiKey.objects.filter(user=user_id, revoked_at=None)
     return rows.select_related("user", "spend").order_by("-created_at", "-id")
+
+
+def with_last_use(rows: ApiKeyQuerySet) -> ApiKeyQuerySet:
+    """Each key with `last_used_at`: when its newest request came in, else None."""
+    requests = ApiRequest.objects.filter(key=OuterRef("pk")).order_by("-created_at")
+    return rows.annotate(last_used_at=Subquery(requests.values("created_at")[:1]))
 
 
 def find(user_id: uuid.UUID, key_id: uuid.UUID | None) -> ApiKey:
@@ -63,6 +72,34 @@ def change(user_id: uuid.UUID, key_id: uuid.UUID | None, fields: KeyFields) -> A
     return find(user_id, key.id)
 
 
+def disable(user_id: uuid.UUID, key_id: uuid.UUID | None) -> None:
+    """Until it is enabled. Raises NotFound, and Forbidden for a management key."""
+    keys.disable(_find_ordinary(user_id, key_id))
+
+
+def enable(user_id: uuid.UUID, key_id: uuid.UUID | None) -> None:
+    """Raises NotFound, and Forbidden for a management key."""
+    keys.enable(_find_ordinary(user_id, key_id))
+
+
+def rotate(
+    user_id: uuid.UUID, key_id: uuid.UUID | None, *, grace: dt.timedelta
+) -> tuple[ApiKey, str]:
+    """A new key with the rules and caps of an old one, which ends after `grace`.
+
+    What it has spent begins at nothing. Raises NotFound, Forbidden for a management key, and
+    InvalidRequest for one that has ended.
+    """
+    old = _find_ordinary(user_id, key_id)
+    with transaction.atomic():
+        try:
+            new, text = keys.rotate(old, grace=grace)
+        except InvalidKey as error:
+            raise InvalidRequest(str(error), code="key_has_ended") from error
+        set_caps(new, caps_of(old))
+    return find(user_id, new.id), text
+
+
 def revoke(user_id: uuid.UUID, key_id: uuid.UUID | None) -> None:
     """For good. Raises NotFound, and Forbidden for a management key."""
     keys.revoke(_find_ordinary(user_id, key_id))
@@ -72,7 +109,7 @@ def _find_ordinary(user_id: uuid.UUID, key_id: uuid.UUID | None) -> ApiKey:
     key = find(user_id, key_id)
     if key.is_management:
         raise Forbidden(
-            "Management keys are changed and revoked in the dashboard alone.",
+            "Management keys are changed and revoked by the operator alone: write to them.",
             code="management_key",
         )
     return key

@@ -180,7 +180,8 @@ class ApiRequest(models.Model):
 
     id = models.UUIDField(primary_key=True, editable=False)
     account = models.ForeignKey(CreditAccount, models.PROTECT, related_name="requests")
-    key = models.ForeignKey(ApiKey, models.PROTECT, null=True, related_name="+")
+    # Its index is the one below, which finds the newest request of a key at once.
+    key = models.ForeignKey(ApiKey, models.PROTECT, null=True, related_name="+", db_index=False)
     created_at = models.DateTimeField()
     api = models.CharField(max_length=24)
     streamed = models.BooleanField(default=False)
@@ -218,7 +219,10 @@ class ApiRequest(models.Model):
 
     class Meta:
         verbose_name = "API request"
-        indexes = [models.Index(fields=["account", "created_at"], name="requests_of_account")]
+        indexes = [
+            models.Index(fields=["account", "created_at"], name="requests_of_account"),
+            models.Index(fields=["key", "created_at"], name="requests_of_key"),
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=Q(cost_nano__gte=0, hold_nano__gte=0, loss_nano__gte=0)

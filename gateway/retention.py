@@ -28,10 +28,16 @@ def purge(now: dt.datetime | None = None) -> int:
     purged += _purge_kept_answers(now)
     longest = dt.timedelta(days=max(RETENTION_CHOICES_DAYS))
     partitions.drop_before(connection, (now - longest).date())
-    if purged and connection.vendor == "sqlite" and not connection.in_atomic_block:
+    if purged:
+        leave_no_trace(connection)
+    return purged
+
+
+def leave_no_trace(connection) -> None:
+    """After a deletion: take what was deleted out of SQLite's write-ahead log, too."""
+    if connection.vendor == "sqlite" and not connection.in_atomic_block:
         with connection.cursor() as cursor:
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return purged
 
 
 def _purge_kept_answers(now: dt.datetime) -> int:

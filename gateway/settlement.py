@@ -2,14 +2,11 @@
 
 import base64
 import datetime as dt
-import logging
 import time
-import uuid
 
 import orjson
 from django.conf import settings
 
-from accounts.errors import SealBroken
 from billing.pricing import Price, cost_nano
 from gateway import commit_queue, metrics
 from gateway.authentication import Caller
@@ -17,10 +14,8 @@ from gateway.batch import ClaimEnd, Content, HoldClosed, Record, Settle
 from gateway.call import Call
 from gateway.commit_queue import CommitFailed
 from gateway.metering import Bill
-from gateway.models import ApiRequest, RequestContent, content_place
+from gateway.models import ApiRequest, content_place
 from gateway.request_log import RequestRecord
-
-logger = logging.getLogger(__name__)
 
 
 def price_of(bill: Bill, price: Price) -> int:
@@ -70,21 +65,6 @@ def sealed_content(call: Call, caller: Caller, answer: object) -> Content | None
     return Content(
         base64.b64encode(sealed).decode(), now + dt.timedelta(days=caller.retention_days)
     )
-
-
-def kept_content(request_id: uuid.UUID, caller: Caller) -> bytes | None:
-    """What was said in a request of this caller, in clear, while it is retained."""
-    now = dt.datetime.now(dt.UTC)
-    row = RequestContent.objects.filter(
-        pk=request_id, account_id=uuid.UUID(caller.account_id), purge_at__gt=now
-    ).first()
-    if row is None:
-        return None
-    try:
-        return caller.cipher.open(row.sealed, row.place)
-    except SealBroken as broken:
-        logger.error("the content of request %s is damaged: %s", request_id, broken)
-        return None
 
 
 def _request(call: Call) -> orjson.Fragment | str | None:

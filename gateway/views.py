@@ -14,6 +14,7 @@ from gateway import (
     anthropic,
     completions,
     json_body,
+    kept_content,
     key_rules,
     limits,
     routing,
@@ -223,7 +224,7 @@ def _own_generation(caller: Caller, asked_id: uuid.UUID) -> dict | None:
     row = rows.filter(account=uuid.UUID(caller.account_id), pk=asked_id).first()
     if row is None:
         return None
-    content = settlement.kept_content(row.id, caller)
+    content = kept_content.opened(kept_content.row_of(row.id, row.account_id), caller.cipher)
     return {**generation_object(row), "receipt": signed_receipt(row, content)}
 
 

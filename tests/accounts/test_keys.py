@@ -132,14 +132,7 @@ def test_usable_keys_are_those_that_authenticate(user):
     assert set(ApiKey.objects.usable()) == {usable, later}
 
 
-# --- Renamed, switched off and on, rotated -------------------------------------------------------
-
-
-def test_a_key_can_be_renamed(user):
-    key, _ = make_key(user)
-    keys.rename(key, "batch jobs")
-    key.refresh_from_db()
-    assert key.name == "batch jobs"
+# --- Switched off and on, rotated ----------------------------------------------------------------
 
 
 def test_disabling_twice_keeps_the_first_date(user):
