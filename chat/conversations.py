@@ -1,0 +1,152 @@
+"""Conversations: what a person does with one as a whole."""
+
+import dataclasses
+import datetime as dt
+import uuid
+from collections.abc import Iterable
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from accounts.keyring import data_keys
+from accounts.models import User
+from chat.errors import NotAllowed
+from chat.models import Conversation, Message
+from gateway.chat_fields import FORWARDED, READ
+from gateway.field_checks import Mismatch
+
+MAX_TITLE = 200  # characters
+TITLE_LENGTH = 60  # of one that is made from the first message
+MAX_SYSTEM_PROMPT = 100_000
+PARAMETERS = {
+    "temperature": FORWARDED["temperature"],
+    "top_p": FORWARDED["top_p"],
+    "max_tokens": READ["max_tokens"],
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Listed:
+    """A conversation as a list shows it."""
+
+    id: uuid.UUID
+    title: str
+    model: str
+    is_pinned: bool
+    is_archived: bool
+    updated_at: dt.datetime
+
+
+def start(
+    user: User, *, model: str, system_prompt: str = "", parameters: dict | None = None
+) -> Conversation:
+    """A new conversation, still without messages; its title comes from the first of them.
+
+    Raises NotAllowed.
+    """
+    conversation = Conversation(user=user, model=model, parameters=checked(parameters or {}))
+    _seal_system_prompt(conversation, system_prompt)
+    conversation.save(force_insert=True)
+    return conversation
+
+
+def listed(user: User, *, archived: bool = False, limit: int = 500) -> list[Listed]:
+    """The conversations of `user`, the pinned first, then the last used."""
+    cipher = data_keys.cipher_of(user.id)
+    rows = Conversation.objects.of(user)
+    rows = rows.archived() if archived else rows.current()
+    return [
+        Listed(
+            one.id,
+            one.opened(cipher, "title"),
+            one.model,
+            one.pinned_at is not None,
+            one.archived_at is not None,
+            one.updated_at,
+        )
+        for one in rows.defer("system_prompt")[:limit]
+    ]
+
+
+def rename(conversation: Conversation, *, title: str) -> None:
+    """Raises NotAllowed."""
+    title = " ".join(title.split())
+    if not 0 < len(title) <= MAX_TITLE:
+        raise NotAllowed(f"A title has 1 to {MAX_TITLE} characters.")
+    conversation.seal(data_keys.cipher_of(conversation.user_id), title=title)
+    conversation.save(update_fields=["title"])
+
+
+def title_from(text: str) -> str:
+    """The title that a first message makes."""
+    line = " ".join(text[: 10 * TITLE_LENGTH].split())
+    if len(line) <= TITLE_LENGTH:
+        return line
+    return line[: TITLE_LENGTH - 1].rsplit(" ", 1)[0].rstrip() + "…"
+
+
+def pin(conversation: Conversation, *, pinned: bool = True) -> None:
+    conversation.pinned_at = timezone.now() if pinned else None
+    conversation.save(update_fields=["pinned_at"])
+
+
+def archive(conversation: Conversation, *, archived: bool = True) -> None:
+    conversation.archived_at = timezone.now() if archived else None
+    conversation.save(update_fields=["archived_at"])
+
+
+def choose_model(conversation: Conversation, *, model: str) -> None:
+    conversation.model = model
+    conversation.save(update_fields=["model"])
+
+
+def set_system_prompt(conversation: Conversation, *, text: str) -> None:
+    """Of the replies from now on; an empty text is none. Raises NotAllowed."""
+    _seal_system_prompt(conversation, text)
+    conversation.save(update_fields=["system_prompt"])
+
+
+def _seal_system_prompt(conversation: Conversation, text: str) -> None:
+    if len(text) > MAX_SYSTEM_PROMPT:
+        raise NotAllowed(f"A system prompt has at most {MAX_SYSTEM_PROMPT:,} characters.")
+    cipher = data_keys.cipher_of(conversation.user_id)
+    conversation.seal(cipher, system_prompt=text.strip())
+
+
+def set_parameters(conversation: Conversation, *, parameters: dict) -> None:
+    """Of the replies from now on: temperature, top_p, max_tokens. Raises NotAllowed."""
+    conversation.parameters = checked(parameters)
+    conversation.save(update_fields=["parameters"])
+
+
+def checked(parameters: dict) -> dict:
+    """The parameters that are set. Raises NotAllowed."""
+    found = {}
+    for name, value in parameters.items():
+        if value is None:
+            continue
+        if name not in PARAMETERS:
+            raise NotAllowed(f"There is no parameter {name[:32]}.")
+        try:
+            PARAMETERS[name](value)
+        except Mismatch as mismatch:
+            raise NotAllowed(f"{name} {mismatch.problem}.") from None
+        found[name] = value
+    return found
+
+
+def delete(user: User, *, ids: Iterable[uuid.UUID]) -> int:
+    """Delete those of these conversations that are `user`'s, with everything in them (P3).
+
+    All of it in one transaction; chat leaves no content in the request log. A reply that is being
+    written notices within a second. Returns how many conversations there were.
+    """
+    with transaction.atomic():
+        own = Conversation.objects.filter(user=user, id__in=list(ids)).select_for_update()
+        found = list(own.values_list("id", flat=True))
+        Message.objects.filter(conversation__in=found).delete()
+        Conversation.objects.filter(id__in=found).delete()
+    if found and connection.vendor == "sqlite" and not connection.in_atomic_block:
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # The log holds them too.
+    return len(found)

@@ -1,0 +1,206 @@
+"""The tree of messages in a conversation, and what a person may add to it.
+
+A branch is the way from a root to a leaf. To edit is to say something else in the same place: a
+new sibling, which begins another branch. So is to have a reply written once more.
+"""
+
+import base64
+import binascii
+import contextlib
+import dataclasses
+import re
+import uuid
+from collections.abc import Iterator, Sequence
+
+import orjson
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from accounts.encryption import Cipher
+from accounts.ids import uuid7
+from accounts.keyring import data_keys
+from chat import conversations
+from chat.errors import NotAllowed, StillAnswering
+from chat.models import Conversation, Message
+
+MAX_TEXT = 1_000_000  # characters; what a model takes is less
+MAX_IMAGES = 4
+MAX_IMAGE_BYTES = 1_500_000
+_IMAGE = re.compile(r"data:image/(png|jpeg|gif|webp);base64,")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Shown:
+    """A message of the branch, opened. `siblings` are the ids of those in its place, in order."""
+
+    message: Message
+    text: str
+    reasoning: str
+    images: list[str]
+    error_text: str
+    siblings: tuple[uuid.UUID, ...]
+
+    @property
+    def position(self) -> int:
+        """From 1."""
+        return self.siblings.index(self.message.id) + 1
+
+
+# --- Reading
+
+
+def branch(conversation: Conversation) -> list[Shown]:
+    """The messages from the root to the conversation's leaf."""
+    cipher = data_keys.cipher_of(conversation.user_id)
+    tree = _Tree(conversation)
+    path = tree.path_to(conversation.leaf_id)
+    rows = conversation.messages.in_bulk(path)
+    return [opened(rows[one], cipher, tree.siblings(one)) for one in path if one in rows]
+
+
+def opened(message: Message, cipher: Cipher, siblings: Sequence[uuid.UUID] = ()) -> Shown:
+    return Shown(
+        message,
+        message.opened(cipher, "text"),
+        message.opened(cipher, "reasoning"),
+        orjson.loads(message.opened(cipher, "images") or "[]"),
+        message.opened(cipher, "error_text"),
+        tuple(siblings) or (message.id,),
+    )
+
+
+def switch_to(message: Message) -> None:
+    """Show the branch that `message` is on, as far as it was continued last."""
+    conversation = message.conversation
+    conversation.leaf_id = _Tree(conversation).last_below(message.id)
+    conversation.save(update_fields=["leaf"])
+
+
+class _Tree:
+    """Which messages of a conversation answer which, by their ids alone."""
+
+    def __init__(self, conversation: Conversation):
+        rows = conversation.messages.order_by("id").values_list("id", "parent_id")
+        self._parents: dict[uuid.UUID, uuid.UUID | None] = dict(rows)
+        self._replies: dict[uuid.UUID | None, list[uuid.UUID]] = {}
+        for one, parent in self._parents.items():
+            self._replies.setdefault(parent, []).append(one)
+
+    def path_to(self, leaf: uuid.UUID | None) -> list[uuid.UUID]:
+        path = []
+        while leaf is not None:
+            path.append(leaf)
+            leaf = self._parents.get(leaf)
+        return path[::-1]
+
+    def siblings(self, one: uuid.UUID) -> list[uuid.UUID]:
+        return self._replies[self._parents[one]]
+
+    def last_below(self, one: uuid.UUID) -> uuid.UUID:
+        while replies := self._replies.get(one):
+            one = replies[-1]
+        return one
+
+
+# --- Adding
+
+
+def say(conversation: Conversation, *, text: str, images: Sequence[str] = ()) -> Message:
+    """Add what the person says after the leaf. Returns the reply to it, still to be written.
+
+    Raises NotAllowed, StillAnswering.
+    """
+    return _add(conversation, conversation.leaf_id, text, images)
+
+
+def edit(message: Message, *, text: str, images: Sequence[str] = ()) -> Message:
+    """Say something else in the place of `message`. Returns the reply to it, to be written.
+
+    Raises NotAllowed, StillAnswering.
+    """
+    if message.is_reply:
+        raise NotAllowed("Only what you said yourself can be edited.")
+    return _add(message.conversation, message.parent_id, text, images)
+
+
+def regenerate(reply: Message) -> Message:
+    """Another reply in the place of `reply`, to be written; one that failed empty makes room.
+
+    Raises NotAllowed, StillAnswering.
+    """
+    if not reply.is_reply:
+        raise NotAllowed("Only a reply can be written once more.")
+    if reply.parent_id is None:
+        raise NotAllowed("There is nothing that it answers.")
+    conversation = reply.conversation
+    with _one_at_a_time(conversation):
+        new = _reply_to(reply.parent_id, conversation)
+        if reply.state == Message.State.FAILED and not reply.text and not reply.replies.exists():
+            reply.delete()
+    return new
+
+
+def _add(
+    conversation: Conversation, parent: uuid.UUID | None, text: str, images: Sequence[str]
+) -> Message:
+    check(text, images)
+    cipher = data_keys.cipher_of(conversation.user_id)
+    said = Message(conversation=conversation, parent_id=parent, role=Message.Role.USER)
+    said.seal(cipher, text=text, images=orjson.dumps(list(images)).decode() if images else "")
+    with _one_at_a_time(conversation):
+        said.save(force_insert=True)
+        if conversation.title is None:
+            title = conversations.title_from(text) or "An image"
+            conversation.seal(cipher, title=title)
+        return _reply_to(said.id, conversation)
+
+
+def _reply_to(parent: uuid.UUID | None, conversation: Conversation) -> Message:
+    reply = Message.objects.create(
+        conversation=conversation,
+        parent_id=parent,
+        role=Message.Role.ASSISTANT,
+        state=Message.State.STREAMING,
+        model=conversation.model,
+        cost_nano=None,
+        request_id=uuid7(),
+    )
+    conversation.leaf, conversation.updated_at = reply, timezone.now()
+    conversation.save(update_fields=["leaf", "title", "updated_at"])
+    return reply
+
+
+@contextlib.contextmanager
+def _one_at_a_time(conversation: Conversation) -> Iterator[None]:
+    """One transaction. Raises StillAnswering while a reply is being written."""
+    try:
+        with transaction.atomic():
+            if not Conversation.objects.select_for_update().filter(pk=conversation.pk).exists():
+                raise NotAllowed("This conversation was deleted.")
+            yield
+    except IntegrityError as error:
+        raise StillAnswering("A reply is being written: wait for it, or stop it.") from error
+
+
+def check(text: str, images: Sequence[str]) -> None:
+    """Raises NotAllowed unless a message may say and show this."""
+    if not text.strip() and not images:
+        raise NotAllowed("Write something first.")
+    if len(text) > MAX_TEXT:
+        raise NotAllowed(f"A message has at most {MAX_TEXT:,} characters.")
+    if len(images) > MAX_IMAGES:
+        raise NotAllowed(f"A message has at most {MAX_IMAGES} images.")
+    for image in images:
+        _check_image(image)
+
+
+def _check_image(url: str) -> None:
+    match = _IMAGE.match(url)
+    if match is None:
+        raise NotAllowed("An image must be a PNG, JPEG, GIF or WebP file.")
+    if len(url) > MAX_IMAGE_BYTES * 4 // 3 + 100:
+        raise NotAllowed(f"An image has at most {MAX_IMAGE_BYTES:,} bytes.")
+    try:
+        base64.b64decode(url[match.end() :], validate=True)
+    except binascii.Error:
+        raise NotAllowed("This image is damaged.") from None

@@ -1,0 +1,40 @@
+"""What the chat knows of a person; how to read it: `accounts/personal_data.py`."""
+
+PERSONAL_DATA = {
+    "chat.Conversation": {
+        "person": "user",
+        "identity": [],
+        "content": ["title", "system_prompt"],
+        "metadata": [
+            "model",
+            "parameters",
+            "pinned_at",
+            "archived_at",
+            "created_at",
+            "updated_at",
+        ],
+        "plain": ["id", "user", "leaf"],
+    },
+    "chat.Message": {
+        "person": "conversation__user",
+        "identity": [],
+        "content": ["text", "reasoning", "images", "error_text"],
+        "metadata": [
+            "role",
+            "state",
+            "model",
+            "provider",
+            "prompt_tokens",
+            "completion_tokens",
+            "estimated",
+            "cost_nano",
+            "error",
+            "stop_requested_at",
+            "created_at",
+            "updated_at",
+        ],
+        "plain": ["id", "conversation", "parent", "request_id"],
+    },
+}
+
+NO_PERSONAL_DATA: dict[str, str] = {}
