@@ -1,30 +1,24 @@
-"""The description of /api/ in OpenAPI 3.1, and the page that shows it to people.
+"""The description of /api/ for programs, and the page that shows it to people.
 
-The page is made here from the same document: no script, no style but the site's own.
+The page is made here from that document: no script, no style but the site's own.
 """
-
-import functools
 
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
-from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from kyma.api.description import document
 from kyma.api.resource import Public
-
-@functools.cache
-def document() -> dict:
-    return SchemaGenerator().get_schema(request=None, public=True)
 
 
 class Schema(Public):
     @extend_schema(exclude=True)
     def get(self, request: Request) -> Response:
-        return Response(document(), headers={"Cache-Control": "public, max-age=3600"})
+        return Response(document())
 
 
 @require_safe

@@ -136,9 +136,7 @@ class KeyResource(Resource):
         return KeySerializer(rows.get(pk=key.pk)).data
 
     def shown_once(self, key: ApiKey, text: str) -> Response:
-        response = Response({**self.shown(key), "key": text}, status=201)
-        response["Cache-Control"] = "no-store"
-        return response
+        return Response({**self.shown(key), "key": text}, status=201)
 
 
 class Keys(KeyResource):
@@ -178,7 +176,7 @@ class OneKey(KeyResource):
         return Response(status=204)
 
 
-class Rotation(KeyResource):
+class KeyRotation(KeyResource):
     @extend_schema(
         summary="Replace a key by a new one with the same rules",
         request=RotationSerializer,

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from http import HTTPStatus
 
 from django.core.exceptions import PermissionDenied
-from django.http import Http404
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.views.defaults import page_not_found
 from rest_framework import exceptions
 from rest_framework.exceptions import APIException
 from rest_framework.response import Response
 
+from chat.errors import ChatError, StillAnswering
 from gateway.errors import GatewayError
 
 logger = logging.getLogger(__name__)
@@ -26,6 +28,9 @@ def handle(error: Exception, context: dict) -> Response:
     """The answer to whatever a view has raised; a fault of ours shows nothing of itself."""
     if isinstance(error, GatewayError):
         return _refusal_of_a_rule(error)
+    if isinstance(error, ChatError):
+        status = 409 if isinstance(error, StillAnswering) else 400
+        return problem(status, str(error), error.code)
     if isinstance(error, Http404):
         error = exceptions.NotFound("There is no such thing in this account.")
     elif isinstance(error, PermissionDenied):
@@ -40,9 +45,22 @@ def handle(error: Exception, context: dict) -> Response:
 
 
 def problem(status: int, detail: str, code: str, *, headers=None, **more) -> Response:
-    title = HTTPStatus(status).phrase
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code}
+    body = _body(status, detail, code)
+    headers = {"Cache-Control": "no-store", **(headers or {})}
     return Response({**body, **more}, status=status, headers=headers, content_type=CONTENT_TYPE)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's handler of 404: a problem below /api/, a page elsewhere."""
+    if not request.path_info.startswith("/api/"):
+        return page_not_found(request, exception)
+    detail = "There is nothing at this address. /api/docs lists what there is."
+    return JsonResponse(_body(404, detail, "not_found"), status=404, content_type=CONTENT_TYPE)
+
+
+def _body(status: int, detail: str, code: str) -> dict:
+    title = HTTPStatus(status).phrase
+    return {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code}
 
 
 def _refusal_of_a_rule(error: GatewayError) -> Response:

@@ -114,9 +114,7 @@ class RequestResource(Resource):
 
 
 class Requests(RequestResource):
-    @extend_schema(
-        summary="The log of requests", parameters=[RequestQuery], responses=RequestPage
-    )
+    @extend_schema(summary="The log of requests", parameters=[RequestQuery], responses=RequestPage)
     def get(self, request: Request) -> Response:
         query = self.query(RequestQuery)
         wanted = {name: query.pop(name) for name in ("key", "model", "outcome") if name in query}
@@ -129,7 +127,7 @@ class OneRequest(RequestResource):
         return Response(OneRequestSerializer(self.find(request_id)).data)
 
 
-class Content(RequestResource):
+class ContentOfRequest(RequestResource):
     """What a request said is nearer to a person than its counts: it has a scope of its own."""
 
     scope = ApiKey.Scope.PRIVACY
@@ -141,9 +139,7 @@ class Content(RequestResource):
         if kept is None or plain is None:
             raise NotFound("Nothing that this request said is kept.")
         said = {**orjson.loads(plain), "kept_until": kept.purge_at}
-        response = Response(ContentSerializer(said).data)
-        response["Cache-Control"] = "no-store"
-        return response
+        return Response(ContentSerializer(said).data)
 
     @extend_schema(summary="Delete what a request and its answer said", responses={204: None})
     def delete(self, request: Request, request_id: uuid.UUID) -> Response:
@@ -151,7 +147,7 @@ class Content(RequestResource):
         return Response(status=204)
 
 
-class AllContent(RequestResource):
+class ContentOfAll(RequestResource):
     scope = ApiKey.Scope.PRIVACY
 
     @extend_schema(

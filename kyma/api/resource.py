@@ -1,47 +1,25 @@
-"""What all of /api/ has in common: JSON in and out, whatever `Accept` says, and a scope."""
+"""What all of /api/ has in common: a scope, and what comes in is checked before it is used."""
 
 from typing import Any
 
-from rest_framework.exceptions import AuthenticationFailed, NotFound
-from rest_framework.negotiation import BaseContentNegotiation
-from rest_framework.parsers import BaseParser
+from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
 from billing.accounts import open_account
 from billing.models import CreditAccount
-from gateway import json_body
-from gateway.errors import BodyTooLarge
-
-MAX_BODY_BYTES = 1_000_000
-
-
-class JsonParser(BaseParser):
-    """One JSON object, read as strictly as at /v1; fractions come as Decimal."""
-
-    media_type = "application/json"
-
-    def parse(self, stream, media_type=None, parser_context=None) -> dict:
-        raw = stream.read(MAX_BODY_BYTES + 1)
-        if len(raw) > MAX_BODY_BYTES:
-            raise BodyTooLarge(f"The body has more than {MAX_BODY_BYTES:,} bytes.")
-        return json_body.parse_exactly(raw)
-
-
-class AlwaysJson(BaseContentNegotiation):
-    def select_parser(self, request: Request, parsers):
-        media_type = (request.content_type or "").partition(";")[0].strip().lower()
-        return next((one for one in parsers if one.media_type == media_type), None)
-
-    def select_renderer(self, request: Request, renderers, format_suffix=None):
-        return renderers[0], renderers[0].media_type
 
 
 class Resource(APIView):
     """A view of /api/. `scope` is what a key needs for it."""
 
     scope: str | None
+    cache_control = "no-store"
+
+    @property
+    def default_response_headers(self) -> dict[str, str]:
+        return {**super().default_response_headers, "Cache-Control": self.cache_control}
 
     def perform_authentication(self, request: Request) -> None:
         """A wrong key counts against the address that it came from."""
@@ -73,11 +51,4 @@ class Public(Resource):
 
     scope = None
     authentication_classes = ()
-
-
-class Nowhere(Public):
-    """What no other address of /api/ matches."""
-
-    def initial(self, request: Request, *args, **kwargs) -> None:
-        super().initial(request, *args, **kwargs)
-        raise NotFound("There is nothing at this address. /api/docs lists what there is.")
+    cache_control = "public, max-age=60"

@@ -1,8 +1,8 @@
 """The developers' API at /api/: what a person can do on the pages, for programs."""
 
-from django.urls import path, re_path
+from django.urls import path
 
-from kyma.api import account, catalog, docs, keys, ledger, requests, resource, usage
+from kyma.api import account, catalog, conversations, docs, keys, ledger, requests, usage
 
 urlpatterns = [
     path("schema", docs.Schema.as_view(), name="api_schema"),
@@ -14,14 +14,16 @@ urlpatterns = [
     path("ledger", ledger.Ledger.as_view()),
     path("keys", keys.Keys.as_view()),
     path("keys/<uuid:key_id>", keys.OneKey.as_view()),
-    path("keys/<uuid:key_id>/rotate", keys.Rotation.as_view()),
-    path("usage", usage.Total.as_view()),
-    path("usage/over-time", usage.OverTime.as_view()),
-    path("usage/breakdown", usage.Breakdown.as_view()),
-    path("usage/lines", usage.Lines.as_view()),
+    path("keys/<uuid:key_id>/rotate", keys.KeyRotation.as_view()),
+    path("usage", usage.UsageTotal.as_view()),
+    path("usage/over-time", usage.UsageOverTime.as_view()),
+    path("usage/breakdown", usage.UsageBreakdown.as_view()),
+    path("usage/lines", usage.UsageLines.as_view()),
     path("requests", requests.Requests.as_view()),
-    path("requests/content", requests.AllContent.as_view()),
+    path("requests/content", requests.ContentOfAll.as_view()),
     path("requests/<uuid:request_id>", requests.OneRequest.as_view()),
-    path("requests/<uuid:request_id>/content", requests.Content.as_view()),
-    re_path("", resource.Nowhere.as_view()),
+    path("requests/<uuid:request_id>/content", requests.ContentOfRequest.as_view()),
+    path("conversations", conversations.Conversations.as_view()),
+    path("conversations/<uuid:conversation_id>", conversations.OneConversation.as_view()),
+    path("conversations/<uuid:conversation_id>/messages", conversations.Messages.as_view()),
 ]

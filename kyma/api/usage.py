@@ -149,7 +149,7 @@ class UsageResource(Resource):
         )
 
 
-class Total(UsageResource):
+class UsageTotal(UsageResource):
     @extend_schema(summary="Usage in total", parameters=[UsageQuery], responses=TotalSerializer)
     def get(self, request: Request) -> Response:
         wanted = self.filter(self.query(UsageQuery))
@@ -162,10 +162,8 @@ class Total(UsageResource):
         return Response(TotalSerializer(shown).data)
 
 
-class OverTime(UsageResource):
-    @extend_schema(
-        summary="Usage by hour or day", parameters=[OverTimeQuery], responses=PeriodList
-    )
+class UsageOverTime(UsageResource):
+    @extend_schema(summary="Usage by hour or day", parameters=[OverTimeQuery], responses=PeriodList)
     def get(self, request: Request) -> Response:
         query = self.query(OverTimeQuery)
         periods = usage.over_time(self.filter(query), zone=query["zone"])
@@ -173,7 +171,7 @@ class OverTime(UsageResource):
         return Response(PeriodList({"data": rows}).data)
 
 
-class Breakdown(UsageResource):
+class UsageBreakdown(UsageResource):
     @extend_schema(
         summary="Usage by model, key or provider, the dearest first",
         parameters=[BreakdownQuery],
@@ -194,10 +192,8 @@ def _share(label: ApiKey | str | None, figures) -> dict:
     return {**asdict(figures), "name": label or "", "key_id": None}
 
 
-class Lines(UsageResource):
-    @extend_schema(
-        summary="Usage line by line", parameters=[LinesQuery], responses=LinePage
-    )
+class UsageLines(UsageResource):
+    @extend_schema(summary="Usage line by line", parameters=[LinesQuery], responses=LinePage)
     def get(self, request: Request) -> Response:
         query = self.query(LinesQuery)
         lines = usage.lines(self.filter(query))

@@ -1,0 +1,91 @@
+"""One of each thing that /api/ names, and a call of each operation that works."""
+
+import datetime as dt
+from functools import cached_property
+
+import orjson
+
+from accounts.keyring import data_keys
+from accounts.models import ApiKey, User
+from billing.accounts import open_account
+from chat import conversations, messages
+from chat.models import Conversation
+from gateway.models import ApiRequest, RequestContent, content_place
+from kyma.api.description import document
+from tests.factories import make_key, make_price, make_request, make_route
+
+MODEL = "open/small"
+SAID = {"request": {"messages": []}, "answer": [{"content": "Hi"}], "ip": "192.0.2.1"}
+
+
+class Things:
+    """What `owner` has, each made when it is first asked for."""
+
+    def __init__(self, owner: User):
+        self.owner = owner
+
+    @cached_property
+    def key(self) -> ApiKey:
+        return make_key(self.owner, name="theirs")[0]
+
+    @cached_property
+    def request(self) -> ApiRequest:
+        """A request of a moment ago, with its content."""
+        row = make_request(
+            open_account(self.owner),
+            key=self.key,
+            model=MODEL,
+            provider="somebody",
+            price_version=make_price(),
+            prompt_tokens=10,
+            completion_tokens=5,
+            cost_nano=3000,
+            attempts=[{"provider": "somebody", "route": "r", "status": 200, "ms": 12.5}],
+        )
+        cipher = data_keys.cipher_of(self.owner.pk)
+        plain = orjson.dumps({**SAID, "user_agent": "curl"})
+        RequestContent.objects.create(
+            id=row.id,
+            account_id=row.account_id,
+            sealed=cipher.seal(plain, content_place(row.id.hex)),
+            purge_at=dt.datetime.now(dt.UTC) + dt.timedelta(days=7),
+        )
+        return row
+
+    @cached_property
+    def conversation(self) -> Conversation:
+        """With a question and its reply, still to be written."""
+        conversation = conversations.start(self.owner, model=MODEL)
+        messages.say(conversation, text="How do tides work?")
+        return conversation
+
+    def path(self, template: str) -> str:
+        """The path of an operation, with what is theirs in it."""
+        path = template.replace("{slug}", MODEL)
+        for place in ("key", "request", "conversation"):
+            if f"{{{place}_id}}" in path:
+                path = path.replace(f"{{{place}_id}}", str(getattr(self, place).id))
+        return path
+
+
+# Method and path of each operation → what to ask it with, so that it works.
+QUERIES = {("get", "/api/usage/breakdown"): "?by=model"}
+BODIES = {
+    ("post", "/api/keys"): {"name": "CI", "caps": {"day": "0.50"}},
+    ("patch", "/api/keys/{key_id}"): {"name": "batch"},
+    ("post", "/api/keys/{key_id}/rotate"): {"grace_hours": 1},
+    ("post", "/api/conversations"): {"model": MODEL},
+    ("patch", "/api/conversations/{conversation_id}"): {"title": "Tides", "pinned": True},
+}
+PATHS = document()["paths"]
+OPERATIONS = [(method, path) for path, methods in PATHS.items() for method in methods]
+PRIVATE = [one for one in OPERATIONS if "x-scope" in PATHS[one[1]][one[0]]]
+OWNED = [one for one in PRIVATE if "{" in one[1]]
+
+
+def scope_of(method: str, path: str) -> str:
+    return PATHS[path][method]["x-scope"]
+
+
+def publish_model() -> None:
+    make_route(MODEL)
