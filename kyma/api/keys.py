@@ -41,7 +41,7 @@ class KeySerializer(serializers.Serializer):
     created_at = TimeField()
     expires_at = TimeField(allow_null=True)
     last_used_at = TimeField(allow_null=True)
-    disabled = serializers.BooleanField(source="disabled_at")
+    disabled = serializers.SerializerMethodField()
     is_management = serializers.BooleanField(help_text="Works at /v1/keys alone.")
     allowed_models = serializers.ListField(child=serializers.CharField(), help_text="Empty: all.")
     allowed_networks = serializers.ListField(
@@ -54,6 +54,9 @@ class KeySerializer(serializers.Serializer):
 
     def get_label(self, key: ApiKey) -> str:
         return f"{key.start}…{key.end}"
+
+    def get_disabled(self, key: ApiKey) -> bool:
+        return key.disabled_at is not None
 
     @extend_schema_field(AmountsSerializer)
     def get_spent(self, key: ApiKey) -> dict:

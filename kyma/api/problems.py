@@ -82,17 +82,21 @@ def _refusal_of_the_framework(error: APIException) -> Response:
 
 
 def _errors(detail, field: str = "") -> Iterator[dict[str, str]]:
-    """Each message with the path of its field: {"a": {"b": ["no"]}} gives one for `a.b`."""
+    """Each message with the path of its field: {"a": {0: ["no"]}} gives one for `a[0]`."""
     if isinstance(detail, dict):
         for name, inner in detail.items():
-            path = field if name == _WHOLE else f"{field}.{name}" if field else str(name)
-            yield from _errors(inner, path)
+            yield from _errors(inner, field if name == _WHOLE else _path(field, name))
     elif isinstance(detail, list):
-        for index, inner in enumerate(detail):
-            is_nested = isinstance(inner, dict | list)
-            yield from _errors(inner, f"{field}[{index}]" if is_nested and inner else field)
+        for inner in detail:
+            yield from _errors(inner, field)
     else:
         yield {"field": field, "message": str(detail)}
+
+
+def _path(field: str, name: str | int) -> str:
+    if isinstance(name, int):
+        return f"{field}[{name}]"
+    return f"{field}.{name}" if field else name
 
 
 def _log(error: Exception) -> None:
