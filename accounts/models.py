@@ -97,6 +97,12 @@ class ApiKeyQuerySet(models.QuerySet):
 class ApiKey(models.Model):
     """A key of one person. The key itself is shown once; only its SHA-256 is kept (P13)."""
 
+    class State(models.TextChoices):
+        ACTIVE = "active"
+        DISABLED = "disabled"
+        EXPIRED = "expired"
+        REVOKED = "revoked"
+
     class Scope(models.TextChoices):
         """What a key may do at /api/. Models at /v1 are asked without any."""
 
@@ -163,6 +169,14 @@ class ApiKey(models.Model):
 
     def __str__(self):
         return f"ApiKey {str(self.id)[:13]}"
+
+    @property
+    def state(self) -> State:
+        if self.revoked_at:
+            return self.State.REVOKED
+        if self.expires_at and self.expires_at <= timezone.now():
+            return self.State.EXPIRED
+        return self.State.DISABLED if self.disabled_at else self.State.ACTIVE
 
     def clean(self):
         if not _is_list_of_texts(self.allowed_models):

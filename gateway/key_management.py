@@ -1,4 +1,4 @@
-"""Keys made, changed and ended by their owner: what stands behind /v1/keys.
+"""Keys made, changed and ended by their owner: what stands behind /v1/keys and the pages.
 
 Management keys are listed here, but neither made nor changed nor revoked: a key that can make
 others must not be able to lift its own limits or to multiply.
@@ -35,7 +35,7 @@ def with_last_use(rows: ApiKeyQuerySet) -> ApiKeyQuerySet:
 
 def find(user_id: uuid.UUID, key_id: uuid.UUID | None) -> ApiKey:
     """Raises NotFound for what isn't this person's."""
-    row = of_user(user_id).filter(pk=key_id).first() if key_id else None
+    row = with_last_use(of_user(user_id)).filter(pk=key_id).first() if key_id else None
     if row is None:
         raise NotFound("There is no such key in this account.", code="key_not_found")
     return row

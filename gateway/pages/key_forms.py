@@ -1,0 +1,198 @@
+"""Forms of a key. What they take goes through the checks of /v1/keys, so the rules are the same."""
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.db.models import Q
+
+from accounts.models import RETENTION_CHOICES_DAYS, ApiKey, validate_networks
+from billing.key_caps import CAPS, caps_of
+from billing.pricing import usd
+from gateway import key_fields
+from gateway.errors import GatewayError, InvalidRequest
+from gateway.key_fields import KeyFields
+from gateway.models import Model
+
+GRACES = {
+    "0": dt.timedelta(),
+    "1": dt.timedelta(hours=1),
+    "24": dt.timedelta(hours=24),
+}
+_RETENTION = [
+    (days, f"{days} days" if days else "0 days: keep nothing") for days in RETENTION_CHOICES_DAYS
+]
+_MOST_LINES = 100
+
+
+def _cap(label: str) -> forms.DecimalField:
+    return forms.DecimalField(
+        label=label,
+        required=False,
+        min_value=0,
+        max_value=1_000_000,
+        decimal_places=9,
+        widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
+    )
+
+
+class KeyForm(forms.Form):
+    """A new key, or with `key` that key's rules. Valid, it has `key_fields` for the rule."""
+
+    key_fields: KeyFields
+
+    name = forms.CharField(max_length=64, help_text="What it is for, as “backup script”.")
+    expires_at = forms.DateTimeField(
+        label="Works until",
+        required=False,
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+        help_text="In your time zone. Empty: without an end.",
+    )
+    total_cap = _cap("In total, in US dollars")
+    day_cap = _cap("Per day")
+    week_cap = _cap("Per week")
+    month_cap = _cap("Per month")
+    allowed_models = forms.MultipleChoiceField(
+        label="Models",
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text="Tick none to allow all of them, those to come included.",
+    )
+    requests_per_minute = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=1_000_000,
+        help_text="Within the limit of your account. Empty: only that limit.",
+    )
+    allowed_networks = forms.CharField(
+        label="IP addresses",
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
+        help_text="One address or network a line, as 192.0.2.7 or 2001:db8::/32. Empty: anywhere.",
+    )
+    retention_days = forms.TypedChoiceField(
+        label="Keep messages and answers for",
+        choices=_RETENTION,
+        coerce=int,
+        initial=90,
+        help_text="They are kept encrypted, for you to read in the request log.",
+    )
+    scopes = forms.MultipleChoiceField(
+        label="At /api/ it may",
+        required=False,
+        choices=[(scope.value, f"{scope.value}: {scope.label}") for scope in ApiKey.Scope],
+        widget=forms.CheckboxSelectMultiple,
+        help_text="Models at /v1 need none of these.",
+    )
+
+    def __init__(self, *arguments, key: ApiKey | None = None, **options):
+        self.key = key
+        options["initial"] = {**(_rules_of(key) if key else {}), **options.get("initial", {})}
+        super().__init__(*arguments, **options)
+        models = self.fields["allowed_models"]
+        assert isinstance(models, forms.MultipleChoiceField)
+        models.choices = _models(key)
+
+    def clean_allowed_networks(self) -> list[str] | None:
+        """The lines that aren't empty; each that is wrong is named."""
+        lines = [line.strip() for line in self.cleaned_data["allowed_networks"].splitlines()]
+        if len(lines) > _MOST_LINES:
+            raise ValidationError(f"At most {_MOST_LINES} lines.")
+        problems = [
+            f"Line {number}, “{line}”: {problem}"
+            for number, line in enumerate(lines, start=1)
+            if line and (problem := _network_problem(line))
+        ]
+        if problems:
+            raise ValidationError(problems)
+        return [line for line in lines if line] or None
+
+    def clean(self) -> dict:
+        if not self.errors:
+            try:
+                fields = key_fields.parse(self._body(), new=self.key is None)
+            except InvalidRequest as refusal:
+                self.refuse(refusal)
+            else:
+                fields.columns["scopes"] = self.cleaned_data["scopes"]
+                self.key_fields = fields
+        return self.cleaned_data
+
+    def refuse(self, refusal: GatewayError) -> None:
+        """Show what a rule says beside the field that it is about."""
+        field = _field_of(refusal.param or "")
+        self.add_error(field if field in self.fields else None, refusal.message)
+
+    def _body(self) -> dict[str, Any]:
+        """What /v1/keys would be sent. An end that stays may lie behind."""
+        said = self.cleaned_data
+        body = {
+            "name": said["name"],
+            "retention_days": said["retention_days"],
+            "allowed_models": said["allowed_models"] or None,
+            "allowed_networks": said["allowed_networks"],
+            "requests_per_minute": said["requests_per_minute"],
+            "caps": {period: said[f"{period}_cap"] for period in CAPS},
+        }
+        if "expires_at" in self.changed_data:
+            end = said["expires_at"]
+            body["expires_at"] = end and end.isoformat()
+        return body
+
+
+class RotateForm(forms.Form):
+    grace = forms.ChoiceField(
+        label="The key that it takes the place of",
+        choices=[
+            ("0", "ends now"),
+            ("1", "works on for an hour"),
+            ("24", "works on for a day"),
+        ],
+        initial="1",
+        widget=forms.RadioSelect,
+    )
+
+    @property
+    def grace_time(self) -> dt.timedelta:
+        return GRACES[self.cleaned_data["grace"]]
+
+
+def _rules_of(key: ApiKey) -> dict[str, Any]:
+    end = key.expires_at
+    return {
+        "name": key.name,
+        "expires_at": end and end.replace(second=0, microsecond=0),
+        "allowed_models": key.allowed_models,
+        "requests_per_minute": key.requests_per_minute,
+        "allowed_networks": "\n".join(key.allowed_networks),
+        "retention_days": key.retention_days,
+        "scopes": key.scopes,
+        **{f"{period}_cap": _dollars(cap) for period, cap in caps_of(key).items()},
+    }
+
+
+def _dollars(amount_nano: int | None) -> Decimal | None:
+    return None if amount_nano is None else Decimal(usd(amount_nano).removesuffix(".0"))
+
+
+def _models(key: ApiKey | None) -> list[tuple[str, str]]:
+    """Those that can be asked, and those that the key is limited to already."""
+    named = Q(slug__in=key.allowed_models if key else [])
+    rows = Model.objects.filter(Q(enabled=True) | named).order_by("slug")
+    return [(slug, slug) for slug in rows.values_list("slug", flat=True)]
+
+
+def _network_problem(line: str) -> str:
+    try:
+        validate_networks([line])
+    except ValidationError as error:
+        return error.messages[0]
+    return ""
+
+
+def _field_of(param: str) -> str:
+    """The form's field for what a rule calls `caps.day` or `allowed_models[3]`."""
+    name, _, rest = param.partition(".")
+    return f"{rest}_cap" if name == "caps" else name.partition("[")[0]

@@ -1,0 +1,140 @@
+"""Pages on which people make, change and end their keys. The text of a key is shown once, in the
+answer to the request that made it, which no cache may keep."""
+
+import uuid
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from accounts.models import ApiKey
+from billing.key_caps import CAPS, sheet_of
+from gateway import key_management
+from gateway.errors import Forbidden, GatewayError, NotFound
+from gateway.pages.key_forms import KeyForm, RotateForm
+from gateway.pages.signed_in import SignedInRequest
+
+PAGE = 100
+_PERIODS = {
+    "total": "In total",
+    "day": "Today (UTC)",
+    "week": "This week",
+    "month": "This month",
+}
+
+
+@require_safe
+def keys(request: SignedInRequest) -> HttpResponse:
+    rows = key_management.with_last_use(key_management.of_user(request.user.id))
+    page = Paginator(rows, PAGE).get_page(request.GET.get("page"))
+    for key in page:
+        key.sheet = sheet_of(key)
+        key.caps = [(name, cap) for name, cap in key.sheet.caps.items() if cap is not None]
+    return _shown(request, "keys", {"page": page})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+def new_key(request: SignedInRequest) -> HttpResponse:
+    form = KeyForm(request.POST or None)
+    if form.is_valid():
+        try:
+            key, text = key_management.make(request.user.id, form.key_fields)
+        except GatewayError as refusal:
+            form.refuse(refusal)
+        else:
+            return _shown(request, "key_created", {"key": key, "text": text}, status=201)
+    return _shown(request, "key_new", {"form": form}, status=400 if form.errors else 200)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def key(request: SignedInRequest, key_id: uuid.UUID) -> HttpResponse:
+    row = _own_key(request, key_id)
+    form = KeyForm(request.POST or None, key=row)
+    if form.is_valid():
+        try:
+            key_management.change(request.user.id, row.id, form.key_fields)
+        except Forbidden as refusal:
+            raise PermissionDenied(refusal.message) from refusal
+        except GatewayError as refusal:
+            form.refuse(refusal)
+        else:
+            messages.success(request, "Saved. It counts within two seconds.")
+            return redirect("key", row.id)
+    context = {"key": row, "form": form, "spend": _spend(row)}
+    return _shown(request, "key", context, status=400 if form.errors else 200)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+def rotate_key(request: SignedInRequest, key_id: uuid.UUID) -> HttpResponse:
+    old = _own_key(request, key_id)
+    form = RotateForm(request.POST or None)
+    if not form.is_valid():
+        return _shown(request, "key_rotate", {"key": old, "form": form})
+    try:
+        new, text = key_management.rotate(request.user.id, old.id, grace=form.grace_time)
+    except Forbidden as refusal:
+        raise PermissionDenied(refusal.message) from refusal
+    except GatewayError as refusal:
+        messages.error(request, refusal.message)
+        return redirect("key", old.id)
+    old = ApiKey.objects.get(pk=old.pk)
+    return _shown(request, "key_created", {"key": new, "text": text, "old": old}, status=201)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def revoke_key(request: SignedInRequest, key_id: uuid.UUID) -> HttpResponse:
+    row = _own_key(request, key_id)
+    if request.method != "POST":
+        return _shown(request, "key_revoke", {"key": row})
+    _manage(key_management.revoke, request, row)
+    messages.success(request, f"“{row.name}” is revoked. It is refused within two seconds.")
+    return redirect("keys")
+
+
+@require_POST
+def disable_key(request: SignedInRequest, key_id: uuid.UUID) -> HttpResponse:
+    row = _own_key(request, key_id)
+    _manage(key_management.disable, request, row)
+    messages.success(request, "Disabled. It is refused within two seconds, until you enable it.")
+    return redirect("key", row.id)
+
+
+@require_POST
+def enable_key(request: SignedInRequest, key_id: uuid.UUID) -> HttpResponse:
+    row = _own_key(request, key_id)
+    _manage(key_management.enable, request, row)
+    messages.success(request, "Enabled. It works within two seconds.")
+    return redirect("key", row.id)
+
+
+def _manage(rule, request: SignedInRequest, row: ApiKey) -> None:
+    try:
+        rule(request.user.id, row.id)
+    except Forbidden as refusal:
+        raise PermissionDenied(refusal.message) from refusal
+
+
+def _own_key(request: SignedInRequest, key_id: uuid.UUID) -> ApiKey:
+    try:
+        return key_management.find(request.user.id, key_id)
+    except NotFound as missing:
+        raise Http404(missing.message) from missing
+
+
+def _spend(row: ApiKey) -> list[dict]:
+    """What is spent in each period, beside its cap."""
+    sheet = sheet_of(row)
+    return [
+        {"period": _PERIODS[one], "spent_nano": sheet.spent[one], "cap_nano": sheet.caps[one]}
+        for one in CAPS
+    ]
+
+
+def _shown(request: SignedInRequest, name: str, context: dict, **options) -> HttpResponse:
+    return render(request, f"gateway/{name}.html", {"section": "keys", **context}, **options)

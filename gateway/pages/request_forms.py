@@ -1,0 +1,63 @@
+"""What to look for in the request log."""
+
+import datetime as dt
+
+from django import forms
+from django.utils import timezone
+
+from accounts.models import ApiKey, User
+from gateway.models import Model, Provider
+from gateway.request_search import Search, Status
+
+_DAY = dt.timedelta(days=1)
+
+
+class KeyChoice(forms.ModelChoiceField):
+    def label_from_instance(self, key: ApiKey) -> str:
+        ended = " (revoked)" if key.revoked_at else ""
+        return f"{key.name} {key.start}…{key.end}{ended}"
+
+
+class SearchForm(forms.Form):
+    """Days are those of whoever looks. Valid, it has the `search`."""
+
+    since = forms.DateField(
+        label="From", required=False, widget=forms.DateInput(attrs={"type": "date"})
+    )
+    until = forms.DateField(
+        label="To", required=False, widget=forms.DateInput(attrs={"type": "date"})
+    )
+    key = KeyChoice(ApiKey.objects.none(), required=False, empty_label="all")
+    model = forms.ChoiceField(required=False)
+    provider = forms.ChoiceField(required=False)
+    status = forms.ChoiceField(required=False, choices=[("", "all"), *Status.choices])
+    session = forms.CharField(required=False, max_length=512)
+
+    def __init__(self, *arguments, user: User, **options):
+        super().__init__(*arguments, **options)
+        key = self.fields["key"]
+        assert isinstance(key, KeyChoice)
+        key.queryset = ApiKey.objects.filter(user=user).order_by("-created_at")
+        for name, rows in (("model", Model.objects), ("provider", Provider.objects)):
+            choice = self.fields[name]
+            assert isinstance(choice, forms.ChoiceField)
+            slugs = rows.order_by("slug").values_list("slug", flat=True)
+            choice.choices = [("", "all"), *((slug, slug) for slug in slugs)]
+
+    @property
+    def search(self) -> Search:
+        said = self.cleaned_data
+        until = said["until"]
+        return Search(
+            since=_midnight(said["since"]),
+            until=_midnight(until + _DAY if until else None),
+            key_id=said["key"] and said["key"].id,
+            model=said["model"],
+            provider=said["provider"],
+            status=said["status"],
+            session=said["session"],
+        )
+
+
+def _midnight(day: dt.date | None) -> dt.datetime | None:
+    return timezone.make_aware(dt.datetime.combine(day, dt.time())) if day else None

@@ -1,0 +1,155 @@
+"""The request log: all requests, one in full, and its owner's right to delete what was said."""
+
+import datetime as dt
+import uuid
+
+import orjson
+from django.contrib import messages
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts.keyring import data_keys
+from billing.accounts import open_account
+from gateway import content_deletion, kept_content, receipts, request_search
+from gateway.models import ApiRequest, RequestContent
+from gateway.pages.request_forms import SearchForm
+from gateway.pages.signed_in import SignedInRequest
+from gateway.told_content import told
+
+_CLASSES = {
+    "input": "Input tokens",
+    "cached_input": "Cached input tokens",
+    "output": "Output tokens",
+    "request": "Request",
+    "image": "Images",
+}
+
+
+@require_safe
+def requests(request: SignedInRequest) -> HttpResponse:
+    account = open_account(request.user)
+    form = SearchForm(request.GET, user=request.user)
+    rows: list[ApiRequest] = []
+    has_older = False
+    if form.is_valid():
+        before = _cursor(request, account.id)
+        rows, has_older = request_search.find(account.id, form.search, before=before)
+    context = {
+        "form": form,
+        "rows": rows,
+        "is_filtered": any(request.GET.get(name) for name in form.fields),
+        "is_first_page": "before" not in request.GET,
+        "newest": _query(request),
+        "older": _query(request, before=str(rows[-1].id)) if has_older else "",
+    }
+    return _shown(request, "requests", context, status=400 if form.errors else 200)
+
+
+@require_safe
+@never_cache
+def one_request(request: SignedInRequest, request_id: uuid.UUID) -> HttpResponse:
+    row = _own_request(request, request_id)
+    kept = kept_content.row_of(row.id, row.account_id)
+    content = _opened(request, kept)
+    receipt = receipts.receipt_of(row, content)
+    context = {
+        "row": row,
+        "lines": [_line(one) for one in receipt["lines"] if one["quantity"]],
+        "capped": receipt["capped"],
+        "told": told(content) if content is not None else None,
+        "purge_at": kept.purge_at if kept else None,
+        "why_none": "" if content is not None else _why_none(row, is_kept=kept is not None),
+    }
+    return _shown(request, "request", context)
+
+
+@require_safe
+@never_cache
+def receipt(request: SignedInRequest, request_id: uuid.UUID) -> HttpResponse:
+    """The signed receipt, which anybody with the published keys can check."""
+    row = _own_request(request, request_id)
+    kept = kept_content.row_of(row.id, row.account_id)
+    signed = receipts.signed_receipt(row, _opened(request, kept))
+    name = f'attachment; filename="kyma-receipt-{row.id}.json"'
+    return HttpResponse(
+        orjson.dumps(signed, option=orjson.OPT_INDENT_2),
+        content_type="application/json",
+        headers={"Content-Disposition": name},
+    )
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def delete_content(request: SignedInRequest, request_id: uuid.UUID) -> HttpResponse:
+    row = _own_request(request, request_id)
+    if request.method != "POST":
+        return _shown(request, "request_delete", {"row": row})
+    content_deletion.delete_of_request(row.account_id, row.id)
+    messages.success(request, "What was said in this request is deleted.")
+    return redirect("request", row.id)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def delete_all_content(request: SignedInRequest) -> HttpResponse:
+    if request.method != "POST":
+        return _shown(request, "request_delete_all", {})
+    deleted = content_deletion.delete_all(open_account(request.user).id)
+    messages.success(request, f"The content of {deleted:,} requests is deleted.")
+    return redirect("requests")
+
+
+def _own_request(request: SignedInRequest, request_id: uuid.UUID) -> ApiRequest:
+    rows = request_search.of_account(open_account(request.user).id)
+    row = rows.select_related("key", "price_version").filter(pk=request_id).first()
+    if row is None:
+        raise Http404("There is no such request in this account.")
+    return row
+
+
+def _cursor(request: SignedInRequest, account_id: uuid.UUID) -> ApiRequest | None:
+    text = request.GET.get("before", "")
+    if not text:
+        return None
+    try:
+        return request_search.of_account(account_id).get(pk=uuid.UUID(text))
+    except (ValueError, ApiRequest.DoesNotExist) as error:
+        raise Http404("There is no such page.") from error
+
+
+def _opened(request: SignedInRequest, kept: RequestContent | None) -> bytes | None:
+    return kept_content.opened(kept, data_keys.cipher_of(request.user.id)) if kept else None
+
+
+def _line(line: dict) -> dict:
+    """A line of the receipt, as people read it: prices of tokens are per million."""
+    is_tokens = line["per"] > 1
+    return {**line, "label": _CLASSES[line["class"]], "unit": "million" if is_tokens else "each"}
+
+
+def _why_none(row: ApiRequest, *, is_kept: bool) -> str:
+    """Why there is no content to show."""
+    if is_kept:
+        return "It is kept, but it can't be opened: it is damaged. Please write to us."
+    if row.key is None:
+        return "Nothing is kept here of what is asked in the chat: it stands in the conversation."
+    if row.outcome == ApiRequest.Outcome.LOST:
+        return "The process that served the request died before anything was kept."
+    days = row.key.retention_days
+    if days == 0:
+        return "Nothing is kept: the retention of its key is 0 days."
+    if dt.datetime.now(dt.UTC) - row.created_at > dt.timedelta(days=days):
+        return f"It was deleted at the end of its retention: {days} days for this key."
+    return "It was deleted, or its key kept nothing at that time."
+
+
+def _query(request: SignedInRequest, **changes: str) -> str:
+    """The query of this page without its cursor, and with `changes`."""
+    query = request.GET.copy()
+    query.pop("before", None)
+    query.update(changes)
+    return query.urlencode()
+
+
+def _shown(request: SignedInRequest, name: str, context: dict, **options) -> HttpResponse:
+    return render(request, f"gateway/{name}.html", {"section": "requests", **context}, **options)
