@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import re
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 import orjson
 from django.db import IntegrityError, transaction
@@ -20,7 +20,7 @@ from accounts.encryption import Cipher
 from accounts.ids import uuid7
 from accounts.keyring import data_keys
 from chat import conversations
-from chat.errors import NotAllowed, StillAnswering
+from chat.errors import NotAllowed, NoVision, StillAnswering
 from chat.models import Conversation, Message
 
 MAX_TEXT = 1_000_000  # characters; what a model takes is less
@@ -52,8 +52,15 @@ class Shown:
 def branch(conversation: Conversation) -> list[Shown]:
     """The messages from the root to the conversation's leaf."""
     cipher = data_keys.cipher_of(conversation.user_id)
+    return path_to(conversation, leaf_id=conversation.leaf_id, cipher=cipher)
+
+
+def path_to(
+    conversation: Conversation, *, leaf_id: uuid.UUID | None, cipher: Cipher
+) -> list[Shown]:
+    """The messages from the root to `leaf_id`."""
     tree = _Tree(conversation)
-    path = tree.path_to(conversation.leaf_id)
+    path = tree.path_to(leaf_id)
     rows = conversation.messages.in_bulk(path)
     return [opened(rows[one], cipher, tree.siblings(one)) for one in path if one in rows]
 
@@ -105,34 +112,39 @@ class _Tree:
 # --- Adding
 
 
-def say(conversation: Conversation, *, text: str, images: Sequence[str] = ()) -> Message:
+def say(
+    conversation: Conversation, *, text: str, images: Sequence[str] = (), blind: Container[str] = ()
+) -> Message:
     """Add what the person says after the leaf. Returns the reply to it, still to be written.
 
-    Raises NotAllowed, StillAnswering.
+    `blind` are the models that see no images. Raises NotAllowed, NoVision, StillAnswering.
     """
-    return _add(conversation, conversation.leaf_id, text, images)
+    return _add(conversation, conversation.leaf_id, text, images, blind)
 
 
-def edit(message: Message, *, text: str, images: Sequence[str] = ()) -> Message:
+def edit(
+    message: Message, *, text: str, images: Sequence[str] = (), blind: Container[str] = ()
+) -> Message:
     """Say something else in the place of `message`. Returns the reply to it, to be written.
 
-    Raises NotAllowed, StillAnswering.
+    Raises NotAllowed, NoVision, StillAnswering.
     """
     if message.is_reply:
         raise NotAllowed("Only what you said yourself can be edited.")
-    return _add(message.conversation, message.parent_id, text, images)
+    return _add(message.conversation, message.parent_id, text, images, blind)
 
 
-def regenerate(reply: Message) -> Message:
+def regenerate(reply: Message, *, blind: Container[str] = ()) -> Message:
     """Another reply in the place of `reply`, to be written; one that failed empty makes room.
 
-    Raises NotAllowed, StillAnswering.
+    Raises NotAllowed, NoVision, StillAnswering.
     """
     if not reply.is_reply:
         raise NotAllowed("Only a reply can be written once more.")
     if reply.parent_id is None:
         raise NotAllowed("There is nothing that it answers.")
     conversation = reply.conversation
+    _check_vision(conversation, reply.parent_id, (), blind)
     with _one_at_a_time(conversation):
         new = _reply_to(reply.parent_id, conversation)
         if reply.state == Message.State.FAILED and not reply.text and not reply.replies.exists():
@@ -141,9 +153,14 @@ def regenerate(reply: Message) -> Message:
 
 
 def _add(
-    conversation: Conversation, parent: uuid.UUID | None, text: str, images: Sequence[str]
+    conversation: Conversation,
+    parent: uuid.UUID | None,
+    text: str,
+    images: Sequence[str],
+    blind: Container[str],
 ) -> Message:
     check(text, images)
+    _check_vision(conversation, parent, images, blind)
     cipher = data_keys.cipher_of(conversation.user_id)
     said = Message(conversation=conversation, parent_id=parent, role=Message.Role.USER)
     said.seal(cipher, text=text, images=orjson.dumps(list(images)).decode() if images else "")
@@ -153,6 +170,20 @@ def _add(
             title = conversations.title_from(text) or "An image"
             conversation.seal(cipher, title=title)
         return _reply_to(said.id, conversation)
+
+
+def _check_vision(
+    conversation: Conversation,
+    leaf_id: uuid.UUID | None,
+    images: Sequence[str],
+    blind: Container[str],
+) -> None:
+    """Raises NoVision if the model can't see the images in the branch, or these."""
+    if conversation.model not in blind:
+        return
+    path = _Tree(conversation).path_to(leaf_id)
+    if images or conversation.messages.filter(id__in=path, images__isnull=False).exists():
+        raise NoVision(f"{conversation.model} sees no images. Choose a model that does.")
 
 
 def _reply_to(parent: uuid.UUID | None, conversation: Conversation) -> Message:

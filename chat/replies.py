@@ -1,86 +1,201 @@
 """A chat turn: a reply written by a task of its own in the web process, whoever looks on.
 
 To be awaited on the event loop of the web process: `send`, `edit`, `regenerate` store what the
-person said and begin the reply; `stop` ends it; `follow` shows it as it grows, from any process.
+person said and begin the reply; `follow` shows it as it grows, from any process; only `stop` ends
+it before its time.
 
     reply = await replies.send(conversation, text=…)          # a Message, state "streaming"
     async for snapshot in replies.follow(reply): …            # until snapshot.is_over
-    await replies.stop(reply)
+    await replies.stop(user, reply_id=reply.id)
 
 A snapshot holds the whole text so far, not the last piece of it. `follow` yields one at once, then
 when there is more (at most ten a second), and the last again in silence, so that a connection
 whose browser is gone is noticed. After Stop the text is final at once, `cost_nano` is None until
 the bill is settled. The views answer as server-sent events, one snapshot each.
+
+A refusal (no credit, a rate limit, no provider) is a reply that failed, with a code: what the
+person said is stored, and `regenerate` tries again in the place of the empty reply.
 """
 
-import dataclasses
+import asyncio
+import contextlib
+import functools
+import logging
 import uuid
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
+from django.conf import settings
+
+from accounts.ids import uuid7
 from accounts.models import User
+from chat import conversations, messages, prompt, stored_replies
+from chat.errors import NotAllowed, NoVision
 from chat.models import Conversation, Message
+from chat.prompt import Said
+from chat.stored_replies import Snapshot
+from chat.turns import Turn
+from gateway import routing
+from gateway.authentication import Caller, signed_in
+from gateway.database import in_thread
 
+__all__ = ["Snapshot", "close", "edit", "follow", "regenerate", "send", "stop", "temporary"]
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A reply as it stands. `error` is a code, as insufficient_credits, `error_text` a sentence."""
+logger = logging.getLogger(__name__)
 
-    id: uuid.UUID
-    state: str
-    text: str
-    reasoning: str
-    model: str
-    provider: str
-    prompt_tokens: int
-    completion_tokens: int
-    estimated: bool
-    cost_nano: int | None
-    error: str
-    error_text: str
+SNAPSHOT_INTERVAL_S = 0.1  # at least, between two of one follower
+POLL_INTERVAL_S = 0.5
 
-    @property
-    def is_over(self) -> bool:
-        return self.state != Message.State.STREAMING and self.cost_nano is not None
+_running: dict[uuid.UUID, Turn] = {}
 
 
 async def send(conversation: Conversation, *, text: str, images: Sequence[str] = ()) -> Message:
-    """Raises NotAllowed, StillAnswering; then nothing is stored."""
-    raise NotImplementedError
+    """Raises NotAllowed, StillAnswering, NoVision; then nothing is stored."""
+    return await _begin(functools.partial(messages.say, conversation, text=text, images=images))
 
 
 async def edit(message: Message, *, text: str, images: Sequence[str] = ()) -> Message:
-    """Say something else in the place of `message`. Raises NotAllowed, StillAnswering."""
-    raise NotImplementedError
+    """Say something else in the place of `message`; raises as `send` does."""
+    return await _begin(functools.partial(messages.edit, message, text=text, images=images))
 
 
 async def regenerate(reply: Message) -> Message:
-    """Another reply in the place of `reply`. Raises NotAllowed, StillAnswering."""
-    raise NotImplementedError
+    """Another reply in the place of `reply`; raises as `send` does."""
+    return await _begin(functools.partial(messages.regenerate, reply))
 
 
-async def stop(reply_id: uuid.UUID) -> None:
-    """End a reply: what has come of it stays, and is charged. Safe to repeat."""
-    raise NotImplementedError
+async def _begin(add: Callable[..., Message]) -> Message:
+    reply, caller, body = await in_thread(_added, add, await _blind())
+    assert reply.request_id is not None
+    turn = Turn(
+        reply.id,
+        caller,
+        body,
+        request_id=reply.request_id,
+        store=lambda snapshot: in_thread(stored_replies.store, snapshot, caller.cipher),
+    )
+    _run(turn)
+    return reply
+
+
+def _added(add: Callable[..., Message], blind: set[str]) -> tuple[Message, Caller, dict]:
+    reply = add(blind=blind)
+    caller = signed_in(reply.conversation.user)
+    return reply, caller, prompt.body_for(reply, caller.cipher)
+
+
+async def _blind() -> set[str]:
+    """The models that see no images."""
+    models = await routing.catalogue()
+    return {slug for slug, one in models.items() if "vision" not in one.capabilities}
+
+
+def _run(turn: Turn) -> None:
+    _running[turn.id] = turn
+    turn.begin()
+    turn.task.add_done_callback(functools.partial(_ended, turn))
+
+
+def _ended(turn: Turn, task: asyncio.Task) -> None:
+    _running.pop(turn.id, None)
+    if not task.cancelled() and task.exception() is not None:
+        logger.error("chat turn %s ended by %r", turn.id, type(task.exception()))
+
+
+# --- Looking on
+
+
+async def stop(user: User, *, reply_id: uuid.UUID) -> None:
+    """End a reply of `user`'s: what has come of it stays, and is charged. Safe to repeat."""
+    turn = _running.get(reply_id)
+    if turn is None:
+        ask = functools.partial(stored_replies.ask_to_stop, user, reply_id=reply_id)
+        await in_thread(ask)
+    elif turn.user_id == user.id.hex:
+        turn.stop()
 
 
 async def follow(reply: Message) -> AsyncGenerator[Snapshot]:
-    """The reply as it grows, until it is over."""
-    raise NotImplementedError
-    yield
+    """The reply as it grows, until it is over or deleted."""
+    turn = _running.get(reply.id)
+    snapshots = _watch(reply.id) if turn is None else _listen(turn)
+    async for snapshot in snapshots:
+        yield snapshot
+
+
+async def _listen(turn: Turn) -> AsyncGenerator[Snapshot]:
+    """Of a turn in this process."""
+    while True:
+        news, was_over, snapshot = turn.news, turn.task.done(), turn.snapshot()
+        yield snapshot
+        if snapshot.is_over or was_over:
+            return
+        await asyncio.sleep(SNAPSHOT_INTERVAL_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(settings.KEEP_ALIVE_INTERVAL_S):
+                await news.wait()
+
+
+async def _watch(reply_id: uuid.UUID) -> AsyncGenerator[Snapshot]:
+    """Of a turn in another process, by what it stores."""
+    last, said_at, now = None, 0.0, asyncio.get_running_loop().time
+    while (snapshot := await in_thread(stored_replies.read, reply_id)) is not None:
+        if snapshot != last or now() - said_at >= settings.KEEP_ALIVE_INTERVAL_S:
+            yield snapshot
+            last, said_at = snapshot, now()
+        if snapshot.is_over:
+            return
+        await asyncio.sleep(POLL_INTERVAL_S)
+
+
+# --- What is stored nowhere
 
 
 async def temporary(
     user: User,
     *,
-    messages: list[dict],
+    said: Sequence[Said],
     model: str,
     system_prompt: str = "",
     parameters: dict | None = None,
 ) -> AsyncGenerator[Snapshot]:
-    """A reply that is stored nowhere, to messages that are stored nowhere.
+    """The snapshots of a reply that is stored nowhere, to messages that are stored nowhere.
 
-    `messages` are {"role", "text", "images"}, the last by the person. Closing it stops the reply;
-    so does `stop` with the id of its snapshots. Raises NotAllowed.
+    The last of them is the person's. To close the generator stops the reply; so does `stop` with
+    the id of the snapshots, and then the last of them says what it cost. Raises NotAllowed,
+    NoVision.
     """
-    raise NotImplementedError
-    yield
+    if not said or said[-1].role != Message.Role.USER:
+        raise NotAllowed("Write something first.")
+    for one in said:
+        if one.role == Message.Role.USER:
+            messages.check(one.text, one.images)
+    if any(one.images for one in said) and model in await _blind():
+        raise NoVision(f"{model} sees no images. Choose a model that does.")
+    body = prompt.body_of(
+        model=model,
+        system_prompt=system_prompt,
+        said=said,
+        parameters=conversations.checked(parameters or {}),
+    )
+    caller = await in_thread(signed_in, user)
+    return _snapshots(Turn(uuid7(), caller, body, request_id=uuid7()))
+
+
+async def _snapshots(turn: Turn) -> AsyncGenerator[Snapshot]:
+    _run(turn)
+    try:
+        async for snapshot in _listen(turn):
+            yield snapshot
+    finally:
+        turn.stop()
+
+
+# --- The end of the process
+
+
+async def close() -> None:
+    """Break off what is still being written, and store how it ended."""
+    for turn in list(_running.values()):
+        turn.interrupt()
+    while tasks := [turn.task for turn in _running.values()]:
+        await asyncio.wait(tasks)

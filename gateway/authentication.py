@@ -22,24 +22,25 @@ Network = IPv4Network | IPv6Network
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Caller:
-    """The key, account and person behind a request; ids as 32 hexadecimal digits.
+    """The account and person behind a request, and its key; ids as 32 hexadecimal digits.
 
-    No allowed models or networks means that all are.
+    No allowed models or networks means that all are. Who is signed in asks without a key: then
+    the account alone sets the rules, and the request log keeps no content.
     """
 
-    key_id: str
     account_id: str
     user_id: str
     cipher: Cipher
-    retention_days: int
     is_suspended: bool
     allows_unstated_retention: bool
     tier: int
     unlimited: bool
-    requests_per_minute: int | None
-    allowed_models: frozenset[str]
-    allowed_networks: tuple[Network, ...]
-    is_management: bool
+    key_id: str | None = None
+    retention_days: int = 0
+    requests_per_minute: int | None = None
+    allowed_models: frozenset[str] = frozenset()
+    allowed_networks: tuple[Network, ...] = ()
+    is_management: bool = False
 
 
 async def authenticate(headers: Mapping[str, str]) -> Caller:
@@ -74,24 +75,31 @@ async def _load(text: str) -> Caller:
 def _caller(text: str) -> Caller:
     key = keys.authenticate(text)
     try:
-        cipher = data_keys.cipher_of(key.user_id)
+        person = signed_in(key.user)
     except KeyDestroyed as error:
         raise InvalidKey("The account of this key is closed.") from error
-    account = open_account(key.user)
-    return Caller(
+    return dataclasses.replace(
+        person,
         key_id=key.id.hex,
-        account_id=account.id.hex,
-        user_id=key.user_id.hex,
-        cipher=cipher,
         retention_days=key.retention_days,
-        is_suspended=key.user.state == User.State.SUSPENDED,
-        allows_unstated_retention=key.user.allows_unstated_retention,
-        tier=account.tier,
-        unlimited=account.unlimited,
         requests_per_minute=key.requests_per_minute,
         allowed_models=frozenset(key.allowed_models),
         allowed_networks=tuple(ip_network(one) for one in key.allowed_networks),
         is_management=key.is_management,
+    )
+
+
+def signed_in(user: User) -> Caller:
+    """The caller that `user` is without a key, in the chat. Raises KeyDestroyed."""
+    account = open_account(user)
+    return Caller(
+        account_id=account.id.hex,
+        user_id=user.id.hex,
+        cipher=data_keys.cipher_of(user.id),
+        is_suspended=user.state == User.State.SUSPENDED,
+        allows_unstated_retention=user.allows_unstated_retention,
+        tier=account.tier,
+        unlimited=account.unlimited,
     )
 
 

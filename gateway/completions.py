@@ -69,8 +69,14 @@ async def begin(call: Call, dialect: Dialect) -> "Completion":
 
     Raises GatewayError; then the request is logged, and nothing is held or charged.
     """
-    caller = await authenticate(call.headers)
-    completion = Completion(call, caller, dialect)
+    completion = Completion(call, await authenticate(call.headers), dialect)
+    await proceed(completion)
+    return completion
+
+
+async def proceed(completion: "Completion") -> None:
+    """Steps 2 to 5 for a caller who is known. Raises as `begin` does."""
+    call, caller = completion.call, completion.caller
     try:
         admit(caller, call.ip)
         key_rules.refuse_management(caller)
@@ -92,7 +98,6 @@ async def begin(call: Call, dialect: Dialect) -> "Completion":
         log_fault(call.id, error)
         await completion.refuse(masked := InternalError("Kyma failed. Nothing was charged."))
         raise masked from error
-    return completion
 
 
 def admit(caller: Caller, ip: str) -> None:
@@ -307,6 +312,14 @@ class Completion:
         Raises CommitFailed, HoldClosed: then nothing is charged.
         """
         return await asyncio.shield(self._begin_to_settle(ending))
+
+    async def settled(self) -> None:
+        """Wait until what was begun is settled; then `record` says what it cost.
+
+        Raises CommitFailed, HoldClosed: then nothing is charged.
+        """
+        if self._settlement is not None:
+            await asyncio.shield(self._settlement)
 
     def _begin_to_settle(self, ending: Ending) -> asyncio.Task:
         if self._settlement is None:

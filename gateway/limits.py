@@ -4,7 +4,7 @@ that tell how they stand.
     requests   of the account, of the key if it has a rate of its own, of the account to one model
     tokens     of the account: the bound of the prompt and the output limit, at admission
     reads      of the account: everything that asks no provider
-    forbidden  of the key: what it may not do at all
+    forbidden  of the key, or of who asks without one: what it may not do at all
 
 An unlimited account has none of its own: then only a key's rate counts.
 
@@ -62,7 +62,8 @@ async def count_refusal(caller: Caller, refusal: GatewayError) -> None:
     if not isinstance(refusal, Forbidden):
         await count(caller)
     elif not caller.unlimited:
-        await _take(caller, [Bucket(f"forbidden:{caller.key_id}", TIERS[caller.tier].requests)])
+        whose = caller.key_id or caller.account_id
+        await _take(caller, [Bucket(f"forbidden:{whose}", TIERS[caller.tier].requests)])
 
 
 async def admit_read(caller: Caller) -> None:

@@ -7,6 +7,7 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kyma.settings")
 django_application = get_asgi_application()  # First: it loads the apps that follow.
 
+from chat import replies  # noqa: E402
 from gateway.asgi import close, gateway_application, start  # noqa: E402
 from kyma.metrics import PATH, metrics_application  # noqa: E402
 
@@ -23,9 +24,10 @@ async def application(scope, receive, send):
 
 
 async def _live(receive, send) -> None:
-    """Let the gateway get ready at the start, and at the end write what still waits."""
+    """Let the gateway get ready at the start; at the end, write what still waits: chats first."""
     while (await receive())["type"] != "lifespan.shutdown":
         await start()
         await send({"type": "lifespan.startup.complete"})
+    await replies.close()
     await close()
     await send({"type": "lifespan.shutdown.complete"})

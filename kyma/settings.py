@@ -185,6 +185,10 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": PROBE_INTERVAL_S,
         "options": {"expires": PROBE_INTERVAL_S},
     },
+    "end silent replies": {
+        "task": "chat.tasks.end_silent_replies",
+        "schedule": HOLD_SWEEP_INTERVAL_S,
+    },
     "purge content": {
         "task": "gateway.tasks.purge_content",
         "schedule": 60 * 60,

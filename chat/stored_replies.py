@@ -1,0 +1,123 @@
+"""A reply as it lies in the database while it is written, and how it ends there.
+
+    streaming → finished | stopped | interrupted | failed
+    stopped → finished        while its bill is open: Stop came too late
+
+The text of what isn't streaming any more stays. Its counts and cost are null until the bill is
+settled, and written once. The turn that writes a reply stores it each second, so a reply that
+nobody has stored for a while belongs to a process that died.
+"""
+
+import dataclasses
+import datetime as dt
+import uuid
+from typing import Any
+
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from accounts.encryption import Cipher
+from accounts.keyring import data_keys
+from accounts.models import User
+from billing.models import Hold
+from chat.models import Message
+from gateway.models import ApiRequest
+
+State = Message.State
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A reply as it stands. `error` is a code, as insufficient_credits, `error_text` a sentence."""
+
+    id: uuid.UUID
+    state: str
+    text: str = ""
+    reasoning: str = ""
+    model: str = ""
+    provider: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    estimated: bool = False
+    cost_nano: int | None = None
+    error: str = ""
+    error_text: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is to be waited for: what became of an interrupted one's hold may
+        be known much later.
+        """
+        if self.state == State.INTERRUPTED:
+            return True
+        return self.state != State.STREAMING and self.cost_nano is not None
+
+
+_PLAIN = ("model", "provider", "prompt_tokens", "completion_tokens", "estimated", "error")
+_SEALED = ("text", "reasoning", "error_text")
+
+
+def store(snapshot: Snapshot, cipher: Cipher) -> State | None:
+    """Write a reply down. Returns how its turn must end now, if it must."""
+    row = Message(id=snapshot.id)
+    values = {name: row.sealed(cipher, name, getattr(snapshot, name)) for name in _SEALED}
+    values |= {name: getattr(snapshot, name) for name in (*_PLAIN, "state", "cost_nano")}
+    unsettled = Message.objects.filter(pk=snapshot.id, cost_nano=None)
+    open_rows = unsettled.filter(state__in={State.STREAMING, State.STOPPED, snapshot.state})
+    if not open_rows.update(**values, updated_at=timezone.now()):
+        # Deleted by its person, who wants no more of it; else somebody took this turn for dead.
+        exists = Message.objects.filter(pk=snapshot.id).exists()
+        return State.INTERRUPTED if exists else State.STOPPED
+    return State.STOPPED if open_rows.exclude(stop_requested_at=None).exists() else None
+
+
+def read(reply_id: uuid.UUID) -> Snapshot | None:
+    """The reply as it was stored last; None if it was deleted."""
+    end_silent(Message.objects.filter(pk=reply_id))
+    row = Message.objects.select_related("conversation").filter(pk=reply_id).first()
+    if row is None:
+        return None
+    cipher = data_keys.cipher_of(row.conversation.user_id)
+    values: dict[str, Any] = {name: row.opened(cipher, name) for name in _SEALED}
+    values |= {name: getattr(row, name) for name in (*_PLAIN, "state", "cost_nano")}
+    return Snapshot(id=row.id, **values)
+
+
+def ask_to_stop(user: User, *, reply_id: uuid.UUID) -> None:
+    """Ask whichever process writes this reply of `user`'s to stop."""
+    rows = Message.objects.of(user).filter(pk=reply_id, state=State.STREAMING)
+    rows.filter(stop_requested_at=None).update(stop_requested_at=timezone.now())
+
+
+def end_silent(rows: QuerySet | None = None, *, now: dt.datetime | None = None) -> int:
+    """Mark as interrupted what a dead process was writing, and note what it cost in the end.
+
+    Of these rows, or of all. Returns how many this call changed. Safe to run twice.
+    """
+    now = now or timezone.now()
+    rows = Message.objects.all() if rows is None else rows
+    silent = rows.filter(cost_nano=None, updated_at__lt=now - Message.SILENT_FOR)
+    return sum(_end(one) for one in silent.only("id", "state", "request_id", "updated_at"))
+
+
+def _end(reply: Message) -> int:
+    assert reply.request_id is not None
+    values = _bill(reply.request_id)
+    if reply.is_streaming:
+        values["state"] = State.INTERRUPTED
+    unchanged = Message.objects.filter(pk=reply.pk, cost_nano=None, updated_at=reply.updated_at)
+    return unchanged.update(**values) if values else 0
+
+
+def _bill(request_id: uuid.UUID) -> dict:
+    """What the request log says of it; nothing yet while its hold is open."""
+    request = ApiRequest.objects.filter(pk=request_id).first()
+    if request is not None:
+        return {
+            "provider": request.provider,
+            "prompt_tokens": request.prompt_tokens,
+            "completion_tokens": request.completion_tokens,
+            "estimated": request.estimated,
+            "cost_nano": request.cost_nano,
+        }
+    return {} if Hold.objects.filter(pk=request_id).exists() else {"cost_nano": 0}
