@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from accounts.models import ApiKey
+from billing.key_caps import caps_of
 from gateway import client_address
 from gateway.authentication import Caller, Network
 from gateway.errors import Forbidden
@@ -70,4 +71,17 @@ def check_grant(own: Collection[str], scopes: Collection[str]) -> None:
         raise Forbidden(
             f"A key can't manage keys with the scope {names}: sign in to do that.",
             code="beyond_own_scopes",
+        )
+
+
+def check_may_chat(key: ApiKey) -> None:
+    """Raises Forbidden for a key with limits of its own: a turn of the chat is asked and paid by
+    the account, and would pass them by.
+    """
+    caps = [cap for cap in caps_of(key).values() if cap is not None]
+    if caps or key.allowed_models or key.requests_per_minute:
+        raise Forbidden(
+            "A key with caps, models or a rate of its own begins no reply: the chat knows only "
+            "the account's. Use one without, or ask at /v1/chat/completions.",
+            code="key_has_limits",
         )

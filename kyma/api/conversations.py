@@ -2,6 +2,7 @@
 
 import uuid
 
+from asgiref.sync import async_to_sync
 from django.db import transaction
 from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
@@ -13,10 +14,13 @@ from rest_framework.response import Response
 from accounts.encryption import Cipher
 from accounts.keyring import data_keys
 from accounts.models import ApiKey
-from chat import conversations, messages
+from chat import conversations, messages, replies
 from chat.models import Conversation, Message
+from gateway import key_rules
+from kyma.api.description import PROBLEM_REF
 from kyma.api.fields import MoneyField, StrictSerializer, TimeField
 from kyma.api.pagination import PageQuery, page, page_of
+from kyma.api.problems import CONTENT_TYPE
 from kyma.api.resource import Resource
 
 # --- What is answered ----------------------------------------------------------------------------
@@ -103,6 +107,18 @@ class ChangesSerializer(StrictSerializer):
     parameters = ParametersSerializer(required=False)
 
 
+class SayingSerializer(StrictSerializer):
+    text = serializers.CharField(
+        allow_blank=True, trim_whitespace=False, max_length=messages.MAX_TEXT
+    )
+    images = serializers.ListField(
+        child=serializers.CharField(),
+        max_length=messages.MAX_IMAGES,
+        required=False,
+        help_text="Data URLs of PNG, JPEG, GIF or WebP.",
+    )
+
+
 class BeginningSerializer(ChangesSerializer):
     model = serializers.CharField(max_length=96)
     pinned = archived = None
@@ -125,6 +141,14 @@ class ChatResource(Resource):
     def find(self, conversation_id: uuid.UUID) -> Conversation:
         """Raises Http404 for what isn't this person's."""
         return get_object_or_404(self.rows, pk=conversation_id)
+
+    def find_message(self, conversation_id: uuid.UUID, message_id: uuid.UUID) -> Message:
+        """Raises Http404."""
+        return get_object_or_404(self.find(conversation_id).messages, pk=message_id)
+
+    def shown_message(self, message: Message, status: int = 200) -> Response:
+        shown = MessageSerializer(messages.opened(message, self.cipher))
+        return Response(shown.data, status=status)
 
     def shown(self, conversation: Conversation, status: int = 200) -> Response:
         shown = OneConversationSerializer(conversation, context={"cipher": self.cipher})
@@ -200,3 +224,32 @@ class Messages(ChatResource):
         cipher = self.cipher
         found["data"] = [messages.opened(one, cipher) for one in found["data"]]
         return Response(MessagePage(found).data)
+
+    @extend_schema(
+        summary="Say something: a reply begins",
+        request=SayingSerializer,
+        responses={202: MessageSerializer, (409, CONTENT_TYPE): PROBLEM_REF},
+    )
+    def post(self, request: Request, conversation_id: uuid.UUID) -> Response:
+        """Answers at once with the reply, which is still `streaming`: read it until it isn't."""
+        conversation = self.find(conversation_id)
+        if request.auth is not None:
+            key_rules.check_may_chat(request.auth)
+        reply = async_to_sync(replies.send)(conversation, **self.body(SayingSerializer))
+        return self.shown_message(reply, status=202)
+
+
+class OneMessage(ChatResource):
+    @extend_schema(summary="One message", responses=MessageSerializer)
+    def get(self, request: Request, conversation_id: uuid.UUID, message_id: uuid.UUID) -> Response:
+        """A reply that is being written is stored each second."""
+        return self.shown_message(self.find_message(conversation_id, message_id))
+
+
+class MessageStop(ChatResource):
+    @extend_schema(summary="Stop a reply", request=None, responses={204: None})
+    def post(self, request: Request, conversation_id: uuid.UUID, message_id: uuid.UUID) -> Response:
+        """What has come of it stays, and is charged. Safe to repeat."""
+        message = self.find_message(conversation_id, message_id)
+        async_to_sync(replies.stop)(request.user, reply_id=message.pk)
+        return Response(status=204)

@@ -31,6 +31,7 @@ PROBLEM = {
         },
     },
 }
+PROBLEM_REF = {"$ref": "#/components/schemas/Problem"}
 _RETRY_AFTER = {"description": "Seconds.", "required": True, "schema": {"type": "integer"}}
 _CHALLENGE = {"required": True, "schema": _TEXT}
 
@@ -84,7 +85,7 @@ def _response(status: int) -> dict:
     headers = {401: {"WWW-Authenticate": _CHALLENGE}, 429: {"Retry-After": _RETRY_AFTER}}
     return {
         "description": _WHEN[status],
-        "content": {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        "content": {CONTENT_TYPE: {"schema": PROBLEM_REF}},
         **({"headers": headers[status]} if status in headers else {}),
     }
 

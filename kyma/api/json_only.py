@@ -1,13 +1,12 @@
 """JSON in and out, whatever `Accept` says: there is nothing else here."""
 
+from django.conf import settings
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
 from gateway import json_body
 from gateway.errors import BodyTooLarge
-
-MAX_BODY_BYTES = 1_000_000
 
 
 class JsonParser(BaseParser):
@@ -16,9 +15,10 @@ class JsonParser(BaseParser):
     media_type = "application/json"
 
     def parse(self, stream, media_type=None, parser_context=None) -> dict:
-        raw = stream.read(MAX_BODY_BYTES + 1)
-        if len(raw) > MAX_BODY_BYTES:
-            raise BodyTooLarge(f"The body has more than {MAX_BODY_BYTES:,} bytes.")
+        most = settings.MAX_BODY_BYTES
+        raw = stream.read(most + 1)
+        if len(raw) > most:
+            raise BodyTooLarge(f"The body has more than {most:,} bytes.")
         return json_body.parse_exactly(raw)
 
 

@@ -26,4 +26,12 @@ urlpatterns = [
     path("conversations", conversations.Conversations.as_view()),
     path("conversations/<uuid:conversation_id>", conversations.OneConversation.as_view()),
     path("conversations/<uuid:conversation_id>/messages", conversations.Messages.as_view()),
+    path(
+        "conversations/<uuid:conversation_id>/messages/<uuid:message_id>",
+        conversations.OneMessage.as_view(),
+    ),
+    path(
+        "conversations/<uuid:conversation_id>/messages/<uuid:message_id>/stop",
+        conversations.MessageStop.as_view(),
+    ),
 ]

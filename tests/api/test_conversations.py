@@ -3,8 +3,9 @@
 import pytest
 
 from chat.models import Conversation, Message
-from tests.api.client import by_key, signed_in
+from tests.api.client import bearing, by_key, signed_in
 from tests.api.things import Things
+from tests.factories import cap_key, make_key
 
 pytestmark = pytest.mark.usefixtures("books")
 
@@ -71,8 +72,59 @@ def test_messages_are_opened(client, alice):
     question, reply = told["user"], told["assistant"]
     assert (question["role"], question["text"]) == ("user", "How do tides work?")
     assert question["cost"] == {"usd": "0.0", "nano": 0}
-    assert (reply["role"], reply["state"], reply["cost"]) == ("assistant", "streaming", None)
+    assert (reply["text"], reply["state"]) == ("By the moon.", "finished")
+    assert reply["cost"] == {"usd": "0.000000021", "nano": 21}
     assert reply["parent_id"] == question["id"]
+    assert client.get(f"{path}/{reply['id']}").json() == reply
+
+
+def say(client, conversation, **body):
+    path = f"/api/conversations/{conversation.id}/messages"
+    return client.post(path, body, content_type="application/json")
+
+
+def test_what_is_said_begins_a_reply(client, alice):
+    conversation = Things(alice).conversation
+    answer = say(client, conversation, text="  And neap tides?\n")
+    assert answer.status_code == 202
+    reply = answer.json()
+    assert (reply["role"], reply["state"], reply["cost"]) == ("assistant", "streaming", None)
+    path = f"/api/conversations/{conversation.id}/messages"
+    assert client.get(f"{path}/{reply['parent_id']}").json()["text"] == "  And neap tides?\n"
+    assert client.post(f"{path}/{reply['id']}/stop").status_code == 204
+
+
+def test_one_reply_at_a_time(client, alice):
+    conversation = Things(alice).conversation
+    assert say(client, conversation, text="One").status_code == 202
+    answer = say(client, conversation, text="Two")
+    assert (answer.status_code, answer.json()["code"]) == (409, "still_answering")
+
+
+@pytest.mark.parametrize("body", [{}, {"text": " "}, {"text": "x", "images": ["http://a/b"]}])
+def test_what_says_nothing_is_refused(body, client, alice):
+    answer = say(client, Things(alice).conversation, **body)
+    assert answer.status_code == 400
+    assert answer["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    "rules", [{"allowed_models": ["other"]}, {"requests_per_minute": 5}, {"cap": 100}]
+)
+def test_a_key_with_limits_of_its_own_begins_no_reply(rules, alice):
+    cap = rules.pop("cap", None)
+    key, text = make_key(alice, scopes=["chat"], **rules)
+    if cap:
+        cap_key(key, day_cap_nano=cap)
+    answer = say(bearing(text), Things(alice).conversation, text="Hello")
+    assert (answer.status_code, answer.json()["code"]) == (403, "key_has_limits")
+
+
+def test_a_message_of_another_conversation_isn_t_there(client, alice):
+    one, other = Things(alice), Things(alice)
+    path = f"/api/conversations/{one.conversation.id}/messages/{other.message.id}"
+    assert client.get(path).status_code == 404
+    assert client.post(f"{path}/stop").status_code == 404
 
 
 def test_a_deleted_conversation_is_gone_with_its_messages(client, alice, bob):

@@ -9,7 +9,7 @@ from accounts.keyring import data_keys
 from accounts.models import ApiKey, User
 from billing.accounts import open_account
 from chat import conversations, messages
-from chat.models import Conversation
+from chat.models import Conversation, Message
 from gateway.models import ApiRequest, RequestContent, content_place
 from kyma.api.description import document
 from tests.factories import make_key, make_price, make_request, make_route
@@ -54,15 +54,22 @@ class Things:
 
     @cached_property
     def conversation(self) -> Conversation:
-        """With a question and its reply, still to be written."""
+        """With a question and its reply."""
         conversation = conversations.start(self.owner, model=MODEL)
-        messages.say(conversation, text="How do tides work?")
+        reply = messages.say(conversation, text="How do tides work?")
+        reply.seal(data_keys.cipher_of(self.owner.pk), text="By the moon.")
+        reply.state, reply.cost_nano = "finished", 21
+        reply.save()
         return conversation
+
+    @property
+    def message(self) -> Message:
+        return self.conversation.messages.latest("pk")
 
     def path(self, template: str) -> str:
         """The path of an operation, with what is theirs in it."""
         path = template.replace("{slug}", MODEL)
-        for place in ("key", "request", "conversation"):
+        for place in ("key", "request", "conversation", "message"):
             if f"{{{place}_id}}" in path:
                 path = path.replace(f"{{{place}_id}}", str(getattr(self, place).id))
         return path
@@ -76,6 +83,7 @@ BODIES = {
     ("post", "/api/keys/{key_id}/rotate"): {"grace_hours": 1},
     ("post", "/api/conversations"): {"model": MODEL},
     ("patch", "/api/conversations/{conversation_id}"): {"title": "Tides", "pinned": True},
+    ("post", "/api/conversations/{conversation_id}/messages"): {"text": "And neap tides?"},
 }
 PATHS = document()["paths"]
 OPERATIONS = [(method, path) for path, methods in PATHS.items() for method in methods]
