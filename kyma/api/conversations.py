@@ -17,7 +17,7 @@ from accounts.models import ApiKey
 from chat import conversations, messages, replies
 from chat.models import Conversation, Message
 from gateway import key_rules
-from kyma.api.description import PROBLEM_REF
+from kyma.api.description import PROBLEM_REF, example
 from kyma.api.fields import MoneyField, StrictSerializer, TimeField
 from kyma.api.pagination import PageQuery, page, page_of
 from kyma.api.problems import CONTENT_TYPE
@@ -168,6 +168,7 @@ class Conversations(ChatResource):
     @extend_schema(
         summary="Begin a conversation",
         request=BeginningSerializer,
+        examples=[example({"model": "fast", "system_prompt": "Be brief."})],
         responses={201: OneConversationSerializer},
     )
     def post(self, request: Request) -> Response:
@@ -187,6 +188,7 @@ class OneConversation(ChatResource):
     @extend_schema(
         summary="Rename, pin, archive or set up a conversation",
         request=ChangesSerializer,
+        examples=[example({"title": "Tides", "pinned": True})],
         responses=OneConversationSerializer,
     )
     def patch(self, request: Request, conversation_id: uuid.UUID) -> Response:
@@ -228,6 +230,7 @@ class Messages(ChatResource):
     @extend_schema(
         summary="Say something: a reply begins",
         request=SayingSerializer,
+        examples=[example({"text": "How do tides work?"})],
         responses={202: MessageSerializer, (409, CONTENT_TYPE): PROBLEM_REF},
     )
     def post(self, request: Request, conversation_id: uuid.UUID) -> Response:

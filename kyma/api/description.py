@@ -4,6 +4,7 @@ import functools
 
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import OpenApiExample
 
 from accounts.models import ApiKey
 from kyma.api.problems import CONTENT_TYPE
@@ -39,6 +40,11 @@ _CHALLENGE = {"required": True, "schema": _TEXT}
 @functools.cache
 def document() -> dict:
     return SchemaGenerator().get_schema(request=None, public=True)
+
+
+def example(body: dict) -> OpenApiExample:
+    """A body that works."""
+    return OpenApiExample("example", body, request_only=True)
 
 
 class Description(AutoSchema):

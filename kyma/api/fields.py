@@ -8,26 +8,14 @@ from rest_framework import serializers
 from billing.pricing import usd
 
 
-@extend_schema_field(
-    {
-        "type": "object",
-        "title": "Money",
-        "required": ["usd", "nano"],
-        "additionalProperties": False,
-        "properties": {
-            "usd": {
-                "type": "string",
-                "pattern": r"^-?\d+\.\d{1,9}$",
-                "description": "Dollars, exact.",
-            },
-            "nano": {
-                "type": "integer",
-                "format": "int64",
-                "description": "The same in nano-dollars (10⁻⁹ USD).",
-            },
-        },
-    }
-)
+class MoneySerializer(serializers.Serializer):
+    """An amount of money."""
+
+    usd = serializers.RegexField(r"^-?\d+\.\d{1,9}$", help_text="Dollars, exact.")
+    nano = serializers.IntegerField(help_text="The same in nano-dollars (10⁻⁹ USD).")
+
+
+@extend_schema_field(MoneySerializer)
 class MoneyField(serializers.Field):
     """Nano-dollars, as that integer and as an exact decimal text of dollars."""
 

@@ -17,6 +17,7 @@ from gateway import key_fields, key_management, key_rules
 from gateway.json_schema import Schema
 from gateway.key_fields import KeyFields
 from gateway.openapi_requests import SCHEMAS
+from kyma.api.description import example
 from kyma.api.fields import MoneyField, StrictSerializer, TimeField
 from kyma.api.pagination import PageQuery, page, page_of
 from kyma.api.resource import Resource
@@ -95,11 +96,29 @@ class ScopesSerializer(serializers.Serializer):
     )
 
 
+_ABOUT = {
+    "name": "For people, one line.",
+    "caps": "The most that the key may spend, in dollars as a text or number; null lifts a cap.",
+    "expires_at": "When it ends by itself; null is never.",
+    "allowed_models": "Slugs; null is all.",
+    "allowed_networks": "Addresses and networks from which it works; null is anywhere.",
+    "requests_per_minute": "Of its own, within the account's; null is none.",
+    "retention_days": "How long what its requests said is kept.",
+    "disabled": "Refused until it is enabled again.",
+    "scopes": "What it may do here. Models at /v1 it may ask without any.",
+}
+
+
 def key_schema(name: str) -> dict[str, Schema]:
     """The body as the checks of /v1/keys take it, and scopes."""
     schema = SCHEMAS[name]
     members = {one: schema["properties"][one] for one in FIELDS}
-    members["scopes"] = {"type": "array", "items": {"enum": ApiKey.Scope.values}, "maxItems": 5}
+    members["scopes"] = {
+        "type": "array",
+        "items": {"enum": ApiKey.Scope.values},
+        "maxItems": len(ApiKey.Scope),
+    }
+    members = {one: {**member, "description": _ABOUT[one]} for one, member in members.items()}
     return {"application/json": {**schema, "properties": members}}
 
 
@@ -151,6 +170,7 @@ class Keys(KeyResource):
     @extend_schema(
         summary="Make a key",
         request=key_schema("KeyRequest"),
+        examples=[example({"name": "CI", "scopes": ["usage:read"], "caps": {"day": "0.50"}})],
         responses={201: NewKeySerializer},
     )
     def post(self, request: Request) -> Response:
@@ -165,7 +185,10 @@ class OneKey(KeyResource):
         return Response(self.shown(key_management.find(request.user.pk, key_id)))
 
     @extend_schema(
-        summary="Change a key", request=key_schema("KeyChanges"), responses=KeySerializer
+        summary="Change a key",
+        request=key_schema("KeyChanges"),
+        examples=[example({"requests_per_minute": 20, "disabled": False})],
+        responses=KeySerializer,
     )
     def patch(self, request: Request, key_id) -> Response:
         key = self.find(key_id)
@@ -183,6 +206,7 @@ class KeyRotation(KeyResource):
     @extend_schema(
         summary="Replace a key by a new one with the same rules",
         request=RotationSerializer,
+        examples=[example({"grace_hours": 24})],
         responses={201: NewKeySerializer},
     )
     def post(self, request: Request, key_id) -> Response:

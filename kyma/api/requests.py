@@ -22,7 +22,7 @@ from kyma.api.pagination import PageQuery, page, page_of
 from kyma.api.resource import Resource
 
 
-class RequestSerializer(serializers.Serializer):
+class RequestSummarySerializer(serializers.Serializer):
     id = serializers.UUIDField()
     created_at = TimeField()
     api = serializers.CharField(allow_blank=True, help_text="By which of /v1's APIs.")
@@ -70,7 +70,7 @@ class AttemptSerializer(serializers.Serializer):
     error = serializers.CharField(allow_null=True, default=None)
 
 
-class OneRequestSerializer(RequestSerializer):
+class RequestDetailSerializer(RequestSummarySerializer):
     cost_lines = serializers.SerializerMethodField()
     attempts = AttemptSerializer(many=True)
 
@@ -98,7 +98,7 @@ class RequestQuery(PageQuery):
     outcome = serializers.ChoiceField(ApiRequest.Outcome, required=False)
 
 
-RequestPage = page_of(RequestSerializer)
+RequestPage = page_of(RequestSummarySerializer)
 
 
 class RequestResource(Resource):
@@ -122,9 +122,9 @@ class Requests(RequestResource):
 
 
 class OneRequest(RequestResource):
-    @extend_schema(summary="One request", responses=OneRequestSerializer)
+    @extend_schema(summary="One request", responses=RequestDetailSerializer)
     def get(self, request: Request, request_id: uuid.UUID) -> Response:
-        return Response(OneRequestSerializer(self.find(request_id)).data)
+        return Response(RequestDetailSerializer(self.find(request_id)).data)
 
 
 class ContentOfRequest(RequestResource):

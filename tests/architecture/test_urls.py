@@ -28,6 +28,10 @@ PUBLIC = {
     "accounts/login/",
     "accounts/signup/",
     "accounts/logout/",
+    "api/schema",
+    "api/docs",
+    "api/models",
+    "api/prices",
 }
 PUBLIC_IN_THE_GATEWAY = {
     "v1/credits/pricing",
