@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: run test proof bench lint format clean-state help rebuild
+.PHONY: run demo test proof bench lint format clean-state help rebuild
 MAKEFLAGS += --no-print-directory
 
 PORT ?= 8000
@@ -21,6 +21,7 @@ LINT_STATE := KYMA_STATE_DIR=$(CURDIR)/.venv/lint-state
 
 help:
 	@echo 'make run          Kyma on this machine: http://localhost:8000 (or PORT=…)'
+	@echo 'make demo         a second account with 30 days of usage (manage.py remove_demo ends it)'
 	@echo 'make test         all tests, on SQLite and on Postgres'
 	@echo 'make proof        the long proofs, on both'
 	@echo 'make bench        what a request costs, beside nginx and LiteLLM (or ONLY=cpu, …): ten minutes'
@@ -30,6 +31,9 @@ help:
 
 run: .venv/run.stamp
 	@exec $(BIN)/python manage.py up --port $(PORT)
+
+demo: .venv/run.stamp
+	@$(BIN)/python manage.py make_demo
 
 test: .venv/test.stamp
 	@echo '— Tests on SQLite'

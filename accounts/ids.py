@@ -16,6 +16,12 @@ def uuid7() -> uuid.UUID:
     return uuid.UUID(int=milliseconds << 80 | _VERSION_AND_VARIANT | random)
 
 
+def id_at(moment: dt.datetime) -> uuid.UUID:
+    """An id as it would have been made at `moment`."""
+    random = int.from_bytes(os.urandom(10)) & _RANDOM_BITS
+    return uuid.UUID(int=first_id_at(moment).int | _VERSION_AND_VARIANT | random)
+
+
 def first_id_of(day: dt.date) -> uuid.UUID:
     """The bound below which no id of `day` (UTC) or later lies: where a partition starts."""
     return first_id_at(dt.datetime.combine(day, dt.time(), dt.UTC))

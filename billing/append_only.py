@@ -26,7 +26,7 @@ def install(connection) -> None:
 
 
 def remove(connection) -> None:
-    """Take the triggers off. Only the flush between tests may do so."""
+    """Take the triggers off. Only the flush between tests may do so, and the end of the demo."""
     with connection.cursor() as cursor:
         for table in TABLES:
             on_table = f" ON {table}" if connection.vendor == "postgresql" else ""

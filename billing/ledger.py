@@ -7,9 +7,11 @@ The pure model in `tests/billing/` is their oracle.
 """
 
 import dataclasses
+import datetime as dt
 import uuid
 
 from django.db import transaction
+from django.utils import timezone
 
 from billing.errors import (
     InsufficientCredit,
@@ -120,9 +122,14 @@ def release(sheet: Sheet, hold_nano: int, key: KeySheet | None = None) -> None:
 
 
 def credit(
-    account_id: uuid.UUID, *, kind: LedgerEntry.Kind, amount_nano: int, idempotency_key: str
+    account_id: uuid.UUID,
+    *,
+    kind: LedgerEntry.Kind,
+    amount_nano: int,
+    idempotency_key: str,
+    at: dt.datetime | None = None,
 ) -> LedgerEntry:
-    """Post one entry that raises the balance, once per idempotency key.
+    """Post one entry that raises the balance, once per idempotency key; `at` is now by default.
 
     Repeated, it returns the first entry. Raises NoSuchAccount; KeyReused when the amount, the
     kind or the account differ from the first time.
@@ -139,5 +146,9 @@ def credit(
         account.balance_nano += amount_nano
         account.save(update_fields=["balance_nano"])
         return LedgerEntry.objects.create(
-            account=account, kind=kind, amount_nano=amount_nano, idempotency_key=idempotency_key
+            account=account,
+            kind=kind,
+            amount_nano=amount_nano,
+            idempotency_key=idempotency_key,
+            created_at=at or timezone.now(),
         )

@@ -79,7 +79,7 @@ async def _begin(add: Callable[..., Message]) -> Message:
 
 def _added(add: Callable[..., Message], blind: set[str]) -> tuple[Message, Caller, dict]:
     reply = add(blind=blind)
-    caller = signed_in(reply.conversation.user)
+    caller = signed_in(User.objects.get(pk=reply.conversation.user_id))
     return reply, caller, prompt.body_for(reply, caller.cipher)
 
 

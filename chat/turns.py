@@ -123,7 +123,7 @@ class Turn:
         self._break_off(State.INTERRUPTED)
 
     def _break_off(self, state: State) -> None:
-        if not self._reading.done():
+        if self._ends_as is State.FINISHED and not self._reading.done():  # The first one counts.
             self._ends_as = state
             self._reading.cancel()
 

@@ -171,6 +171,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
 HOLD_SWEEP_INTERVAL_S = env.int("HOLD_SWEEP_INTERVAL_S", default=30)
 PROBE_INTERVAL_S = env.int("PROBE_INTERVAL_S", default=300)
+ROLLUP_INTERVAL_S = env.int("ROLLUP_INTERVAL_S", default=300)
 CELERY_BEAT_SCHEDULE = {
     "sweep expired holds": {
         "task": "gateway.tasks.sweep_holds",
@@ -191,6 +192,15 @@ CELERY_BEAT_SCHEDULE = {
     },
     "purge content": {
         "task": "gateway.tasks.purge_content",
+        "schedule": 60 * 60,
+    },
+    "fold usage": {
+        "task": "gateway.tasks.fold_usage",
+        "schedule": ROLLUP_INTERVAL_S,
+        "options": {"expires": ROLLUP_INTERVAL_S},
+    },
+    "fold late usage": {
+        "task": "gateway.tasks.fold_late_usage",
         "schedule": 60 * 60,
     },
 }

@@ -16,7 +16,15 @@ from gateway import receipt_keys, receipts, request_search, sessions
 from gateway.batch import Content, Record
 from gateway.commit_queue import commit_now
 from gateway.models import ApiRequest, Provider, RequestContent, content_place
-from tests.factories import make_ask, make_key, make_model, make_price, make_reserve, make_settle
+from tests.factories import (
+    make_ask,
+    make_key,
+    make_model,
+    make_price,
+    make_record,
+    make_reserve,
+    make_settle,
+)
 
 NOW = timezone.now()
 HOUR = dt.timedelta(hours=1)
@@ -71,14 +79,11 @@ def asked(key: ApiKey, *, at: dt.datetime = NOW, said: dict | None = None, **fie
 
 
 def refused(key: ApiKey, **fields) -> ApiRequest:
-    record = make_settle(
-        make_reserve(key.user.credit_account, make_price(), make_ask(), key=key), 0
-    )
-    for name, value in {"outcome": "refused", "status": 400, **fields}.items():
-        setattr(record.record, name, value)
-    record.record.price_version_id = None
-    commit_now([Record(record.record)])
-    return ApiRequest.objects.get(pk=uuid.UUID(record.record.id))
+    """A request that held nothing."""
+    reserve = make_reserve(key.user.credit_account, make_price(), make_ask(), key=key)
+    ending = {"outcome": "refused", "status": 400, "price_version_id": None, **fields}
+    commit_now([Record(make_record(reserve, **ending))])
+    return ApiRequest.objects.get(pk=uuid.UUID(reserve.request_id))
 
 
 def listed(response) -> list[uuid.UUID]:
@@ -254,9 +259,7 @@ def test_the_signed_receipt_can_be_taken_away(page, key):
     receipt = json.loads(response.content)
     assert receipt["total_nano"] == 130_000
     assert receipt["answer_sha256"]
-    assert [
-        one.sentence for one in receipts.checks(receipt, receipt_keys.own()) if not one.is_right
-    ] == []
+    assert all(one.is_right for one in receipts.checks(receipt, receipt_keys.own()))
 
 
 # --- Deleting ------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('accounts', '0003_apikey_scopes'),
         ('billing', '0001_initial'),
-        ('gateway', '0004_provider_probe'),
+        ('gateway', '0005_usage_rollups'),
     ]
 
     operations = [

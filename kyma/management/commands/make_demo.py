@@ -1,0 +1,23 @@
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from kyma import demo, schema
+
+
+class Command(BaseCommand):
+    help = f"Make a second account, {demo.EMAIL}, with {demo.DAYS} days of usage to look at."
+
+    def handle(self, **options):
+        if settings.PRODUCTION:
+            raise CommandError("The demo is for trying Kyma on one machine, not for production.")
+        if any(schema.unapplied(alias) for alias in settings.DATABASES):
+            raise CommandError("The tables aren't all there. Start Kyma once first: make run")
+        try:
+            made = demo.make()
+        except demo.DemoError as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(
+            f"{made.requests:,} requests and {made.conversations} conversations in {demo.DAYS} "
+            f"days.\nSign in as {demo.EMAIL} with the password {made.password}\n"
+            "It can't be shown again. manage.py remove_demo takes everything away."
+        )
