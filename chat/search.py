@@ -15,7 +15,7 @@ from chat.models import Conversation, Message
 
 MAX_HITS = 50
 MAX_QUERY = 200  # characters
-PAGE = 2_000  # messages
+PAGE = 1_000  # messages
 AROUND = 80  # characters of a hit's surroundings, on either side
 
 
@@ -59,12 +59,13 @@ def _titles(user: User, cipher: Cipher) -> dict[uuid.UUID, str]:
 
 
 def _texts(user: User, cipher: Cipher) -> Iterator[tuple[uuid.UUID, uuid.UUID, str]]:
-    rows = Message.objects.of(user).exclude(text=None).order_by("-id")
-    page = rows
-    while found := list(page.values_list("id", "conversation_id", "text")[:PAGE]):
-        for message, conversation, sealed in found:
+    # The ids alone are quickly sorted, and no more texts are read than are needed.
+    rows = Message.objects.of(user).exclude(text=None)
+    ids = list(rows.order_by("-id").values_list("id", flat=True))
+    for start in range(0, len(ids), PAGE):
+        page = Message.objects.filter(id__in=ids[start : start + PAGE]).order_by("-id")
+        for message, conversation, sealed in page.values_list("id", "conversation_id", "text"):
             yield message, conversation, _opened(cipher, Message, message, "text", sealed)
-        page = rows.filter(id__lt=found[-1][0])
 
 
 def _opened(
