@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: run demo test proof bench lint format clean-state help rebuild
+.PHONY: run demo test proof screenshots bench lint format clean-state help rebuild chromium
 MAKEFLAGS += --no-print-directory
 
 PORT ?= 8000
@@ -24,6 +24,7 @@ help:
 	@echo 'make demo         a second account with 30 days of usage (manage.py remove_demo ends it)'
 	@echo 'make test         all tests, on SQLite and on Postgres'
 	@echo 'make proof        the long proofs, on both'
+	@echo 'make screenshots  a picture of each page, phone and desktop, light and dark'
 	@echo 'make bench        what a request costs, beside nginx and LiteLLM (or ONLY=cpu, …): ten minutes'
 	@echo 'make lint         style, types, missing migrations'
 	@echo 'make format       rewrite the code in its style'
@@ -35,17 +36,39 @@ run: .venv/run.stamp
 demo: .venv/run.stamp
 	@$(BIN)/python manage.py make_demo
 
-test: .venv/test.stamp
-	@echo '— Tests on SQLite'
-	@$(BIN)/pytest
-	@echo '— Tests on Postgres'
-	@$(BIN)/python -m tests.on_postgres pytest
+test: .venv/test.stamp chromium
+	@echo '— Tests'
+	$(call on_both)
 
 proof: .venv/test.stamp
-	@echo '— Proofs on SQLite'
-	@$(BIN)/pytest -m proof
-	@echo '— Proofs on Postgres'
-	@$(BIN)/python -m tests.on_postgres pytest -m proof
+	@echo '— Proofs'
+	$(call on_both,-m proof)
+
+# Runs pytest on SQLite and on Postgres at once, as tests wait more than they compute; the second
+# is heard after the first.
+define on_both
+@log=$$(mktemp); failed=0; \
+$(BIN)/python -m tests.on_postgres pytest $(1) >$$log 2>&1 & postgres=$$!; \
+trap "kill $$postgres 2>/dev/null || true; wait; rm $$log" EXIT; \
+echo '— On SQLite'; \
+$(BIN)/pytest $(1) || failed=1; \
+echo '— On Postgres, meanwhile'; \
+tail --lines +1 --follow --pid=$$postgres $$log; \
+wait $$postgres || failed=1; \
+exit $$failed
+endef
+
+screenshots: .venv/test.stamp chromium
+	@$(BIN)/pytest -q tests/browser/screenshots.py
+	@echo '— Pictures of all pages: var/screenshots'
+
+# Debian's, for the browser tests.
+chromium:
+	@command -v chromium >/dev/null || { \
+		if [ "$$(id -u)" != 0 ]; then \
+			echo 'The browser tests need Chromium: sudo apt-get install -y chromium'; exit 1; fi; \
+		echo '— Installing Chromium'; \
+		apt-get install -y -q chromium || { apt-get update -q && apt-get install -y -q chromium; }; }
 
 bench: .venv/test.stamp
 	@$(BIN)/python -m benchmarks $(ONLY)

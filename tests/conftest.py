@@ -17,6 +17,7 @@ from accounts.models import User
 from billing import append_only
 from gateway.models import Provider
 from tests.factories import make_account, make_user
+from tests.fake_provider import FakeProvider
 
 DATABASES = ["default", "keyring"]
 USD = 1_000_000_000  # nano-dollars
@@ -45,6 +46,23 @@ def pytest_terminal_summary(terminalreporter, exitstatus, config):
             f"To repeat this run: --randomly-seed={config.getoption('randomly_seed', None)}"
             f" --hypothesis-seed={config.option.hypothesis_seed}"
         )
+
+
+# --- Engines -------------------------------------------------------------------------------------
+
+
+def pytest_collection_modifyitems(config, items):
+    """On Postgres leave out what uses no database: it is the same on SQLite."""
+    if connections["default"].vendor == "sqlite":
+        return
+    others = [item for item in items if not _uses_database(item)]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item in items if item not in others]
+
+
+def _uses_database(item) -> bool:
+    fixtures = {"django_db_setup", "_some_books"} & set(item.fixturenames)
+    return bool(fixtures or item.get_closest_marker("django_db"))
 
 
 # --- Databases -----------------------------------------------------------------------------------
@@ -95,6 +113,13 @@ def committed_books(request, _empty_books):
 
 
 @pytest.fixture
+def committed(django_db_setup, django_db_blocker):
+    """The database with real commits that are left where they are."""
+    with django_db_blocker.unblock():
+        yield
+
+
+@pytest.fixture
 def _some_books(request):
     """What the test uses of the databases by itself, else `books`."""
     asked = [name for name in ("committed_books", "committed") if name in request.fixturenames]
@@ -127,3 +152,10 @@ def carol(_some_books):
     user = make_user("carol@example.org", state="erasing")
     make_account(user, balance_nano=USD)
     return user
+
+
+@pytest.fixture(scope="session")
+def fake():
+    """The scripted provider, one for all tests."""
+    with FakeProvider() as provider:
+        yield provider

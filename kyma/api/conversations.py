@@ -254,5 +254,6 @@ class MessageStop(ChatResource):
     def post(self, request: Request, conversation_id: uuid.UUID, message_id: uuid.UUID) -> Response:
         """What has come of it stays, and is charged. Safe to repeat."""
         message = self.find_message(conversation_id, message_id)
-        async_to_sync(replies.stop)(request.user, reply_id=message.pk)
+        if message.is_streaming:
+            async_to_sync(replies.stop)(request.user, reply_id=message.pk)
         return Response(status=204)

@@ -69,7 +69,7 @@ class OverTimeQuery(UsageQuery):
 
 
 class BreakdownQuery(UsageQuery):
-    by = serializers.ChoiceField(["model", "key", "provider"])
+    by = serializers.ChoiceField(["model", "key", "provider"], default="model")
 
 
 class LinesQuery(UsageQuery, PageQuery):

@@ -3,7 +3,7 @@
 from django.test import Client
 
 from accounts.models import ApiKey, User
-from tests.api.things import BODIES, QUERIES, Things
+from tests.api.things import BODIES, Things
 from tests.factories import make_key
 
 ALL_SCOPES = list(ApiKey.Scope.values)
@@ -26,7 +26,7 @@ def bearing(text: str) -> Client:
 
 def ask(client: Client, method: str, template: str, things: Things):
     """Call an operation on what is in `things`, as it works for their owner."""
-    path = things.path(template) + QUERIES.get((method, template), "")
+    path = things.path(template)
     body = BODIES.get((method, template))
     if body is None:
         return client.generic(method.upper(), path)

@@ -1,6 +1,7 @@
 """One of each thing that /api/ names, and a call of each operation that works."""
 
 import datetime as dt
+import re
 from functools import cached_property
 
 import orjson
@@ -75,8 +76,15 @@ class Things:
         return path
 
 
+PATHS = document()["paths"]
+# What stands at each place of a route that is somebody's.
+PLACES = {
+    path.removeprefix("/").replace("{", "<").replace("}", ">")[: match.end() - 1]: match[1]
+    for path in PATHS
+    for match in re.finditer(r"{(\w+)_id}", path)
+}
+
 # Method and path of each operation → what to ask it with, so that it works.
-QUERIES = {("get", "/api/usage/breakdown"): "?by=model"}
 BODIES = {
     ("post", "/api/keys"): {"name": "CI", "caps": {"day": "0.50"}},
     ("patch", "/api/keys/{key_id}"): {"name": "batch"},
@@ -85,7 +93,6 @@ BODIES = {
     ("patch", "/api/conversations/{conversation_id}"): {"title": "Tides", "pinned": True},
     ("post", "/api/conversations/{conversation_id}/messages"): {"text": "And neap tides?"},
 }
-PATHS = document()["paths"]
 OPERATIONS = [(method, path) for path, methods in PATHS.items() for method in methods]
 PRIVATE = [one for one in OPERATIONS if "x-scope" in PATHS[one[1]][one[0]]]
 OWNED = [one for one in PRIVATE if "{" in one[1]]

@@ -4,7 +4,6 @@ import pytest
 
 from tests import live
 from tests.factories import make_price, make_route
-from tests.fake_provider import FakeProvider
 from tests.gateway import local_provider_process
 from tests.live import Customer, Gateway
 
@@ -14,13 +13,6 @@ PATIENT = {
     "UPSTREAM_ANSWER_TIMEOUT_S": "60",
     "UPSTREAM_IDLE_TIMEOUT_S": "60",
 }
-
-
-@pytest.fixture(scope="session")
-def fake():
-    """The scripted provider, one for all tests."""
-    with FakeProvider() as provider:
-        yield provider
 
 
 @pytest.fixture(scope="session")
@@ -34,13 +26,6 @@ def patient_gateway(django_db_setup, django_db_blocker):
     """A gateway process that waits for slow providers; it knows the models of other fixtures."""
     with django_db_blocker.unblock(), Gateway(**PATIENT) as gateway:
         yield gateway
-
-
-@pytest.fixture
-def committed(django_db_setup, django_db_blocker):
-    """The database with real commits that are left where they are."""
-    with django_db_blocker.unblock():
-        yield
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 
 from tests.api.client import signed_in
-from tests.api.things import BODIES, MODEL, OPERATIONS, PATHS, QUERIES, Things
+from tests.api.things import BODIES, MODEL, OPERATIONS, PATHS, Things
 from tests.factories import make_key
 from tests.gateway.conftest import live_route
 from tests.gateway.test_openapi_fuzz import CHECKS
@@ -62,16 +62,13 @@ def developer(scripted, fake, patient_gateway):
 def works(operation):
     """The call of an operation that works."""
     method, path = operation.method.lower(), operation.path
-    query = dict(
-        one.split("=") for one in QUERIES.get((method, path), "").lstrip("?").split("&") if one
-    )
     fields = {}
     if (body := BODIES.get((method, path))) is not None:
         fields = {"body": dict(body), "media_type": "application/json"}
     places = {
         one["name"]: "" for one in PATHS[path][method].get("parameters", ()) if one["in"] == "path"
     }
-    return operation.Case(path_parameters=places, query=query, **fields)
+    return operation.Case(path_parameters=places, **fields)
 
 
 @pytest.mark.parametrize("way_in", WAYS_IN)

@@ -23,7 +23,6 @@ from tests.gateway.receipts import (
 from tests.live import Customer
 from tests.provider_scripts import Head, Script, WaitFor, error, stream
 
-AT_A_TIME = 5
 STREAM, WHOLE = True, False
 # What the first provider sends, how the log calls it, and to which kinds of requests.
 FAULTS: dict[str, tuple[Script, str, tuple[bool, ...]]] = {
@@ -101,13 +100,13 @@ def ask_often(customer: Customer, model: str, prompt: str, kinds: tuple[bool, ..
         assert response.content
         return response.headers["x-kyma-attempts"]
 
-    with ThreadPoolExecutor(AT_A_TIME) as threads:
+    with ThreadPoolExecutor(LEAST_ATTEMPTS) as threads:
         return list(threads.map(attempts, range(LEAST_ATTEMPTS)))
 
 
 def demoted(gateway, route: Route, prompt: str, kinds: tuple[bool, ...]) -> None:
     """After enough failures of the first route a request goes to the second at once."""
-    customer = Customer(gateway)
+    customer = Customer(gateway, unlimited=True)
     slug = route.model.slug
     assert ask_often(customer, slug, prompt, kinds) == ["2"] * LEAST_ATTEMPTS
     response = customer.ask(prompt, model=slug)

@@ -152,7 +152,7 @@ def new_databases() -> dict[str, str]:
 
 
 @pytest.fixture
-def machine(tmp_path):
+def machine(tmp_path, django_db_setup):  # The engine of the other tests, in each run.
     return Machine(tmp_path / "state")
 
 

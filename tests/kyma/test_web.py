@@ -147,7 +147,7 @@ def test_an_idle_connection_does_not_hold_it_up(served):
     idle.close()
 
 
-def test_the_process_turns_red_then_ends_with_zero(tmp_path):
+def test_the_process_turns_red_then_ends_with_zero(tmp_path, django_db_setup):
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     log = tmp_path / "log"
