@@ -271,7 +271,8 @@ REST_FRAMEWORK = {
     "URL_FORMAT_OVERRIDE": None,
 }
 SPECTACULAR_SETTINGS = {
-    "TITLE": "Kyma",
+    "TITLE": "Kyma: the developers' API",
+    "DESCRIPTION": "What people do on Kyma's pages, for their programs. Models are asked at /v1.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
     "SCHEMA_PATH_PREFIX": "/api",

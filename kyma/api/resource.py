@@ -1,8 +1,8 @@
 """What all of /api/ has in common: a scope, and what comes in is checked before it is used."""
 
+from functools import cached_property
 from typing import Any
 
-from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
@@ -22,14 +22,16 @@ class Resource(APIView):
         return {**super().default_response_headers, "Cache-Control": self.cache_control}
 
     def perform_authentication(self, request: Request) -> None:
-        """A wrong key counts against the address that it came from."""
+        """Every call counts, also one that is then refused for its key or its scope."""
         try:
             super().perform_authentication(request)
-        except AuthenticationFailed:
-            self.check_throttles(request)
-            raise
+        finally:
+            super().check_throttles(request)
 
-    @property
+    def check_throttles(self, request: Request) -> None:
+        """That was done with the authentication."""
+
+    @cached_property
     def account(self) -> CreditAccount:
         return open_account(self.request.user)
 

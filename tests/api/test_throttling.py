@@ -64,6 +64,11 @@ def test_wrong_keys_count_by_their_address(alice):
     assert statuses(bearing("kyma-wrong"), 4) == [401, 401, 401, 429]
 
 
+def test_what_is_refused_counts_too(alice):
+    assert statuses(by_key(alice, scopes=[]), 3) == [403, 403, 429]
+    assert statuses(Client(), 4) == [401, 401, 401, 429]
+
+
 def test_an_account_without_limits_has_none_here():
     user = make_user()
     key = make_key(user, scopes=["account"])[1]
