@@ -35,8 +35,10 @@ class RequestSummarySerializer(serializers.Serializer):
     status = serializers.IntegerField(help_text="The HTTP status that the caller saw.")
     error_type = serializers.CharField(allow_blank=True)
     finish_reason = serializers.CharField(allow_blank=True)
-    session = serializers.CharField(source="session_hash", allow_blank=True)
-    user = serializers.CharField(source="user_hash", allow_blank=True)
+    session_hash = serializers.CharField(
+        allow_blank=True, help_text="The same for all requests of one `session_id`."
+    )
+    user_hash = serializers.CharField(allow_blank=True, help_text="The same for one `user`.")
     prompt_tokens = serializers.IntegerField(help_text="Cached ones included.")
     cached_tokens = serializers.IntegerField()
     completion_tokens = serializers.IntegerField(help_text="Reasoning included.")

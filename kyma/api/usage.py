@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import ApiKey
-from gateway import usage
+from gateway import sessions, usage
 from gateway.usage import Filter
 from kyma.api.fields import MoneyField, StrictSerializer, TimeField
 from kyma.api.pagination import PageQuery, list_of, page, page_of
@@ -37,7 +37,7 @@ class UsageQuery(StrictSerializer):
     provider = serializers.CharField(required=False, max_length=32)
     status = serializers.ChoiceField(["ok", "error"], required=False)
     session = serializers.CharField(
-        required=False, max_length=32, help_text="`session` of a request."
+        required=False, max_length=256, help_text="The `session_id` that the requests named."
     )
 
     def validate(self, given: dict) -> dict:
@@ -118,7 +118,7 @@ class LineSerializer(serializers.Serializer):
     model = serializers.CharField(allow_blank=True)
     provider = serializers.CharField(allow_blank=True)
     status = serializers.IntegerField()
-    session = serializers.CharField(source="session_hash", allow_blank=True)
+    session_hash = serializers.CharField(allow_blank=True)
     prompt_tokens = serializers.IntegerField()
     cached_tokens = serializers.IntegerField()
     completion_tokens = serializers.IntegerField()
@@ -145,7 +145,7 @@ class UsageResource(Resource):
             model=query.get("model", ""),
             provider=query.get("provider", ""),
             status=query.get("status", ""),
-            session=query.get("session", ""),
+            session=sessions.hash_of(query.get("session", ""), self.account.id.hex),
         )
 
 

@@ -5,6 +5,7 @@ import datetime as dt
 import pytest
 
 from gateway.models import RequestContent
+from gateway.sessions import hash_of
 from tests.api.client import by_key, signed_in
 from tests.api.things import MODEL, SAID, Things
 from tests.factories import make_key, make_request
@@ -35,7 +36,7 @@ def rows(alice, bob, key):
             provider="one",
             cost_nano=7,
             prompt_tokens=11,
-            session_hash="abc",
+            session_hash=hash_of("abc", account.id.hex),
         ),
         make_request(account, NOON, model="qwen", status=400, outcome="refused"),
     ]
