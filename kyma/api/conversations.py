@@ -1,8 +1,7 @@
-"""Conversations of the chat and their messages."""
+"""Conversations of the chat."""
 
 import uuid
 
-from asgiref.sync import async_to_sync
 from django.db import transaction
 from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
@@ -14,13 +13,11 @@ from rest_framework.response import Response
 from accounts.encryption import Cipher
 from accounts.keyring import data_keys
 from accounts.models import ApiKey
-from chat import conversations, messages, replies
-from chat.models import Conversation, Message
-from gateway import key_rules
-from kyma.api.description import PROBLEM_REF, example
-from kyma.api.fields import MoneyField, StrictSerializer, TimeField
-from kyma.api.pagination import PageQuery, page, page_of
-from kyma.api.problems import CONTENT_TYPE
+from chat import conversations, search
+from chat.models import Conversation
+from kyma.api.description import example
+from kyma.api.fields import StrictSerializer, TimeField
+from kyma.api.pagination import PageQuery, list_of, page, page_of
 from kyma.api.resource import Resource
 
 # --- What is answered ----------------------------------------------------------------------------
@@ -62,34 +59,27 @@ class OneConversationSerializer(ConversationSerializer):
         return conversation.parameters
 
 
-class MessageSerializer(serializers.Serializer):
-    """Messages form a tree: siblings have the same parent, and each path is a branch."""
+class HitSerializer(serializers.Serializer):
+    """A place where the text stands; `message_id` is null in a title."""
 
-    id = serializers.UUIDField(source="message.id")
-    parent_id = serializers.UUIDField(source="message.parent_id", allow_null=True)
-    role = serializers.ChoiceField(Message.Role, source="message.role")
-    state = serializers.ChoiceField(Message.State, source="message.state")
-    text = serializers.CharField(allow_blank=True)
-    reasoning = serializers.CharField(allow_blank=True)
-    images = serializers.ListField(child=serializers.CharField(), help_text="Data URLs.")
-    model = serializers.CharField(source="message.model", allow_blank=True)
-    provider = serializers.CharField(source="message.provider", allow_blank=True)
-    prompt_tokens = serializers.IntegerField(source="message.prompt_tokens")
-    completion_tokens = serializers.IntegerField(source="message.completion_tokens")
-    estimated = serializers.BooleanField(source="message.estimated")
-    cost = MoneyField(
-        source="message.cost_nano", allow_null=True, help_text="Null until it is settled."
-    )
-    request_id = serializers.UUIDField(source="message.request_id", allow_null=True)
-    error = serializers.CharField(source="message.error", allow_blank=True)
-    error_text = serializers.CharField(allow_blank=True)
-    created_at = TimeField(source="message.created_at")
+    conversation_id = serializers.UUIDField()
+    message_id = serializers.UUIDField(allow_null=True)
+    title = serializers.CharField(allow_blank=True)
+    before = serializers.CharField(allow_blank=True)
+    match = serializers.CharField()
+    after = serializers.CharField(allow_blank=True)
 
 
-ConversationPage, MessagePage = page_of(ConversationSerializer), page_of(MessageSerializer)
+ConversationPage, HitList = page_of(ConversationSerializer), list_of(HitSerializer)
 
 
 # --- What is taken -------------------------------------------------------------------------------
+
+
+class SearchQuery(StrictSerializer):
+    text = serializers.CharField(
+        default="", allow_blank=True, max_length=search.MAX_QUERY, help_text="In any case."
+    )
 
 
 class ConversationsQuery(PageQuery):
@@ -105,18 +95,6 @@ class ChangesSerializer(StrictSerializer):
         required=False, allow_blank=True, max_length=conversations.MAX_SYSTEM_PROMPT
     )
     parameters = ParametersSerializer(required=False)
-
-
-class SayingSerializer(StrictSerializer):
-    text = serializers.CharField(
-        allow_blank=True, trim_whitespace=False, max_length=messages.MAX_TEXT
-    )
-    images = serializers.ListField(
-        child=serializers.CharField(),
-        max_length=messages.MAX_IMAGES,
-        required=False,
-        help_text="Data URLs of PNG, JPEG, GIF or WebP.",
-    )
 
 
 class BeginningSerializer(ChangesSerializer):
@@ -141,14 +119,6 @@ class ChatResource(Resource):
     def find(self, conversation_id: uuid.UUID) -> Conversation:
         """Raises Http404 for what isn't this person's."""
         return get_object_or_404(self.rows, pk=conversation_id)
-
-    def find_message(self, conversation_id: uuid.UUID, message_id: uuid.UUID) -> Message:
-        """Raises Http404."""
-        return get_object_or_404(self.find(conversation_id).messages, pk=message_id)
-
-    def shown_message(self, message: Message, status: int = 200) -> Response:
-        shown = MessageSerializer(messages.opened(message, self.cipher))
-        return Response(shown.data, status=status)
 
     def shown(self, conversation: Conversation, status: int = 200) -> Response:
         shown = OneConversationSerializer(conversation, context={"cipher": self.cipher})
@@ -214,46 +184,11 @@ _CHANGES = {
 }
 
 
-class Messages(ChatResource):
+class ConversationSearch(ChatResource):
     @extend_schema(
-        summary="Messages of a conversation, of all its branches",
-        parameters=[PageQuery],
-        responses=MessagePage,
+        summary="Search in titles and messages", parameters=[SearchQuery], responses=HitList
     )
-    def get(self, request: Request, conversation_id: uuid.UUID) -> Response:
-        rows = self.find(conversation_id).messages.all()
-        found = page(rows, **self.query(PageQuery))
-        cipher = self.cipher
-        found["data"] = [messages.opened(one, cipher) for one in found["data"]]
-        return Response(MessagePage(found).data)
-
-    @extend_schema(
-        summary="Say something: a reply begins",
-        request=SayingSerializer,
-        examples=[example({"text": "How do tides work?"})],
-        responses={202: MessageSerializer, (409, CONTENT_TYPE): PROBLEM_REF},
-    )
-    def post(self, request: Request, conversation_id: uuid.UUID) -> Response:
-        """Answers at once with the reply, which is still `streaming`: read it until it isn't."""
-        conversation = self.find(conversation_id)
-        if request.auth is not None:
-            key_rules.check_may_chat(request.auth)
-        reply = async_to_sync(replies.send)(conversation, **self.body(SayingSerializer))
-        return self.shown_message(reply, status=202)
-
-
-class OneMessage(ChatResource):
-    @extend_schema(summary="One message", responses=MessageSerializer)
-    def get(self, request: Request, conversation_id: uuid.UUID, message_id: uuid.UUID) -> Response:
-        """A reply that is being written is stored each second."""
-        return self.shown_message(self.find_message(conversation_id, message_id))
-
-
-class MessageStop(ChatResource):
-    @extend_schema(summary="Stop a reply", request=None, responses={204: None})
-    def post(self, request: Request, conversation_id: uuid.UUID, message_id: uuid.UUID) -> Response:
-        """What has come of it stays, and is charged. Safe to repeat."""
-        message = self.find_message(conversation_id, message_id)
-        if message.is_streaming:
-            async_to_sync(replies.stop)(request.user, reply_id=message.pk)
-        return Response(status=204)
+    def get(self, request: Request) -> Response:
+        """The newest first, at most 50 places."""
+        hits = search.search(request.user, text=self.query(SearchQuery)["text"])
+        return Response(HitList({"data": hits}).data)

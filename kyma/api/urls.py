@@ -2,7 +2,9 @@
 
 from django.urls import path
 
-from kyma.api import account, catalog, conversations, docs, keys, ledger, requests, usage
+from kyma.api import account, catalog, conversations, docs, keys, ledger, messages, requests, usage
+
+_MESSAGE = "conversations/<uuid:conversation_id>/messages/<uuid:message_id>"
 
 urlpatterns = [
     path("schema", docs.Schema.as_view(), name="api_schema"),
@@ -24,14 +26,11 @@ urlpatterns = [
     path("requests/<uuid:request_id>", requests.OneRequest.as_view()),
     path("requests/<uuid:request_id>/content", requests.ContentOfRequest.as_view()),
     path("conversations", conversations.Conversations.as_view()),
+    path("conversations/search", conversations.ConversationSearch.as_view()),
     path("conversations/<uuid:conversation_id>", conversations.OneConversation.as_view()),
-    path("conversations/<uuid:conversation_id>/messages", conversations.Messages.as_view()),
-    path(
-        "conversations/<uuid:conversation_id>/messages/<uuid:message_id>",
-        conversations.OneMessage.as_view(),
-    ),
-    path(
-        "conversations/<uuid:conversation_id>/messages/<uuid:message_id>/stop",
-        conversations.MessageStop.as_view(),
-    ),
+    path("conversations/<uuid:conversation_id>/messages", messages.Messages.as_view()),
+    path(_MESSAGE, messages.OneMessage.as_view()),
+    path(f"{_MESSAGE}/edit", messages.MessageEdit.as_view()),
+    path(f"{_MESSAGE}/regenerate", messages.MessageRegeneration.as_view()),
+    path(f"{_MESSAGE}/stop", messages.MessageStop.as_view()),
 ]

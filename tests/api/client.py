@@ -3,7 +3,7 @@
 from django.test import Client
 
 from accounts.models import ApiKey, User
-from tests.api.things import BODIES, Things
+from tests.api.things import BODIES, QUERIES, Things
 from tests.factories import make_key
 
 ALL_SCOPES = list(ApiKey.Scope.values)
@@ -29,5 +29,6 @@ def ask(client: Client, method: str, template: str, things: Things):
     path = things.path(template)
     body = BODIES.get((method, template))
     if body is None:
-        return client.generic(method.upper(), path)
+        query = QUERIES.get((method, template))
+        return client.generic(method.upper(), path, query_params=query)
     return getattr(client, method)(path, body, content_type="application/json")

@@ -108,6 +108,36 @@ def test_what_says_nothing_is_refused(body, client, alice):
     assert answer["Content-Type"] == "application/problem+json"
 
 
+def test_a_message_is_edited_and_a_reply_written_once_more(client, alice):
+    things = Things(alice)
+    path = f"/api/conversations/{things.conversation.id}/messages"
+    first, reply = things.message, things.reply
+    again = client.post(f"{path}/{reply.id}/regenerate").json()
+    assert (again["parent_id"], again["state"]) == (str(first.id), "streaming")
+    Message.objects.filter(pk=again["id"]).update(state="finished", cost_nano=0)
+    body = {"text": "Why?"}
+    other = client.post(f"{path}/{first.id}/edit", body, content_type="application/json").json()
+    said = client.get(f"{path}/{other['parent_id']}").json()
+    assert (said["text"], said["parent_id"]) == ("Why?", None)
+
+
+def test_only_what_one_said_is_edited(client, alice):
+    things = Things(alice)
+    path = f"/api/conversations/{things.conversation.id}/messages/{things.reply.id}/edit"
+    answer = client.post(path, {"text": "Why?"}, content_type="application/json")
+    assert (answer.status_code, answer.json()["code"]) == (400, "not_allowed")
+
+
+def test_ones_own_conversations_are_searched(client, alice, bob):
+    hers, his = Things(alice), Things(bob)
+    assert hers.conversation != his.conversation
+    told = client.get("/api/conversations/search?text=DO tides").json()["data"]
+    assert {one["conversation_id"] for one in told} == {str(hers.conversation.id)}
+    assert {one["message_id"] for one in told} == {None, str(hers.message.id)}
+    assert told[0]["match"] == "do tides"
+    assert client.get("/api/conversations/search?text=volcano").json()["data"] == []
+
+
 @pytest.mark.parametrize(
     "rules", [{"allowed_models": ["other"]}, {"requests_per_minute": 5}, {"cap": 100}]
 )

@@ -65,11 +65,18 @@ class Things:
 
     @property
     def message(self) -> Message:
-        return self.conversation.messages.latest("pk")
+        """The question."""
+        return self.conversation.messages.get(role="user")
+
+    @property
+    def reply(self) -> Message:
+        return self.conversation.messages.get(role="assistant")
 
     def path(self, template: str) -> str:
         """The path of an operation, with what is theirs in it."""
         path = template.replace("{slug}", MODEL)
+        if template.endswith("/regenerate"):
+            path = path.replace("{message_id}", str(self.reply.id))
         for place in ("key", "request", "conversation", "message"):
             if f"{{{place}_id}}" in path:
                 path = path.replace(f"{{{place}_id}}", str(getattr(self, place).id))
@@ -85,6 +92,7 @@ PLACES = {
 }
 
 # Method and path of each operation → what to ask it with, so that it works.
+QUERIES = {("get", "/api/conversations/search"): {"text": "tides"}}
 BODIES = {
     ("post", "/api/keys"): {"name": "CI", "caps": {"day": "0.50"}},
     ("patch", "/api/keys/{key_id}"): {"name": "batch"},
@@ -92,6 +100,7 @@ BODIES = {
     ("post", "/api/conversations"): {"model": MODEL},
     ("patch", "/api/conversations/{conversation_id}"): {"title": "Tides", "pinned": True},
     ("post", "/api/conversations/{conversation_id}/messages"): {"text": "And neap tides?"},
+    ("post", "/api/conversations/{conversation_id}/messages/{message_id}/edit"): {"text": "Why?"},
 }
 OPERATIONS = [(method, path) for path, methods in PATHS.items() for method in methods]
 PRIVATE = [one for one in OPERATIONS if "x-scope" in PATHS[one[1]][one[0]]]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 
 from tests.api.client import signed_in
-from tests.api.things import BODIES, MODEL, OPERATIONS, PATHS, Things
+from tests.api.things import BODIES, MODEL, OPERATIONS, PATHS, QUERIES, Things
 from tests.factories import make_key
 from tests.gateway.conftest import live_route
 from tests.gateway.test_openapi_fuzz import CHECKS
@@ -48,8 +48,10 @@ class Developer(Customer):
     def aim(self, case) -> None:
         """Name things that exist."""
         things = Things(self.user)
+        is_about_reply = case.operation.path.endswith("/regenerate")
         for place in case.path_parameters:
             name = place.removesuffix("_id")
+            name = "reply" if name == "message" and is_about_reply else name
             case.path_parameters[place] = MODEL if name == "slug" else str(getattr(things, name).id)
 
 
@@ -68,7 +70,7 @@ def works(operation):
     places = {
         one["name"]: "" for one in PATHS[path][method].get("parameters", ()) if one["in"] == "path"
     }
-    return operation.Case(path_parameters=places, **fields)
+    return operation.Case(path_parameters=places, query=QUERIES.get((method, path), {}), **fields)
 
 
 @pytest.mark.parametrize("way_in", WAYS_IN)
