@@ -6,6 +6,9 @@ person's data goes through the erasure, which knows all the places.
 
 import uuid
 
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as BaseUserAdmin
@@ -14,7 +17,7 @@ from django.db.models import Q
 
 from accounts import keys
 from accounts.keyring import data_keys
-from accounts.models import ApiKey, User
+from accounts.models import ApiKey, DisposableDomain, User
 
 admin.site.site_header = admin.site.site_title = "Kyma"
 admin.site.index_title = "Administration"
@@ -138,6 +141,8 @@ class UserAdmin(KeepingAdmin, BaseUserAdmin):
         if not change:
             data_keys.create(obj.id)  # First: a key without a user is harmless.
         super().save_model(request, obj, form, change)
+        if change and "email" in form.changed_data:  # It isn't verified, and no other counts.
+            EmailAddress.objects.filter(user=obj).delete()
 
 
 # --- API keys ------------------------------------------------------------------------------------
@@ -206,3 +211,36 @@ class ApiKeyAdmin(KeepingAdmin):
             keys.revoke(row)
             self.log_change(request, row, "Revoked.")
         self.message_user(request, f"{len(rows)} revoked.", messages.SUCCESS)
+
+
+# --- Disposable mail -----------------------------------------------------------------------------
+
+
+class DisposableDomainForm(forms.ModelForm):
+    class Meta:
+        model = DisposableDomain
+        fields = ("domain", "is_refused")
+
+    def clean_domain(self) -> str:
+        domain = self.cleaned_data["domain"].strip().lower().strip(".@")
+        if "." not in domain or "/" in domain or "@" in domain:
+            raise forms.ValidationError("Give a domain alone, like example.com.")
+        return domain
+
+
+@admin.register(DisposableDomain)
+class DisposableDomainAdmin(KeepingAdmin):
+    """Domains whose addresses are refused at sign-up and at a change of address."""
+
+    form = DisposableDomainForm
+    list_display = ("domain", "is_refused")
+    list_editable = ("is_refused",)
+    list_filter = ("is_refused",)
+    search_fields = ("domain",)
+    ordering = ("domain",)
+
+
+# What allauth registers of its own: addresses are changed by their owners, and a page of second
+# factors would show sealed secrets and take new ones.
+for _model in (EmailAddress, Authenticator, UserSession):
+    admin.site.unregister(_model)

@@ -86,11 +86,11 @@ def authenticate(text: str) -> ApiKey:
     if key is None:
         raise InvalidKey("This key doesn't exist.")
     if key.revoked_at:
-        raise InvalidKey("This key was revoked. Make a new one in the dashboard.")
+        raise InvalidKey("This key was revoked. Make a new one in the dashboard, at /keys.")
     if key.disabled_at:
-        raise InvalidKey("This key is disabled. Enable it in the dashboard.")
+        raise InvalidKey("This key is disabled. Enable it in the dashboard, at /keys.")
     if key.expires_at and key.expires_at <= timezone.now():
-        raise InvalidKey("This key has expired. Make a new one in the dashboard.")
+        raise InvalidKey("This key has expired. Make a new one in the dashboard, at /keys.")
     if not key.user.is_active:
         raise InvalidKey("The account of this key is closed.")
     return key

@@ -82,6 +82,7 @@ class User(AbstractBaseUser, PermissionsMixin):
         constraints = [
             models.CheckConstraint(condition=Q(email=Lower("email")), name="email_is_lower_case"),
         ]
+        permissions = [("suspend_user", "Can suspend and restore user")]
 
     def __str__(self):
         return f"User {str(self.id)[:13]}"
@@ -181,3 +182,42 @@ class ApiKey(models.Model):
     def clean(self):
         if not _is_list_of_texts(self.allowed_models):
             raise ValidationError({"allowed_models": 'Give a list of slugs, as ["llama-3.1-8b"].'})
+
+
+class Notice(models.Model):
+    """A mail about a change to an account that isn't sent yet; sending it deletes the row."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user = models.ForeignKey(User, models.CASCADE, related_name="+")
+    template = models.CharField(max_length=100)
+    sealed = models.BinaryField()
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    claimed_at = models.DateTimeField(null=True)
+
+    def __str__(self):
+        return f"Notice {str(self.id)[:13]}"
+
+    @property
+    def place(self) -> str:
+        return f"accounts.Notice:{self.id}"
+
+
+class DisposableDomain(models.Model):
+    """A domain of throw-away mailboxes: nobody signs up with an address in it or below it."""
+
+    domain = models.CharField(
+        max_length=253, unique=True, help_text="As example.com; what lies below it counts too."
+    )
+    is_refused = models.BooleanField(
+        default=True, help_text="Off: addresses in this domain are accepted."
+    )
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(domain=Lower("domain")), name="domain_is_lower_case"
+            ),
+        ]
+
+    def __str__(self):
+        return self.domain

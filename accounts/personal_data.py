@@ -56,6 +56,13 @@ PERSONAL_DATA = {
         ],
         "plain": ["id", "user"],
     },
+    "accounts.Notice": {
+        "person": "user",
+        "identity": ["sealed"],
+        "content": [],
+        "metadata": ["template", "created_at", "claimed_at"],
+        "plain": ["id", "user"],
+    },
     # In the keyring, a database of its own. Its erasure makes all sealed content unreadable.
     "keyring.DataKey": {
         "person": "owner",
@@ -66,4 +73,54 @@ PERSONAL_DATA = {
     },
 }
 
-NO_PERSONAL_DATA: dict[str, str] = {}
+NO_PERSONAL_DATA: dict[str, str] = {
+    "accounts.DisposableDomain": "domains of throw-away mailboxes, of nobody in particular",
+}
+
+# What other packages keep of the people here, described like our own. A third member of `person`
+# names the column of the other model that is meant, where that isn't its id.
+OTHERS_PERSONAL_DATA = {
+    "account.EmailAddress": {
+        "person": "user",
+        "identity": ["email"],
+        "content": [],
+        "metadata": ["verified", "primary"],
+        "plain": ["id", "user"],
+    },
+    # Stays empty: codes and links are kept in sessions, or signed.
+    "account.EmailConfirmation": {
+        "person": "email_address__user",
+        "identity": ["key"],
+        "content": [],
+        "metadata": ["created", "sent"],
+        "plain": ["id", "email_address"],
+    },
+    "mfa.Authenticator": {
+        "person": "user",
+        "identity": ["data"],
+        "content": [],
+        "metadata": ["type", "created_at", "last_used_at"],
+        "plain": ["id", "user"],
+    },
+    "usersessions.UserSession": {
+        "person": "user",
+        "identity": ["ip", "user_agent", "session_key"],
+        "content": [],
+        "metadata": ["created_at", "last_seen_at", "data"],
+        "plain": ["id", "user"],
+    },
+    "sessions.Session": {
+        "person": ("session_key", "usersessions.UserSession", "session_key"),
+        "identity": ["session_key"],
+        "content": ["session_data"],
+        "metadata": ["expire_date"],
+        "plain": [],
+    },
+    "admin.LogEntry": {
+        "person": "user",
+        "identity": [],
+        "content": ["object_repr", "change_message"],
+        "metadata": ["action_time", "action_flag", "content_type", "object_id"],
+        "plain": ["id", "user"],
+    },
+}

@@ -1,15 +1,20 @@
-"""Signing up and in, and what belongs to that."""
+"""Signing up and in, and what belongs to that: allauth's pages below /accounts/, and our own."""
 
-from django.contrib.auth.decorators import login_not_required
-from django.urls import path
-from django.views.generic import TemplateView
+from django.urls import include, path
+from django.views.generic import RedirectView
 
-_soon = TemplateView.as_view(template_name="soon.html")
-_public = login_not_required(TemplateView.as_view(template_name="soon.html"))
+from accounts import views
+
+_security = RedirectView.as_view(pattern_name="security")
 
 urlpatterns = [
-    path("accounts/login/", _public, name="account_login"),
-    path("accounts/signup/", _public, name="account_signup"),
-    path("accounts/logout/", _public, name="account_logout"),
-    path("settings/security", _soon, name="security"),
+    path("settings/security", views.security, name="security"),
+    path("settings/sessions/end-others", views.end_other_sessions, name="end_other_sessions"),
+    path("settings/sessions/<int:pk>/end", views.end_session, name="end_session"),
+    path("mailbox", views.show_mailbox, name="mailbox"),
+    # The page of security has all of these.
+    path("accounts/2fa/", _security, name="mfa_index"),
+    path("accounts/2fa/webauthn/", _security, name="mfa_list_webauthn"),
+    path("accounts/sessions/", _security, name="usersessions_list"),
+    path("accounts/", include("allauth.urls")),
 ]

@@ -14,4 +14,9 @@ class BillingConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self):
+        from allauth.account.signals import email_confirmed
+
+        from billing import signup
+
         post_migrate.connect(_install_triggers, sender=self)
+        email_confirmed.connect(signup.on_email_confirmed)

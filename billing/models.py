@@ -171,6 +171,15 @@ class LedgerEntry(models.Model):
         return f"LedgerEntry {str(self.id)[:13]}"
 
 
+class SignupGrant(models.Model):
+    """A mailbox that had the gift for signing up, known by a keyed hash alone."""
+
+    digest = models.CharField(max_length=64, primary_key=True, editable=False)
+
+    def __str__(self):
+        return f"SignupGrant {self.digest[:8]}"
+
+
 class KeySpend(models.Model):
     """What one key has spent, in total and in the current UTC day, week and month.
 

@@ -57,5 +57,6 @@ PERSONAL_DATA = {
 }
 
 NO_PERSONAL_DATA = {
+    "billing.SignupGrant": "keyed hashes of mailboxes, tied to no account and to no date",
     "billing.PriceVersion": "prices of models, the same for everybody",
 }

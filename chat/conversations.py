@@ -11,7 +11,7 @@ from django.utils import timezone
 from accounts.keyring import data_keys
 from accounts.models import User
 from chat.errors import NotAllowed
-from chat.models import Conversation, Message
+from chat.models import Conversation
 from gateway.chat_fields import FORWARDED, READ
 from gateway.field_checks import Mismatch
 
@@ -144,8 +144,7 @@ def delete(user: User, *, ids: Iterable[uuid.UUID]) -> int:
     with transaction.atomic():
         own = Conversation.objects.filter(user=user, id__in=list(ids)).select_for_update()
         found = list(own.values_list("id", flat=True))
-        Message.objects.filter(conversation__in=found).delete()
-        Conversation.objects.filter(id__in=found).delete()
+        Conversation.objects.filter(id__in=found).delete()  # Its messages go before it.
     if found and connection.vendor == "sqlite" and not connection.in_atomic_block:
         with connection.cursor() as cursor:
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # The log holds them too.

@@ -19,7 +19,7 @@ from django.utils import timezone
 from accounts.encryption import Cipher
 from accounts.ids import uuid7
 from accounts.keyring import data_keys
-from chat import conversations
+from chat import conversations, stored_replies
 from chat.errors import NotAllowed, NoVision, StillAnswering
 from chat.models import Conversation, Message
 
@@ -204,6 +204,7 @@ def _reply_to(parent: uuid.UUID | None, conversation: Conversation) -> Message:
 @contextlib.contextmanager
 def _one_at_a_time(conversation: Conversation) -> Iterator[None]:
     """One transaction. Raises StillAnswering while a reply is being written."""
+    stored_replies.end_silent(conversation.messages.all())
     try:
         with transaction.atomic():
             if not Conversation.objects.select_for_update().filter(pk=conversation.pk).exists():

@@ -139,7 +139,8 @@ class Message(SealedFields):
                 name="one_streaming_reply_per_conversation",
             ),
             models.CheckConstraint(
-                condition=Q(role="assistant") | Q(state="finished", cost_nano=0, request_id=None),
+                condition=Q(role="assistant")
+                | Q(state="finished", cost_nano=0, cost_nano__isnull=False, request_id=None),
                 name="only_replies_are_streamed_and_paid",
             ),
             models.CheckConstraint(

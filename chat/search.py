@@ -73,7 +73,7 @@ def _opened(
     model: type[Conversation | Message],
     row_id: uuid.UUID,
     field: str,
-    sealed: bytes | None,
+    sealed: bytes | memoryview | None,
 ) -> str:
     return cipher.open(sealed, model.place_of(row_id, field)).decode() if sealed else ""
 

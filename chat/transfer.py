@@ -1,20 +1,94 @@
-"""Conversations as files: out as Markdown or JSON, in again from either."""
+"""Conversations as files: out as JSON or Markdown, in again from either.
+
+What comes in is somebody's file: it is bounded, checked like what a person writes, and taken whole
+or not at all. It is told as a conversation that costs nothing, whatever it says of itself.
+"""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import orjson
+from django.db import transaction
+
+from accounts.encryption import Cipher
+from accounts.ids import uuid7
+from accounts.keyring import data_keys
 from accounts.models import User
-from chat.models import Conversation
+from billing.pricing import usd
+from chat import conversations, json_file, markdown_file, messages
+from chat.errors import ImportRefused, NotAllowed
+from chat.models import Conversation, Message
+from chat.portable import MAX_FILE_BYTES, Portable, PortableMessage, check_counts
+
+MAX_SLUG = 96
+
+
+# --- Out
 
 
 def as_json(user: User, *, ids: Sequence[uuid.UUID] | None = None) -> bytes:
     """These conversations of `user`, or all, with every branch."""
-    raise NotImplementedError
+    return json_file.write(list(_taken_out(user, ids)))
 
 
 def as_markdown(user: User, *, ids: Sequence[uuid.UUID] | None = None) -> str:
     """These conversations of `user`, or all, each by the branch that it shows."""
-    raise NotImplementedError
+    return markdown_file.write(list(_taken_out(user, ids)))
+
+
+def _taken_out(user: User, ids: Sequence[uuid.UUID] | None) -> Iterator[Portable]:
+    cipher = data_keys.cipher_of(user.id)
+    rows = Conversation.objects.of(user)
+    for conversation in rows if ids is None else rows.filter(id__in=ids):
+        yield _portable(conversation, cipher)
+
+
+def _portable(conversation: Conversation, cipher: Cipher) -> Portable:
+    rows = list(conversation.messages.order_by("id"))
+    places = {row.id: index for index, row in enumerate(rows)}
+    return Portable(
+        title=conversation.opened(cipher, "title"),
+        model=conversation.model,
+        system_prompt=conversation.opened(cipher, "system_prompt"),
+        parameters=conversation.parameters,
+        is_pinned=conversation.pinned_at is not None,
+        is_archived=conversation.archived_at is not None,
+        created_at=conversation.created_at,
+        updated_at=conversation.updated_at,
+        messages=[_portable_message(row, places, cipher) for row in rows],
+        leaf=places[conversation.leaf_id] if conversation.leaf_id else None,
+    )
+
+
+def _portable_message(
+    row: Message, places: dict[uuid.UUID, int], cipher: Cipher
+) -> PortableMessage:
+    shown = messages.opened(row, cipher)
+    return PortableMessage(
+        role=row.role,
+        text=shown.text,
+        parent=places[row.parent_id] if row.parent_id else None,
+        reasoning=shown.reasoning,
+        images=shown.images,
+        model=row.model,
+        created_at=row.created_at,
+        details=_details(row) if row.is_reply else {},
+    )
+
+
+def _details(reply: Message) -> dict:
+    return {
+        "state": reply.state,
+        "provider": reply.provider,
+        "usage": {
+            "prompt_tokens": reply.prompt_tokens,
+            "completion_tokens": reply.completion_tokens,
+        },
+        "cost_usd": None if reply.cost_nano is None else usd(reply.cost_nano),
+    }
+
+
+# --- In
 
 
 def import_file(user: User, *, content: bytes, model: str) -> list[Conversation]:
@@ -22,4 +96,68 @@ def import_file(user: User, *, content: bytes, model: str) -> list[Conversation]
 
     `model` is for those that name none.
     """
-    raise NotImplementedError
+    if len(content) > MAX_FILE_BYTES:
+        raise ImportRefused(f"This file is larger than {MAX_FILE_BYTES:,} bytes.")
+    is_json = content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
+    found = json_file.read(content) if is_json else markdown_file.read(content)
+    check_counts(found)
+    cipher = data_keys.cipher_of(user.id)
+    with transaction.atomic():
+        return [_put_in(user, one, model, cipher) for one in found]
+
+
+def _put_in(user: User, one: Portable, model: str, cipher: Cipher) -> Conversation:
+    try:
+        conversation = conversations.start(
+            user,
+            model=_name_of(one.model) or model,
+            system_prompt=one.system_prompt,
+            parameters=one.parameters,
+        )
+        for said in one.messages:
+            if said.role == Message.Role.USER:
+                messages.check(said.text, said.images)
+            elif len(said.text) > messages.MAX_TEXT or said.images:
+                raise NotAllowed("A reply is too long, or has images.")
+    except NotAllowed as refusal:
+        raise ImportRefused(str(refusal)) from refusal
+    rows = _rows(conversation, one.messages, cipher)
+    Message.objects.bulk_create(rows, batch_size=500)
+    _finish(conversation, one, rows, cipher)
+    return conversation
+
+
+def _rows(conversation: Conversation, said: list[PortableMessage], cipher: Cipher) -> list[Message]:
+    ids = sorted(uuid7() for _ in said)  # Of one millisecond, they are in no order.
+    rows = []
+    for new_id, one in zip(ids, said, strict=True):
+        row = Message(
+            id=new_id,
+            conversation=conversation,
+            parent_id=None if one.parent is None else ids[one.parent],
+            role=one.role,
+            model=_name_of(one.model) if one.role == Message.Role.ASSISTANT else "",
+            created_at=one.created_at,
+            updated_at=one.created_at,
+        )
+        images = orjson.dumps(one.images).decode() if one.images else ""
+        row.seal(cipher, text=one.text, reasoning=one.reasoning, images=images)
+        rows.append(row)
+    return rows
+
+
+def _name_of(model: str) -> str:
+    """The slug of a model, if it could be one."""
+    slug = model.strip()
+    return slug if len(slug) <= MAX_SLUG and slug.isprintable() else ""
+
+
+def _finish(conversation: Conversation, one: Portable, rows: list[Message], cipher: Cipher) -> None:
+    first = one.messages[0].text if one.messages else ""
+    title = " ".join(one.title.split())[: conversations.MAX_TITLE]
+    conversation.seal(cipher, title=title or conversations.title_from(first) or "Imported")
+    conversation.leaf = rows[one.leaf] if one.leaf is not None else None
+    conversation.pinned_at = one.updated_at if one.is_pinned else None
+    conversation.archived_at = one.updated_at if one.is_archived else None
+    conversation.created_at, conversation.updated_at = one.created_at, one.updated_at
+    conversation.save()

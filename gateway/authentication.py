@@ -63,7 +63,7 @@ def _key_in(headers: Mapping[str, str]) -> str:
     if not text:
         raise Unauthenticated(
             "No API key given. Send the header 'Authorization: Bearer kyma-...' with a key from "
-            "the dashboard."
+            "the dashboard, at /keys."
         )
     return text
 

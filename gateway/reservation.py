@@ -122,7 +122,7 @@ def _refused(refusal: BillingError) -> errors.GatewayError:
 def _payment_required(refusal: InsufficientCredit) -> errors.PaymentRequired:
     is_cap = isinstance(refusal, KeyCapReached)
     whose = "The spend cap of this key leaves" if is_cap else "The credit left is"
-    remedy = "raise the cap" if is_cap else "add credit in the dashboard"
+    remedy = "raise the cap at /keys" if is_cap else "add credit in the dashboard, at /billing"
     advice = (
         f"ask for at most {refusal.affordable_max_tokens} tokens, or {remedy}"
         if refusal.affordable_max_tokens

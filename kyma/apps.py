@@ -1,4 +1,12 @@
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
+from django.db.models.signals import post_migrate
+
+
+def _ensure_groups(using: str, **kwargs) -> None:
+    from kyma import groups
+
+    if using == "default":
+        groups.ensure()
 
 
 class KymaConfig(AppConfig):
@@ -7,3 +15,6 @@ class KymaConfig(AppConfig):
 
     def ready(self):
         from kyma import checks  # noqa: F401 - registers them
+
+        # After the last of our apps has its permissions.
+        post_migrate.connect(_ensure_groups, sender=apps.get_app_config("accounts"))

@@ -5,7 +5,7 @@ import binascii
 from pathlib import Path
 
 from django.conf import settings
-from django.core.checks import Error, register
+from django.core.checks import Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
 from accounts.encryption import KEY_BYTES
@@ -79,6 +79,15 @@ def check_production(app_configs, **kwargs) -> list[Error]:
         for number, (message, is_so) in contradictions.items()
         if is_so
     ]
+
+
+@register
+def check_mail(app_configs, **kwargs) -> list[Warning]:
+    if not settings.PRODUCTION or settings.EMAIL_HOST:
+        return []
+    hint = "Set EMAIL_URL, or EMAIL_HOST and its friends."
+    message = "There is no mail server: nobody can sign up, and no password can be reset."
+    return [Warning(message, hint=hint, id="kyma.W030")]
 
 
 def _is_versioned_key(entry: str) -> bool:

@@ -23,7 +23,7 @@ from billing.accounts import open_account
 from billing.key_caps import set_caps
 from billing.models import CreditAccount, LedgerEntry
 from billing.pricing import NANO_PER_USD
-from gateway import rollups
+from gateway import retention, rollups
 from gateway.models import Route
 from kyma import demo_chat
 from kyma.demo_usage import Habit, Past
@@ -33,6 +33,10 @@ EMAIL = "demo@kyma.local"
 DAYS = 30
 A_DAY = 60  # requests
 CREDIT_NANO = 25 * NANO_PER_USD
+CAPS: dict[str, dict[str, int | None]] = {
+    "website": {"month": 20 * NANO_PER_USD},
+    "coding agent": {"day": 2 * NANO_PER_USD, "total": 50 * NANO_PER_USD},
+}
 SEED = 4
 MODELS = 5
 BATCH = 500
@@ -57,15 +61,17 @@ def make(*, days: int = DAYS, a_day: int = A_DAY, now: dt.datetime | None = None
     routes = _routes()
     password = secrets.token_urlsafe(12)
     start = now - dt.timedelta(days=days)
-    with transaction.atomic():
-        user = User.objects.create_user(EMAIL, password, created_at=start)
-        _verify_address(user)
-        account = _open_account(user, start)
-        past = Past(account, data_keys.cipher_of(user.id), now, random.Random(SEED))
-        habits = _habits(user, routes, a_day, start, now)
-        for day in (start.date() + dt.timedelta(days=number) for number in range(days + 1)):
-            past.live(habits, day)
-            demo_chat.talk(past, user, routes, day)
+    user = User.objects.create_user(EMAIL, password, created_at=start)
+    _verify_address(user)
+    account = _open_account(user, start)
+    past = Past(account, data_keys.cipher_of(user.id), now, random.Random(SEED))
+    habits = _habits(user, routes, a_day, start, now)
+    # Each day by itself: what is being asked of a running gateway never waits for all of them.
+    for day in (start.date() + dt.timedelta(days=number) for number in range(days + 1)):
+        past.live(habits, day)
+        demo_chat.talk(past, user, routes, day)
+    for habit in habits:  # Not before: the sums beside the caps would begin today.
+        set_caps(habit.key, CAPS.get(habit.key.name, {}))
     rollups.rebuild()
     return Demo(password, account.requests.count(), user.conversations.count())
 
@@ -88,6 +94,7 @@ def remove() -> None:
         connection.check_constraints()  # Postgres makes no trigger while checks are pending.
         append_only.install(connection)
     data_keys.destroy(person)
+    retention.leave_no_trace(connection)
     rollups.rebuild()
 
 
@@ -134,9 +141,7 @@ def _habits(
     """Keys of different kinds, and how each is used."""
     third = (now - start) / 3
     website = _key(user, "website", start, scopes=["usage:read"])
-    set_caps(website, {"month": 20 * NANO_PER_USD})
     agent = _key(user, "coding agent", start, retention_days=7, requests_per_minute=60)
-    set_caps(agent, {"day": 2 * NANO_PER_USD, "total": 50 * NANO_PER_USD})
     batch = _key(user, "nightly batch", start + third, retention_days=0)
     laptop = _key(user, "old laptop", start, revoked_at=start + 2 * third)
     return [

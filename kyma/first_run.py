@@ -10,6 +10,7 @@ import secrets
 from pathlib import Path
 
 from accounts import keys
+from accounts.addresses import mark_verified
 from accounts.models import ApiKey, User
 from billing.accounts import give_signup_credit
 
@@ -28,6 +29,7 @@ def ensure_admin(path: Path) -> Login:
     login = _read_or_make(path)
     if not User.objects.filter(email=login.email).exists():
         User.objects.create_superuser(login.email, login.password, allows_unstated_retention=True)
+    mark_verified(_admin(login))
     give_signup_credit(_admin(login))
     return login
 

@@ -60,7 +60,7 @@ METRICS_TOKEN = _secret("METRICS_TOKEN", "metrics_token")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "accounts.apps.StaffAdminConfig",  # Django's admin; staff need a second factor to enter.
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -72,6 +72,10 @@ INSTALLED_APPS = [
     "csp",
     "rest_framework",
     "drf_spectacular",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
     "djstripe",
     "kyma",
     "privacy",
@@ -96,6 +100,9 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "kyma.time_zone.TimeZoneMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    # Last, so that its pages have all that others have.
+    "accounts.suspension.SuspensionMiddleware",
 ]
 
 ROOT_URLCONF = "kyma.urls"
@@ -113,6 +120,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "kyma.time_zone.time_zone",
+                "accounts.mailbox.local_mailbox",
             ],
         },
     },
@@ -172,6 +180,7 @@ CELERY_TIMEZONE = "UTC"
 HOLD_SWEEP_INTERVAL_S = env.int("HOLD_SWEEP_INTERVAL_S", default=30)
 PROBE_INTERVAL_S = env.int("PROBE_INTERVAL_S", default=300)
 ROLLUP_INTERVAL_S = env.int("ROLLUP_INTERVAL_S", default=300)
+NOTICE_INTERVAL_S = env.int("NOTICE_INTERVAL_S", default=15)
 CELERY_BEAT_SCHEDULE = {
     "sweep expired holds": {
         "task": "gateway.tasks.sweep_holds",
@@ -203,6 +212,34 @@ CELERY_BEAT_SCHEDULE = {
         "task": "gateway.tasks.fold_late_usage",
         "schedule": 60 * 60,
     },
+    "send notices": {
+        "task": "accounts.tasks.send_notices",
+        "schedule": NOTICE_INTERVAL_S,
+        "options": {"expires": NOTICE_INTERVAL_S},
+    },
+    "purge sessions": {
+        "task": "accounts.tasks.purge_sessions",
+        "schedule": 24 * 60 * 60,
+    },
+    "purge mailbox": {
+        "task": "accounts.tasks.purge_mailbox",
+        "schedule": 10 * 60,
+    },
+}
+
+# --- Cache -------------------------------------------------------------------------------------
+
+# Rate limits of pages live here. Without Redis each process keeps its own.
+CACHES = {
+    "default": {
+        "BACKEND": "kyma.cache.RedisOrLocalCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "cache",
+        "OPTIONS": {
+            "socket_timeout": REDIS_TIMEOUT_S,
+            "socket_connect_timeout": REDIS_TIMEOUT_S,
+        },
+    }
 }
 
 # --- People ------------------------------------------------------------------------------------
@@ -210,7 +247,7 @@ CELERY_BEAT_SCHEDULE = {
 AUTH_USER_MODEL = "accounts.User"
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "overview"
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+PASSWORD_HASHERS = ["accounts.passwords.KymaArgon2PasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {
         "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
@@ -219,6 +256,69 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 SIGNUP_CREDIT_NANO = env.int("SIGNUP_CREDIT_NANO", default=500_000_000)  # nano-dollars: $0.50
+STAFF_MFA_REQUIRED = env.bool("STAFF_MFA_REQUIRED", default=PRODUCTION)  # to enter the admin
+
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
+ACCOUNT_FORMS = {
+    "signup": "accounts.forms.SignupForm",
+    "add_email": "accounts.forms.AddEmailForm",
+    "change_email": "accounts.forms.ChangeEmailForm",
+}
+ACCOUNT_USER_DISPLAY = "accounts.adapter.display"
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+ACCOUNT_EMAIL_VERIFICATION_BY_CODE_ENABLED = True
+ACCOUNT_EMAIL_VERIFICATION_BY_CODE_FORMAT = {"numeric": True, "length": 6, "dashed": False}
+ACCOUNT_EMAIL_VERIFICATION_SUPPORTS_RESEND = True
+ACCOUNT_CHANGE_EMAIL = True  # One address for each account: a new one replaces it.
+ACCOUNT_PREVENT_ENUMERATION = True
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if PRODUCTION else "http"
+MFA_ADAPTER = "accounts.mfa.MfaAdapter"
+MFA_FORMS = {"add_webauthn": "accounts.forms.AddPasskeyForm"}
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+MFA_TOTP_ISSUER = "Kyma"
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not PRODUCTION  # http://localhost
+
+SESSION_ENGINE = "accounts.sessions"
+SESSION_COOKIE_AGE = 30 * 24 * 60 * 60  # seconds
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SAMESITE = "Lax"
+
+# --- Mail --------------------------------------------------------------------------------------
+
+# EMAIL_URL (smtp+tls://user:password@host:587), or EMAIL_HOST and its friends. With neither,
+# Kyma on one machine has a mailbox of its own (accounts/mailbox.py); production refuses sign-ups.
+EMAIL_HOST = env.str("EMAIL_HOST", default="")
+EMAIL_HOST_USER = env.str("EMAIL_HOST_USER", default="")
+EMAIL_HOST_PASSWORD = env.str("EMAIL_HOST_PASSWORD", default="")
+EMAIL_USE_SSL = env.bool("EMAIL_USE_SSL", default=False)
+EMAIL_USE_TLS = env.bool("EMAIL_USE_TLS", default=not EMAIL_USE_SSL)
+EMAIL_PORT = env.int("EMAIL_PORT", default=465 if EMAIL_USE_SSL else 587)
+if env.str("EMAIL_URL", default=""):
+    _email = env.email_url("EMAIL_URL")
+    EMAIL_HOST, EMAIL_PORT = _email["EMAIL_HOST"], _email["EMAIL_PORT"] or 25
+    EMAIL_HOST_USER = _email["EMAIL_HOST_USER"] or ""
+    EMAIL_HOST_PASSWORD = _email["EMAIL_HOST_PASSWORD"] or ""
+    EMAIL_USE_SSL = _email.get("EMAIL_USE_SSL", False)
+    EMAIL_USE_TLS = _email.get("EMAIL_USE_TLS", False)
+EMAIL_TIMEOUT = env.int("EMAIL_TIMEOUT", default=5)  # seconds
+LOCAL_MAILBOX = not EMAIL_HOST and not PRODUCTION
+EMAIL_BACKEND = (
+    "accounts.mailbox.MailboxBackend"
+    if LOCAL_MAILBOX
+    else "django.core.mail.backends.smtp.EmailBackend"
+)
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Kyma <no-reply@kyma.local>")
+SERVER_EMAIL = DEFAULT_FROM_EMAIL
 
 # --- Gateway -----------------------------------------------------------------------------------
 
@@ -241,6 +341,8 @@ DRAIN_TIMEOUT_S = env.float("DRAIN_TIMEOUT_S", default=120.0)
 # Proxies of the operator's own before this process, each of which appends the address that it
 # sees to X-Forwarded-For. With 0 that header counts for nothing; too many lets callers forge it.
 TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXY_COUNT", default=0)
+SHOWCASE_TTL_S = env.float("SHOWCASE_TTL_S", default=60.0)  # public figures, in each process
+ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXY_COUNT
 LOCAL_PROVIDER_URL = env.str("LOCAL_PROVIDER_URL", default="http://127.0.0.1:8791/v1")
 
 # --- The developers' API -------------------------------------------------------------------------
@@ -327,6 +429,7 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="WARNING")},
     "loggers": {
-        name: {"level": "INFO"} for name in ("kyma", "privacy", "chat", "gateway", "billing")
+        name: {"level": "INFO"}
+        for name in ("kyma", "privacy", "chat", "gateway", "billing", "accounts")
     },
 }

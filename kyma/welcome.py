@@ -17,6 +17,7 @@ MAX_TOKENS = 64
 _TEXT = """
 Kyma is ready: {address}
 
+  Dashboard  {address}/dashboard
   Admin      {address}/admin/
   E-mail     {email}
   Password   {password}
@@ -26,7 +27,12 @@ A first question:
 
 {question}
 
-Logs lie in {logs}. Ctrl-C ends everything.
+{mail}Logs lie in {logs}. Ctrl-C ends everything.
+"""
+
+
+_LOCAL_MAIL = """\
+There is no mail server: codes and links are printed here, and lie at {address}/mailbox for an hour.
 """
 
 
@@ -48,6 +54,7 @@ def text(port: int, login: Login, key: str | None) -> str:
         password=password,
         key=shown_key,
         question=question,
+        mail=_LOCAL_MAIL.format(address=address) if settings.LOCAL_MAILBOX else "",
         logs=settings.STATE_DIR / "log",
     )
 

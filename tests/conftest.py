@@ -8,6 +8,7 @@ import random
 
 import hypothesis
 import pytest
+from django.core.cache import cache
 from django.core.management import call_command
 from django.db import connections
 from django.test import TransactionTestCase
@@ -125,6 +126,12 @@ def _some_books(request):
     asked = [name for name in ("committed_books", "committed") if name in request.fixturenames]
     if asked or not request.node.get_closest_marker("django_db"):
         request.getfixturevalue(asked[0] if asked else "books")
+
+
+@pytest.fixture(autouse=True)
+def _no_attempts_yet():
+    """Limits on attempts count anew in each test."""
+    cache.clear()
 
 
 # --- The cast ------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import itertools
 import uuid
 
 from accounts import keys
+from accounts.addresses import mark_verified
 from accounts.ids import first_id_at, uuid7
 from accounts.models import ApiKey, User
 from billing import ledger
@@ -26,8 +27,14 @@ _numbers = itertools.count(1)
 
 
 def make_user(email: str | None = None, **fields) -> User:
-    """A person with a data key. Without `password` nobody can sign in by one, which is fast."""
-    return User.objects.create_user(email or f"person-{next(_numbers)}@example.org", **fields)
+    """A person with a data key. Without `password` nobody can sign in by one, which is fast.
+
+    With one, the address is verified too, so that the sign-in page lets them in.
+    """
+    user = User.objects.create_user(email or f"person-{next(_numbers)}@example.org", **fields)
+    if "password" in fields:
+        mark_verified(user)
+    return user
 
 
 def make_account(user: User | None = None, *, balance_nano: int = 0, **fields) -> CreditAccount:

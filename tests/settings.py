@@ -16,7 +16,14 @@ from kyma.settings import API_REQUESTS_PER_MINUTE, STATIC_ROOT  # noqa: E402
 # Its own migrations take 35 s.
 MIGRATION_MODULES = {"djstripe": "tests.djstripe_schema"}
 
+PASSWORD_HASHERS = ["tests.passwords.CheapArgon2PasswordHasher"]
+
+# Limits of one test must not reach the next: conftest empties it.
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # Or WhiteNoise warns.
+
+SHOWCASE_TTL_S = 0  # What one test made must not be shown to the next.
 
 # Tests ask more often than people; those about these limits set their own.
 API_REQUESTS_PER_MINUTE = dict.fromkeys(API_REQUESTS_PER_MINUTE, 100_000)

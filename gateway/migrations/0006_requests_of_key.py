@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0003_apikey_scopes'),
+        ('accounts', '0007_apikey_scopes'),
         ('billing', '0001_initial'),
         ('gateway', '0005_usage_rollups'),
     ]

@@ -90,6 +90,7 @@ class KeyForm(forms.Form):
     def __init__(self, *arguments, key: ApiKey | None = None, **options):
         self.key = key
         options["initial"] = {**(_rules_of(key) if key else {}), **options.get("initial", {})}
+        options.setdefault("label_suffix", "")
         super().__init__(*arguments, **options)
         models = self.fields["allowed_models"]
         assert isinstance(models, forms.MultipleChoiceField)
@@ -144,7 +145,7 @@ class KeyForm(forms.Form):
 
 class RotateForm(forms.Form):
     grace = forms.ChoiceField(
-        label="The key that it takes the place of",
+        label="The old key",
         choices=[
             ("0", "ends now"),
             ("1", "works on for an hour"),

@@ -73,7 +73,7 @@ def key(request: SignedInRequest, key_id: uuid.UUID) -> HttpResponse:
 @never_cache
 def rotate_key(request: SignedInRequest, key_id: uuid.UUID) -> HttpResponse:
     old = _own_key(request, key_id)
-    form = RotateForm(request.POST or None)
+    form = RotateForm(request.POST or None, label_suffix="")
     if not form.is_valid():
         return _shown(request, "key_rotate", {"key": old, "form": form})
     try:

@@ -34,6 +34,7 @@ class SearchForm(forms.Form):
     session = forms.CharField(required=False, max_length=512)
 
     def __init__(self, *arguments, user: User, **options):
+        options.setdefault("label_suffix", "")
         super().__init__(*arguments, **options)
         key = self.fields["key"]
         assert isinstance(key, KeyChoice)

@@ -56,7 +56,7 @@ def one_request(request: SignedInRequest, request_id: uuid.UUID) -> HttpResponse
     receipt = receipts.receipt_of(row, content)
     context = {
         "row": row,
-        "lines": [_line(one) for one in receipt["lines"] if one["quantity"]],
+        "lines": [_line(one) for one in receipt["lines"] if _is_worth_a_line(one)],
         "capped": receipt["capped"],
         "told": told(content) if content is not None else None,
         "purge_at": kept.purge_at if kept else None,
@@ -121,10 +121,19 @@ def _opened(request: SignedInRequest, kept: RequestContent | None) -> bytes | No
     return kept_content.opened(kept, data_keys.cipher_of(request.user.id)) if kept else None
 
 
+def _is_worth_a_line(line: dict) -> bool:
+    """Requests and images have a price at few providers."""
+    return line["quantity"] and (line["price_nano"] or line["per"] > 1)
+
+
 def _line(line: dict) -> dict:
     """A line of the receipt, as people read it: prices of tokens are per million."""
     is_tokens = line["per"] > 1
-    return {**line, "label": _CLASSES[line["class"]], "unit": "million" if is_tokens else "each"}
+    return {
+        **line,
+        "label": _CLASSES[line["class"]],
+        "unit": "per million" if is_tokens else "each",
+    }
 
 
 def _why_none(row: ApiRequest, *, is_kept: bool) -> str:

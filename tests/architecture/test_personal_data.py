@@ -7,6 +7,7 @@ import pytest
 from django.apps import apps
 
 from accounts.models import User
+from accounts.personal_data import OTHERS_PERSONAL_DATA
 from tests.architecture.sources import LAYERS
 from tests.factories import make_account, make_key, make_user
 
@@ -45,6 +46,24 @@ def test_every_field_is_in_one_group(name):
     grouped = [field for group in GROUPS for field in PERSONAL_DATA[name][group]]
     assert sorted(grouped) == sorted(field.name for field in our_models()[name]._meta.fields)
     assert set(PERSONAL_DATA[name]) == {"person", *GROUPS}
+
+
+def test_what_other_packages_link_to_a_person_is_described():
+    linked = {
+        one._meta.label
+        for one in apps.get_models()
+        if one.__module__.split(".")[0] not in (*LAYERS, "djstripe")
+        and any(field.related_model is User for field in one._meta.fields)
+    }
+    assert linked <= set(OTHERS_PERSONAL_DATA)
+
+
+@pytest.mark.parametrize("name", OTHERS_PERSONAL_DATA)
+def test_every_field_of_theirs_is_in_one_group(name):
+    grouped = [field for group in GROUPS for field in OTHERS_PERSONAL_DATA[name][group]]
+    fields = apps.get_model(name)._meta.fields
+    assert sorted(grouped) == sorted(field.name for field in fields)
+    assert set(OTHERS_PERSONAL_DATA[name]) == {"person", *GROUPS}
 
 
 @pytest.mark.parametrize("name", NO_PERSONAL_DATA)

@@ -15,6 +15,7 @@ from chat.prompt import Said
 from gateway import sweeper
 from gateway.database import in_thread
 from gateway.models import Model, RequestContent
+from kyma.asgi import application
 from tests.chat import chatting
 from tests.chat.chatting import ask, begin, last, run, texts, until
 from tests.factories import make_account
@@ -120,9 +121,9 @@ def test_the_model_is_asked_with_the_branch_alone(writer, fake):
 
     async def story():
         await ask(conversation, "elsewhere " + first)
-        said = await conversation.messages.aget(role="user")
+        said = await in_thread(lambda: conversation.messages.get(role="user"))
         await last(await replies.edit(said, text=first))
-        await conversation.arefresh_from_db()
+        await in_thread(conversation.refresh_from_db)
         await ask(conversation, second)
 
     run(story())
@@ -321,6 +322,27 @@ def test_a_process_that_ends_interrupts_its_replies_which_are_free(writer, fake)
     billed(writer, 0, outcome="upstream-failed")
 
 
+def test_the_web_process_ends_its_chats_before_it_closes_its_books(writer, fake):
+    conversation, prompt, sent = begin(writer), held_up(fake), []
+
+    async def send(message):
+        sent.append(message["type"])
+
+    async def story():
+        arriving: asyncio.Queue = asyncio.Queue()
+        life = asyncio.create_task(application({"type": "lifespan"}, arriving.get, send))
+        arriving.put_nowait({"type": "lifespan.startup"})
+        reply = await said_hello(conversation, prompt)
+        arriving.put_nowait({"type": "lifespan.shutdown"})
+        await life
+        return reply
+
+    end = stored_replies.read(run(story()).id)
+    assert (end.state, end.cost_nano) == (State.INTERRUPTED, 0)
+    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    billed(writer, 0, outcome="upstream-failed")
+
+
 def test_another_process_sees_and_stops_a_reply(writer, fake):
     conversation, prompt = begin(writer), held_up(fake)
     with chatting.another_process(conversation, prompt) as (_, reply_id):
@@ -393,6 +415,22 @@ def test_a_temporary_reply_ends_with_its_reader(writer, fake):
     run(story())
     fake.wait_for_hang_up(prompt)
     assert writer.settled_request().outcome == "client-gone"
+
+
+def test_a_temporary_reply_can_be_stopped_and_says_what_it_cost(writer, fake):
+    prompt = held_up(fake)
+
+    async def story():
+        said = [Said("user", prompt)]
+        async for snapshot in await replies.temporary(writer.user, said=said, model="scripted"):
+            if snapshot.text:
+                await replies.stop(writer.user, reply_id=snapshot.id)
+        return snapshot
+
+    end = run(story())
+    nano = estimate(prompt, 6)[0] * INPUT + 2 * OUTPUT
+    assert (end.state, end.text, end.cost_nano) == (State.STOPPED, "Hello ", nano)
+    billed(writer, nano, outcome="client-gone")
 
 
 def test_a_temporary_chat_is_checked_like_any_other(writer):

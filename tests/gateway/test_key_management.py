@@ -119,7 +119,10 @@ def test_a_key_is_disabled_and_enabled_again(alice):
     since = ApiKey.objects.get(pk=made["data"]["hash"]).disabled_at
     refused = with_key(alice.gateway, made["key"])
     assert refused.status_code == 401
-    assert error_of(refused)["message"] == "This key is disabled. Enable it in the dashboard."
+    assert (
+        error_of(refused)["message"]
+        == "This key is disabled. Enable it in the dashboard, at /keys."
+    )
     alice.manage("PATCH", path, {"disabled": True})
     assert ApiKey.objects.get(pk=made["data"]["hash"]).disabled_at == since
     alice.manage("PATCH", path, {"disabled": False})
@@ -149,7 +152,7 @@ def test_a_key_that_is_deleted_is_gone_for_good(alice):
     assert alice.manage("DELETE", path).json() == {"deleted": True}
     refused = with_key(alice.gateway, made["key"])
     assert refused.status_code == 401
-    message = "This key was revoked. Make a new one in the dashboard."
+    message = "This key was revoked. Make a new one in the dashboard, at /keys."
     assert error_of(refused)["message"] == message
     for method, body in [("GET", None), ("PATCH", {"disabled": False}), ("DELETE", None)]:
         response = alice.manage(method, path, body)

@@ -25,7 +25,7 @@ from tests.provider_scripts import Bytes, Event, Head, Pause, answer, chunk
 NOT_WHOLE = "This is not a Kyma key: check that it was copied whole."
 NO_KEY = (
     "No API key given. Send the header 'Authorization: Bearer kyma-...' with a key from the "
-    "dashboard."
+    "dashboard, at /keys."
 )
 SLOWLY = [Pause(0.1), Bytes(b": not yet\n\n")]
 SECRET = "ssn 078-05-1120"
@@ -77,15 +77,15 @@ def changed(**fields):
 ENDED = {
     "revoked": (
         lambda customer: keys.revoke(customer.key),
-        "This key was revoked. Make a new one in the dashboard.",
+        "This key was revoked. Make a new one in the dashboard, at /keys.",
     ),
     "disabled": (
         changed(disabled_at=timezone.now()),
-        "This key is disabled. Enable it in the dashboard.",
+        "This key is disabled. Enable it in the dashboard, at /keys.",
     ),
     "expired": (
         changed(expires_at=timezone.now() - dt.timedelta(seconds=1)),
-        "This key has expired. Make a new one in the dashboard.",
+        "This key has expired. Make a new one in the dashboard, at /keys.",
     ),
     "deleted": (lambda customer: customer.key.delete(), "This key doesn't exist."),
     "of a closed account": (

@@ -112,7 +112,9 @@ def test_nothing_affords_nothing(gateway, fake, dear, fields):
     assert told.required > 0
     error = error_of(response)
     assert error["code"] == "insufficient_credits"
-    assert error["message"].endswith("The credit left is $0.0: add credit in the dashboard.")
+    assert error["message"].endswith(
+        "The credit left is $0.0: add credit in the dashboard, at /billing."
+    )
     assert fake.count(token) == 0
     row = customer.settled_request()
     assert (row.status, row.outcome) == (402, ApiRequest.Outcome.REFUSED)

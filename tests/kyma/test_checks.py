@@ -24,6 +24,7 @@ SOUND = {
     },
     "EMBEDDED_REDIS": False,
     "ALLOWED_HOSTS": ["kyma.example.org", "localhost"],
+    "EMAIL_HOST": "mail.example.org",
 }
 
 
@@ -39,6 +40,7 @@ def found(monkeypatch):
             checks.check_receipt_signing_keys,
             checks.check_keyring_is_apart,
             checks.check_production,
+            checks.check_mail,
         )
         return [error.id for check in all_checks for error in check(app_configs=None)]
 
@@ -60,6 +62,7 @@ def test_a_sound_production_passes(found):
         ({"METRICS_TOKEN": "short"}, "kyma.E021"),
         ({"EMBEDDED_REDIS": True}, "kyma.E014"),
         ({"ALLOWED_HOSTS": []}, "kyma.E015"),
+        ({"EMAIL_HOST": ""}, "kyma.W030"),
         ({"ALLOWED_HOSTS": ["localhost", "127.0.0.1", "[::1]"]}, "kyma.E015"),
     ],
 )

@@ -61,14 +61,16 @@ def test_it_happened_in_the_days_before_and_nothing_in_the_last_hour(made):
     assert min(entries) == entries[0]
 
 
-def test_a_key_has_spent_this_month_what_its_requests_of_this_month_cost(made):
-    today = timezone.now().astimezone(dt.UTC).date()
+def test_what_a_key_has_spent_belongs_to_the_days_of_its_requests(made):
     for key in ApiKey.objects.filter(spend__isnull=False).select_related("spend"):
-        requests = ApiRequest.objects.filter(key=key)
-        assert key.spend.total_nano == sum(row.cost_nano for row in requests)
-        in_month = [row for row in requests if row.created_at.date() >= key.spend.month]
-        assert key.spend.month <= today
-        assert key.spend.month_nano == sum(row.cost_nano for row in in_month)
+        spend, requests = key.spend, ApiRequest.objects.filter(key=key)
+        assert spend.day == max(row.created_at for row in requests if row.cost_nano).date()
+        for start, spent_nano in ((spend.day, spend.day_nano), (spend.month, spend.month_nano)):
+            since = [row for row in requests if row.created_at.date() >= start]
+            assert spent_nano == sum(row.cost_nano for row in since)
+        assert spend.total_nano == sum(row.cost_nano for row in requests)
+    caps = ApiKey.objects.get(name="website").spend
+    assert caps.month_cap_nano == 20 * 10**9
 
 
 def test_usage_adds_up_to_the_ledger(made):

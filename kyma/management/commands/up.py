@@ -9,6 +9,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand
 from django.db import OperationalError, connection
 
+from accounts import mailbox
 from gateway import partitions
 from kyma import first_run, programs, schema, welcome
 from kyma.processes import RunFile
@@ -52,9 +53,7 @@ class Command(BaseCommand):
             login = self._start(supervisor, listener)
             programs.wait_until_ready(supervisor, port)
             self._say(welcome.text(port, login, first_run.first_key(login)))
-            while True:
-                supervisor.check()
-                time.sleep(CHECK_INTERVAL_S)
+            self._watch(supervisor)
         except SupervisorError as error:
             self.stderr.write(str(error))
             sys.exit(1)
@@ -63,6 +62,16 @@ class Command(BaseCommand):
             with contextlib.suppress(OSError):  # The terminal may be gone.
                 self._say("Stopping. Open streams run to their end; Ctrl-C again to hurry.")
             supervisor.stop(hurry=signals.hurry)
+
+    def _watch(self, supervisor: Supervisor) -> None:
+        """Until one of the programs ends; meanwhile, say which mails there are."""
+        last = max((mail.id for mail in mailbox.mails()), default="")
+        while True:
+            supervisor.check()
+            for mail in mailbox.mails(after=last):
+                self._say(mail.line)
+                last = mail.id
+            time.sleep(CHECK_INTERVAL_S)
 
     def _start(self, supervisor: Supervisor, listener: socket.socket) -> first_run.Login:
         """Start each program as soon as what it needs is there, and prepare the rest meanwhile."""

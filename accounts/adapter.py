@@ -1,0 +1,82 @@
+"""What Kyma does otherwise than allauth by default.
+
+Mails with a code or a link are sent while the request waits, at most EMAIL_TIMEOUT; all others
+are notices, which a job sends (accounts/notices.py).
+"""
+
+import logging
+from smtplib import SMTPException
+
+from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.internal.flows.email_verification_by_code import (
+    EMAIL_VERIFICATION_CODE_SESSION_KEY,
+)
+from allauth.account.internal.stagekit import clear_login
+from allauth.account.models import EmailAddress
+from allauth.core import context as allauth_context
+from allauth.core.exceptions import ImmediateHttpResponse
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpRequest
+from django.shortcuts import render
+from django.urls import reverse
+
+from accounts import mails, notices
+from accounts.models import User
+
+logger = logging.getLogger(__name__)
+
+TRY_AGAIN_AFTER_S = 60
+
+
+def display(user: User) -> str:
+    return user.email
+
+
+class AccountAdapter(DefaultAccountAdapter):
+    def is_open_for_signup(self, request: HttpRequest) -> bool:
+        """Not where the code could never arrive."""
+        return bool(settings.EMAIL_HOST or settings.LOCAL_MAILBOX)
+
+    def save_user(self, request, user, form, commit=True) -> User:
+        return User.objects.create_user(
+            form.cleaned_data["email"], form.cleaned_data.get("password1")
+        )
+
+    def get_client_ip(self, request: HttpRequest) -> str:
+        """The peer's address when proxies are missing from the header; no error of ours."""
+        try:
+            return super().get_client_ip(request)
+        except ImproperlyConfigured:
+            return request.META["REMOTE_ADDR"]
+
+    def get_password_change_redirect_url(self, request: HttpRequest) -> str:
+        return reverse("security")
+
+    def get_email_verification_redirect_url(self, email_address: EmailAddress) -> str:
+        return reverse("security" if self.request.user.is_authenticated else "account_login")
+
+    def send_mail(self, template_prefix: str, email: str, context: dict) -> None:
+        """Raises ImmediateHttpResponse with a page that says so when the mail can't be sent."""
+        try:
+            mails.send(template_prefix, email, context)
+        except (SMTPException, OSError) as error:
+            logger.error("a mail could not be sent: %s", type(error).__name__)
+            raise ImmediateHttpResponse(_mail_failed(allauth_context.request)) from error
+
+    def send_notification_mail(self, template_prefix, user, context=None, email=None) -> None:
+        address = email or EmailAddress.objects.get_primary_email(user)
+        if address:
+            facts = {key: str(value) for key, value in (context or {}).items()}
+            facts["ip"] = self.get_client_ip(self.request)
+            facts["user_agent"] = self.get_http_user_agent(self.request)[:200]
+            notices.record(user, template=template_prefix, address=address, facts=facts)
+
+
+def _mail_failed(request: HttpRequest):
+    """Nothing is lost: who was signing up has an account, and gets a code when signing in."""
+    if EMAIL_VERIFICATION_CODE_SESSION_KEY not in request.session:
+        clear_login(request)  # There is no code to ask for.
+    response = render(request, "account/mail_failed.html", status=503)
+    response["Retry-After"] = str(TRY_AGAIN_AFTER_S)
+    return response

@@ -1,0 +1,70 @@
+"""E-mail addresses: which of them reach one mailbox, and which domains are refused."""
+
+import dataclasses
+
+from allauth.account.models import EmailAddress
+
+from accounts.models import DisposableDomain, User
+
+
+@dataclasses.dataclass(frozen=True)
+class MailHost:
+    """How a large mail host reads what stands before the @."""
+
+    domain: str
+    ignored: str = ""  # characters that make no difference
+    tag: str = "+"  # what follows it makes none either
+
+
+# Only what the hosts say themselves: a rule too many would make two people one.
+_HOSTS = {
+    MailHost("gmail.com", ignored="."): ("gmail.com", "googlemail.com"),
+    MailHost("proton.me", ignored=".-_"): ("proton.me", "protonmail.com", "protonmail.ch", "pm.me"),
+    MailHost("icloud.com"): ("icloud.com", "me.com", "mac.com"),
+    MailHost("yandex.ru"): ("yandex.ru", "yandex.com", "yandex.by", "yandex.kz", "ya.ru"),
+    MailHost("fastmail.com"): ("fastmail.com",),
+    MailHost("fastmail.fm"): ("fastmail.fm",),
+    MailHost("yahoo.com", tag="-"): ("yahoo.com",),
+    **{
+        MailHost(domain): (domain,)
+        for domain in (
+            *("outlook.com", "hotmail.com", "live.com", "msn.com", "hotmail.co.uk", "hotmail.fr"),
+            *("hotmail.de", "outlook.de", "outlook.fr", "live.co.uk", "live.fr", "live.nl"),
+            *("zoho.com", "zohomail.com", "zohomail.eu", "mailbox.org", "posteo.de", "posteo.net"),
+            *("tuta.com", "tutanota.com", "tutanota.de", "tuta.io", "runbox.com", "hey.com"),
+        )
+    },
+}
+_PERSON_IN_DOMAIN = (".fastmail.com", ".fastmail.fm")
+MAIL_HOSTS = {domain: host for host, domains in _HOSTS.items() for domain in domains}
+
+
+def normalised(address: str) -> str:
+    """The one form of all addresses that reach the same mailbox at a large mail host."""
+    local, _, domain = address.strip().lower().rpartition("@")
+    domain = domain.rstrip(".")
+    if domain.endswith(_PERSON_IN_DOMAIN):  # anything@person.fastmail.com
+        person, _, domain = domain.partition(".")
+        local = person
+    host = MAIL_HOSTS.get(domain)
+    if host is None:
+        return f"{local}@{domain}"
+    local = local.split(host.tag, 1)[0] or local
+    for character in host.ignored:
+        local = local.replace(character, "")
+    return f"{local}@{host.domain}"
+
+
+def is_disposable(address: str) -> bool:
+    """Whether the domain, or one that it belongs to, is on the operator's list."""
+    labels = address.strip().lower().rpartition("@")[2].rstrip(".").split(".")
+    domains = [".".join(labels[start:]) for start in range(len(labels))]
+    return DisposableDomain.objects.filter(domain__in=domains, is_refused=True).exists()
+
+
+def mark_verified(user: User) -> None:
+    """Take the address of `user` as verified, and no other. Safe to repeat."""
+    EmailAddress.objects.filter(user=user).exclude(email=user.email).delete()
+    EmailAddress.objects.update_or_create(
+        user=user, email=user.email, defaults={"verified": True, "primary": True}
+    )

@@ -1,0 +1,60 @@
+"""allauth's forms, with what Kyma refuses besides."""
+
+from allauth.account import forms as allauth_forms
+from allauth.mfa.webauthn.forms import AddWebAuthnForm
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+
+from accounts.addresses import is_disposable
+from accounts.models import User
+
+DISPOSABLE = "Addresses of this mail service aren't accepted. Please use one that you will keep."
+
+
+def refuse_disposable(address: str) -> str:
+    """The address. Raises ValidationError when its domain is on the operator's list."""
+    if is_disposable(address):
+        raise ValidationError(DISPOSABLE, code="disposable")
+    return address
+
+
+class SignupForm(allauth_forms.SignupForm):
+    account_already_exists: bool
+
+    def clean_email(self) -> str:
+        refuse_disposable(self.cleaned_data["email"])
+        return super().clean_email()
+
+    def try_save(self, request):
+        """As long for an address that has an account as for one that has none."""
+        if self.account_already_exists:
+            User().set_password(self.cleaned_data["password1"])
+            return super().try_save(request)
+        try:
+            with transaction.atomic():
+                user = self.save(request)
+        except IntegrityError:  # Somebody else was first, a moment ago.
+            self.account_already_exists = True
+            return super().try_save(request)
+        return user, None
+
+
+class AddEmailForm(allauth_forms.AddEmailForm):
+    def clean_email(self) -> str:
+        refuse_disposable(self.cleaned_data["email"])
+        return super().clean_email()
+
+
+class ChangeEmailForm(allauth_forms.ChangeEmailForm):
+    def clean_email(self) -> str:
+        refuse_disposable(self.cleaned_data["email"])
+        return super().clean_email()
+
+
+class AddPasskeyForm(AddWebAuthnForm):
+    def __init__(self, *arguments, **named):
+        super().__init__(*arguments, **named)
+        passwordless = self.fields["passwordless"]
+        passwordless.label = "Let it sign me in alone, without the password"
+        passwordless.help_text = "It will ask for a PIN, a fingerprint or a face."
+        passwordless.initial = True

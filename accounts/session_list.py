@@ -1,0 +1,48 @@
+"""Where a person is signed in, and how that ends."""
+
+from allauth.usersessions.models import UserSession
+from django.contrib.sessions.models import Session
+from django.db.models import Exists, OuterRef
+from django.utils import timezone
+
+from accounts.models import User
+
+# The first that matches counts: most browsers claim to be others too.
+_BROWSERS = (
+    *(("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("HeadlessChrome/", "Chrome")),
+    *(("Chrome/", "Chrome"), ("CriOS/", "Chrome"), ("FxiOS/", "Firefox"), ("Safari/", "Safari")),
+)
+_SYSTEMS = (
+    *(("Windows", "Windows"), ("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad")),
+    *(("Mac OS X", "macOS"), ("CrOS", "ChromeOS"), ("Linux", "Linux")),
+)
+
+
+def purge() -> int:
+    """Delete the sessions that have ended, with what the list says of them."""
+    Session.objects.filter(expire_date__lte=timezone.now()).delete()
+    alive = Session.objects.filter(session_key=OuterRef("session_key"))
+    return UserSession.objects.filter(~Exists(alive)).delete()[0]
+
+
+def of(user: User) -> list[UserSession]:
+    """The sessions of `user`, the newest first; each says its `browser` in words."""
+    sessions = list(UserSession.objects.filter(user=user).order_by("-created_at"))
+    for session in sessions:
+        session.browser = _describe(session.user_agent)
+    return sessions
+
+
+def end_others(user: User, *, current: str | None) -> None:
+    """Sign `user` out everywhere but in the session with the key `current`."""
+    for session in UserSession.objects.filter(user=user).exclude(session_key=current):
+        session.end()
+
+
+def _describe(user_agent: str) -> str:
+    """As "Firefox on Linux", or the text itself where that can't be told."""
+    browser = next((name for mark, name in _BROWSERS if mark in user_agent), "")
+    system = next((name for mark, name in _SYSTEMS if mark in user_agent), "")
+    if not browser:
+        return user_agent or "unknown"
+    return f"{browser} on {system}" if system else browser

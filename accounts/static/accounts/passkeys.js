@@ -1,0 +1,16 @@
+// What allauth's scripts leave to the site: buttons only where passkeys work, and errors in words.
+
+if (window.PublicKeyCredential) {
+  for (const element of document.querySelectorAll("[data-passkeys]")) element.hidden = false;
+}
+
+document.addEventListener("allauth.error", (event) => {
+  const place = document.querySelector("[data-passkey-error]");
+  if (!place) return;
+  event.preventDefault();
+  const { exception } = event.detail;
+  place.textContent = exception.name === "NotAllowedError"
+    ? "That was cancelled, or took too long. Please try again."
+    : `This passkey could not be used: ${exception.message}`;
+  place.hidden = false;
+});

@@ -1,0 +1,68 @@
+"""Suspended accounts, and those that are being erased: what they can still do.
+
+Signing out and every public page work; all else answers 403 with a page that says why. A view
+may stay open to either state by `@open_to(User.State.ERASING)`.
+"""
+
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+
+from accounts.models import User
+
+API = "/api/"
+PAGES = {
+    User.State.SUSPENDED: "account/suspended.html",
+    User.State.ERASING: "account/erasing.html",
+}
+TEXTS = {
+    User.State.SUSPENDED: "This account is suspended.",
+    User.State.ERASING: "This account is being erased.",
+}
+
+
+def suspend(user: User) -> bool:
+    """Close an active account to its owner; whether it was active. The gateway refuses its keys."""
+    return _move(user, User.State.ACTIVE, User.State.SUSPENDED)
+
+
+def restore(user: User) -> bool:
+    """Open a suspended account again; whether it was suspended."""
+    return _move(user, User.State.SUSPENDED, User.State.ACTIVE)
+
+
+def _move(user: User, old: User.State, new: User.State) -> bool:
+    moved = bool(User.objects.filter(pk=user.pk, state=old).update(state=new))
+    if moved:
+        user.state = new
+    return moved
+
+
+def open_to(*states: User.State) -> Callable:
+    """Leaves a view open to people in `states`."""
+
+    def mark(view):
+        view.open_to_states = states
+        return view
+
+    return mark
+
+
+class SuspensionMiddleware:
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, view, args, kwargs) -> HttpResponse | None:
+        state = getattr(request.user, "state", User.State.ACTIVE)
+        if state == User.State.ACTIVE or state in getattr(view, "open_to_states", ()):
+            return None
+        if request.path.startswith(API):
+            error = {"type": "permission_error", "message": TEXTS[state]}
+            return JsonResponse({"error": error}, status=403)
+        if not getattr(view, "login_required", True):
+            return None
+        return render(request, PAGES[state], status=403)

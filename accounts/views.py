@@ -1,0 +1,61 @@
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
+from django.contrib import messages
+from django.contrib.auth.decorators import login_not_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from accounts import mailbox, session_list
+from accounts.models import User
+
+
+class SignedInRequest(HttpRequest):
+    """What a view gets that isn't open to strangers."""
+
+    user: User
+
+
+@require_safe
+def security(request: SignedInRequest) -> HttpResponse:
+    authenticators: dict[str, list] = {type: [] for type in Authenticator.Type.values}
+    for row in Authenticator.objects.filter(user=request.user).order_by("id"):
+        authenticators[row.type].append(row)
+    codes = authenticators["recovery_codes"]
+    context = {
+        "section": "security",
+        "pending_address": EmailAddress.objects.get_new(request.user),
+        "totp": authenticators["totp"],
+        "passkeys": authenticators["webauthn"],
+        "has_second_factor": bool(authenticators["totp"] or authenticators["webauthn"]),
+        "unused_codes": len(codes[0].wrap().get_unused_codes()) if codes else None,
+        "sessions": session_list.of(request.user),
+    }
+    return render(request, "account/security.html", context)
+
+
+@require_POST
+def end_session(request: SignedInRequest, pk: int) -> HttpResponse:
+    session = get_object_or_404(UserSession, pk=pk, user=request.user)
+    session.end()
+    messages.success(request, "That session has ended.")
+    return redirect("security")
+
+
+@require_POST
+def end_other_sessions(request: SignedInRequest) -> HttpResponse:
+    session_list.end_others(request.user, current=request.session.session_key)
+    messages.success(request, "All other sessions have ended.")
+    return redirect("security")
+
+
+@require_safe
+@never_cache
+@login_not_required
+def show_mailbox(request: HttpRequest) -> HttpResponse:
+    """The mails of a Kyma that has no mail server, for whoever sits before this machine."""
+    if not mailbox.is_open_to(request):
+        raise Http404
+    return render(request, "account/mailbox.html", {"mails": mailbox.mails()[::-1]})

@@ -1,0 +1,60 @@
+"""A conversation outside of the database, between its rows and a file."""
+
+import dataclasses
+import datetime as dt
+
+from django.utils import timezone
+
+from chat.errors import ImportRefused
+
+MAX_FILE_BYTES = 20_000_000
+MAX_CONVERSATIONS = 1_000  # in one file
+MAX_MESSAGES = 20_000
+
+
+@dataclasses.dataclass(slots=True)
+class PortableMessage:
+    """`parent` is the index of the message that it follows; None begins a branch."""
+
+    role: str
+    text: str
+    parent: int | None
+    reasoning: str = ""
+    images: list[str] = dataclasses.field(default_factory=list)
+    model: str = ""
+    created_at: dt.datetime = dataclasses.field(default_factory=timezone.now)
+    details: dict = dataclasses.field(default_factory=dict)  # Out, never in: how it came to be.
+
+
+@dataclasses.dataclass(slots=True)
+class Portable:
+    """`leaf` is the index of the message that ends the branch shown."""
+
+    title: str = ""
+    model: str = ""
+    system_prompt: str = ""
+    parameters: dict = dataclasses.field(default_factory=dict)
+    is_pinned: bool = False
+    is_archived: bool = False
+    created_at: dt.datetime = dataclasses.field(default_factory=timezone.now)
+    updated_at: dt.datetime = dataclasses.field(default_factory=timezone.now)
+    messages: list[PortableMessage] = dataclasses.field(default_factory=list)
+    leaf: int | None = None
+
+    def shown(self) -> list[PortableMessage]:
+        """The branch that ends at the leaf."""
+        branch, index = [], self.leaf
+        while index is not None:
+            branch.append(self.messages[index])
+            index = self.messages[index].parent
+        return branch[::-1]
+
+
+def check_counts(conversations: list[Portable]) -> None:
+    """Raises ImportRefused if there is nothing to import, or too much."""
+    if not any(one.messages for one in conversations):
+        raise ImportRefused("There is no message in this file.")
+    if len(conversations) > MAX_CONVERSATIONS:
+        raise ImportRefused(f"This file has more than {MAX_CONVERSATIONS:,} conversations.")
+    if sum(len(one.messages) for one in conversations) > MAX_MESSAGES:
+        raise ImportRefused(f"This file has more than {MAX_MESSAGES:,} messages.")

@@ -1,0 +1,84 @@
+"""The page of a person in the admin: with money, keys and requests, which other apps know."""
+
+from typing import ClassVar
+
+from django.contrib import admin, messages
+from django.utils.html import format_html, format_html_join
+
+from accounts import suspension
+from accounts.admin import UserAdmin
+from accounts.models import ApiKey, User
+from billing.models import CreditAccount
+from billing.pricing import usd
+from gateway.models import ApiRequest
+
+SHOWN_REQUESTS = 20
+
+admin.site.unregister(User)
+
+
+@admin.register(User)
+class WholeUserAdmin(UserAdmin):
+    """State, balance, keys and last requests: counts and times, never what was said (P2)."""
+
+    actions = ("suspend", "restore")
+    fieldsets: ClassVar = (
+        *UserAdmin.fieldsets,
+        ("Use", {"fields": ("balance", "keys", "last_requests")}),
+    )
+    readonly_fields: ClassVar = (*UserAdmin.readonly_fields, "balance", "keys", "last_requests")
+
+    @admin.display(description="balance, USD")
+    def balance(self, row: User) -> str:
+        account = CreditAccount.objects.filter(user_id=row.pk).first()
+        if account is None:
+            return "-"
+        return f"{usd(account.balance_nano)} ({usd(account.held_nano)} held)"
+
+    @admin.display(description="API keys")
+    def keys(self, row: User) -> str:
+        lines = ((f"{key.start}…{key.end}", _state(key)) for key in row.api_keys.order_by("-id"))
+        return format_html_join("", "<div><code>{}</code> {}</div>", lines) or "-"
+
+    @admin.display(description=f"last {SHOWN_REQUESTS} requests")
+    def last_requests(self, row: User) -> str:
+        requests = ApiRequest.objects.filter(account__user_id=row.pk).order_by("-id")
+        lines = (
+            (
+                f"{one.created_at:%Y-%m-%d %H:%M:%S}",
+                one.model,
+                one.outcome,
+                one.status,
+                f"{one.prompt_tokens} + {one.completion_tokens} tokens",
+                usd(one.cost_nano),
+            )
+            for one in requests[:SHOWN_REQUESTS]
+        )
+        cells = "<td>{}</td>" * 6
+        rows = format_html_join("", f"<tr>{cells}</tr>", lines)
+        return format_html("<table>{}</table>", rows) if rows else "-"
+
+    def has_suspend_permission(self, request) -> bool:
+        return request.user.has_perm("accounts.suspend_user")
+
+    @admin.action(description="Suspend", permissions=["suspend"])
+    def suspend(self, request, queryset):
+        self._move(request, queryset, suspension.suspend, "suspended")
+
+    @admin.action(description="Restore", permissions=["suspend"])
+    def restore(self, request, queryset):
+        self._move(request, queryset, suspension.restore, "restored")
+
+    def _move(self, request, queryset, move, done: str) -> None:
+        if not request.user.is_superuser:
+            queryset = queryset.filter(is_superuser=False)
+        moved = [user for user in queryset.exclude(pk=request.user.pk) if move(user)]
+        for user in moved:
+            self.log_change(request, user, f"{done.capitalize()}.")
+        self.message_user(request, f"{len(moved)} {done}.", messages.SUCCESS)
+
+
+def _state(key: ApiKey) -> str:
+    if key.revoked_at:
+        return "revoked"
+    return "disabled" if key.disabled_at else ""

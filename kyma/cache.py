@@ -1,0 +1,46 @@
+"""Django's cache on Redis, which falls back to this process's memory while Redis is away.
+
+What lies here are counters of rate limits and codes that were used: a page never fails because
+of them, and without Redis each process still keeps its own.
+"""
+
+import time
+
+from django.core.cache.backends.locmem import LocMemCache
+from django.core.cache.backends.redis import RedisCache
+from redis.exceptions import RedisError
+
+RETRY_AFTER_S = 5.0  # Redis isn't asked meanwhile: each attempt may wait for its timeout.
+_away_until = 0.0
+
+
+def _on_either(name: str):
+    def method(self, *arguments, **named):
+        global _away_until
+        if time.monotonic() >= _away_until:
+            try:
+                return getattr(RedisCache, name)(self, *arguments, **named)
+            except RedisError:
+                _away_until = time.monotonic() + RETRY_AFTER_S
+        return getattr(self._local, name)(*arguments, **named)
+
+    method.__name__ = name
+    return method
+
+
+class RedisOrLocalCache(RedisCache):
+    def __init__(self, server, params):
+        super().__init__(server, params)
+        self._local = LocMemCache("without-redis", {**params, "OPTIONS": {}})
+
+    add = _on_either("add")
+    get = _on_either("get")
+    set = _on_either("set")
+    touch = _on_either("touch")
+    delete = _on_either("delete")
+    get_many = _on_either("get_many")
+    has_key = _on_either("has_key")
+    incr = _on_either("incr")
+    set_many = _on_either("set_many")
+    delete_many = _on_either("delete_many")
+    clear = _on_either("clear")

@@ -1,0 +1,44 @@
+"""The groups of staff, and what each may do in the admin. Made after every migrate.
+
+What an operator gives a group besides stays; what stands here comes back. Nobody but a superuser
+changes people: whoever could set a password could become that person.
+"""
+
+from django.contrib.auth.models import Group, Permission
+
+PERMISSIONS = {
+    "support": {
+        "accounts": ("view_user", "suspend_user", "view_apikey", "change_apikey"),
+        "billing": ("view_creditaccount", "view_ledgerentry", "view_hold", "view_keyspend"),
+        "gateway": ("view_apirequest", "view_provider", "view_model", "view_route"),
+    },
+    "finance": {
+        "accounts": ("view_user",),
+        "billing": (
+            *("view_creditaccount", "view_ledgerentry", "view_hold", "view_keyspend"),
+            *("view_priceversion", "add_priceversion"),
+        ),
+        "gateway": ("view_apirequest", "view_route"),
+    },
+    "privacy_officer": {
+        "accounts": ("view_user", "suspend_user", "view_apikey"),
+        "gateway": ("view_apirequest",),
+    },
+}
+# The requests of people (exports, erasures) are the privacy officer's work as a whole.
+WHOLE_APPS = {"privacy_officer": ("privacy",)}
+
+
+def ensure() -> None:
+    """Make the groups and give each its permissions. Safe to repeat."""
+    for name, by_app in PERMISSIONS.items():
+        group, _ = Group.objects.get_or_create(name=name)
+        permissions = Permission.objects.none()
+        for app, codenames in by_app.items():
+            permissions |= Permission.objects.filter(
+                content_type__app_label=app, codename__in=codenames
+            )
+        permissions |= Permission.objects.filter(
+            content_type__app_label__in=WHOLE_APPS.get(name, ())
+        )
+        group.permissions.add(*permissions)

@@ -1,0 +1,205 @@
+"""Conversations as files: what goes out comes in again, and what is no conversation doesn't."""
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chat import conversations, markdown_file, messages, transfer
+from chat.errors import ImportRefused
+from chat.models import Conversation, Message
+from chat.portable import Portable, PortableMessage
+from tests.chat.writing import say, talk
+
+pytestmark = pytest.mark.usefixtures("books")
+
+PIXEL = "data:image/png;base64,iVBORw0KGgo="
+
+
+def taken_in(user, content: str | bytes | dict | list) -> list[Conversation]:
+    if isinstance(content, dict | list):
+        content = orjson.dumps(content)
+    raw = content.encode() if isinstance(content, str) else content
+    return transfer.import_file(user, content=raw, model="scripted")
+
+
+def shown(conversation: Conversation) -> list[tuple[str, str]]:
+    return [(one.message.role, one.text) for one in messages.branch(conversation)]
+
+
+# --- Out and in again ----------------------------------------------------------------------------
+
+
+def test_json_brings_back_every_branch(alice, bob):
+    fields = {"system_prompt": "Be kind.", "parameters": {"top_p": 0.5}}
+    one = talk(alice, "Hi", "Hello!", title="A talk " + "of length " * 12, **fields)
+    first = one.messages.earliest("id")
+    say(one, "Good day", after=first, provider="local", cost_nano=1500, model="other")
+    say(one, "And now?")
+    conversations.pin(one)
+    (copy,) = taken_in(bob, transfer.as_json(alice))
+    assert shown(copy) == shown(one)
+    assert [text for _, text in shown(copy)] == ["Hi", "Good day", "And now?"]
+    assert messages.branch(copy)[1].position == 2
+    assert copy.messages.count() == 4
+    assert (copy.user, copy.parameters) == (bob, {"top_p": 0.5})
+    again = orjson.loads(transfer.as_json(bob))["conversations"][0]
+    original = orjson.loads(transfer.as_json(alice))["conversations"][0]
+    assert again["messages"][0] == {"role": "system", "content": "Be kind."}
+    for name in ("title", "model", "parameters", "pinned", "leaf", "created_at"):
+        assert again[name] == original[name]
+
+
+def test_what_comes_in_costs_nothing(alice):
+    say(talk(alice, "Hi"), "Hello!", cost_nano=1500, prompt_tokens=3)
+    exported = transfer.as_json(alice)
+    assert orjson.loads(exported)["conversations"][0]["messages"][1]["cost_usd"] == "0.0000015"
+    (copy,) = taken_in(alice, exported)
+    reply = copy.messages.get(role="assistant")
+    assert (reply.cost_nano, reply.prompt_tokens, reply.provider) == (0, 0, "")
+    assert (reply.state, reply.request_id) == (Message.State.FINISHED, None)
+
+
+def test_markdown_brings_back_the_branch_that_is_shown(alice, bob):
+    one = talk(alice, "Hi", "# A heading\n\n## User\n\\## User\nHello!", title="T", model="m")
+    conversations.set_system_prompt(one, text="Be kind.\n\nAlways.")
+    (copy,) = taken_in(bob, transfer.as_markdown(alice))
+    assert shown(copy) == shown(one)
+    assert copy.model == "m"
+    assert transfer.as_markdown(bob) == transfer.as_markdown(alice)
+
+
+def test_images_go_out_and_come_in(alice, bob):
+    document = {"messages": [{"role": "user", "content": [image(PIXEL)]}]}
+    taken_in(alice, document)
+    for exported in (transfer.as_json(alice), transfer.as_markdown(alice)):
+        (copy,) = taken_in(bob, exported)
+        assert messages.branch(copy)[0].images == [PIXEL]
+
+
+def test_some_conversations_or_all_of_ones_own_go_out(alice, bob):
+    one, _ = talk(alice, "Hi", title="One"), talk(alice, "Hi", title="Two")
+    talk(bob, "Three")
+    assert titles(transfer.as_json(alice)) == {"One", "Two"}
+    assert titles(transfer.as_json(alice, ids=[one.id])) == {"One"}
+    assert titles(transfer.as_json(bob, ids=[one.id])) == set()
+    assert transfer.as_markdown(alice).count(markdown_file.NEXT) == 1
+
+
+def titles(exported: bytes) -> set[str]:
+    return {one["title"] for one in orjson.loads(exported)["conversations"]}
+
+
+def image(url: str) -> dict:
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+texts = st.text(
+    st.sampled_from("#\\ \n\raU!<->[](){}é") | st.characters(exclude_categories=["Cs"]),
+    min_size=1,
+).map(lambda text: "x" + text + "x")
+marks = st.sampled_from(["## User", "## Assistant ", "\\## System", markdown_file.NEXT, "# T"])
+said = st.lists(texts | marks | st.tuples(marks, texts).map("\n".join), min_size=1, max_size=6)
+
+
+@given(said)
+def test_any_text_survives_markdown(said):
+    roles = ["user", "assistant"] * 3
+    one = Portable(title="Title", model="m", leaf=len(said) - 1)
+    for index, text in enumerate(said):
+        one.messages.append(PortableMessage(roles[index], text, index - 1 if index else None))
+    (back, also) = markdown_file.read(markdown_file.write([one, one]).encode())
+    assert [(said.role, said.text) for said in back.messages] == [
+        (said.role, said.text) for said in one.messages
+    ]
+    assert (back.title, back.model, len(also.messages)) == ("Title", "m", len(said))
+
+
+# --- From elsewhere ------------------------------------------------------------------------------
+
+
+def test_a_list_of_messages_is_a_conversation(alice):
+    said = [
+        {"role": "system", "content": "Be kind."},
+        {"role": "user", "content": [{"type": "text", "text": "Hi"}]},
+        {"role": "assistant", "content": "Hello!"},
+    ]
+    for document in (said, {"model": "other", "messages": said}):
+        (copy,) = taken_in(alice, document)
+        assert shown(copy) == [("user", "Hi"), ("assistant", "Hello!")]
+    assert copy.model == "other"
+    assert conversations.listed(alice)[0].title == "Hi"
+
+
+def test_markdown_by_hand_is_a_conversation(alice):
+    (copy,) = taken_in(
+        alice, "# Tea\r\n\r\n## User\r\n\r\nTea?\r\n\r\n## Assistant\r\n\r\nYes.\r\n"
+    )
+    assert shown(copy) == [("user", "Tea?"), ("assistant", "Yes.")]
+    assert conversations.listed(alice)[0].title == "Tea"
+
+
+HI = {"role": "user", "content": "Hi"}
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "no message"),
+        (b"Just a text.", "no message"),
+        (b"# Title\n\n## System\n\nBe kind.", "no message"),
+        (b"\xff\xfe## User", "not UTF-8"),
+        (b"## User\n\n", "Write something first"),
+        (b"## Assistant\n\n![](data:image/png;base64,AAAA)", "no message of yours"),
+        (b'{"messages": [', "no JSON"),
+        (b"[" * 5_000, "no JSON"),
+        (b'{"messages": [{"role": "user", "content": "\\ud800"}]}', "no JSON"),
+        ({}, "messages is no list"),
+        ({"messages": []}, "no message"),
+        ({"conversations": {}}, "conversations is no list"),
+        ({"conversations": [1]}, r"conversations\[0\] is no object"),
+        ({"version": 2, "conversations": []}, "another version"),
+        ([1], r"messages\[0\] is no object"),
+        ([{"role": "tool", "content": "x"}], r"messages\[0\].role"),
+        ([{"role": ["user"], "content": "x"}], r"messages\[0\].role"),
+        ([{"role": "user", "content": 5}], "content is no list"),
+        ([{"role": "user", "content": [{"type": "file"}]}], r"content\[0\]"),
+        ([{"role": "user", "content": ""}], "Write something first"),
+        ([{"role": "user", "content": "x" * 1_000_001}], "at most"),
+        ([{"role": "user", "content": [image("https://example.org/x.png")]}], "PNG"),
+        ([{"role": "user", "content": [image("data:image/svg+xml;base64,AAAA")]}], "PNG"),
+        ([{"role": "user", "content": [image("data:image/png;base64,?")]}], "damaged"),
+        ([{"role": "assistant", "content": [image(PIXEL)]}], "has images"),
+        ([HI | {"id": "a"}, HI | {"id": "a"}], "stands twice"),
+        ([HI | {"id": "a", "parent": "a"}], "no message before it"),
+        ([HI | {"parent": "b"}, HI | {"id": "b"}], "no message before it"),
+        ([HI | {"parent": {}}], "no message before it"),
+        ([HI | {"id": 7}], "id is no text"),
+        ({"messages": [HI], "leaf": "z"}, "no message before it"),
+        ({"messages": [HI], "title": 1}, "title is no text"),
+        ({"messages": [HI], "parameters": {"temperature": "hot"}}, "temperature"),
+        ({"messages": [HI], "parameters": {"tools": []}}, "no parameter"),
+        ({"messages": [HI], "parameters": [1]}, "parameters is no object"),
+        ({"messages": [HI] * 20_001}, "more than"),
+        ({"conversations": [{"messages": [HI]}] * 1_001}, "more than"),
+        (b" " * 20_000_001, "larger than"),
+    ],
+)
+def test_what_is_no_conversation_is_refused_with_its_reason(alice, content, why):
+    with pytest.raises(ImportRefused, match=why):
+        taken_in(alice, content)
+    assert not Conversation.objects.exists()
+
+
+def test_one_bad_conversation_keeps_all_out(alice):
+    good, bad = {"messages": [HI]}, {"messages": [HI], "parameters": {"top_p": 2}}
+    with pytest.raises(ImportRefused):
+        taken_in(alice, {"conversations": [good, bad]})
+    assert not Conversation.objects.exists()
+
+
+def test_odd_names_and_times_do_no_harm(alice):
+    odd = {"model": "a\x00b", "created_at": "9999-01-01T00:00:00Z", "title": "\x00 T\n"}
+    (copy,) = taken_in(alice, {**odd, "messages": [HI | {"created_at": "2001-13-01T00:00"}]})
+    assert copy.model == "scripted"
+    assert copy.messages.get().created_at >= copy.created_at

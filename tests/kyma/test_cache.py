@@ -1,0 +1,67 @@
+import time
+
+import pytest
+
+from kyma import cache as kyma_cache
+from kyma.cache import RedisOrLocalCache
+from tests.valkey import Valkey
+
+TIMEOUT_S = 0.2
+
+
+@pytest.fixture
+def valkey(tmp_path, monkeypatch):
+    monkeypatch.setattr(kyma_cache, "_away_until", 0.0)
+    with Valkey(tmp_path) as server:
+        yield server
+
+
+def connect(server: Valkey) -> RedisOrLocalCache:
+    timeouts = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
+    cache = RedisOrLocalCache(server.url, {"KEY_PREFIX": "cache", "OPTIONS": timeouts})
+    cache._local.clear()
+    return cache
+
+
+def test_processes_share_it_on_redis(valkey):
+    connect(valkey).set("key", [1, 2])
+    assert connect(valkey).get("key") == [1, 2]
+    assert b"key" in valkey.ask("KEYS", "*")[0]
+
+
+def test_without_redis_it_counts_in_this_process(valkey):
+    cache = connect(valkey)
+    valkey.stop()
+    assert cache.get("key", "nothing") == "nothing"
+    assert cache.add("key", 1)
+    assert not cache.add("key", 2)
+    assert cache.incr("key") == 2
+    assert cache.get_many(["key"]) == {"key": 2}
+    assert cache.has_key("key")
+    assert cache.touch("key", 10)
+    assert cache.delete("key")
+    cache.set_many({"a": 1, "b": 2})
+    cache.delete_many(["a"])
+    cache.clear()
+    assert cache.get("b") is None
+
+
+def test_a_redis_that_hangs_is_waited_for_once(valkey):
+    cache = connect(valkey)
+    cache.set("key", 1)
+    valkey.suspend()
+    began_at = time.monotonic()
+    for _ in range(20):
+        cache.get("key")
+    valkey.resume()
+    assert time.monotonic() - began_at < 10 * TIMEOUT_S
+
+
+def test_redis_is_asked_again_later(valkey, monkeypatch):
+    cache = connect(valkey)
+    cache.set("key", "shared")
+    valkey.suspend()
+    assert cache.get("key") is None
+    valkey.resume()
+    monkeypatch.setattr(kyma_cache, "_away_until", 0.0)
+    assert cache.get("key") == "shared"
