@@ -18,6 +18,7 @@ from gateway.field_checks import Mismatch
 MAX_TITLE = 200  # characters
 TITLE_LENGTH = 60  # of one that is made from the first message
 MAX_SYSTEM_PROMPT = 100_000
+MAX_SLUG = 96
 PARAMETERS = {
     "temperature": FORWARDED["temperature"],
     "top_p": FORWARDED["top_p"],
@@ -44,6 +45,7 @@ def start(
 
     Raises NotAllowed.
     """
+    _check_model(model)
     conversation = Conversation(user=user, model=model, parameters=checked(parameters or {}))
     _seal_system_prompt(conversation, system_prompt)
     conversation.save(force_insert=True)
@@ -96,8 +98,16 @@ def archive(conversation: Conversation, *, archived: bool = True) -> None:
 
 
 def choose_model(conversation: Conversation, *, model: str) -> None:
+    """Of the replies from now on. Raises NotAllowed."""
+    _check_model(model)
     conversation.model = model
     conversation.save(update_fields=["model"])
+
+
+def _check_model(model: str) -> None:
+    """Whether there is such a model is the gateway's to say, when it is asked."""
+    if not (0 < len(model) <= MAX_SLUG and model.isprintable()):
+        raise NotAllowed("Choose a model.")
 
 
 def set_system_prompt(conversation: Conversation, *, text: str) -> None:

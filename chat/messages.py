@@ -59,7 +59,7 @@ def path_to(
     conversation: Conversation, *, leaf_id: uuid.UUID | None, cipher: Cipher
 ) -> list[Shown]:
     """The messages from the root to `leaf_id`."""
-    tree = _Tree(conversation)
+    tree = Tree(conversation)
     path = tree.path_to(leaf_id)
     rows = conversation.messages.in_bulk(path)
     return [opened(rows[one], cipher, tree.siblings(one)) for one in path if one in rows]
@@ -79,11 +79,11 @@ def opened(message: Message, cipher: Cipher, siblings: Sequence[uuid.UUID] = ())
 def switch_to(message: Message) -> None:
     """Show the branch that `message` is on, as far as it was continued last."""
     conversation = message.conversation
-    conversation.leaf_id = _Tree(conversation).last_below(message.id)
+    conversation.leaf_id = Tree(conversation).last_below(message.id)
     conversation.save(update_fields=["leaf"])
 
 
-class _Tree:
+class Tree:
     """Which messages of a conversation answer which, by their ids alone."""
 
     def __init__(self, conversation: Conversation):
@@ -102,6 +102,18 @@ class _Tree:
 
     def siblings(self, one: uuid.UUID) -> list[uuid.UUID]:
         return self._replies[self._parents[one]]
+
+    def in_order(self) -> list[uuid.UUID]:
+        """All of them, each after the one that it answers and after its elder siblings.
+
+        Ids alone don't tell: those of one millisecond are in no order.
+        """
+        found, waiting = [], self._replies.get(None, [])[::-1]
+        while waiting:
+            one = waiting.pop()
+            found.append(one)
+            waiting += self._replies.get(one, [])[::-1]
+        return found
 
     def last_below(self, one: uuid.UUID) -> uuid.UUID:
         while replies := self._replies.get(one):
@@ -181,7 +193,7 @@ def _check_vision(
     """Raises NoVision if the model can't see the images in the branch, or these."""
     if conversation.model not in blind:
         return
-    path = _Tree(conversation).path_to(leaf_id)
+    path = Tree(conversation).path_to(leaf_id)
     if images or conversation.messages.filter(id__in=path, images__isnull=False).exists():
         raise NoVision(f"{conversation.model} sees no images. Choose a model that does.")
 

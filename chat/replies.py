@@ -38,8 +38,6 @@ from gateway import routing
 from gateway.authentication import Caller, signed_in
 from gateway.database import in_thread
 
-__all__ = ["Snapshot", "close", "edit", "follow", "regenerate", "send", "stop", "temporary"]
-
 logger = logging.getLogger(__name__)
 
 SNAPSHOT_INTERVAL_S = 0.1  # at least, between two of one follower
@@ -49,7 +47,9 @@ _running: dict[uuid.UUID, Turn] = {}
 
 
 async def send(conversation: Conversation, *, text: str, images: Sequence[str] = ()) -> Message:
-    """Raises NotAllowed, StillAnswering, NoVision; then nothing is stored."""
+    """Raises NotAllowed, StillAnswering, NoVision, or Unavailable without a database; then nothing
+    is stored.
+    """
     return await _begin(functools.partial(messages.say, conversation, text=text, images=images))
 
 
@@ -191,6 +191,11 @@ async def _snapshots(turn: Turn) -> AsyncGenerator[Snapshot]:
 
 
 # --- The end of the process
+
+
+def are_being_written() -> bool:
+    """Whether this process still has something to say, though nobody may be looking on."""
+    return bool(_running)
 
 
 async def close() -> None:

@@ -20,9 +20,6 @@ from chat.errors import ImportRefused, NotAllowed
 from chat.models import Conversation, Message
 from chat.portable import MAX_FILE_BYTES, Portable, PortableMessage, check_counts
 
-MAX_SLUG = 96
-
-
 # --- Out
 
 
@@ -44,8 +41,9 @@ def _taken_out(user: User, ids: Sequence[uuid.UUID] | None) -> Iterator[Portable
 
 
 def _portable(conversation: Conversation, cipher: Cipher) -> Portable:
-    rows = list(conversation.messages.order_by("id"))
-    places = {row.id: index for index, row in enumerate(rows)}
+    rows = conversation.messages.in_bulk()
+    ids = [one for one in messages.Tree(conversation).in_order() if one in rows]
+    places = {one: index for index, one in enumerate(ids)}
     return Portable(
         title=conversation.opened(cipher, "title"),
         model=conversation.model,
@@ -55,7 +53,7 @@ def _portable(conversation: Conversation, cipher: Cipher) -> Portable:
         is_archived=conversation.archived_at is not None,
         created_at=conversation.created_at,
         updated_at=conversation.updated_at,
-        messages=[_portable_message(row, places, cipher) for row in rows],
+        messages=[_portable_message(rows[one], places, cipher) for one in ids],
         leaf=places[conversation.leaf_id] if conversation.leaf_id else None,
     )
 
@@ -149,7 +147,7 @@ def _rows(conversation: Conversation, said: list[PortableMessage], cipher: Ciphe
 def _name_of(model: str) -> str:
     """The slug of a model, if it could be one."""
     slug = model.strip()
-    return slug if len(slug) <= MAX_SLUG and slug.isprintable() else ""
+    return slug if len(slug) <= conversations.MAX_SLUG and slug.isprintable() else ""
 
 
 def _finish(conversation: Conversation, one: Portable, rows: list[Message], cipher: Cipher) -> None:

@@ -1,8 +1,8 @@
 """How well routes serve, as everybody may know it: figures that don't tell one account's traffic.
 
 Each figure needs 20 samples of its own, or it isn't shown. How many there were is told only
-roughly, so that two looks at a page don't tell what came in between. Ratios are cut to a tenth of
-a percent, times come from histograms.
+roughly, so that two looks at a page don't tell what came in between; so is a share, which would
+else tell it: 95.2 % can only be 20 of 21. Times come from histograms.
 """
 
 import dataclasses
@@ -17,6 +17,7 @@ from gateway.periods import DAY, HOUR, day_of, hour_of
 from gateway.service import ServiceTally
 
 LEAST_SAMPLES = 20
+PRECISE_FROM = 1000  # Attempts, to tell a tenth of a percent.
 DAYS = 30
 _STEPS = (1, 2, 5)
 
@@ -118,7 +119,8 @@ def _uptime(tally: ServiceTally) -> float | None:
     if tally.attempts < LEAST_SAMPLES:
         return None
     # Rounded down: 100 means that nothing failed.
-    return (tally.attempts - tally.failures) * 1000 // tally.attempts / 10
+    steps = 10 if tally.attempts >= PRECISE_FROM else 1
+    return (tally.attempts - tally.failures) * 100 * steps // tally.attempts / steps
 
 
 def _times(one: histogram.Histogram) -> Times:

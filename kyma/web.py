@@ -1,8 +1,8 @@
 """The web process: uvicorn, and how it ends.
 
 SIGTERM: readiness turns red at once, requests are still accepted for DRAIN_NOTICE_S, then no
-more; open streams run to their end, for at most DRAIN_TIMEOUT_S. SIGINT: no notice, and what
-still runs is cancelled. Either way the gateway settles what it has before the process ends.
+more; open streams and chats run to their end, for at most DRAIN_TIMEOUT_S. SIGINT: no notice, and
+what still runs is cancelled. Either way the gateway settles what it has before the process ends.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ import uvicorn
 from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from chat import replies
 from gateway.asgi import IS_CLOSING
 from kyma import health
 
@@ -101,10 +102,14 @@ class DrainingServer(uvicorn.Server):
         await self.lifespan.shutdown()
 
     def _close_idle(self) -> bool:
-        """Close every connection without a request, now or when it has none; are there others?"""
+        """Close every connection without a request, now or when it has none.
+
+        Returns whether there are others, or chats that are being answered.
+        """
         for connection in list(self.server_state.connections):
             connection.shutdown()
-        return bool(self.server_state.tasks or self.server_state.connections)
+        state = self.server_state
+        return bool(state.tasks or state.connections) or replies.are_being_written()
 
     async def _cancel_requests(self) -> None:
         tasks = list(self.server_state.tasks)

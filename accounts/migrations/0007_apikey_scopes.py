@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0002_key_rules'),
+        ('accounts', '0006_suspend_permission'),
     ]
 
     operations = [

@@ -23,7 +23,7 @@ def duration(ms: int | None) -> str:
 
 @register.filter
 def percent(share: float | None) -> str:
-    return "–" if share is None else f"{share:.1f} %"
+    return "–" if share is None else f"{share:g} %"
 
 
 @register.filter

@@ -99,6 +99,13 @@ def test_parameters_out_of_range_are_refused(alice, parameters):
         conversations.start(alice, model="m", parameters=parameters)
 
 
+def test_what_is_no_slug_is_no_model(alice):
+    conversation = talk(alice)
+    for wrong in ("", "x" * 97, "a\x00b"):
+        with pytest.raises(NotAllowed):
+            conversations.choose_model(conversation, model=wrong)
+
+
 def test_a_text_opens_in_its_own_place_alone(alice, bob):
     conversation = talk(alice, "Hi", system_prompt="Be brief.", title="T")
     cipher = data_keys.cipher_of(alice.id)
@@ -197,7 +204,7 @@ def test_one_reply_is_written_at_a_time(alice):
     for add in (
         lambda: messages.say(conversation, text="Well?"),
         lambda: messages.regenerate(first),
-        lambda: messages.edit(conversation.messages.earliest("id"), text="Well?"),
+        lambda: messages.edit(conversation.messages.get(parent=None), text="Well?"),
     ):
         with pytest.raises(StillAnswering):
             add()

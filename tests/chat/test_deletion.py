@@ -16,7 +16,7 @@ def left() -> tuple[int, int]:
 
 def test_a_conversation_goes_with_every_branch(alice):
     conversation = talk(alice, "Hi", "Hello!", "And?", "Well.")
-    say(conversation, "Another branch", after=conversation.messages.earliest("id"))
+    say(conversation, "Another branch", after=conversation.messages.get(parent=None))
     assert conversations.delete(alice, ids=[conversation.id]) == 1
     assert left() == (0, 0)
 

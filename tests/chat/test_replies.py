@@ -12,7 +12,8 @@ from chat import conversations, messages, replies, stored_replies
 from chat.errors import NotAllowed, NoVision, StillAnswering
 from chat.models import Message
 from chat.prompt import Said
-from gateway import sweeper
+from gateway import settlement, sweeper
+from gateway.commit_queue import CommitFailed
 from gateway.database import in_thread
 from gateway.models import Model, RequestContent
 from kyma.asgi import application
@@ -229,6 +230,44 @@ def test_stop_before_the_first_word_is_free(writer, fake):
     end = run(story())
     assert (end.state, end.text, end.cost_nano) == (State.STOPPED, "", 0)
     billed(writer, 0, outcome="client-gone")
+
+
+def test_stop_that_comes_while_it_is_charged_is_too_late(writer, fake, monkeypatch):
+    conversation, prompt = begin(writer), fake.script(stream(TEXT, usage=USAGE))
+    settle, may_settle, settling = settlement.settle, asyncio.Event(), asyncio.Event()
+
+    async def slowly(*arguments):
+        settling.set()
+        await may_settle.wait()
+        return await settle(*arguments)
+
+    async def story():
+        monkeypatch.setattr(settlement, "settle", slowly)
+        reply = await replies.send(conversation, text=prompt)
+        await settling.wait()
+        await replies.stop(writer.user, reply_id=reply.id)
+        early = await until(reply, lambda snapshot: snapshot.state != State.STREAMING)
+        may_settle.set()
+        return early, await last(reply)
+
+    early, end = run(story())
+    assert (early.state, early.cost_nano) == (State.STOPPED, None)
+    assert (end.state, end.text, end.cost_nano) == (State.FINISHED, TEXT, PRICE)
+    assert stored_replies.read(end.id) == end
+    billed(writer, PRICE, outcome="finished")
+
+
+def test_what_cannot_be_settled_is_free_and_says_so(writer, fake, monkeypatch):
+    async def fail(*_):
+        raise CommitFailed("the database took too long")
+
+    monkeypatch.setattr(settlement, "settle", fail)
+    end = run(ask(begin(writer), fake.script(stream(TEXT))))
+    assert (end.state, end.text, end.cost_nano) == (State.FAILED, TEXT, 0)
+    assert end.error == "server"
+    (hold,) = writer.holds()
+    sweeper.sweep(now=hold.deadline + dt.timedelta(seconds=1))
+    billed(writer, 0, outcome="lost")
 
 
 def test_nobody_stops_the_reply_of_another(writer, fake):

@@ -45,7 +45,7 @@ def test_it_says_where_and_shows_the_surroundings(alice):
 def test_it_finds_other_branches_and_other_white_space(alice):
     conversation = talk(alice, "One", "Two")
     say(conversation, "another\n branch")
-    say(conversation, "Three", after=conversation.messages.earliest("id"))
+    say(conversation, "Three", after=conversation.messages.get(parent=None))
     assert found(alice, "another branch") == ["another\n branch"]
 
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from accounts.ids import uuid7
 from chat import conversations, markdown_file, messages, transfer
 from chat.errors import ImportRefused
 from chat.models import Conversation, Message
@@ -33,7 +34,7 @@ def shown(conversation: Conversation) -> list[tuple[str, str]]:
 def test_json_brings_back_every_branch(alice, bob):
     fields = {"system_prompt": "Be kind.", "parameters": {"top_p": 0.5}}
     one = talk(alice, "Hi", "Hello!", title="A talk " + "of length " * 12, **fields)
-    first = one.messages.earliest("id")
+    first = one.messages.get(parent=None)
     say(one, "Good day", after=first, provider="local", cost_nano=1500, model="other")
     say(one, "And now?")
     conversations.pin(one)
@@ -48,6 +49,15 @@ def test_json_brings_back_every_branch(alice, bob):
     assert again["messages"][0] == {"role": "system", "content": "Be kind."}
     for name in ("title", "model", "parameters", "pinned", "leaf", "created_at"):
         assert again[name] == original[name]
+
+
+def test_messages_of_one_millisecond_go_out_in_their_order(alice, bob):
+    later, earlier = sorted((uuid7(), uuid7()), reverse=True)
+    conversation = talk(alice)
+    say(conversation, "Hi", id=later)
+    say(conversation, "Hello!", id=earlier)
+    (copy,) = taken_in(bob, transfer.as_json(alice))
+    assert shown(copy) == [("user", "Hi"), ("assistant", "Hello!")]
 
 
 def test_what_comes_in_costs_nothing(alice):

@@ -87,6 +87,12 @@ def test_the_uptime_is_rounded_down():
     assert Level.of(ServiceTally(100_000, 0)).uptime == 100.0
 
 
+def test_a_share_of_few_is_told_in_whole_percents():
+    """20 of 21 would be 95.2 %, and tell how many there were."""
+    shown = {Level.of(ServiceTally(count, 1)).uptime for count in range(20, 25)}
+    assert shown == {95.0}
+
+
 @pytest.mark.parametrize(
     ("count", "shown"), [(0, 0), (19, 0), (20, 20), (49, 20), (50, 50), (199, 100), (10**6, 10**6)]
 )

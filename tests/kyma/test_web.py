@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from chat import replies
 from kyma import health, web
 from tests.live import eventually
 from tests.ports import free_port
@@ -106,6 +107,17 @@ def test_sigterm_lets_an_open_stream_run_to_its_end(served):
     assert served.thread.is_alive()
     served.may_end.set()
     assert response.read() == b"ended"
+    served.join()
+    assert served.events == ["shut down"]
+
+
+def test_a_chat_that_nobody_follows_is_answered_before_the_end(served, monkeypatch):
+    being_written = [True]
+    monkeypatch.setattr(replies, "are_being_written", lambda: bool(being_written))
+    served.server.handle_exit(signal.SIGTERM, None)
+    eventually(lambda: not served.accepts())
+    assert not served.events
+    being_written.clear()
     served.join()
     assert served.events == ["shut down"]
 
