@@ -108,10 +108,10 @@ class ApiKey(models.Model):
         """What a key may do at /api/. Models at /v1 are asked without any."""
 
         ACCOUNT = "account", "read the account, its balance and its ledger"
-        USAGE = "usage:read", "read usage, requests and what they contained"
+        USAGE = "usage:read", "read usage and the log of requests"
         KEYS = "keys", "make, change and revoke keys"
         CHAT = "chat", "read and change conversations"
-        PRIVACY = "privacy", "export and delete personal data"
+        PRIVACY = "privacy", "read and delete what requests said"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey(User, models.PROTECT, related_name="api_keys")

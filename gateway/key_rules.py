@@ -1,16 +1,27 @@
 """What a key allows by itself, whatever its account may do: where it works, what it is for."""
 
+from collections.abc import Collection
+
+from accounts.models import ApiKey
+from billing.key_caps import caps_of
 from gateway import client_address
-from gateway.authentication import Caller
+from gateway.authentication import Caller, Network
 from gateway.errors import Forbidden
+
+MANAGEMENT_ONLY = "This is a management key: it works at /v1/keys alone. Use an ordinary key here."
 
 
 def check_address(caller: Caller, ip: str) -> None:
     """Raises Forbidden unless the key works at this address. Where it does is not told."""
-    if not caller.allowed_networks:
+    check_networks(caller.allowed_networks, ip)
+
+
+def check_networks(allowed: Collection[Network], ip: str) -> None:
+    """Raises Forbidden unless this address is in one of the networks; none means anywhere."""
+    if not allowed:
         return
     address = client_address.parse(ip)
-    if address is None or not any(address in network for network in caller.allowed_networks):
+    if address is None or not any(address in network for network in allowed):
         raise Forbidden(
             "This key doesn't work from this address. Its owner says where it does.",
             code="ip_not_allowed",
@@ -34,10 +45,7 @@ def check_model(caller: Caller, slug: str) -> None:
 def refuse_management(caller: Caller) -> None:
     """What a management key can't do: everything but to manage keys and read the account."""
     if caller.is_management:
-        raise Forbidden(
-            "This is a management key: it works at /v1/keys alone. Use an ordinary key here.",
-            code="management_key",
-        )
+        raise Forbidden(MANAGEMENT_ONLY, code="management_key")
 
 
 def require_management(caller: Caller) -> None:
@@ -50,3 +58,30 @@ def require_management(caller: Caller) -> None:
 
 def take_any(caller: Caller) -> None:
     """What every key can do."""
+
+
+def check_grant(own: Collection[str], scopes: Collection[str]) -> None:
+    """What a key may manage: keys with no scope that it lacks, and none that manages keys.
+
+    Else a stolen key could give itself more, or multiply and outlive its own end. Raises Forbidden.
+    """
+    beyond = {*scopes} - ({*own} - {ApiKey.Scope.KEYS.value})
+    if beyond:
+        names = ", ".join(f"`{one}`" for one in sorted(beyond))
+        raise Forbidden(
+            f"A key can't manage keys with the scope {names}: sign in to do that.",
+            code="beyond_own_scopes",
+        )
+
+
+def check_may_chat(key: ApiKey) -> None:
+    """Raises Forbidden for a key with limits of its own: a turn of the chat is asked and paid by
+    the account, and would pass them by.
+    """
+    caps = [cap for cap in caps_of(key).values() if cap is not None]
+    if caps or key.allowed_models or key.requests_per_minute:
+        raise Forbidden(
+            "A key with caps, models or a rate of its own begins no reply: the chat knows only "
+            "the account's. Use one without, or ask at /v1/chat/completions.",
+            code="key_has_limits",
+        )

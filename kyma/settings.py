@@ -70,6 +70,8 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django_htmx",
     "csp",
+    "rest_framework",
+    "drf_spectacular",
     "allauth",
     "allauth.account",
     "allauth.mfa",
@@ -342,6 +344,47 @@ TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXY_COUNT", default=0)
 SHOWCASE_TTL_S = env.float("SHOWCASE_TTL_S", default=60.0)  # public figures, in each process
 ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXY_COUNT
 LOCAL_PROVIDER_URL = env.str("LOCAL_PROVIDER_URL", default="http://127.0.0.1:8791/v1")
+
+# --- The developers' API -------------------------------------------------------------------------
+
+# By all keys and sessions of one person, by one key, and by one address without either.
+API_REQUESTS_PER_MINUTE = {
+    "person": env.int("API_REQUESTS_PER_MINUTE", default=300),
+    "key": env.int("API_REQUESTS_PER_MINUTE_PER_KEY", default=120),
+    "address": env.int("API_REQUESTS_PER_MINUTE_PER_ADDRESS", default=60),
+}
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "kyma.api.authentication.KeyAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["kyma.api.scopes.HasScope"],
+    "DEFAULT_THROTTLE_CLASSES": [
+        "kyma.api.throttling.ByPerson",
+        "kyma.api.throttling.ByKey",
+        "kyma.api.throttling.ByAddress",
+    ],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["kyma.api.json_only.JsonParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "kyma.api.json_only.AlwaysJson",
+    "DEFAULT_METADATA_CLASS": None,
+    "DEFAULT_SCHEMA_CLASS": "kyma.api.description.Description",
+    "EXCEPTION_HANDLER": "kyma.api.problems.handle",
+    "URL_FORMAT_OVERRIDE": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Kyma: the developers' API",
+    "DESCRIPTION": "What people do on Kyma's pages, for their programs. Models are asked at /v1.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SCHEMA_PATH_PREFIX": "/api",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "kyma.api.description.add_problems",
+    ],
+}
 
 # --- Stripe ------------------------------------------------------------------------------------
 

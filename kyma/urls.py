@@ -14,3 +14,5 @@ urlpatterns = [
     path("", include("gateway.pages.urls")),
     path("", include("chat.urls")),
 ]
+
+handler404 = "kyma.api.problems.not_found"

@@ -16,6 +16,8 @@ from accounts.models import ApiKey, User
 from chat.models import Conversation, Message
 from gateway import urls as gateway_urls
 from tests.chat.writing import say, talk
+from tests.api.things import PLACES as API_PLACES
+from tests.api.things import Things
 from tests.factories import make_key
 from tests.routes import Route, routes
 
@@ -38,6 +40,8 @@ class Belongings:
     def reply(self) -> Message:
         role, text = Message.Role.ASSISTANT, f"text-{uuid.uuid4().hex}"
         return say(self.conversation, text, role=role)
+    def at_the_api(self) -> Things:
+        return Things(self.owner)
 
     def marks(self) -> list[str]:
         """Words that only pages of the owner may show."""
@@ -51,6 +55,12 @@ PLACES: dict[str, Callable[[Belongings], object]] = {
     "v1/keys/<key_hash>": lambda has: has.key.id.hex,
     "chat/<conversation_id>": lambda has: has.conversation.id,
     "chat/messages/<message_id>": lambda has: has.reply.id,
+    "keys/<key_id>": lambda has: has.key.id,
+    "requests/<request_id>": lambda has: has.at_the_api.request.id,
+    **{
+        place: lambda has, name=name: getattr(has.at_the_api, name).id
+        for place, name in API_PLACES.items()
+    },
 }
 
 # What is nobody's, and for all to name.
@@ -58,10 +68,16 @@ SHARED: dict[str, object] = {
     "v1/models/<slug>": "scripted",
     # To stop one that isn't one's own does nothing, and tells nothing.
     "chat/temporary/<reply_id>": uuid.UUID(int=0),
+    "api/models/<slug>": "scripted",
 }
 
 # What a query may name: route, parameter, thing.
-QUERIES: list[tuple[str, str, Callable[[Belongings], object]]] = []
+QUERIES: list[tuple[str, str, Callable[[Belongings], object]]] = [
+    ("/api/usage", "key", lambda has: has.key.id),
+    ("/api/usage/lines", "key", lambda has: has.key.id),
+    ("/api/requests", "key", lambda has: has.key.id),
+    ("/api/requests", "cursor", lambda has: has.at_the_api.request.id),
+]
 
 # Signing in concerns nobody's things; the admin is for staff, with permissions of its own.
 ELSEWHERE = ("admin/", "accounts/")

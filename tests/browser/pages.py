@@ -13,7 +13,7 @@ PHONE = {"width": 360, "height": 780}
 DESKTOP = {"width": 1280, "height": 800}
 SIZES = {"phone": PHONE, "desktop": DESKTOP}
 SCHEMES = ("light", "dark")
-NOT_OURS = ("admin/", "api/")  # Django's own pages, and those of drf-spectacular
+NOT_OURS = ("admin/",)  # Django's own pages
 
 
 def public_pages() -> list[str]:

@@ -1,0 +1,194 @@
+"""Conversations of the chat."""
+
+import uuid
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import extend_schema, extend_schema_field
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.encryption import Cipher
+from accounts.keyring import data_keys
+from accounts.models import ApiKey
+from chat import conversations, search
+from chat.models import Conversation
+from kyma.api.description import example
+from kyma.api.fields import StrictSerializer, TimeField
+from kyma.api.pagination import PageQuery, list_of, page, page_of
+from kyma.api.resource import Resource
+
+# --- What is answered ----------------------------------------------------------------------------
+
+
+class ConversationSerializer(serializers.Serializer):
+    """Opened with the cipher of its owner, in the context."""
+
+    id = serializers.UUIDField()
+    title = serializers.SerializerMethodField(help_text="Empty until the first message.")
+    model = serializers.CharField(help_text="Which the next reply is asked of.")
+    pinned_at = TimeField(allow_null=True)
+    archived_at = TimeField(allow_null=True)
+    created_at = TimeField()
+    updated_at = TimeField()
+
+    def get_title(self, conversation: Conversation) -> str:
+        return conversation.opened(self.context["cipher"], "title")
+
+
+class ParametersSerializer(StrictSerializer):
+    temperature = serializers.FloatField(required=False, allow_null=True)
+    top_p = serializers.FloatField(required=False, allow_null=True)
+    max_tokens = serializers.IntegerField(required=False, allow_null=True)
+
+
+class OneConversationSerializer(ConversationSerializer):
+    system_prompt = serializers.SerializerMethodField()
+    parameters = serializers.SerializerMethodField()
+    leaf_id = serializers.UUIDField(
+        allow_null=True, help_text="The last message of the branch that is shown."
+    )
+
+    def get_system_prompt(self, conversation: Conversation) -> str:
+        return conversation.opened(self.context["cipher"], "system_prompt")
+
+    @extend_schema_field(ParametersSerializer)
+    def get_parameters(self, conversation: Conversation) -> dict:
+        return conversation.parameters
+
+
+class HitSerializer(serializers.Serializer):
+    """A place where the text stands; `message_id` is null in a title."""
+
+    conversation_id = serializers.UUIDField()
+    message_id = serializers.UUIDField(allow_null=True)
+    title = serializers.CharField(allow_blank=True)
+    before = serializers.CharField(allow_blank=True)
+    match = serializers.CharField()
+    after = serializers.CharField(allow_blank=True)
+
+
+ConversationPage, HitList = page_of(ConversationSerializer), list_of(HitSerializer)
+
+
+# --- What is taken -------------------------------------------------------------------------------
+
+
+class SearchQuery(StrictSerializer):
+    text = serializers.CharField(
+        default="", allow_blank=True, max_length=search.MAX_QUERY, help_text="In any case."
+    )
+
+
+class ConversationsQuery(PageQuery):
+    archived = serializers.BooleanField(default=False)
+
+
+class ChangesSerializer(StrictSerializer):
+    title = serializers.CharField(required=False, max_length=conversations.MAX_TITLE)
+    pinned = serializers.BooleanField(required=False)
+    archived = serializers.BooleanField(required=False)
+    model = serializers.CharField(required=False, max_length=96)
+    system_prompt = serializers.CharField(
+        required=False, allow_blank=True, max_length=conversations.MAX_SYSTEM_PROMPT
+    )
+    parameters = ParametersSerializer(required=False)
+
+
+class BeginningSerializer(ChangesSerializer):
+    model = serializers.CharField(max_length=96)
+    pinned = archived = None
+
+
+# --- Views ---------------------------------------------------------------------------------------
+
+
+class ChatResource(Resource):
+    scope = ApiKey.Scope.CHAT
+
+    @property
+    def rows(self) -> QuerySet[Conversation]:
+        return Conversation.objects.filter(user=self.request.user)
+
+    @property
+    def cipher(self) -> Cipher:
+        return data_keys.cipher_of(self.request.user.pk)
+
+    def find(self, conversation_id: uuid.UUID) -> Conversation:
+        """Raises Http404 for what isn't this person's."""
+        return get_object_or_404(self.rows, pk=conversation_id)
+
+    def shown(self, conversation: Conversation, status: int = 200) -> Response:
+        shown = OneConversationSerializer(conversation, context={"cipher": self.cipher})
+        return Response(shown.data, status=status)
+
+
+class Conversations(ChatResource):
+    @extend_schema(
+        summary="Conversations", parameters=[ConversationsQuery], responses=ConversationPage
+    )
+    def get(self, request: Request) -> Response:
+        query = self.query(ConversationsQuery)
+        rows = self.rows.filter(archived_at__isnull=not query.pop("archived"))
+        found = page(rows, **query)
+        return Response(ConversationPage(found, context={"cipher": self.cipher}).data)
+
+    @extend_schema(
+        summary="Begin a conversation",
+        request=BeginningSerializer,
+        examples=[example({"model": "fast", "system_prompt": "Be brief."})],
+        responses={201: OneConversationSerializer},
+    )
+    def post(self, request: Request) -> Response:
+        given = self.body(BeginningSerializer)
+        title = given.pop("title", None)
+        conversation = conversations.start(request.user, **given)
+        if title is not None:
+            conversations.rename(conversation, title=title)
+        return self.shown(conversation, status=201)
+
+
+class OneConversation(ChatResource):
+    @extend_schema(summary="One conversation", responses=OneConversationSerializer)
+    def get(self, request: Request, conversation_id: uuid.UUID) -> Response:
+        return self.shown(self.find(conversation_id))
+
+    @extend_schema(
+        summary="Rename, pin, archive or set up a conversation",
+        request=ChangesSerializer,
+        examples=[example({"title": "Tides", "pinned": True})],
+        responses=OneConversationSerializer,
+    )
+    def patch(self, request: Request, conversation_id: uuid.UUID) -> Response:
+        conversation = self.find(conversation_id)
+        with transaction.atomic():
+            for name, value in self.body(ChangesSerializer).items():
+                _CHANGES[name](conversation, value)
+        return self.shown(conversation)
+
+    @extend_schema(summary="Delete a conversation and all that is in it", responses={204: None})
+    def delete(self, request: Request, conversation_id: uuid.UUID) -> Response:
+        conversations.delete(request.user, ids=[self.find(conversation_id).pk])
+        return Response(status=204)
+
+
+_CHANGES = {
+    "title": lambda one, value: conversations.rename(one, title=value),
+    "pinned": lambda one, value: conversations.pin(one, pinned=value),
+    "archived": lambda one, value: conversations.archive(one, archived=value),
+    "model": lambda one, value: conversations.choose_model(one, model=value),
+    "system_prompt": lambda one, value: conversations.set_system_prompt(one, text=value),
+    "parameters": lambda one, value: conversations.set_parameters(one, parameters=value),
+}
+
+
+class ConversationSearch(ChatResource):
+    @extend_schema(
+        summary="Search in titles and messages", parameters=[SearchQuery], responses=HitList
+    )
+    def get(self, request: Request) -> Response:
+        """The newest first, at most 50 places."""
+        hits = search.search(request.user, text=self.query(SearchQuery)["text"])
+        return Response(HitList({"data": hits}).data)

@@ -1,0 +1,107 @@
+"""The description of /api/ in OpenAPI 3.1, made from the views and what they check bodies with."""
+
+import functools
+
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import OpenApiExample
+
+from accounts.models import ApiKey
+from kyma.api.problems import CONTENT_TYPE
+
+_TEXT = {"type": "string"}
+PROBLEM = {
+    "type": "object",
+    "description": "Any refusal, as RFC 9457 has it.",
+    "required": ["type", "title", "status", "detail", "code"],
+    "properties": {
+        "type": _TEXT,
+        "title": _TEXT,
+        "status": {"type": "integer"},
+        "detail": {**_TEXT, "description": "For people."},
+        "code": {**_TEXT, "description": "For programs."},
+        "missing_scope": {"enum": ApiKey.Scope.values},
+        "errors": {
+            "type": "array",
+            "description": "What is wrong with which field of what was sent.",
+            "items": {
+                "type": "object",
+                "required": ["field", "message"],
+                "properties": {"field": _TEXT, "message": _TEXT},
+            },
+        },
+    },
+}
+PROBLEM_REF = {"$ref": "#/components/schemas/Problem"}
+_RETRY_AFTER = {"description": "Seconds.", "required": True, "schema": {"type": "integer"}}
+_CHALLENGE = {"required": True, "schema": _TEXT}
+
+
+@functools.cache
+def document() -> dict:
+    return SchemaGenerator().get_schema(request=None, public=True)
+
+
+def example(body: dict) -> OpenApiExample:
+    """A body that works."""
+    return OpenApiExample("example", body, request_only=True)
+
+
+class Description(AutoSchema):
+    """Says of each operation which scope a key needs for it, in `x-scope`."""
+
+    def get_description(self) -> str:
+        action = getattr(self.view, self.method.lower())
+        scope = self.view.scope
+        needs = f"A key needs the scope `{scope}`." if scope else "Public: no key is needed."
+        return f"{action.__doc__ or ''}\n\n{needs}".strip()
+
+    def get_operation_id(self) -> str:
+        return self.method.lower() + type(self.view).__name__
+
+    def get_extensions(self) -> dict:
+        return {"x-scope": str(self.view.scope)} if self.view.scope else {}
+
+
+def add_problems(result: dict, generator, request, public) -> dict:
+    """A hook of drf-spectacular: every operation names the refusals that it can give."""
+    result["components"]["schemas"]["Problem"] = PROBLEM
+    for path, operations in result["paths"].items():
+        for operation in operations.values():
+            responses = operation["responses"]
+            for status in _refusals(path, operation):
+                responses.setdefault(str(status), _response(status))
+            operation["responses"] = dict(sorted(responses.items()))
+    return result
+
+
+def _refusals(path: str, operation: dict) -> list[int]:
+    takes_query = any(one["in"] == "query" for one in operation.get("parameters", ()))
+    takes_body = "requestBody" in operation
+    return [
+        *([400] if takes_query or takes_body else []),
+        *([401, 403] if "x-scope" in operation else []),
+        *([404] if "{" in path else []),
+        *([413, 415] if takes_body else []),
+        429,
+    ]
+
+
+def _response(status: int) -> dict:
+    headers = {401: {"WWW-Authenticate": _CHALLENGE}, 429: {"Retry-After": _RETRY_AFTER}}
+    return {
+        "description": _WHEN[status],
+        "content": {CONTENT_TYPE: {"schema": PROBLEM_REF}},
+        **({"headers": headers[status]} if status in headers else {}),
+    }
+
+
+_WHEN = {
+    400: "What was sent isn't right: `errors` says what.",
+    401: "No key and no session, or a key that doesn't count.",
+    403: "The key lacks the scope, or may not be used from here; the account is suspended.",
+    404: "There is no such thing in this account.",
+    413: "The body is too large.",
+    415: "The body isn't JSON.",
+    429: "Too often: ask again after `Retry-After`.",
+}

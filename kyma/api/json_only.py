@@ -1,0 +1,31 @@
+"""JSON in and out, whatever `Accept` says: there is nothing else here."""
+
+from django.conf import settings
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.request import Request
+
+from gateway import json_body
+from gateway.errors import BodyTooLarge
+
+
+class JsonParser(BaseParser):
+    """One JSON object, read as strictly as at /v1; fractions come as Decimal."""
+
+    media_type = "application/json"
+
+    def parse(self, stream, media_type=None, parser_context=None) -> dict:
+        most = settings.MAX_BODY_BYTES
+        raw = stream.read(most + 1)
+        if len(raw) > most:
+            raise BodyTooLarge(f"The body has more than {most:,} bytes.")
+        return json_body.parse_exactly(raw)
+
+
+class AlwaysJson(BaseContentNegotiation):
+    def select_parser(self, request: Request, parsers):
+        media_type = (request.content_type or "").partition(";")[0].strip().lower()
+        return next((one for one in parsers if one.media_type == media_type), None)
+
+    def select_renderer(self, request: Request, renderers, format_suffix=None):
+        return renderers[0], renderers[0].media_type

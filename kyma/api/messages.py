@@ -1,0 +1,139 @@
+"""Messages of a conversation: read, said, edited, answered once more.
+
+A reply is written by a task of the web process; whoever began it reads it until it is over.
+"""
+
+import uuid
+from collections.abc import Awaitable, Callable
+
+from asgiref.sync import async_to_sync
+from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from chat import messages, replies
+from chat.models import Message
+from gateway import key_rules
+from kyma.api.conversations import ChatResource
+from kyma.api.description import PROBLEM_REF, example
+from kyma.api.fields import MoneyField, StrictSerializer, TimeField
+from kyma.api.pagination import PageQuery, page, page_of
+from kyma.api.problems import CONTENT_TYPE
+
+
+class MessageSerializer(serializers.Serializer):
+    """Messages form a tree: siblings have the same parent, and each path is a branch."""
+
+    id = serializers.UUIDField(source="message.id")
+    parent_id = serializers.UUIDField(source="message.parent_id", allow_null=True)
+    role = serializers.ChoiceField(Message.Role, source="message.role")
+    state = serializers.ChoiceField(Message.State, source="message.state")
+    text = serializers.CharField(allow_blank=True)
+    reasoning = serializers.CharField(allow_blank=True)
+    images = serializers.ListField(child=serializers.CharField(), help_text="Data URLs.")
+    model = serializers.CharField(source="message.model", allow_blank=True)
+    provider = serializers.CharField(source="message.provider", allow_blank=True)
+    prompt_tokens = serializers.IntegerField(source="message.prompt_tokens")
+    completion_tokens = serializers.IntegerField(source="message.completion_tokens")
+    estimated = serializers.BooleanField(source="message.estimated")
+    cost = MoneyField(
+        source="message.cost_nano", allow_null=True, help_text="Null until it is settled."
+    )
+    request_id = serializers.UUIDField(source="message.request_id", allow_null=True)
+    error = serializers.CharField(source="message.error", allow_blank=True)
+    error_text = serializers.CharField(allow_blank=True)
+    created_at = TimeField(source="message.created_at")
+
+
+class SayingSerializer(StrictSerializer):
+    text = serializers.CharField(
+        allow_blank=True, trim_whitespace=False, max_length=messages.MAX_TEXT
+    )
+    images = serializers.ListField(
+        child=serializers.CharField(),
+        max_length=messages.MAX_IMAGES,
+        required=False,
+        help_text="Data URLs of PNG, JPEG, GIF or WebP.",
+    )
+
+
+MessagePage = page_of(MessageSerializer)
+BEGUN = {202: MessageSerializer, (409, CONTENT_TYPE): PROBLEM_REF}
+
+
+class MessageResource(ChatResource):
+    def find_message(self, conversation_id: uuid.UUID, message_id: uuid.UUID) -> Message:
+        """Raises Http404."""
+        return get_object_or_404(self.find(conversation_id).messages, pk=message_id)
+
+    def shown_message(self, message: Message, status: int = 200) -> Response:
+        shown = MessageSerializer(messages.opened(message, self.cipher))
+        return Response(shown.data, status=status)
+
+    def begin(self, turn: Callable[..., Awaitable[Message]], *about, **said) -> Response:
+        """The reply that `turn` begins. Raises Forbidden, ChatError."""
+        if self.request.auth is not None:
+            key_rules.check_may_chat(self.request.auth)
+        return self.shown_message(async_to_sync(turn)(*about, **said), status=202)
+
+
+class Messages(MessageResource):
+    @extend_schema(
+        summary="Messages of a conversation, of all its branches",
+        parameters=[PageQuery],
+        responses=MessagePage,
+    )
+    def get(self, request: Request, conversation_id: uuid.UUID) -> Response:
+        rows = self.find(conversation_id).messages.all()
+        found = page(rows, **self.query(PageQuery))
+        cipher = self.cipher
+        found["data"] = [messages.opened(one, cipher) for one in found["data"]]
+        return Response(MessagePage(found).data)
+
+    @extend_schema(
+        summary="Say something: a reply begins",
+        request=SayingSerializer,
+        examples=[example({"text": "How do tides work?"})],
+        responses=BEGUN,
+    )
+    def post(self, request: Request, conversation_id: uuid.UUID) -> Response:
+        """Answers at once with the reply, which is still `streaming`: read it until it isn't."""
+        conversation = self.find(conversation_id)
+        return self.begin(replies.send, conversation, **self.body(SayingSerializer))
+
+
+class OneMessage(MessageResource):
+    @extend_schema(summary="One message", responses=MessageSerializer)
+    def get(self, request: Request, conversation_id: uuid.UUID, message_id: uuid.UUID) -> Response:
+        """A reply that is being written is stored each second."""
+        return self.shown_message(self.find_message(conversation_id, message_id))
+
+
+class MessageEdit(MessageResource):
+    @extend_schema(
+        summary="Say something else in its place: another branch and its reply begin",
+        request=SayingSerializer,
+        examples=[example({"text": "How do tides work on the Moon?"})],
+        responses=BEGUN,
+    )
+    def post(self, request: Request, conversation_id: uuid.UUID, message_id: uuid.UUID) -> Response:
+        message = self.find_message(conversation_id, message_id)
+        return self.begin(replies.edit, message, **self.body(SayingSerializer))
+
+
+class MessageRegeneration(MessageResource):
+    @extend_schema(summary="Have a reply written once more", request=None, responses=BEGUN)
+    def post(self, request: Request, conversation_id: uuid.UUID, message_id: uuid.UUID) -> Response:
+        return self.begin(replies.regenerate, self.find_message(conversation_id, message_id))
+
+
+class MessageStop(MessageResource):
+    @extend_schema(summary="Stop a reply", request=None, responses={204: None})
+    def post(self, request: Request, conversation_id: uuid.UUID, message_id: uuid.UUID) -> Response:
+        """What has come of it stays, and is charged. Safe to repeat."""
+        message = self.find_message(conversation_id, message_id)
+        if message.is_streaming:
+            async_to_sync(replies.stop)(request.user, reply_id=message.pk)
+        return Response(status=204)

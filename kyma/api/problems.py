@@ -1,0 +1,105 @@
+"""Every refusal in one form: RFC 9457, `application/problem+json`.
+
+`code` is for programs, `detail` for people; `errors` name the fields of what was sent.
+"""
+
+import logging
+import traceback
+from collections.abc import Iterator
+from http import HTTPStatus
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.views.defaults import page_not_found
+from rest_framework import exceptions
+from rest_framework.exceptions import APIException
+from rest_framework.response import Response
+
+from chat.errors import ChatError, StillAnswering
+from gateway.errors import GatewayError
+
+logger = logging.getLogger(__name__)
+
+CONTENT_TYPE = "application/problem+json"
+_WHOLE = "non_field_errors"
+
+
+def handle(error: Exception, context: dict) -> Response:
+    """The answer to whatever a view has raised; a fault of ours shows nothing of itself."""
+    if isinstance(error, GatewayError):
+        return _refusal_of_a_rule(error)
+    if isinstance(error, ChatError):
+        status = 409 if isinstance(error, StillAnswering) else 400
+        return problem(status, str(error), error.code)
+    if isinstance(error, Http404):
+        error = exceptions.NotFound("There is no such thing in this account.")
+    elif isinstance(error, PermissionDenied):
+        error = exceptions.PermissionDenied(str(error) or None)
+    if isinstance(error, exceptions.ValidationError):
+        errors = list(_errors(error.detail))
+        return problem(400, "What was sent isn't right: see `errors`.", "invalid", errors=errors)
+    if isinstance(error, APIException):
+        return _refusal_of_the_framework(error)
+    _log(error)
+    return problem(500, "Kyma failed. Try again later.", "server_error")
+
+
+def problem(status: int, detail: str, code: str, *, headers=None, **more) -> Response:
+    body = _body(status, detail, code)
+    headers = {"Cache-Control": "no-store", **(headers or {})}
+    return Response({**body, **more}, status=status, headers=headers, content_type=CONTENT_TYPE)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's handler of 404: a problem below /api/, a page elsewhere."""
+    if not request.path_info.startswith("/api/"):
+        return page_not_found(request, exception)
+    detail = "There is nothing at this address. /api/docs lists what there is."
+    return JsonResponse(_body(404, detail, "not_found"), status=404, content_type=CONTENT_TYPE)
+
+
+def _body(status: int, detail: str, code: str) -> dict:
+    title = HTTPStatus(status).phrase
+    return {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code}
+
+
+def _refusal_of_a_rule(error: GatewayError) -> Response:
+    more = dict(error.metadata)
+    if error.param:
+        more["errors"] = [{"field": error.param, "message": error.message}]
+    return problem(error.status, error.message, str(error.code), headers=error.headers, **more)
+
+
+def _refusal_of_the_framework(error: APIException) -> Response:
+    headers = {}
+    if challenge := getattr(error, "auth_header", None):
+        headers["WWW-Authenticate"] = challenge
+    wait_s = getattr(error, "wait", None)
+    if wait_s is not None:
+        headers["Retry-After"] = str(int(wait_s))
+    code = error.get_codes()
+    return problem(error.status_code, str(error.detail), str(code), headers=headers)
+
+
+def _errors(detail, field: str = "") -> Iterator[dict[str, str]]:
+    """Each message with the path of its field: {"a": {0: ["no"]}} gives one for `a[0]`."""
+    if isinstance(detail, dict):
+        for name, inner in detail.items():
+            yield from _errors(inner, field if name == _WHOLE else _path(field, name))
+    elif isinstance(detail, list):
+        for inner in detail:
+            yield from _errors(inner, field)
+    else:
+        yield {"field": field, "message": str(detail)}
+
+
+def _path(field: str, name: str | int) -> str:
+    if isinstance(name, int):
+        return f"{field}[{name}]"
+    return f"{field}.{name}" if field else name
+
+
+def _log(error: Exception) -> None:
+    """By its place alone: its message could hold what a person wrote."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    logger.error("/api/: %s\n%s", type(error).__name__, frames)

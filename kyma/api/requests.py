@@ -1,0 +1,160 @@
+"""The log of requests: counts, timing and money of each, and what it said while that is kept."""
+
+import uuid
+
+import orjson
+from django.db.models import QuerySet
+from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import extend_schema, extend_schema_field
+from rest_framework import serializers
+from rest_framework.exceptions import NotFound
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.keyring import data_keys
+from accounts.models import ApiKey
+from billing.pricing import cost_lines
+from gateway import content_deletion, kept_content
+from gateway.generations import usage_of
+from gateway.models import ApiRequest
+from kyma.api.fields import MoneyField, TimeField
+from kyma.api.pagination import PageQuery, page, page_of
+from kyma.api.resource import Resource
+
+
+class RequestSummarySerializer(serializers.Serializer):
+    id = serializers.UUIDField()
+    created_at = TimeField()
+    api = serializers.CharField(allow_blank=True, help_text="By which of /v1's APIs.")
+    key_id = serializers.UUIDField(allow_null=True, help_text="Null for what the chat asked.")
+    model = serializers.CharField(allow_blank=True)
+    alias = serializers.CharField(allow_blank=True, help_text="By which the model was asked for.")
+    provider = serializers.CharField(allow_blank=True)
+    streamed = serializers.BooleanField()
+    outcome = serializers.ChoiceField(ApiRequest.Outcome)
+    status = serializers.IntegerField(help_text="The HTTP status that the caller saw.")
+    error_type = serializers.CharField(allow_blank=True)
+    finish_reason = serializers.CharField(allow_blank=True)
+    session_hash = serializers.CharField(
+        allow_blank=True, help_text="The same for all requests of one `session_id`."
+    )
+    user_hash = serializers.CharField(allow_blank=True, help_text="The same for one `user`.")
+    prompt_tokens = serializers.IntegerField(help_text="Cached ones included.")
+    cached_tokens = serializers.IntegerField()
+    completion_tokens = serializers.IntegerField(help_text="Reasoning included.")
+    reasoning_tokens = serializers.IntegerField()
+    images = serializers.IntegerField()
+    estimated = serializers.BooleanField(help_text="Counted by Kyma, not by the provider.")
+    cost = MoneyField(source="cost_nano")
+    held = MoneyField(source="hold_nano", help_text="The most that it could have cost.")
+    overhead_ms = serializers.FloatField(allow_null=True)
+    first_token_ms = serializers.FloatField(allow_null=True)
+    latency_ms = serializers.FloatField(allow_null=True)
+
+
+class CostSerializer(serializers.Serializer):
+    """The cost by class; its sum exceeds the cost where the hold capped that."""
+
+    price_version = serializers.UUIDField()
+    input = MoneyField()
+    cached_input = MoneyField()
+    output = MoneyField()
+    request = MoneyField()
+    image = MoneyField()
+
+
+class AttemptSerializer(serializers.Serializer):
+    """A provider that was tried, in order; `status` is null where none came."""
+
+    provider = serializers.CharField()
+    status = serializers.IntegerField(allow_null=True)
+    ms = serializers.FloatField(allow_null=True, default=None)
+    error = serializers.CharField(allow_null=True, default=None)
+
+
+class RequestDetailSerializer(RequestSummarySerializer):
+    cost_lines = serializers.SerializerMethodField()
+    attempts = AttemptSerializer(many=True)
+
+    @extend_schema_field(CostSerializer(allow_null=True))
+    def get_cost_lines(self, row: ApiRequest) -> dict | None:
+        if not row.cost_nano or row.price_version is None:
+            return None
+        lines = cost_lines(row.price_version.price, usage_of(row))
+        return CostSerializer({"price_version": row.price_version_id, **lines}).data
+
+
+class ContentSerializer(serializers.Serializer):
+    """What the request and its answer said, as it was logged."""
+
+    request = serializers.JSONField(help_text="The body as it came.")
+    answer = serializers.JSONField()
+    ip = serializers.CharField(allow_null=True)
+    user_agent = serializers.CharField(allow_null=True)
+    kept_until = TimeField()
+
+
+class RequestQuery(PageQuery):
+    key = serializers.UUIDField(required=False, help_text="The id of a key.")
+    model = serializers.CharField(required=False, max_length=96)
+    outcome = serializers.ChoiceField(ApiRequest.Outcome, required=False)
+
+
+RequestPage = page_of(RequestSummarySerializer)
+
+
+class RequestResource(Resource):
+    scope = ApiKey.Scope.USAGE
+
+    @property
+    def rows(self) -> QuerySet[ApiRequest]:
+        return ApiRequest.objects.filter(account=self.account)
+
+    def find(self, request_id: uuid.UUID) -> ApiRequest:
+        """Raises Http404 for what isn't this account's."""
+        return get_object_or_404(self.rows.select_related("price_version"), pk=request_id)
+
+
+class Requests(RequestResource):
+    @extend_schema(summary="The log of requests", parameters=[RequestQuery], responses=RequestPage)
+    def get(self, request: Request) -> Response:
+        query = self.query(RequestQuery)
+        wanted = {name: query.pop(name) for name in ("key", "model", "outcome") if name in query}
+        return Response(RequestPage(page(self.rows.filter(**wanted), **query)).data)
+
+
+class OneRequest(RequestResource):
+    @extend_schema(summary="One request", responses=RequestDetailSerializer)
+    def get(self, request: Request, request_id: uuid.UUID) -> Response:
+        return Response(RequestDetailSerializer(self.find(request_id)).data)
+
+
+class ContentOfRequest(RequestResource):
+    """What a request said is nearer to a person than its counts: it has a scope of its own."""
+
+    scope = ApiKey.Scope.PRIVACY
+
+    @extend_schema(summary="What a request and its answer said", responses=ContentSerializer)
+    def get(self, request: Request, request_id: uuid.UUID) -> Response:
+        kept = kept_content.row_of(self.find(request_id).pk, self.account.pk)
+        plain = kept_content.opened(kept, data_keys.cipher_of(request.user.pk))
+        if kept is None or plain is None:
+            raise NotFound("Nothing that this request said is kept.")
+        said = {**orjson.loads(plain), "kept_until": kept.purge_at}
+        return Response(ContentSerializer(said).data)
+
+    @extend_schema(summary="Delete what a request and its answer said", responses={204: None})
+    def delete(self, request: Request, request_id: uuid.UUID) -> Response:
+        content_deletion.delete_of_request(self.account.pk, self.find(request_id).pk)
+        return Response(status=204)
+
+
+class ContentOfAll(RequestResource):
+    scope = ApiKey.Scope.PRIVACY
+
+    @extend_schema(
+        summary="Delete what all requests so far and their answers said", responses={204: None}
+    )
+    def delete(self, request: Request) -> Response:
+        content_deletion.delete_all(self.account.pk)
+        return Response(status=204)

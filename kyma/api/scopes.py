@@ -1,0 +1,49 @@
+"""What a caller may do: a person who is signed in everything, a key what its scopes say."""
+
+from ipaddress import ip_network
+
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from accounts.models import ApiKey, User
+from gateway import key_rules
+from gateway.errors import Forbidden
+from kyma.api.authentication import address_of
+
+_CLOSED = {
+    User.State.SUSPENDED: "This account is suspended. Write to privacy@kymaapi.com.",
+    User.State.ERASING: "This account is being erased.",
+}
+
+
+class HasScope(BasePermission):
+    """Admits who is known, of good standing, and has the scope of the view; a view without a
+    scope is public. Raises Forbidden."""
+
+    def has_permission(self, request: Request, view) -> bool:
+        if view.scope is None:
+            return True
+        if not request.user.is_authenticated:
+            return False
+        _check_state(request.user)
+        if request.auth is not None:
+            _check_key(request.auth, address_of(request), view.scope)
+        return True
+
+
+def _check_state(user: User) -> None:
+    message = _CLOSED.get(User.State(user.state))
+    if message:
+        raise Forbidden(message, code=f"account_{user.state}")
+
+
+def _check_key(key: ApiKey, address: str, scope: str) -> None:
+    key_rules.check_networks([ip_network(one) for one in key.allowed_networks], address)
+    if key.is_management:
+        raise Forbidden(key_rules.MANAGEMENT_ONLY, code="management_key")
+    if scope not in key.scopes:
+        raise Forbidden(
+            f"This key lacks the scope `{scope}`. Give it that on its page, or use another key.",
+            code="missing_scope",
+            metadata={"missing_scope": str(scope)},
+        )

@@ -1,0 +1,201 @@
+"""What the account has used: sums, over time, by model, key or provider, and line by line.
+
+All sums equal the ledger to the nano-dollar.
+"""
+
+import datetime as dt
+import zoneinfo
+from dataclasses import asdict
+
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.models import ApiKey
+from gateway import sessions, usage
+from gateway.usage import Filter
+from kyma.api.fields import MoneyField, StrictSerializer, TimeField
+from kyma.api.pagination import PageQuery, list_of, page, page_of
+from kyma.api.resource import Resource
+
+USUAL_RANGE = dt.timedelta(days=30)
+LONGEST_RANGE = dt.timedelta(days=400)
+
+
+# --- What may be asked ---------------------------------------------------------------------------
+
+
+class UsageQuery(StrictSerializer):
+    """The range and what it is narrowed to."""
+
+    since = TimeField(required=False, help_text="Included. 30 days before `until` if not given.")
+    until = TimeField(required=False, help_text="Excluded. Now if not given.")
+    key = serializers.UUIDField(required=False, help_text="The id of a key.")
+    model = serializers.CharField(required=False, max_length=96)
+    provider = serializers.CharField(required=False, max_length=32)
+    status = serializers.ChoiceField(["ok", "error"], required=False)
+    session = serializers.CharField(
+        required=False, max_length=256, help_text="The `session_id` that the requests named."
+    )
+
+    def validate(self, given: dict) -> dict:
+        until = given.setdefault("until", timezone.now())
+        since = given.setdefault("since", _before(until, USUAL_RANGE))
+        if not since < until:
+            raise serializers.ValidationError({"since": "Must be before `until`."})
+        if until - since > LONGEST_RANGE:
+            raise serializers.ValidationError(
+                {"since": f"At most {LONGEST_RANGE.days} days before `until`."}
+            )
+        return given
+
+
+def _before(time: dt.datetime, duration: dt.timedelta) -> dt.datetime:
+    try:
+        return time - duration
+    except OverflowError:
+        raise serializers.ValidationError({"until": "Too long ago."}) from None
+
+
+class OverTimeQuery(UsageQuery):
+    zone = serializers.CharField(default="UTC", max_length=64, help_text="As `Europe/Oslo`.")
+
+    def validate_zone(self, name: str) -> zoneinfo.ZoneInfo:
+        if name not in zoneinfo.available_timezones():
+            raise serializers.ValidationError("There is no such time zone.")
+        return zoneinfo.ZoneInfo(name)
+
+
+class BreakdownQuery(UsageQuery):
+    by = serializers.ChoiceField(["model", "key", "provider"], default="model")
+
+
+class LinesQuery(UsageQuery, PageQuery):
+    """A page of the lines."""
+
+
+# --- What is answered ----------------------------------------------------------------------------
+
+
+class FiguresSerializer(serializers.Serializer):
+    requests = serializers.IntegerField()
+    errors = serializers.IntegerField()
+    prompt_tokens = serializers.IntegerField(help_text="Cached ones included.")
+    cached_tokens = serializers.IntegerField()
+    completion_tokens = serializers.IntegerField(help_text="Reasoning included.")
+    reasoning_tokens = serializers.IntegerField()
+    cost = MoneyField(source="cost_nano")
+    latency_p50_ms = serializers.IntegerField(allow_null=True)
+    latency_p95_ms = serializers.IntegerField(allow_null=True)
+    first_token_p50_ms = serializers.IntegerField(allow_null=True)
+
+
+class TotalSerializer(FiguresSerializer):
+    since = TimeField()
+    until = TimeField()
+    errors_by_class = serializers.DictField(child=serializers.IntegerField())
+
+
+class PeriodSerializer(FiguresSerializer):
+    """An hour, or in a range of more than 48 hours a day."""
+
+    start = TimeField()
+
+
+class ShareSerializer(FiguresSerializer):
+    name = serializers.CharField(allow_blank=True, help_text="A slug, or the name of the key.")
+    key_id = serializers.UUIDField(allow_null=True)
+
+
+class LineSerializer(serializers.Serializer):
+    """One request: what it used and cost."""
+
+    id = serializers.UUIDField()
+    created_at = TimeField()
+    key_id = serializers.UUIDField(allow_null=True)
+    model = serializers.CharField(allow_blank=True)
+    provider = serializers.CharField(allow_blank=True)
+    status = serializers.IntegerField()
+    session_hash = serializers.CharField(allow_blank=True)
+    prompt_tokens = serializers.IntegerField()
+    cached_tokens = serializers.IntegerField()
+    completion_tokens = serializers.IntegerField()
+    reasoning_tokens = serializers.IntegerField()
+    cost = MoneyField(source="cost_nano")
+
+
+PeriodList, ShareList = list_of(PeriodSerializer), list_of(ShareSerializer)
+LinePage = page_of(LineSerializer)
+
+
+# --- Views ---------------------------------------------------------------------------------------
+
+
+class UsageResource(Resource):
+    scope = ApiKey.Scope.USAGE
+
+    def filter(self, query: dict) -> Filter:
+        return Filter(
+            account_id=self.account.id,
+            since=query["since"],
+            until=query["until"],
+            key_id=query.get("key"),
+            model=query.get("model", ""),
+            provider=query.get("provider", ""),
+            status=query.get("status", ""),
+            session=sessions.hash_of(query.get("session", ""), self.account.id.hex),
+        )
+
+
+class UsageTotal(UsageResource):
+    @extend_schema(summary="Usage in total", parameters=[UsageQuery], responses=TotalSerializer)
+    def get(self, request: Request) -> Response:
+        wanted = self.filter(self.query(UsageQuery))
+        shown = {
+            **asdict(usage.total(wanted)),
+            "since": wanted.since,
+            "until": wanted.until,
+            "errors_by_class": usage.errors_by_class(wanted),
+        }
+        return Response(TotalSerializer(shown).data)
+
+
+class UsageOverTime(UsageResource):
+    @extend_schema(summary="Usage by hour or day", parameters=[OverTimeQuery], responses=PeriodList)
+    def get(self, request: Request) -> Response:
+        query = self.query(OverTimeQuery)
+        periods = usage.over_time(self.filter(query), zone=query["zone"])
+        rows = [{**asdict(figures), "start": start} for start, figures in periods]
+        return Response(PeriodList({"data": rows}).data)
+
+
+class UsageBreakdown(UsageResource):
+    @extend_schema(
+        summary="Usage by model, key or provider, the dearest first",
+        parameters=[BreakdownQuery],
+        responses=ShareList,
+    )
+    def get(self, request: Request) -> Response:
+        query = self.query(BreakdownQuery)
+        shares = _SHARES[query["by"]](self.filter(query))
+        return Response(ShareList({"data": [_share(*one) for one in shares]}).data)
+
+
+_SHARES = {"model": usage.by_model, "key": usage.by_key, "provider": usage.by_provider}
+
+
+def _share(label: ApiKey | str | None, figures) -> dict:
+    if isinstance(label, ApiKey):
+        return {**asdict(figures), "name": label.name, "key_id": label.id}
+    return {**asdict(figures), "name": label or "", "key_id": None}
+
+
+class UsageLines(UsageResource):
+    @extend_schema(summary="Usage line by line", parameters=[LinesQuery], responses=LinePage)
+    def get(self, request: Request) -> Response:
+        query = self.query(LinesQuery)
+        lines = usage.lines(self.filter(query))
+        shown = page(lines, limit=query["limit"], cursor=query.get("cursor"))
+        return Response(LinePage(shown).data)
