@@ -18,7 +18,12 @@ SESSION_HEADERS = ("x-session-id", "x-claude-code-session-id")
 def session_hash(request: ProviderRequest, headers: Mapping[str, str], account_id: str) -> str:
     """The conversation: `session_id`, `prompt_cache_key` or a header; empty if none says."""
     said = (request.session_id, *(headers.get(name) for name in SESSION_HEADERS))
-    return _keyed("session", account_id, next(filter(None, said), ""))
+    return hash_of(next(filter(None, said), ""), account_id)
+
+
+def hash_of(session: str, account_id: str) -> str:
+    """What a conversation is known by here; `account_id` as 32 hexadecimal digits."""
+    return _keyed("session", account_id, session)
 
 
 def user_hash(request: ProviderRequest, account_id: str) -> str:

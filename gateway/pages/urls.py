@@ -4,6 +4,8 @@ from django.contrib.auth.decorators import login_not_required
 from django.urls import path
 from django.views.generic import TemplateView
 
+from gateway.pages import usage
+
 _soon = TemplateView.as_view(template_name="soon.html")
 _public = login_not_required(TemplateView.as_view(template_name="soon.html"))
 
@@ -12,6 +14,7 @@ urlpatterns = [
     path("providers", _public, name="providers"),
     path("status", _public, name="status"),
     path("keys", _soon, name="keys"),
-    path("usage", _soon, name="usage"),
+    path("usage", usage.usage_page, name="usage"),
+    path("usage.csv", usage.usage_csv, name="usage_csv"),
     path("requests", _soon, name="requests"),
 ]
