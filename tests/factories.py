@@ -7,9 +7,10 @@ import base64
 import dataclasses
 import datetime as dt
 import itertools
+import uuid
 
 from accounts import keys
-from accounts.ids import uuid7
+from accounts.ids import first_id_at, uuid7
 from accounts.models import ApiKey, User
 from billing import ledger
 from billing.accounts import open_account
@@ -116,6 +117,15 @@ def make_caller(**fields) -> Caller:
         "is_management": False,
     }
     return Caller(**{**defaults, **fields})
+
+
+def make_request(account: CreditAccount, at: dt.datetime | None = None, **fields) -> ApiRequest:
+    """A row of the request log, with an id of its time; it moves no money."""
+    at = at or dt.datetime.now(dt.UTC)
+    request_id = uuid.UUID(int=first_id_at(at).int | uuid7().int & ((1 << 80) - 1))
+    defaults = {"api": "chat", "outcome": "finished", "status": 200}
+    fields = {**defaults, "hold_nano": fields.get("cost_nano", 0), **fields}
+    return ApiRequest.objects.create(id=request_id, account=account, created_at=at, **fields)
 
 
 # --- Operations of group commit ------------------------------------------------------------------
