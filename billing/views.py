@@ -2,10 +2,11 @@
 
 import uuid
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from accounts.signed_in import SignedInRequest
 from billing.accounts import open_account
 from billing.models import CreditAccount
 from billing.packages import PACKAGES_USD
@@ -16,7 +17,7 @@ ENTRIES = 50
 
 
 @require_safe
-def billing(request: HttpRequest) -> HttpResponse:
+def billing(request: SignedInRequest) -> HttpResponse:
     """`before` is the id of an entry: those that are older follow it."""
     account = open_account(request.user)
     before = _id_of(request.GET.get("before"))

@@ -2,24 +2,25 @@
 
 import datetime as dt
 
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from accounts.signed_in import SignedInRequest
 from billing.accounts import open_account
-from gateway import routing
 from gateway.models import ApiRequest
 from gateway.pages import usage_figures
 from gateway.usage import Filter
-from kyma import snippets
+from kyma import offer, snippets
 
 RANGES = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
 DEFAULT_RANGE = "7d"
 
 
 @require_safe
-def overview(request: HttpRequest) -> HttpResponse:
+def overview(request: SignedInRequest) -> HttpResponse:
     account = open_account(request.user)
     chosen = request.GET.get("range")
     chosen = chosen if chosen in RANGES else DEFAULT_RANGE
@@ -33,14 +34,17 @@ def overview(request: HttpRequest) -> HttpResponse:
         "breakdowns": [usage_figures.by_model(wanted), usage_figures.by_key(wanted)],
         "has_asked": ApiRequest.objects.filter(account=account).exists(),
         **usage_figures.shown(wanted),
-        **first_steps(request),
+        **snippets.context(request.build_absolute_uri("/"), offer.models_for(request)),
     }
     return render(request, "kyma/overview.html", context)
 
 
+@login_not_required  # It answers by itself: htmx would show the page to sign in as a balance.
 @require_safe
 def balance(request: HttpRequest) -> HttpResponse:
     """The balance alone: the overview asks for it again and again."""
+    if not request.user.is_authenticated:
+        return HttpResponse(status=401)
     return render(request, "kyma/_balance.html", {"account": open_account(request.user)})
 
 
@@ -51,14 +55,3 @@ def start_of(chosen: str, until: dt.datetime) -> dt.datetime:
     days = int(chosen.removesuffix("d"))
     first_day = timezone.localtime(until).date() - dt.timedelta(days=days - 1)
     return timezone.make_aware(dt.datetime.combine(first_day, dt.time()))
-
-
-def first_steps(request: HttpRequest) -> dict:
-    """What a page shows of the snippets: for this Kyma, by the address that it was asked at."""
-    base_url = request.build_absolute_uri("/").rstrip("/")
-    models = snippets.models_for(routing.read_catalogue())
-    return {
-        "base_url": base_url,
-        "export": snippets.EXPORT,
-        "snippets": snippets.snippets(base_url, **models),
-    }

@@ -11,8 +11,7 @@ from gateway.routing import ModelEntry
 KEY_VARIABLE = "KYMA_API_KEY"
 EXPORT = f'export {KEY_VARIABLE}="kyma-..."'
 QUESTION = "What is the capital of Japan?"
-MODEL = "fast"
-CODING_MODEL = "code"
+MODEL, CODING_MODEL = "fast", "code"  # Aliases, where one of their models can be used.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,12 +22,12 @@ class Snippet:
     text: str
 
 
-def snippets(base_url: str, *, model: str = MODEL, coding_model: str = CODING_MODEL) -> list[Snippet]:
+def snippets(base_url: str, *, model: str, coding_model: str) -> list[Snippet]:
     """For a Kyma at `base_url`, an address without a slash at its end."""
     return [
         Snippet("curl", "curl", "In a shell.", _curl(base_url, model)),
-        Snippet("python", "Python", "With pip install openai.", _python(base_url, model)),
-        Snippet("node", "Node", "With npm install openai, in a file ask.mjs.", _node(base_url, model)),
+        Snippet("python", "Python", "After pip install openai.", _python(base_url, model)),
+        Snippet("node", "Node", "After npm install openai, in ask.mjs.", _node(base_url, model)),
         Snippet(
             "claude-code",
             "Claude Code",
@@ -38,21 +37,31 @@ def snippets(base_url: str, *, model: str = MODEL, coding_model: str = CODING_MO
         Snippet(
             "codex",
             "Codex",
-            "In ~/.codex/config.toml; the key stays in the shell's variable.",
+            "In ~/.codex/config.toml; the key stays in the variable of your shell.",
             _codex(base_url, coding_model),
         ),
     ]
 
 
-def models_for(catalogue: dict[str, ModelEntry]) -> dict[str, str]:
-    """Which models the snippets name, such that they work with what can be used now."""
-    writing = [slug for slug, entry in catalogue.items() if entry.writes]
-    general = _usable(MODEL, catalogue) or next(iter(sorted(writing)), MODEL)
-    return {"model": general, "coding_model": _usable(CODING_MODEL, catalogue) or general}
+def context(address: str, models: dict[str, ModelEntry]) -> dict:
+    """For templates: the snippets with the models that can be used, for a Kyma at `address`."""
+    base_url = address.rstrip("/")
+    return {
+        "base_url": base_url,
+        "export": EXPORT,
+        "snippets": snippets(base_url, **chosen_models(models)),
+    }
 
 
-def _usable(alias: str, catalogue: dict[str, ModelEntry]) -> str | None:
-    return alias if aliases.model_of(alias, catalogue.__contains__) else None
+def chosen_models(models: dict[str, ModelEntry]) -> dict[str, str]:
+    """Which models the snippets name, such that they work with those that can be used now."""
+    writing = sorted(slug for slug, entry in models.items() if entry.writes)
+    general = _usable(MODEL, models) or next(iter(writing), MODEL)
+    return {"model": general, "coding_model": _usable(CODING_MODEL, models) or general}
+
+
+def _usable(alias: str, models: dict[str, ModelEntry]) -> str | None:
+    return alias if aliases.model_of(alias, models.__contains__) else None
 
 
 def _curl(base_url: str, model: str) -> str:
@@ -60,11 +69,9 @@ def _curl(base_url: str, model: str) -> str:
 curl {base_url}/v1/chat/completions \\
   -H "Authorization: Bearer ${KEY_VARIABLE}" \\
   -H "Content-Type: application/json" \\
-  -d '{{
-    "model": "{model}",
-    "messages": [{{"role": "user", "content": "{QUESTION}"}}],
-    "max_tokens": 200
-  }}'
+  -d '{{"model": "{model}", "max_tokens": 200, "messages": [
+    {{"role": "user", "content": "{QUESTION}"}}
+  ]}}'
 """
 
 
@@ -106,7 +113,7 @@ def _claude_code(base_url: str, model: str, small_model: str) -> str:
 export ANTHROPIC_BASE_URL="{base_url}"
 export ANTHROPIC_AUTH_TOKEN="${KEY_VARIABLE}"
 export ANTHROPIC_MODEL="{model}"
-export ANTHROPIC_SMALL_FAST_MODEL="{small_model}"
+export ANTHROPIC_DEFAULT_HAIKU_MODEL="{small_model}"
 """
 
 

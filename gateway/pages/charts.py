@@ -6,7 +6,7 @@ stretch, and a table with the same numbers stands below each chart.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 SLOT = 100  # The width of one point in time.
 GAP = 16
@@ -84,19 +84,22 @@ def columns(
     series: Sequence[Series],
     show: Callable[[int], str],
 ) -> Chart:
-    """Columns over time, the series stacked on each other."""
-    sums = [sum(values) for values in zip(*(one.values for one in series), strict=True)]
-    top = axis_end(max(sums, default=0))
-    stacked = []
-    for index in range(len(labels)):
-        below = 0
-        for colour, one in enumerate(series, start=1):
-            height = _scaled(below + one.values[index], top) - _scaled(below, top)
-            below += one.values[index]
-            if height:
-                y = HEIGHT - _scaled(below, top)
-                stacked.append(Column(colour, index * SLOT + GAP // 2, y, height))
-    return _chart(id, title, labels, series, show, top, columns=tuple(stacked))
+    """Columns over time, the series stacked on each other; what is None has no height."""
+    slots = zip(*(one.values for one in series), strict=True)
+    stacks = [[value or 0 for value in slot] for slot in slots]
+    top = axis_end(max(map(sum, stacks), default=0))
+    stacked = tuple(one for index, stack in enumerate(stacks) for one in _stack(index, stack, top))
+    return _chart(id, title, labels, series, show, top, columns=stacked)
+
+
+def _stack(index: int, values: Sequence[int], top: int) -> Iterator[Column]:
+    below = 0
+    for colour, value in enumerate(values, start=1):
+        lower, upper = _scaled(below, top), _scaled(below + value, top)
+        below += value
+        if upper > lower:
+            x = index * SLOT + GAP // 2
+            yield Column(colour, x=x, y=HEIGHT - upper, height=upper - lower)
 
 
 def lines(

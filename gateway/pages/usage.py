@@ -3,10 +3,11 @@
 from collections.abc import AsyncIterator, Iterator
 
 from asgiref.sync import sync_to_async
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from accounts.signed_in import SignedInRequest
 from billing.accounts import open_account
 from gateway import usage
 from gateway.pages import usage_figures, usage_lines
@@ -14,7 +15,7 @@ from gateway.pages.usage_form import UsageForm
 
 
 @require_safe
-def usage_page(request: HttpRequest) -> HttpResponse:
+def usage_page(request: SignedInRequest) -> HttpResponse:
     account = open_account(request.user)
     form = UsageForm(request.GET, user=request.user)
     context = {"section": "usage", "form": form, "query": request.GET.urlencode()}
@@ -31,7 +32,7 @@ def usage_page(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
-def usage_csv(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
+def usage_csv(request: SignedInRequest) -> HttpResponse | StreamingHttpResponse:
     """Every line that the page's filters leave, newest first."""
     account = open_account(request.user)
     form = UsageForm(request.GET, user=request.user)
@@ -50,5 +51,6 @@ def usage_csv(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
 
 
 async def _in_thread(parts: Iterator[str]) -> AsyncIterator[str]:
-    while (part := await sync_to_async(next)(parts, None)) is not None:
+    following = sync_to_async(lambda: next(parts, None))
+    while (part := await following()) is not None:
         yield part

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime as dt
 import uuid
+from collections.abc import Mapping
 
 from django import forms
 from django.utils import timezone
@@ -22,33 +23,37 @@ class KeyField(forms.ModelChoiceField):
         return key_label(key)
 
 
+class DayInput(forms.DateInput):
+    def __init__(self):
+        super().__init__(attrs={"type": "date"}, format="%Y-%m-%d")
+
+
 class UsageForm(forms.Form):
-    """Empty fields don't filter; without days it is the last thirty."""
+    """Empty fields don't filter; without days it is the last thirty. A session is given by the
+    name that the caller gave it.
+    """
 
-    since = forms.DateField(
-        label="From", required=False, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
-    )
-    until = forms.DateField(
-        label="To", required=False, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
-    )
-    key = KeyField(label="API key", queryset=ApiKey.objects.none(), required=False, empty_label="All")
-    model = forms.CharField(required=False, max_length=96, widget=forms.Select)
-    provider = forms.CharField(required=False, max_length=32, widget=forms.Select)
-    status = forms.ChoiceField(required=False, choices=STATUSES)
-    session = forms.CharField(
-        required=False, max_length=256, widget=forms.TextInput(attrs={"placeholder": "its session_id"})
-    )
+    since = forms.DateField(label="From", widget=DayInput)
+    until = forms.DateField(label="To", widget=DayInput)
+    key = KeyField(ApiKey.objects.none())
+    model = forms.CharField(max_length=96, widget=forms.Select)
+    provider = forms.CharField(max_length=32, widget=forms.Select)
+    status = forms.ChoiceField(choices=STATUSES)
+    session = forms.CharField(max_length=256)
 
-    def __init__(self, data, *, user: User):
+    def __init__(self, data: Mapping[str, str], *, user: User):
         today = timezone.localdate()
         first = today - dt.timedelta(days=DEFAULT_DAYS - 1)
         days = {"since": first.isoformat(), "until": today.isoformat()}
         given = {name: value for name, value in data.items() if value}
-        super().__init__({**days, **given}, use_required_attribute=False)
-        self.fields["key"].queryset = ApiKey.objects.filter(user=user).order_by("-created_at")
+        super().__init__({**days, **given}, label_suffix="")
+        keys = ApiKey.objects.filter(user=user).order_by("-created_at")
+        self.fields["key"] = KeyField(keys, label="API key", empty_label="All")
+        for field in self.fields.values():
+            field.required = False
 
     def clean(self):
-        cleaned = super().clean()
+        cleaned = super().clean() or {}
         since, until = cleaned.get("since"), cleaned.get("until")
         if since and until and since > until:
             self.add_error("until", "This day lies before the first one.")
