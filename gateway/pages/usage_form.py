@@ -39,7 +39,7 @@ class UsageForm(forms.Form):
     model = forms.CharField(max_length=96, widget=forms.Select)
     provider = forms.CharField(max_length=32, widget=forms.Select)
     status = forms.ChoiceField(choices=STATUSES)
-    session = forms.CharField(max_length=256)
+    session = forms.CharField(label="Session id", max_length=256)
 
     def __init__(self, data: Mapping[str, str], *, user: User):
         today = timezone.localdate()
