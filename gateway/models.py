@@ -307,3 +307,30 @@ def kept_answer_place(claim_id: str) -> str:
 def content_place(request_id: str) -> str:
     """What sealed content is bound to; `request_id` as 32 hexadecimal digits."""
     return f"gateway.RequestContent:{request_id}"
+
+
+# Django looks for models here.
+from gateway.usage_models import (  # noqa: E402
+    RollupState,
+    ServiceDay,
+    ServiceHour,
+    UsageDay,
+    UsageHour,
+)
+
+__all__ = [
+    "BILLED",
+    "ApiRequest",
+    "IdempotentRequest",
+    "Model",
+    "Provider",
+    "RequestContent",
+    "RollupState",
+    "Route",
+    "ServiceDay",
+    "ServiceHour",
+    "UsageDay",
+    "UsageHour",
+    "content_place",
+    "kept_answer_place",
+]

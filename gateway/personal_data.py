@@ -1,5 +1,31 @@
 """What the gateway knows of a person; how to read it: `accounts/personal_data.py`."""
 
+_USAGE = {
+    "person": "account__user",
+    "identity": [],
+    "content": [],
+    "metadata": [
+        "start",
+        "model",
+        "provider",
+        "route",
+        "requests",
+        "errors_caller",
+        "errors_limited",
+        "errors_provider",
+        "errors_kyma",
+        "errors_gone",
+        "prompt_tokens",
+        "cached_tokens",
+        "completion_tokens",
+        "reasoning_tokens",
+        "cost_nano",
+        "latency",
+        "first_token",
+    ],
+    "plain": ["id", "account", "key"],
+}
+
 PERSONAL_DATA = {
     "gateway.ApiRequest": {
         "person": "account__user",
@@ -38,6 +64,9 @@ PERSONAL_DATA = {
         ],
         "plain": ["id", "account", "key"],
     },
+    # Sums of the requests, by hour and day. Of an erased account they stay, without the account.
+    "gateway.UsageHour": _USAGE,
+    "gateway.UsageDay": _USAGE,
     # Messages, answer, IP address and user agent, sealed under the person's data key.
     "gateway.RequestContent": {
         "person": ("account_id", "billing.CreditAccount"),
@@ -60,4 +89,7 @@ NO_PERSONAL_DATA = {
     "gateway.Provider": "companies that serve models, and our own keys to them",
     "gateway.Model": "the catalogue of models",
     "gateway.Route": "which provider serves which model at which price",
+    "gateway.ServiceHour": "how a route served everybody together, by the hour",
+    "gateway.ServiceDay": "how a route served everybody together, by the day",
+    "gateway.RollupState": "how far the request log has been folded",
 }

@@ -40,7 +40,21 @@ COLUMNS = (
     "first_token_ms",
     "latency_ms",
 )
-SUMS = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "cost_nano")
+_SUMS = (
+    "requests",
+    "prompt_tokens",
+    "cached_tokens",
+    "completion_tokens",
+    "reasoning_tokens",
+    "cost_nano",
+)
+# The columns of a rollup, in the order in which `add_stored` takes them.
+STORED = (
+    *_SUMS,
+    *(f"errors_{name}" for name in ERROR_CLASSES),
+    "latency",
+    "first_token",
+)
 
 
 def error_class(outcome: str, status: int) -> str | None:
@@ -87,3 +101,22 @@ class Tally:
             self.latency[histogram.bucket_of(whole)] += 1
         if outcome == Outcome.FINISHED and streamed and first is not None:
             self.first_token[histogram.bucket_of(first)] += 1
+
+    def add_stored(self, row: tuple[Any, ...]) -> None:
+        """Count what a row of a rollup holds, given by its STORED columns."""
+        *numbers, latency, first_token = row
+        for name, number in zip(_SUMS, numbers, strict=False):
+            setattr(self, name, getattr(self, name) + number)
+        for name, number in zip(ERROR_CLASSES, numbers[len(_SUMS) :], strict=True):
+            self.errors[name] += number
+        self.latency.update(histogram.from_json(latency))
+        self.first_token.update(histogram.from_json(first_token))
+
+    def stored(self) -> dict[str, Any]:
+        """The STORED columns of a row with these sums."""
+        return {
+            **{name: getattr(self, name) for name in _SUMS},
+            **{f"errors_{name}": self.errors[name] for name in ERROR_CLASSES},
+            "latency": histogram.as_json(self.latency),
+            "first_token": histogram.as_json(self.first_token),
+        }

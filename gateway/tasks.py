@@ -4,7 +4,7 @@ from celery import shared_task
 from django.conf import settings
 from django.db import connection
 
-from gateway import partitions, probes, retention, sweeper
+from gateway import partitions, probes, retention, rollups, sweeper
 from gateway.models import Provider
 
 logger = logging.getLogger(__name__)
@@ -23,6 +23,16 @@ def make_partitions() -> None:
 @shared_task
 def purge_content() -> None:
     logger.info("purged the content of %d requests", retention.purge())
+
+
+@shared_task
+def fold_usage() -> None:
+    logger.info("folded %d hours of the request log", rollups.fold())
+
+
+@shared_task
+def fold_late_usage() -> None:
+    logger.info("folded %d hours with late requests anew", rollups.fold_late())
 
 
 @shared_task

@@ -1,7 +1,9 @@
 """What an account has used: sums for any range of time, right to the nano-dollar at any moment.
 
-A request belongs to the moment at which it came in (`created_at`). Percentiles come from
-histograms (`histogram.py`) and are off by 5 % at the most; all else is exact.
+A request belongs to the moment at which it came in (`created_at`). Whole hours and days that are
+final come from the rollups (`rollups.py`), the rest from the rows of the log: the edges of a
+range, hours in which a day of the zone begins, and all where only the rows tell. Percentiles come
+from histograms (`histogram.py`) and are off by 5 % at the most; all else is exact.
 """
 
 import bisect
@@ -9,24 +11,20 @@ import dataclasses
 import datetime as dt
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
-from accounts.ids import first_id_at
 from accounts.models import ApiKey
-from gateway import histogram, tally
-from gateway.models import ApiRequest
+from gateway import histogram, rollups, tally
+from gateway.models import ApiRequest, UsageDay, UsageHour
+from gateway.periods import DAY, HOUR, day_of, hour_of, ids_about
 from gateway.tally import IS_OK, IS_USAGE, Tally
 
-HOUR = dt.timedelta(hours=1)
 HOURLY_UP_TO = dt.timedelta(hours=48)
-# An id is made when the request comes in, a moment before or after `created_at`; where a process
-# died, `created_at` is that of its hold. So ids of a range lie about the range.
-ID_SLACK = dt.timedelta(minutes=15)
-_EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
-_FAR_FUTURE = dt.datetime(9000, 1, 1, tzinfo=dt.UTC)
+RANGES_AT_ONCE = 100  # In one query.
+_INSTANT = dt.timedelta(microseconds=1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -111,8 +109,7 @@ def lines(filter: Filter) -> QuerySet[ApiRequest]:
         created_at__lt=filter.until,
         **ids_about(filter.since, filter.until),
     )
-    wanted = {"key": filter.key_id, "model": filter.model, "provider": filter.provider}
-    rows = rows.filter(**{name: value for name, value in wanted.items() if value})
+    rows = rows.filter(**_wanted(filter))
     if filter.session:
         rows = rows.filter(session_hash=filter.session)
     if filter.status:
@@ -120,11 +117,10 @@ def lines(filter: Filter) -> QuerySet[ApiRequest]:
     return rows.order_by("-id")
 
 
-def ids_about(since: dt.datetime, until: dt.datetime) -> dict[str, uuid.UUID]:
-    """For a filter by the primary key: among these ids are those of the range's requests."""
-    first = max(since, _EPOCH + ID_SLACK) - ID_SLACK
-    last = min(until, _FAR_FUTURE) + ID_SLACK
-    return {"id__gte": first_id_at(first), "id__lt": first_id_at(max(first, last))}
+def _wanted(filter: Filter) -> dict[str, Any]:
+    """What rows and rollups can both be filtered by."""
+    wanted = {"key": filter.key_id, "model": filter.model, "provider": filter.provider}
+    return {name: value for name, value in wanted.items() if value}
 
 
 # --- Adding up -----------------------------------------------------------------------------------
@@ -132,14 +128,28 @@ def ids_about(since: dt.datetime, until: dt.datetime) -> dict[str, uuid.UUID]:
 Grouping = Callable[[Part], Hashable]
 
 
-def _sums(filter: Filter, group: Grouping, cuts: list[dt.datetime] | None = None) -> dict:
-    """The sums of each group; `cuts` are moments at which the groups change."""
+def _sums(filter: Filter, group: Grouping, cuts: Sequence[dt.datetime] = ()) -> dict:
+    """The sums of each group; `cuts` are the moments at which groups begin."""
     sums: dict[Any, Tally] = defaultdict(Tally)
-    columns = (*Part._fields[1:], *tally.COLUMNS)
-    for at, *row in lines(filter).order_by().values_list("created_at", *columns):
-        part = Part(at, *row[:3])
-        sums[group(part)].add_row(tuple(row[3:]))
+    parts = Sources.of(filter, cuts)
+    for model, ranges in ((UsageDay, parts.days), (UsageHour, parts.hours)):
+        stored = model._default_manager.filter(account=filter.account_id, **_wanted(filter))
+        stored = stored.values_list("start", *Part._fields[1:], *tally.STORED)
+        for row in _within(ranges, stored, "start"):
+            sums[group(Part(*row[:4]))].add_stored(row[4:])
+    rows = lines(filter).order_by().values_list("created_at", *Part._fields[1:], *tally.COLUMNS)
+    for row in _within(parts.rows, rows, "created_at"):
+        sums[group(Part(*row[:4]))].add_row(row[4:])
     return sums
+
+
+def _within(ranges: list["Range"], rows: QuerySet, column: str) -> Iterable[tuple]:
+    """The rows whose `column` lies in one of the ranges."""
+    for first in range(0, len(ranges), RANGES_AT_ONCE):
+        wanted = Q()
+        for since, until in ranges[first : first + RANGES_AT_ONCE]:
+            wanted |= Q(**{f"{column}__gte": since, f"{column}__lt": until})
+        yield from rows.filter(wanted).iterator()
 
 
 def _figures(one: Tally) -> Figures:
@@ -162,12 +172,54 @@ def _dearest_first(sums: dict) -> list[tuple[Any, Figures]]:
     return sorted(found, key=lambda one: (-one[1].cost_nano, -one[1].requests, str(one[0])))
 
 
+# --- What to read from where ---------------------------------------------------------------------
+
+Range = tuple[dt.datetime, dt.datetime]  # From the first, before the second.
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sources:
+    """A range of time, divided into what rollups of days and hours tell and what the rows do."""
+
+    days: list[Range] = dataclasses.field(default_factory=list)
+    hours: list[Range] = dataclasses.field(default_factory=list)
+    rows: list[Range] = dataclasses.field(default_factory=list)
+
+    @classmethod
+    def of(cls, filter: Filter, cuts: Sequence[dt.datetime] = ()) -> "Sources":
+        """For groups that change at `cuts`: what a cut goes through is told by smaller parts."""
+        found = cls()
+        only_rows = bool(filter.session or filter.status)
+        final_until = filter.since if only_rows else rollups.final_until() or filter.since
+        end, at = min(final_until, filter.until), filter.since
+        edges = (filter.since, filter.until, *cuts)
+        for hour in sorted({hour_of(edge) for edge in edges if edge != hour_of(edge)}):
+            if at < end and hour < end:
+                found._take_hours(at, hour, cuts)
+                stop = min(hour + HOUR, end)
+                found._take(found.rows, max(at, hour), stop)
+                at = max(at, stop)
+        found._take_hours(at, end, cuts)
+        found._take(found.rows, max(at, end), filter.until)
+        return found
+
+    def _take_hours(self, since: dt.datetime, until: dt.datetime, cuts: Sequence) -> None:
+        """Whole hours; as days where whole days are among them."""
+        first, last = day_of(since + DAY - _INSTANT), day_of(until)
+        if first >= last or any(cut != day_of(cut) for cut in cuts):
+            self._take(self.hours, since, until)
+            return
+        self._take(self.hours, since, first)
+        self._take(self.days, first, last)
+        self._take(self.hours, last, until)
+
+    @staticmethod
+    def _take(ranges: list[Range], since: dt.datetime, until: dt.datetime) -> None:
+        if since < until:
+            ranges.append((since, until))
+
+
 # --- Periods -------------------------------------------------------------------------------------
-
-
-def hour_of(moment: dt.datetime) -> dt.datetime:
-    """The start of the UTC hour that `moment` is in."""
-    return moment.astimezone(dt.UTC).replace(minute=0, second=0, microsecond=0)
 
 
 def _starts(filter: Filter, zone: dt.tzinfo) -> list[dt.datetime]:

@@ -168,6 +168,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
 HOLD_SWEEP_INTERVAL_S = env.int("HOLD_SWEEP_INTERVAL_S", default=30)
 PROBE_INTERVAL_S = env.int("PROBE_INTERVAL_S", default=300)
+ROLLUP_INTERVAL_S = env.int("ROLLUP_INTERVAL_S", default=300)
 CELERY_BEAT_SCHEDULE = {
     "sweep expired holds": {
         "task": "gateway.tasks.sweep_holds",
@@ -184,6 +185,15 @@ CELERY_BEAT_SCHEDULE = {
     },
     "purge content": {
         "task": "gateway.tasks.purge_content",
+        "schedule": 60 * 60,
+    },
+    "fold usage": {
+        "task": "gateway.tasks.fold_usage",
+        "schedule": ROLLUP_INTERVAL_S,
+        "options": {"expires": ROLLUP_INTERVAL_S},
+    },
+    "fold late usage": {
+        "task": "gateway.tasks.fold_late_usage",
         "schedule": 60 * 60,
     },
 }
@@ -224,6 +234,7 @@ DRAIN_TIMEOUT_S = env.float("DRAIN_TIMEOUT_S", default=120.0)
 # Proxies of the operator's own before this process, each of which appends the address that it
 # sees to X-Forwarded-For. With 0 that header counts for nothing; too many lets callers forge it.
 TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXY_COUNT", default=0)
+SHOWCASE_TTL_S = env.float("SHOWCASE_TTL_S", default=60.0)  # public figures, in each process
 LOCAL_PROVIDER_URL = env.str("LOCAL_PROVIDER_URL", default="http://127.0.0.1:8791/v1")
 
 # --- Stripe ------------------------------------------------------------------------------------

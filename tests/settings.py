@@ -17,3 +17,5 @@ from kyma.settings import STATIC_ROOT  # noqa: E402
 MIGRATION_MODULES = {"djstripe": "tests.djstripe_schema"}
 
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # Or WhiteNoise warns.
+
+SHOWCASE_TTL_S = 0  # What one test made must not be shown to the next.

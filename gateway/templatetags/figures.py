@@ -1,4 +1,4 @@
-"""Counts and times as people read them."""
+"""Counts, times and shares as people read them."""
 
 from django import template
 
@@ -14,12 +14,28 @@ def count(number: int) -> str:
 
 
 @register.filter
-def duration(ms: float | None) -> str:
-    """1234.5 → "1.2 s"; below a second in milliseconds; a dash where there is none."""
+def thousands(count: int) -> str:
+    """A number of tokens: 131,072 → "131K"."""
+    return f"{count // 1000:,}K" if count >= 10_000 else f"{count:,}"
+
+
+@register.filter
+def duration(ms: int | None) -> str:
+    """1234 → "1.2 s"; below a second in milliseconds; a dash where there is none."""
     if ms is None:
         return "–"
-    whole = round(ms)
-    return f"{whole} ms" if whole < 1000 else f"{whole // 1000}.{whole % 1000 // 100} s"
+    return f"{ms} ms" if ms < 1000 else f"{ms / 1000:.1f} s"
+
+
+@register.filter
+def percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1f} %"
+
+
+@register.filter
+def at_least(count: int) -> str:
+    """How many samples there were, as roughly as they are known."""
+    return f"{count:,}+" if count else "< 20"
 
 
 @register.filter

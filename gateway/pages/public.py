@@ -1,0 +1,66 @@
+"""Pages for everybody: models, who serves them, and how that is going."""
+
+import orjson
+from django.contrib.auth.decorators import login_not_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import conditional_page, require_safe
+
+from gateway import showcase, showcase_json
+from gateway.pages.model_filter import ModelFilter
+from gateway.service_levels import LEAST_SAMPLES
+
+JSON_MAX_AGE_S = 60
+
+
+@login_not_required
+@require_safe
+def models(request: HttpRequest) -> HttpResponse:
+    seen = showcase.showcase()
+    form = ModelFilter(request.GET, seen=seen)
+    context = {"seen": seen, "form": form, "models": form.found(), "least": LEAST_SAMPLES}
+    return render(request, "gateway/models.html", context)
+
+
+@login_not_required
+@require_safe
+def model(request: HttpRequest, slug: str) -> HttpResponse:
+    seen = showcase.showcase()
+    shown = seen.model(slug)
+    if shown is None:
+        raise Http404("There is no such model.")
+    base_url = request.build_absolute_uri("/v1")
+    context = {"seen": seen, "shown": shown, "base_url": base_url, "least": LEAST_SAMPLES}
+    return render(request, "gateway/model.html", context)
+
+
+@login_not_required
+@require_safe
+def providers(request: HttpRequest) -> HttpResponse:
+    return render(request, "gateway/providers.html", {"seen": showcase.showcase()})
+
+
+@login_not_required
+@require_safe
+def status(request: HttpRequest) -> HttpResponse:
+    context = {"seen": showcase.showcase(), "least": LEAST_SAMPLES}
+    return render(request, "gateway/status.html", context)
+
+
+@login_not_required
+@require_safe
+@conditional_page
+def models_json(request: HttpRequest) -> HttpResponse:
+    return _json(showcase_json.models_object(showcase.showcase()))
+
+
+@login_not_required
+@require_safe
+@conditional_page
+def status_json(request: HttpRequest) -> HttpResponse:
+    return _json(showcase_json.status_object(showcase.showcase()))
+
+
+def _json(content: dict) -> HttpResponse:
+    headers = {"Cache-Control": f"public, max-age={JSON_MAX_AGE_S}"}
+    return HttpResponse(orjson.dumps(content), content_type="application/json", headers=headers)
