@@ -22,7 +22,7 @@ def session_hash(request: ProviderRequest, headers: Mapping[str, str], account_i
 
 
 def hash_of(session: str, account_id: str) -> str:
-    """What a conversation is known by here; `account_id` as 32 hexadecimal digits."""
+    """Of a conversation by the name that its caller gave it; empty for none."""
     return _keyed("session", account_id, session)
 
 

@@ -31,7 +31,6 @@ def overview(request: SignedInRequest) -> HttpResponse:
         "account": account,
         "ranges": RANGES,
         "range": chosen,
-        "breakdowns": [usage_figures.by_model(wanted), usage_figures.by_key(wanted)],
         "has_asked": ApiRequest.objects.filter(account=account).exists(),
         **usage_figures.shown(wanted),
         **snippets.context(request.build_absolute_uri("/"), offer.models_for(request)),

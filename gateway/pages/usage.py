@@ -21,13 +21,7 @@ def usage_page(request: SignedInRequest) -> HttpResponse:
     context = {"section": "usage", "form": form, "query": request.GET.urlencode()}
     if form.is_valid():
         form.offer_what_was_used(account.id)
-        wanted = form.filter(account.id)
-        context |= usage_figures.shown(wanted)
-        context["breakdowns"] = [
-            usage_figures.by_model(wanted),
-            usage_figures.by_key(wanted),
-            usage_figures.by_provider(wanted),
-        ]
+        context |= usage_figures.shown(form.filter(account.id), by=("model", "key", "provider"))
     return render(request, "gateway/usage.html", context)
 
 

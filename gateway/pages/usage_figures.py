@@ -31,36 +31,28 @@ FAILURES = {
 class Breakdown:
     """A table of parts, the dearest first."""
 
-    id: str
     title: str
     name: str
     rows: Sequence[tuple[str, Figures]]
 
 
-def shown(wanted: Filter) -> dict:
+def shown(wanted: Filter, *, by: Sequence[str] = ("model", "key")) -> dict:
     """For the templates `gateway/_figures.html` and `gateway/_usage.html`."""
-    total = usage.total(wanted)
-    return {
-        "total": total,
-        "total_tokens": total.prompt_tokens + total.completion_tokens,
-        "charts": _charts(usage.over_time(wanted, zone=timezone.get_current_timezone())),
-        "failures": _failures(usage.errors_by_class(wanted)),
+    report = usage.report(wanted, zone=timezone.get_current_timezone())
+    tables = {
+        "model": Breakdown("By model", "Model", _named(report.by_model, "No model", str)),
+        "key": Breakdown("By API key", "Key", _named(report.by_key, "No key: the chat", key_label)),
+        "provider": Breakdown(
+            "By provider", "Provider", _named(report.by_provider, "No provider", str)
+        ),
     }
-
-
-def by_model(wanted: Filter) -> Breakdown:
-    rows = _named(usage.by_model(wanted), "No model", str)
-    return Breakdown("by-model", "By model", "Model", rows)
-
-
-def by_provider(wanted: Filter) -> Breakdown:
-    rows = _named(usage.by_provider(wanted), "No provider", str)
-    return Breakdown("by-provider", "By provider", "Provider", rows)
-
-
-def by_key(wanted: Filter) -> Breakdown:
-    rows = _named(usage.by_key(wanted), "No key: the chat", key_label)
-    return Breakdown("by-key", "By API key", "Key", rows)
+    return {
+        "total": report.total,
+        "total_tokens": report.total.prompt_tokens + report.total.completion_tokens,
+        "charts": _charts(report.over_time),
+        "breakdowns": [tables[name] for name in by],
+        "failures": _failures(report.errors_by_class),
+    }
 
 
 def key_label(key: ApiKey) -> str:

@@ -3,6 +3,7 @@
 import csv
 import datetime as dt
 import io
+import zoneinfo
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -136,6 +137,36 @@ def test_more_models_take_no_more_queries(alice):
     with CaptureQueriesContext(connection) as many:
         client.get("/usage")
     assert len(many) == len(few)
+
+
+def test_a_report_says_what_its_parts_say(alice):
+    account = alice.credit_account
+    keys = [make_key(alice)[0], None]
+    for number in range(12):
+        make_request(
+            account,
+            NOW - dt.timedelta(hours=11 * number),
+            model=f"model {number % 3}",
+            provider=f"provider {number % 2}",
+            key=keys[number % 2],
+            cost_nano=number,
+            prompt_tokens=10**number,
+            status=(200, 429)[number % 2],
+            outcome=("finished", "refused")[number % 2],
+            latency_ms=1 + number * 100,
+        )
+    wanted = usage.Filter(
+        account_id=account.id, since=NOW - dt.timedelta(days=4), until=NOW + dt.timedelta(hours=1)
+    )
+    for zone in (dt.UTC, zoneinfo.ZoneInfo("Asia/Kolkata")):
+        assert usage.report(wanted, zone=zone) == usage.Report(
+            total=usage.total(wanted),
+            errors_by_class=usage.errors_by_class(wanted),
+            over_time=usage.over_time(wanted, zone=zone),
+            by_model=usage.by_model(wanted),
+            by_provider=usage.by_provider(wanted),
+            by_key=usage.by_key(wanted),
+        )
 
 
 # --- Who -----------------------------------------------------------------------------------------
