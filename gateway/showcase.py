@@ -177,6 +177,10 @@ def showcase() -> Showcase:
         return _kept[0][1]
 
 
+def forget() -> None:
+    _kept.clear()
+
+
 def read(now: dt.datetime) -> Showcase:
     offers = _offers(now)
     by_model: dict[Model, list[Offer]] = defaultdict(list)

@@ -3,7 +3,7 @@
 A request belongs to the moment at which it came in (`created_at`). Whole hours and days that are
 final come from the rollups (`rollups.py`), the rest from the rows of the log: the edges of a
 range, hours in which a day of the zone begins, and all where only the rows tell. Percentiles come
-from histograms (`histogram.py`) and are off by 5 % at the most; all else is exact.
+from histograms (`histogram.py`) and are off by up to 4 %; all else is exact.
 """
 
 import bisect

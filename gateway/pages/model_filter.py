@@ -22,7 +22,7 @@ class ModelFilter(forms.Form):
     q = forms.CharField(label="Search", required=False, max_length=100)
 
     def __init__(self, *arguments, seen: Showcase, **options):
-        super().__init__(*arguments, **options)
+        super().__init__(*arguments, **{"label_suffix": "", **options})
         self._models = seen.models
         capabilities = sorted({name for one in seen.models for name in one.model.capabilities})
         providers = [(one.provider.slug, one.provider.name) for one in seen.providers]

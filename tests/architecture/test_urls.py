@@ -24,6 +24,7 @@ PUBLIC = {
     "privacy",
     "models",
     "models.json",
+    "models/x",
     "providers",
     "status",
     "status.json",
