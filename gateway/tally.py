@@ -112,6 +112,14 @@ class Tally:
         self.latency.update(histogram.from_json(latency))
         self.first_token.update(histogram.from_json(first_token))
 
+    def add(self, other: "Tally") -> None:
+        """Count the requests of another tally."""
+        for name in _SUMS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.errors.update(other.errors)
+        self.latency.update(other.latency)
+        self.first_token.update(other.first_token)
+
     def stored(self) -> dict[str, Any]:
         """The STORED columns of a row with these sums."""
         return {

@@ -57,6 +57,18 @@ class Figures:
     first_token_p50_ms: int | None
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Report:
+    """All that is asked below, of one filter."""
+
+    total: Figures
+    errors_by_class: dict[str, int]
+    over_time: list[tuple[dt.datetime, Figures]]
+    by_model: list[tuple[str, Figures]]
+    by_provider: list[tuple[str, Figures]]
+    by_key: list[tuple[ApiKey | None, Figures]]
+
+
 class Part(NamedTuple):
     """What requests are told apart by."""
 
@@ -66,14 +78,28 @@ class Part(NamedTuple):
     key_id: uuid.UUID | None
 
 
+def report(filter: Filter, *, zone: dt.tzinfo) -> Report:
+    """Everything from one reading: so the parts add up to the total while requests come in."""
+    starts = _starts(filter, zone)
+    sums = _sums(filter, lambda part: part._replace(at=_start_of(part.at, starts)), cuts=starts)
+    total, periods = _merged(sums, lambda part: None)[None], _merged(sums, lambda part: part.at)
+    return Report(
+        total=_figures(total),
+        errors_by_class=_by_class(total),
+        over_time=[(start.astimezone(zone), _figures(periods[start])) for start in starts],
+        by_model=_dearest_first(_merged(sums, lambda part: part.model)),
+        by_provider=_dearest_first(_merged(sums, lambda part: part.provider)),
+        by_key=_named(_dearest_first(_merged(sums, lambda part: part.key_id))),
+    )
+
+
 def total(filter: Filter) -> Figures:
     return _figures(_sums(filter, lambda part: None)[None])
 
 
 def errors_by_class(filter: Filter) -> dict[str, int]:
     """How many requests got no answer, by whose fault that was; see `tally.error_class`."""
-    errors = _sums(filter, lambda part: None)[None].errors
-    return {name: errors[name] for name in tally.ERROR_CLASSES}
+    return _by_class(_sums(filter, lambda part: None)[None])
 
 
 def by_model(filter: Filter) -> list[tuple[str, Figures]]:
@@ -88,9 +114,7 @@ def by_provider(filter: Filter) -> list[tuple[str, Figures]]:
 
 def by_key(filter: Filter) -> list[tuple[ApiKey | None, Figures]]:
     """The dearest first; None stands for what was asked without a key, as in the chat."""
-    found = _dearest_first(_sums(filter, lambda part: part.key_id))
-    keys = ApiKey.objects.in_bulk([key_id for key_id, _ in found if key_id])
-    return [(keys[key_id] if key_id else None, figures) for key_id, figures in found]
+    return _named(_dearest_first(_sums(filter, lambda part: part.key_id)))
 
 
 def over_time(filter: Filter, *, zone: dt.tzinfo) -> list[tuple[dt.datetime, Figures]]:
@@ -143,6 +167,14 @@ def _sums(filter: Filter, group: Grouping, cuts: Sequence[dt.datetime] = ()) -> 
     return sums
 
 
+def _merged(sums: dict[Part, Tally], group: Grouping) -> dict:
+    """Sums that are told apart by less."""
+    merged: dict[Any, Tally] = defaultdict(Tally)
+    for part, one in sums.items():
+        merged[group(part)].add(one)
+    return merged
+
+
 def _within(ranges: list["Range"], rows: QuerySet, column: str) -> Iterable[tuple]:
     """The rows whose `column` lies in one of the ranges."""
     for first in range(0, len(ranges), RANGES_AT_ONCE):
@@ -165,6 +197,15 @@ def _figures(one: Tally) -> Figures:
         latency_p95_ms=histogram.percentile_ms(one.latency, 95),
         first_token_p50_ms=histogram.percentile_ms(one.first_token, 50),
     )
+
+
+def _by_class(one: Tally) -> dict[str, int]:
+    return {name: one.errors[name] for name in tally.ERROR_CLASSES}
+
+
+def _named(found: list[tuple[uuid.UUID | None, Figures]]) -> list[tuple[ApiKey | None, Figures]]:
+    keys = ApiKey.objects.in_bulk([key_id for key_id, _ in found if key_id])
+    return [(keys[key_id] if key_id else None, figures) for key_id, figures in found]
 
 
 def _dearest_first(sums: dict) -> list[tuple[Any, Figures]]:

@@ -1,18 +1,17 @@
 """Kyma's public pages, and the overview."""
 
-from django.contrib.auth.decorators import login_not_required
 from django.urls import path
-from django.views.generic import TemplateView
 
-_soon = TemplateView.as_view(template_name="soon.html")
-_public = login_not_required(TemplateView.as_view(template_name="soon.html"))
+from kyma import overview, public_pages
+from privacy import views as privacy
 
 urlpatterns = [
-    path("", _public, name="landing"),
-    path("docs", _public, name="docs"),
-    path("terms", _public, name="terms"),
-    path("contact", _public, name="contact"),
-    path("privacy", _public, name="policy"),
-    path("dashboard", _soon, name="overview"),
-    path("settings/privacy", _soon, name="privacy_settings"),
+    path("", public_pages.landing, name="landing"),
+    path("docs", public_pages.docs, name="docs"),
+    path("terms", public_pages.terms, name="terms"),
+    path("contact", public_pages.contact, name="contact"),
+    path("privacy", privacy.policy, name="policy"),
+    path("dashboard", overview.overview, name="overview"),
+    path("dashboard/balance", overview.balance, name="balance"),
+    path("settings/privacy", privacy.privacy_settings, name="privacy_settings"),
 ]

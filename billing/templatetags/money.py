@@ -10,12 +10,22 @@ register = template.Library()
 @register.filter
 def usd(nano: int) -> str:
     """1500 → "$0.0000015", 10⁹ → "$1.00": all digits there are, and never less than cents."""
-    whole, _, decimals = pricing.usd(abs(nano)).partition(".")
-    sign = "-" if nano < 0 else ""
-    return f"{sign}${int(whole):,}.{decimals:0<2}"
+    return _shown(nano, decimals=2)
 
 
 @register.filter
-def signed_usd(nano: int) -> str:
+def column_usd(nano: int) -> str:
+    """All nine digits, so that the amounts of a column stand below each other."""
+    return _shown(nano, decimals=9)
+
+
+@register.filter
+def signed_column_usd(nano: int) -> str:
     """With a plus, where something came in."""
-    return f"+{usd(nano)}" if nano > 0 else usd(nano)
+    return f"+{column_usd(nano)}" if nano > 0 else column_usd(nano)
+
+
+def _shown(nano: int, *, decimals: int) -> str:
+    whole, _, rest = pricing.usd(abs(nano)).partition(".")
+    sign = "−" if nano < 0 else ""
+    return f"{sign}${int(whole):,}.{rest:0<{decimals}}"

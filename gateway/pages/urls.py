@@ -1,11 +1,8 @@
 """Pages about models and providers, keys, usage and requests."""
 
 from django.urls import path
-from django.views.generic import TemplateView
 
-from gateway.pages import keys, public, requests
-
-_soon = TemplateView.as_view(template_name="soon.html")
+from gateway.pages import keys, public, requests, usage
 
 urlpatterns = [
     path("models", public.models, name="models"),
@@ -21,7 +18,8 @@ urlpatterns = [
     path("keys/<uuid:key_id>/disable", keys.disable_key, name="disable_key"),
     path("keys/<uuid:key_id>/enable", keys.enable_key, name="enable_key"),
     path("keys/<uuid:key_id>/revoke", keys.revoke_key, name="revoke_key"),
-    path("usage", _soon, name="usage"),
+    path("usage", usage.usage_page, name="usage"),
+    path("usage.csv", usage.usage_csv, name="usage_csv"),
     path("requests", requests.requests, name="requests"),
     path("requests/content/delete", requests.delete_all_content, name="delete_all_content"),
     path("requests/<uuid:request_id>", requests.one_request, name="request"),

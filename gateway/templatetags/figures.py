@@ -1,21 +1,27 @@
-"""Numbers as people read them."""
+"""Counts, times and shares as people read them."""
 
 from django import template
 
-from billing import pricing
+from gateway.pages import charts
 
 register = template.Library()
 
 
 @register.filter
-def usd(nano: int) -> str:
-    """Nano-dollars, exact, with cents at the least: "$0.50"."""
-    whole, _, rest = pricing.usd(nano).partition(".")
-    return f"${whole}.{rest.ljust(2, '0')}"
+def count(number: int) -> str:
+    """1234567 → "1,234,567"."""
+    return f"{number:,}"
+
+
+@register.filter
+def thousands(count: int) -> str:
+    """A number of tokens: 131,072 → "131K"."""
+    return f"{count // 1000:,}K" if count >= 10_000 else f"{count:,}"
 
 
 @register.filter
 def duration(ms: int | None) -> str:
+    """1234 → "1.2 s"; below a second in milliseconds; a dash where there is none."""
     if ms is None:
         return "–"
     return f"{ms} ms" if ms < 1000 else f"{ms / 1000:.1f} s"
@@ -33,6 +39,6 @@ def at_least(count: int) -> str:
 
 
 @register.filter
-def thousands(count: int) -> str:
-    """A number of tokens: 131,072 → "131K"."""
-    return f"{count // 1000:,}K" if count >= 10_000 else f"{count:,}"
+def share_of(part: int, whole: int) -> int:
+    """The width of a bar, in hundredths."""
+    return charts.share(part, whole)

@@ -1,0 +1,191 @@
+"""Charts as SVG that the server makes: nothing inline, no script, colours from the stylesheet.
+
+Here is their geometry, in whole units of a box that the page stretches to the room there is; the
+template `gateway/_chart.html` writes it. Labels stand beside the SVG as text, so they don't
+stretch, and a table with the same numbers stands below each chart.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+
+SLOT = 100  # The width of one point in time.
+GAP = 16
+HEIGHT = 1000
+# What an axis may end with, times a power of ten: each can be halved.
+ENDS = (2, 4, 6, 8, 10)
+
+
+@dataclasses.dataclass(frozen=True)
+class Series:
+    """One value for each label; None where there is none to show."""
+
+    name: str
+    values: Sequence[int | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A rectangle of a stacked column; `colour` is the number of its series."""
+
+    colour: int
+    x: int
+    y: int
+    height: int
+    width: int = SLOT - GAP
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    colour: int
+    path: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Slot:
+    """One point in time: where the pointer finds its values, and its row of the table."""
+
+    x: int
+    label: str
+    values: tuple[str, ...]
+    tip: str
+    width: int = SLOT
+
+
+@dataclasses.dataclass(frozen=True)
+class Chart:
+    id: str
+    title: str
+    description: str
+    names: tuple[str, ...]
+    slots: tuple[Slot, ...]
+    scale: tuple[str, ...]  # from the top down
+    columns: tuple[Column, ...] = ()
+    lines: tuple[Line, ...] = ()
+    is_empty: bool = False
+    height: int = HEIGHT
+    middle: int = HEIGHT // 2
+
+    @property
+    def width(self) -> int:
+        return SLOT * len(self.slots)
+
+    @property
+    def ticks(self) -> tuple[str, ...]:
+        """The labels that stand below: the first, the middle and the last."""
+        labels = [slot.label for slot in self.slots]
+        return tuple(dict.fromkeys((labels[0], labels[len(labels) // 2], labels[-1])))
+
+
+def columns(
+    id: str,
+    *,
+    title: str,
+    labels: Sequence[str],
+    series: Sequence[Series],
+    show: Callable[[int], str],
+) -> Chart:
+    """Columns over time, the series stacked on each other; what is None has no height."""
+    slots = zip(*(one.values for one in series), strict=True)
+    stacks = [[value or 0 for value in slot] for slot in slots]
+    top = axis_end(max(map(sum, stacks), default=0))
+    stacked = tuple(one for index, stack in enumerate(stacks) for one in _stack(index, stack, top))
+    return _chart(id, title, labels, series, show, top, columns=stacked)
+
+
+def _stack(index: int, values: Sequence[int], top: int) -> Iterator[Column]:
+    below = 0
+    for colour, value in enumerate(values, start=1):
+        lower, upper = _scaled(below, top), _scaled(below + value, top)
+        below += value
+        if upper > lower:
+            x = index * SLOT + GAP // 2
+            yield Column(colour, x=x, y=HEIGHT - upper, height=upper - lower)
+
+
+def lines(
+    id: str,
+    *,
+    title: str,
+    labels: Sequence[str],
+    series: Sequence[Series],
+    show: Callable[[int], str],
+) -> Chart:
+    """A line for each series, broken where it has no value."""
+    top = axis_end(max((value or 0 for one in series for value in one.values), default=0))
+    drawn = tuple(
+        Line(colour, _path(one.values, top)) for colour, one in enumerate(series, start=1)
+    )
+    return _chart(id, title, labels, series, show, top, lines=drawn)
+
+
+def axis_end(peak: int) -> int:
+    """The smallest round number that is no less than `peak`."""
+    power = 1
+    while peak > ENDS[-1] * power:
+        power *= 10
+    return next(end * power for end in ENDS if end * power >= peak)
+
+
+def share(part: int, whole: int) -> int:
+    """How many hundredths of `whole` a part is; what is something shows as something."""
+    if part <= 0 or whole <= 0:
+        return 0
+    return max(1, min(100, part * 100 // whole))
+
+
+def _chart(id, title, labels, series, show, top, **marks) -> Chart:
+    names = tuple(one.name for one in series)
+    known = [value for one in series for value in one.values if value is not None]
+    return Chart(
+        id=id,
+        title=title,
+        description=_description(labels, series, show),
+        names=names,
+        slots=tuple(_slot(index, label, series, show) for index, label in enumerate(labels)),
+        scale=(show(top), show(top // 2), show(0)),
+        is_empty=not any(known),
+        **marks,
+    )
+
+
+def _slot(index: int, label: str, series: Sequence[Series], show: Callable[[int], str]) -> Slot:
+    values = tuple(_shown(one.values[index], show) for one in series)
+    named = (f"{one.name} {value}" for one, value in zip(series, values, strict=True))
+    return Slot(x=index * SLOT, label=label, values=values, tip=f"{label}: {', '.join(named)}")
+
+
+def _shown(value: int | None, show: Callable[[int], str]) -> str:
+    return "–" if value is None else show(value)
+
+
+def _description(
+    labels: Sequence[str], series: Sequence[Series], show: Callable[[int], str]
+) -> str:
+    """What a reader of the picture would say of it: the peak of each series."""
+    parts = []
+    for one in series:
+        peak = max((value or 0 for value in one.values), default=0)
+        if peak:
+            parts.append(f"{one.name}: at most {show(peak)}, at {labels[_peak_at(one, peak)]}.")
+    return " ".join(parts) or "Nothing in this time."
+
+
+def _peak_at(one: Series, peak: int) -> int:
+    return list(one.values).index(peak)
+
+
+def _path(values: Sequence[int | None], top: int) -> str:
+    """Moves to where a value follows none, else draws; a lone value becomes a dot."""
+    steps, is_drawing = [], False
+    for index, value in enumerate(values):
+        if value is None:
+            is_drawing = False
+            continue
+        point = f"{index * SLOT + SLOT // 2} {HEIGHT - _scaled(value, top)}"
+        steps.append(f"L{point}" if is_drawing else f"M{point}h0")
+        is_drawing = True
+    return "".join(steps)
+
+
+def _scaled(value: int, top: int) -> int:
+    return value * HEIGHT // top

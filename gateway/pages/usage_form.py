@@ -1,0 +1,92 @@
+"""Which requests a person wants to see: days of their zone, and what else they filter by."""
+
+import dataclasses
+import datetime as dt
+import uuid
+from collections.abc import Mapping
+
+from django import forms
+from django.utils import timezone
+
+from accounts.models import ApiKey, User
+from gateway import sessions, usage
+from gateway.pages.usage_figures import key_label
+from gateway.usage import Filter
+
+DEFAULT_DAYS = 30
+MOST_DAYS = 366
+STATUSES = (("", "All"), ("ok", "Answered"), ("error", "Failed"))
+
+
+class KeyField(forms.ModelChoiceField):
+    def label_from_instance(self, key: ApiKey) -> str:
+        return key_label(key)
+
+
+class DayInput(forms.DateInput):
+    def __init__(self):
+        super().__init__(attrs={"type": "date"}, format="%Y-%m-%d")
+
+
+class UsageForm(forms.Form):
+    """Empty fields don't filter; without days it is the last thirty. A session is given by the
+    name that the caller gave it.
+    """
+
+    since = forms.DateField(label="From", widget=DayInput)
+    until = forms.DateField(label="To", widget=DayInput)
+    key = KeyField(ApiKey.objects.none())
+    model = forms.CharField(max_length=96, widget=forms.Select)
+    provider = forms.CharField(max_length=32, widget=forms.Select)
+    status = forms.ChoiceField(choices=STATUSES)
+    session = forms.CharField(label="Session id", max_length=256)
+
+    def __init__(self, data: Mapping[str, str], *, user: User):
+        today = timezone.localdate()
+        first = today - dt.timedelta(days=DEFAULT_DAYS - 1)
+        days = {"since": first.isoformat(), "until": today.isoformat()}
+        given = {name: value for name, value in data.items() if value}
+        super().__init__({**days, **given}, label_suffix="")
+        keys = ApiKey.objects.filter(user=user).order_by("-created_at")
+        self.fields["key"] = KeyField(keys, label="API key", empty_label="All")
+        for field in self.fields.values():
+            field.required = False
+
+    def clean(self):
+        cleaned = super().clean() or {}
+        since, until = cleaned.get("since"), cleaned.get("until")
+        if since and until and since > until:
+            self.add_error("until", "This day lies before the first one.")
+        elif since and until and until - since >= dt.timedelta(days=MOST_DAYS):
+            self.add_error("since", f"Choose at most {MOST_DAYS} days.")
+        return cleaned
+
+    def offer_what_was_used(self, account_id: uuid.UUID) -> None:
+        """Fill the lists of models and providers with those of these days, and what is chosen."""
+        days = self.days(account_id)
+        used = {"model": usage.by_model(days), "provider": usage.by_provider(days)}
+        for name, rows in used.items():
+            slugs = sorted({*(slug for slug, _ in rows), self.cleaned_data[name]} - {""})
+            self.fields[name].widget.choices = [("", "All"), *((slug, slug) for slug in slugs)]
+
+    def filter(self, account_id: uuid.UUID) -> Filter:
+        """The filter that a valid form asks for."""
+        wanted = self.cleaned_data
+        return dataclasses.replace(
+            self.days(account_id),
+            key_id=wanted["key"].id if wanted["key"] else None,
+            model=wanted["model"],
+            provider=wanted["provider"],
+            status=wanted["status"],
+            session=sessions.hash_of(wanted["session"], account_id.hex),
+        )
+
+    def days(self, account_id: uuid.UUID) -> Filter:
+        """All of these days."""
+        since, until = self.cleaned_data["since"], self.cleaned_data["until"]
+        after = until + dt.timedelta(days=1)
+        return Filter(account_id=account_id, since=_midnight(since), until=_midnight(after))
+
+
+def _midnight(day: dt.date) -> dt.datetime:
+    return timezone.make_aware(dt.datetime.combine(day, dt.time()))
