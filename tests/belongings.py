@@ -40,6 +40,7 @@ class Belongings:
     def reply(self) -> Message:
         role, text = Message.Role.ASSISTANT, f"text-{uuid.uuid4().hex}"
         return say(self.conversation, text, role=role)
+
     def at_the_api(self) -> Things:
         return Things(self.owner)
 
