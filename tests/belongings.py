@@ -9,15 +9,17 @@ import uuid
 from collections.abc import Callable, Iterable
 from functools import cached_property
 
+from allauth.usersessions.models import UserSession
 from django.conf import settings
+from django.test import Client
 
 from accounts.keyring import data_keys
 from accounts.models import ApiKey, User
 from chat.models import Conversation, Message
 from gateway import urls as gateway_urls
-from tests.chat.writing import say, talk
 from tests.api.things import PLACES as API_PLACES
 from tests.api.things import Things
+from tests.chat.writing import say, talk
 from tests.factories import make_key
 from tests.routes import Route, routes
 
@@ -41,6 +43,14 @@ class Belongings:
         role, text = Message.Role.ASSISTANT, f"text-{uuid.uuid4().hex}"
         return say(self.conversation, text, role=role)
 
+    @cached_property
+    def session(self) -> UserSession:
+        client = Client()
+        client.force_login(self.owner)
+        fields = {"session_key": client.session.session_key, "ip": "192.0.2.7"}
+        return UserSession.objects.create(user=self.owner, user_agent="Firefox/140", **fields)
+
+    @cached_property
     def at_the_api(self) -> Things:
         return Things(self.owner)
 
@@ -56,6 +66,7 @@ PLACES: dict[str, Callable[[Belongings], object]] = {
     "v1/keys/<key_hash>": lambda has: has.key.id.hex,
     "chat/<conversation_id>": lambda has: has.conversation.id,
     "chat/messages/<message_id>": lambda has: has.reply.id,
+    "settings/sessions/<pk>": lambda has: has.session.pk,
     "keys/<key_id>": lambda has: has.key.id,
     "requests/<request_id>": lambda has: has.at_the_api.request.id,
     **{
@@ -67,6 +78,7 @@ PLACES: dict[str, Callable[[Belongings], object]] = {
 # What is nobody's, and for all to name.
 SHARED: dict[str, object] = {
     "v1/models/<slug>": "scripted",
+    "models/<slug>": "scripted",
     # To stop one that isn't one's own does nothing, and tells nothing.
     "chat/temporary/<reply_id>": uuid.UUID(int=0),
     "api/models/<slug>": "scripted",

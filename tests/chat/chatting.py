@@ -14,7 +14,9 @@ from chat.models import Conversation, Message
 from chat.replies import Snapshot
 from gateway import asgi as gateway
 from gateway import routing
+from tests.gateway.receipts import END, HELLO, STOP, WORLD
 from tests.live import FAST, ROOT, Customer, database_urls
+from tests.provider_scripts import Head, WaitFor
 
 
 def run(story: Awaitable[Any]) -> Any:
@@ -50,6 +52,17 @@ async def until(reply: Message, wanted: Callable[[Snapshot], bool]) -> Snapshot:
         if wanted(snapshot):
             return snapshot
     raise AssertionError(f"never came: the last was {snapshot}")
+
+
+def held_up(fake) -> str:
+    """A reply that stops after "Hello " until the test lets it go on."""
+    return fake.script([Head(), HELLO, WaitFor("the rest"), WORLD, STOP, *END])
+
+
+async def said_hello(conversation, text: str) -> Message:
+    reply = await replies.send(conversation, text=text)
+    await until(reply, lambda snapshot: snapshot.text == "Hello ")
+    return reply
 
 
 def texts(conversation: Conversation) -> list[str]:

@@ -9,16 +9,15 @@ from django.utils import timezone
 
 from accounts.models import User
 from chat import conversations, messages, replies, stored_replies
-from chat.errors import NotAllowed, NoVision, StillAnswering
+from chat.errors import NoVision, StillAnswering
 from chat.models import Message
-from chat.prompt import Said
 from gateway import settlement, sweeper
 from gateway.commit_queue import CommitFailed
 from gateway.database import in_thread
 from gateway.models import Model, RequestContent
 from kyma.asgi import application
 from tests.chat import chatting
-from tests.chat.chatting import ask, begin, last, run, texts, until
+from tests.chat.chatting import ask, begin, held_up, last, run, said_hello, texts, until
 from tests.factories import make_account
 from tests.gateway.conftest import live_route
 from tests.gateway.receipts import (
@@ -49,17 +48,6 @@ from tests.provider_scripts import (
 
 State = Message.State
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
-
-
-def held_up(fake) -> str:
-    """A reply that stops after "Hello " until the test lets it go on."""
-    return fake.script([Head(), HELLO, WaitFor("the rest"), WORLD, STOP, *END])
-
-
-async def said_hello(conversation, text: str) -> Message:
-    reply = await replies.send(conversation, text=text)
-    await until(reply, lambda snapshot: snapshot.text == "Hello ")
-    return reply
 
 
 # --- Answering -----------------------------------------------------------------------------------
@@ -417,68 +405,3 @@ def test_a_killed_process_leaves_a_reply_that_is_marked_interrupted(writer, fake
     assert stored_replies.read(reply_id).cost_nano == 0
     assert stored_replies.end_silent(now=later) == 0
     billed(writer, 0, outcome="lost", status=0)
-
-
-# --- What is stored nowhere ----------------------------------------------------------------------
-
-
-def test_a_temporary_chat_stores_nothing_but_what_it_cost(writer, fake):
-    prompt = fake.script(stream(TEXT, usage=USAGE))
-    earlier = [Said("user", "Hi"), Said("assistant", "Hello!")]
-
-    async def story():
-        said = [*earlier, Said("user", prompt)]
-        snapshots = await replies.temporary(writer.user, said=said, model="scripted")
-        return [one async for one in snapshots][-1]
-
-    end = run(story())
-    assert (end.state, end.text, end.cost_nano) == (State.FINISHED, TEXT, PRICE)
-    (asked,) = fake.calls(prompt)
-    assert [one["content"] for one in asked.json["messages"]] == ["Hi", "Hello!", prompt]
-    assert not writer.user.conversations.exists()
-    row = billed(writer, PRICE, outcome="finished", api="chat")
-    assert not RequestContent.objects.filter(pk=row.id).exists()
-
-
-def test_a_temporary_reply_ends_with_its_reader(writer, fake):
-    prompt = held_up(fake)
-
-    async def story():
-        said = [Said("user", prompt)]
-        snapshots = await replies.temporary(writer.user, said=said, model="scripted")
-        async for snapshot in snapshots:
-            if snapshot.text:
-                break
-        await snapshots.aclose()
-
-    run(story())
-    fake.wait_for_hang_up(prompt)
-    assert writer.settled_request().outcome == "client-gone"
-
-
-def test_a_temporary_reply_can_be_stopped_and_says_what_it_cost(writer, fake):
-    prompt = held_up(fake)
-
-    async def story():
-        said = [Said("user", prompt)]
-        async for snapshot in await replies.temporary(writer.user, said=said, model="scripted"):
-            if snapshot.text:
-                await replies.stop(writer.user, reply_id=snapshot.id)
-        return snapshot
-
-    end = run(story())
-    nano = estimate(prompt, 6)[0] * INPUT + 2 * OUTPUT
-    assert (end.state, end.text, end.cost_nano) == (State.STOPPED, "Hello ", nano)
-    billed(writer, nano, outcome="client-gone")
-
-
-def test_a_temporary_chat_is_checked_like_any_other(writer):
-    def refused(said, **fields):
-        with pytest.raises(NotAllowed):
-            run(replies.temporary(writer.user, said=said, model="scripted", **fields))
-
-    refused([])
-    refused([Said("assistant", "Hello")])
-    refused([Said("user", " ")])
-    refused([Said("user", "Look", ["https://example.org/x.png"])])
-    refused([Said("user", "Hello")], parameters={"temperature": 9})

@@ -1,0 +1,76 @@
+"""Chats of which nothing is stored."""
+
+import pytest
+
+from chat import replies
+from chat.errors import NotAllowed
+from chat.models import Message
+from chat.prompt import Said
+from gateway.models import RequestContent
+from tests.chat.chatting import held_up, run
+from tests.gateway.receipts import INPUT, OUTPUT, PRICE, TEXT, USAGE, billed, estimate
+from tests.provider_scripts import stream
+
+State = Message.State
+
+
+def test_a_temporary_chat_stores_nothing_but_what_it_cost(writer, fake):
+    prompt = fake.script(stream(TEXT, usage=USAGE))
+    earlier = [Said("user", "Hi"), Said("assistant", "Hello!")]
+
+    async def story():
+        said = [*earlier, Said("user", prompt)]
+        snapshots = await replies.temporary(writer.user, said=said, model="scripted")
+        return [one async for one in snapshots][-1]
+
+    end = run(story())
+    assert (end.state, end.text, end.cost_nano) == (State.FINISHED, TEXT, PRICE)
+    (asked,) = fake.calls(prompt)
+    assert [one["content"] for one in asked.json["messages"]] == ["Hi", "Hello!", prompt]
+    assert not writer.user.conversations.exists()
+    row = billed(writer, PRICE, outcome="finished", api="chat")
+    assert not RequestContent.objects.filter(pk=row.id).exists()
+
+
+def test_a_temporary_reply_ends_with_its_reader(writer, fake):
+    prompt = held_up(fake)
+
+    async def story():
+        said = [Said("user", prompt)]
+        snapshots = await replies.temporary(writer.user, said=said, model="scripted")
+        async for snapshot in snapshots:
+            if snapshot.text:
+                break
+        await snapshots.aclose()
+
+    run(story())
+    fake.wait_for_hang_up(prompt)
+    assert writer.settled_request().outcome == "client-gone"
+
+
+def test_a_temporary_reply_can_be_stopped_and_says_what_it_cost(writer, fake):
+    prompt = held_up(fake)
+
+    async def story():
+        said = [Said("user", prompt)]
+        async for snapshot in await replies.temporary(writer.user, said=said, model="scripted"):
+            if snapshot.text:
+                await replies.stop(writer.user, reply_id=snapshot.id)
+        return snapshot
+
+    end = run(story())
+    nano = estimate(prompt, 6)[0] * INPUT + 2 * OUTPUT
+    assert (end.state, end.text, end.cost_nano) == (State.STOPPED, "Hello ", nano)
+    billed(writer, nano, outcome="client-gone")
+
+
+def test_a_temporary_chat_is_checked_like_any_other(writer):
+    def refused(said, **fields):
+        with pytest.raises(NotAllowed):
+            run(replies.temporary(writer.user, said=said, model="scripted", **fields))
+
+    refused([])
+    refused([Said("assistant", "Hello")])
+    refused([Said("user", " ")])
+    refused([Said("user", "Look", ["https://example.org/x.png"])])
+    refused([Said("user", "Hello")], parameters={"temperature": 9})
