@@ -10,9 +10,10 @@ import asyncio
 import dataclasses
 import datetime as dt
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Any
 
 import psycopg
@@ -32,6 +33,8 @@ MAX_BATCH_BYTES = 8_000_000
 # A transaction costs much the same for one operation and for many: under load it waits for more.
 MANY = 16
 LINGER_S = 0.001
+# How often requests that have just arrived get their turn before a batch is taken without them.
+IDLE_TURNS = 4
 # What says that the database is out of reach, rather than that an operation is at fault.
 _OUT_OF_REACH = ("OperationalError", "InterfaceError", "PoolTimeout", "AdminShutdown")
 
@@ -140,11 +143,20 @@ class CommitQueue:
             while self._waiting:
                 if MANY <= len(self._waiting) < self._last_count and not self._closing:
                     await asyncio.sleep(LINGER_S)  # As many as last time are on their way.
+                await self._gather()
                 taken = self._take()
                 self._last_count = len(taken)
                 await self._write([one for one in taken if not one.is_given_up])
             if self._closing:
                 return
+
+    async def _gather(self) -> None:
+        """Let those come that the loop has heard of: one batch is cheaper than two."""
+        count = idle = 0
+        while idle < IDLE_TURNS:
+            idle = idle + 1 if len(self._waiting) == count else 0
+            count = len(self._waiting)
+            await asyncio.sleep(0)
 
     def _take(self) -> list[_Waiting]:
         """The next batch: not so much that it would take a statement of a hundred megabytes."""
@@ -208,19 +220,45 @@ class SqliteEngine:
     """Runs batches on Django's connection, in a thread of its own."""
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self._asked: SimpleQueue[tuple[list[Operation], asyncio.Future] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
 
     async def run(self, operations: list[Operation]) -> list[Any]:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, commit_now, operations)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._serve, name="commit", daemon=True)
+            self._thread.start()
+        future = asyncio.get_running_loop().create_future()
+        self._asked.put((operations, future))
+        return await future
 
     async def close(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, _close_connection)
-        self._thread.shutdown()
+        if self._thread is not None:
+            self._asked.put(None)
+            await asyncio.to_thread(self._thread.join)
+            self._thread = None
+
+    def _serve(self) -> None:
+        while asked := self._asked.get():
+            operations, future = asked
+            outcome = _outcome(operations)
+            future.get_loop().call_soon_threadsafe(_resolve, future, outcome)
+        connections["default"].close()  # Looked up here: a connection belongs to its thread.
 
 
-def _close_connection() -> None:
-    connections["default"].close()  # Looked up here: a connection belongs to its thread.
+def _outcome(operations: list[Operation]) -> list[Any] | Exception:
+    try:
+        return commit_now(operations)
+    except Exception as error:  # noqa: BLE001 - for the loop, which waits for it
+        return error
+
+
+def _resolve(future: asyncio.Future, outcome: list[Any] | Exception) -> None:
+    if future.done():
+        return
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
 
 
 def commit_now(operations: list[Operation]) -> list[Any]:
