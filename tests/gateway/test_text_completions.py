@@ -59,6 +59,18 @@ def upstream(fake, token: str):
     return call.json
 
 
+@both
+def test_a_completion_asked_for_twice_under_one_key_is_charged_once(customer, fake, streamed):
+    token = fake.script(ONCE)
+    body = {"model": "scripted", "prompt": token, "stream": streamed}
+    key = {"Idempotency-Key": uuid.uuid4().hex}
+    first, second = (customer.post(body, path=PATH, headers=key) for _ in range(2))
+    assert (first.status_code, first.content) == (200, second.content)
+    assert second.headers["idempotent-replayed"] == "true"
+    assert fake.count(token) == 1
+    assert [one.amount_nano for one in customer.usage_entries()] == [-PRICE]
+
+
 def test_a_whole_completion_is_kymas_own_and_costs_its_exact_price(customer, fake):
     token = fake.script(ONCE)
     response = complete(customer, token)
