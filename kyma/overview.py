@@ -8,6 +8,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from accounts.models import User
 from accounts.signed_in import SignedInRequest
 from billing.accounts import open_account
 from gateway.models import ApiRequest
@@ -44,6 +45,8 @@ def balance(request: HttpRequest) -> HttpResponse:
     """The balance alone: the overview asks for it again and again."""
     if not request.user.is_authenticated:
         return HttpResponse(status=401)
+    if request.user.state != User.State.ACTIVE:
+        return HttpResponse(status=403)
     return render(request, "kyma/_balance.html", {"account": open_account(request.user)})
 
 
