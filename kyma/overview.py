@@ -40,13 +40,17 @@ def overview(request: SignedInRequest) -> HttpResponse:
 
 
 @login_not_required  # It answers by itself: htmx would show the page to sign in as a balance.
-@require_safe
 def balance(request: HttpRequest) -> HttpResponse:
     """The balance alone: the overview asks for it again and again."""
     if not request.user.is_authenticated:
         return HttpResponse(status=401)
     if request.user.state != User.State.ACTIVE:
         return HttpResponse(status=403)
+    return _balance(request)
+
+
+@require_safe
+def _balance(request: HttpRequest) -> HttpResponse:
     return render(request, "kyma/_balance.html", {"account": open_account(request.user)})
 
 
