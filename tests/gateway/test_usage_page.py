@@ -263,3 +263,20 @@ def test_under_asgi_the_lines_are_streamed(alice):
 )
 def test_dollars_are_exact_and_have_cents(nano, text):
     assert usd(nano) == text
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo"])
+@pytest.mark.parametrize("path", ["/usage", "/usage.csv", "/requests"])
+@pytest.mark.parametrize("day", ["0001-01-01", "1999-12-31", "3000-01-01", "9999-12-31"])
+def test_a_day_at_the_end_of_the_calendar_is_refused(alice, path, day, zone):
+    response = signed_in(alice, zone).get(path, {"since": day, "until": day})
+    assert response.status_code == (200 if path == "/usage" else 400)
+    assert "Ensure this value is" in response.text
+
+
+@pytest.mark.parametrize("day", ["2000-01-01", "2999-12-31"])
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo"])
+def test_every_other_day_can_be_asked_for(alice, day, zone):
+    client = signed_in(alice, zone)
+    for path in ("/usage", "/usage.csv", "/requests"):
+        assert client.get(path, {"since": day, "until": day}).status_code == 200
