@@ -60,7 +60,11 @@ class SayingSerializer(StrictSerializer):
 
 
 MessagePage = page_of(MessageSerializer)
-BEGUN = {202: MessageSerializer, (409, CONTENT_TYPE): PROBLEM_REF}
+BEGUN = {
+    202: MessageSerializer,
+    (400, CONTENT_TYPE): PROBLEM_REF,
+    (409, CONTENT_TYPE): PROBLEM_REF,
+}
 
 
 class MessageResource(ChatResource):
@@ -81,6 +85,7 @@ class MessageResource(ChatResource):
 
 class Messages(MessageResource):
     @extend_schema(
+        "listMessages",
         summary="Messages of a conversation, of all its branches",
         parameters=[PageQuery],
         responses=MessagePage,
@@ -93,6 +98,7 @@ class Messages(MessageResource):
         return Response(MessagePage(found).data)
 
     @extend_schema(
+        "sendMessage",
         summary="Say something: a reply begins",
         request=SayingSerializer,
         examples=[example({"text": "How do tides work?"})],
@@ -105,7 +111,7 @@ class Messages(MessageResource):
 
 
 class OneMessage(MessageResource):
-    @extend_schema(summary="One message", responses=MessageSerializer)
+    @extend_schema("getMessage", summary="One message", responses=MessageSerializer)
     def get(self, request: Request, conversation_id: uuid.UUID, message_id: uuid.UUID) -> Response:
         """A reply that is being written is stored each second."""
         return self.shown_message(self.find_message(conversation_id, message_id))
@@ -113,6 +119,7 @@ class OneMessage(MessageResource):
 
 class MessageEdit(MessageResource):
     @extend_schema(
+        "editMessage",
         summary="Say something else in its place: another branch and its reply begin",
         request=SayingSerializer,
         examples=[example({"text": "How do tides work on the Moon?"})],
@@ -124,13 +131,15 @@ class MessageEdit(MessageResource):
 
 
 class MessageRegeneration(MessageResource):
-    @extend_schema(summary="Have a reply written once more", request=None, responses=BEGUN)
+    @extend_schema(
+        "regenerateMessage", summary="Have a reply written once more", request=None, responses=BEGUN
+    )
     def post(self, request: Request, conversation_id: uuid.UUID, message_id: uuid.UUID) -> Response:
         return self.begin(replies.regenerate, self.find_message(conversation_id, message_id))
 
 
 class MessageStop(MessageResource):
-    @extend_schema(summary="Stop a reply", request=None, responses={204: None})
+    @extend_schema("stopMessage", summary="Stop a reply", request=None, responses={204: None})
     def post(self, request: Request, conversation_id: uuid.UUID, message_id: uuid.UUID) -> Response:
         """What has come of it stays, and is charged. Safe to repeat."""
         message = self.find_message(conversation_id, message_id)
