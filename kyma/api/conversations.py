@@ -78,7 +78,7 @@ ConversationPage, HitList = page_of(ConversationSerializer), list_of(HitSerializ
 
 class SearchQuery(StrictSerializer):
     text = serializers.CharField(
-        default="", allow_blank=True, max_length=search.MAX_QUERY, help_text="In any case."
+        max_length=search.MAX_QUERY, help_text="Found in upper and lower case."
     )
 
 

@@ -5,15 +5,17 @@ A reply is written by a task of the web process; whoever began it reads it until
 
 import uuid
 from collections.abc import Awaitable, Callable
+from itertools import accumulate
 
 from asgiref.sync import async_to_sync
+from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from chat import messages, replies
+from chat import length, messages, replies
 from chat.models import Message
 from gateway import key_rules
 from kyma.api.conversations import ChatResource
@@ -59,6 +61,7 @@ class SayingSerializer(StrictSerializer):
     )
 
 
+MOST_BYTES = 10_000_000  # of the messages of a page
 MessagePage = page_of(MessageSerializer)
 BEGUN = {
     202: MessageSerializer,
@@ -91,8 +94,9 @@ class Messages(MessageResource):
         responses=MessagePage,
     )
     def get(self, request: Request, conversation_id: uuid.UUID) -> Response:
-        rows = self.find(conversation_id).messages.all()
-        found = page(rows, **self.query(PageQuery))
+        """Fewer than `limit`, where they hold long texts or images."""
+        rows, query = self.find(conversation_id).messages.all(), self.query(PageQuery)
+        found = page(rows, **{**query, "limit": _fitting(rows, **query)})
         cipher = self.cipher
         found["data"] = [messages.opened(one, cipher) for one in found["data"]]
         return Response(MessagePage(found).data)
@@ -108,6 +112,13 @@ class Messages(MessageResource):
         """Answers at once with the reply, which is still `streaming`: read it until it isn't."""
         conversation = self.find(conversation_id)
         return self.begin(replies.send, conversation, **self.body(SayingSerializer))
+
+
+def _fitting(rows: QuerySet, *, limit: int, cursor: uuid.UUID | None = None) -> int:
+    """How many of a page's rows have together at most MOST_BYTES; at least one."""
+    sized = rows.annotate(bytes=length.BYTES).values_list("pk", "bytes", named=True)
+    sizes = accumulate(row.bytes for row in page(sized, limit=limit, cursor=cursor)["data"])
+    return max(1, sum(size <= MOST_BYTES for size in sizes))
 
 
 class OneMessage(MessageResource):

@@ -2,9 +2,12 @@
 
 import pytest
 
+from chat import conversations
 from chat.models import Conversation, Message
+from kyma.api import messages as api_messages
 from tests.api.client import bearing, by_key, signed_in
-from tests.api.things import Things
+from tests.api.things import MODEL, Things
+from tests.chat.writing import say
 from tests.factories import cap_key, make_key
 
 pytestmark = pytest.mark.usefixtures("books")
@@ -136,6 +139,7 @@ def test_ones_own_conversations_are_searched(client, alice, bob):
     assert {one["message_id"] for one in told} == {None, str(hers.message.id)}
     assert told[0]["match"] == "do tides"
     assert client.get("/api/conversations/search?text=volcano").json()["data"] == []
+    assert client.get("/api/conversations/search").status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -195,3 +199,18 @@ def test_nothing_is_changed_by_half(client, alice):
     assert (answer.status_code, answer.json()["code"]) == (400, "not_allowed")
     told = client.get(f"/api/conversations/{conversation.id}").json()
     assert told["title"] == "How do tides work?"
+
+
+@pytest.mark.parametrize(("most", "pages"), [(10_000, [4]), (250, [2, 2]), (1, [1, 1, 1, 1])])
+def test_a_page_of_long_messages_holds_fewer(client, alice, monkeypatch, most, pages):
+    monkeypatch.setattr(api_messages, "MOST_BYTES", most)
+    conversation = conversations.start(alice, model=MODEL)
+    said = [say(conversation, "x" * 80) for _ in range(4)]
+    path, cursor, counts, seen = f"/api/conversations/{conversation.id}/messages", None, [], []
+    while cursor or not counts:
+        told = client.get(path, {"cursor": cursor} if cursor else {}).json()
+        counts.append(len(told["data"]))
+        seen += [one["id"] for one in told["data"]]
+        cursor = told["next_cursor"]
+    assert counts == pages
+    assert seen == sorted((str(one.id) for one in said), reverse=True)
