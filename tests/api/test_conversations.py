@@ -81,14 +81,14 @@ def test_messages_are_opened(client, alice):
     assert client.get(f"{path}/{reply['id']}").json() == reply
 
 
-def say(client, conversation, **body):
+def post_message(client, conversation, **body):
     path = f"/api/conversations/{conversation.id}/messages"
     return client.post(path, body, content_type="application/json")
 
 
 def test_what_is_said_begins_a_reply(client, alice):
     conversation = Things(alice).conversation
-    answer = say(client, conversation, text="  And neap tides?\n")
+    answer = post_message(client, conversation, text="  And neap tides?\n")
     assert answer.status_code == 202
     reply = answer.json()
     assert (reply["role"], reply["state"], reply["cost"]) == ("assistant", "streaming", None)
@@ -99,14 +99,14 @@ def test_what_is_said_begins_a_reply(client, alice):
 
 def test_one_reply_at_a_time(client, alice):
     conversation = Things(alice).conversation
-    assert say(client, conversation, text="One").status_code == 202
-    answer = say(client, conversation, text="Two")
+    assert post_message(client, conversation, text="One").status_code == 202
+    answer = post_message(client, conversation, text="Two")
     assert (answer.status_code, answer.json()["code"]) == (409, "still_answering")
 
 
 @pytest.mark.parametrize("body", [{}, {"text": " "}, {"text": "x", "images": ["http://a/b"]}])
 def test_what_says_nothing_is_refused(body, client, alice):
-    answer = say(client, Things(alice).conversation, **body)
+    answer = post_message(client, Things(alice).conversation, **body)
     assert answer.status_code == 400
     assert answer["Content-Type"] == "application/problem+json"
 
