@@ -1,24 +1,20 @@
 """Suspended accounts, and those that are being erased: what they can still do.
 
 Signing out and every public page work; all else answers 403 with a page that says why. A view
-may stay open to either state by `@open_to(User.State.ERASING)`.
+may stay open to either state by `@open_to(User.State.ERASING)`. /api/ and /v1 answer for
+themselves, by `gateway.key_rules.check_state`.
 """
 
 from collections.abc import Callable
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from accounts.models import User
 
-API = "/api/"
 PAGES = {
     User.State.SUSPENDED: "account/suspended.html",
     User.State.ERASING: "account/erasing.html",
-}
-TEXTS = {
-    User.State.SUSPENDED: "This account is suspended.",
-    User.State.ERASING: "This account is being erased.",
 }
 
 
@@ -49,6 +45,12 @@ def open_to(*states: User.State) -> Callable:
     return mark
 
 
+def private(view: Callable) -> Callable:
+    """Closes a view that answers strangers by itself, without the page to sign in."""
+    view.is_private = True
+    return view
+
+
 class SuspensionMiddleware:
     def __init__(self, get_response):
         self.get_response = get_response
@@ -60,9 +62,7 @@ class SuspensionMiddleware:
         state = getattr(request.user, "state", User.State.ACTIVE)
         if state == User.State.ACTIVE or state in getattr(view, "open_to_states", ()):
             return None
-        if request.path.startswith(API):
-            error = {"type": "permission_error", "message": TEXTS[state]}
-            return JsonResponse({"error": error}, status=403)
-        if not getattr(view, "login_required", True):
+        is_public = not getattr(view, "login_required", True)
+        if is_public and not getattr(view, "is_private", False):
             return None
         return render(request, PAGES[state], status=403)

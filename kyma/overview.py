@@ -9,6 +9,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from accounts.signed_in import SignedInRequest
+from accounts.suspension import private
 from billing.accounts import open_account
 from gateway.models import ApiRequest
 from gateway.pages import usage_figures
@@ -38,6 +39,7 @@ def overview(request: SignedInRequest) -> HttpResponse:
     return render(request, "kyma/overview.html", context)
 
 
+@private
 @login_not_required  # It answers by itself: htmx would show the page to sign in as a balance.
 @require_safe
 def balance(request: HttpRequest) -> HttpResponse:
