@@ -436,5 +436,7 @@ LOGGING = {
     "loggers": {
         name: {"level": "INFO"}
         for name in ("kyma", "privacy", "chat", "gateway", "billing", "accounts")
-    },
+    }
+    # Whoever scans the internet asks for hosts that aren't here: no fault, and no traceback each.
+    | {"django.security.DisallowedHost": {"level": "CRITICAL"}},
 }
