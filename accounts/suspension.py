@@ -1,8 +1,8 @@
 """Suspended accounts, and those that are being erased: what they can still do.
 
 Signing out and every public page work; all else answers 403 with a page that says why. A view
-may stay open to either state by `@open_to(User.State.ERASING)`. /api/ and /v1 answer for
-themselves, by `gateway.key_rules.check_state`.
+may stay open to either state by `@open_to(User.State.ERASING)`. /api/ refuses by itself, in its
+own form: its views are open to the middleware as they are to who isn't signed in.
 """
 
 from collections.abc import Callable
@@ -45,12 +45,6 @@ def open_to(*states: User.State) -> Callable:
     return mark
 
 
-def private(view: Callable) -> Callable:
-    """Closes a view that answers strangers by itself, without the page to sign in."""
-    view.is_private = True
-    return view
-
-
 class SuspensionMiddleware:
     def __init__(self, get_response):
         self.get_response = get_response
@@ -62,7 +56,6 @@ class SuspensionMiddleware:
         state = getattr(request.user, "state", User.State.ACTIVE)
         if state == User.State.ACTIVE or state in getattr(view, "open_to_states", ()):
             return None
-        is_public = not getattr(view, "login_required", True)
-        if is_public and not getattr(view, "is_private", False):
+        if not getattr(view, "login_required", True):
             return None
         return render(request, PAGES[state], status=403)

@@ -1,5 +1,6 @@
 """What a key allows: whether its account is open, where it works, what it is for."""
 
+import datetime as dt
 from collections.abc import Collection
 
 from accounts.models import ApiKey, User
@@ -75,7 +76,7 @@ def take_any(caller: Caller) -> None:
 def check_grant(own: Collection[str], scopes: Collection[str]) -> None:
     """What a key may manage: keys with no scope that it lacks, and none that manages keys.
 
-    Else a stolen key could give itself more, or multiply and outlive its own end. Raises Forbidden.
+    Else a stolen key could give itself more, or multiply. Raises Forbidden.
     """
     beyond = {*scopes} - ({*own} - {ApiKey.Scope.KEYS.value})
     if beyond:
@@ -86,14 +87,39 @@ def check_grant(own: Collection[str], scopes: Collection[str]) -> None:
         )
 
 
+def check_grant_of_limits(own: ApiKey, expires_at: dt.datetime | None) -> None:
+    """Raises Forbidden unless the key `own` may set the limits of one that ends at `expires_at`.
+
+    With limits of its own it would lift them so, and outlive its end with a later one.
+    """
+    if has_limits(own):
+        raise Forbidden(
+            "A key with caps, models or a rate of its own makes and changes no other, which could "
+            "have less of them. Use a key without, or sign in.",
+            code="key_has_limits",
+        )
+    if own.expires_at and (expires_at is None or expires_at > own.expires_at):
+        end = f"{own.expires_at.astimezone(dt.UTC):%Y-%m-%dT%H:%M:%SZ}"
+        raise Forbidden(
+            f"This key ends at {end}, and makes none that ends later: say so in `expires_at`.",
+            code="beyond_own_end",
+            param="expires_at",
+        )
+
+
 def check_may_chat(key: ApiKey) -> None:
     """Raises Forbidden for a key with limits of its own: a turn of the chat is asked and paid by
     the account, and would pass them by.
     """
-    caps = [cap for cap in caps_of(key).values() if cap is not None]
-    if caps or key.allowed_models or key.requests_per_minute:
+    if has_limits(key):
         raise Forbidden(
             "A key with caps, models or a rate of its own begins no reply: the chat knows only "
             "the account's. Use one without, or ask at /v1/chat/completions.",
             code="key_has_limits",
         )
+
+
+def has_limits(key: ApiKey) -> bool:
+    """Whether it may spend or ask less than its account."""
+    is_capped = any(cap is not None for cap in caps_of(key).values())
+    return bool(is_capped or key.allowed_models or key.requests_per_minute)

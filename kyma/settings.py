@@ -94,8 +94,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    # Every page is for who is signed in, unless its view says `login_not_required`.
-    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "accounts.signed_in.SignedInMiddleware",
     "kyma.caching.PrivatePagesMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",

@@ -12,11 +12,11 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.models import ApiKey
+from accounts.signed_in import SignedInRequest
 from billing.key_caps import CAPS, sheet_of
 from gateway import key_management
 from gateway.errors import GatewayError, NotFound
 from gateway.pages.key_forms import KeyForm, RotateForm
-from gateway.pages.signed_in import SignedInRequest
 
 PAGE = 100
 _PERIODS = {

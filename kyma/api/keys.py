@@ -1,7 +1,8 @@
 """API keys: what stands behind the page of keys and /v1/keys, for the person and for their keys.
 
-A key may make others only within its own scopes, and manages none that manages keys: else a
-stolen one could give itself more, or multiply and outlive its own end.
+A key may make others only within its own scopes and up to its own end, none at all if it has
+limits of its own, and manages none that manages keys: else a stolen one could give itself more,
+or multiply and outlive its end.
 """
 
 import datetime as dt
@@ -147,6 +148,13 @@ class KeyResource(Resource):
         if self.request.auth is not None:
             key_rules.check_grant(self.request.auth.scopes, scopes)
 
+    def check_grant_of_limits(self, key: ApiKey | None, columns: dict) -> None:
+        """Of a new key, or of `key` as `columns` change it. Raises Forbidden as above."""
+        own = self.request.auth
+        if own is not None:
+            end = own.expires_at if key else None  # As long as it stays, it is nobody's gain.
+            key_rules.check_grant_of_limits(own, columns.get("expires_at", end))
+
     def find(self, key_id) -> ApiKey:
         """Raises NotFound, and Forbidden for a key that the asking one can't manage."""
         key = key_management.find(self.request.user.pk, key_id)
@@ -176,6 +184,7 @@ class Keys(KeyResource):
     def post(self, request: Request) -> Response:
         fields = fields_of(request.data, new=True)
         self.check_grant(fields.columns.get("scopes", []))
+        self.check_grant_of_limits(None, fields.columns)
         return self.shown_once(*key_management.make(request.user.pk, fields))
 
 
@@ -194,6 +203,7 @@ class OneKey(KeyResource):
         key = self.find(key_id)
         fields = fields_of(request.data, new=False)
         self.check_grant(fields.columns.get("scopes", []))
+        self.check_grant_of_limits(key, fields.columns)
         return Response(self.shown(key_management.change(request.user.pk, key.pk, fields)))
 
     @extend_schema(summary="Revoke a key, for good", responses={204: None})
@@ -211,5 +221,6 @@ class KeyRotation(KeyResource):
     )
     def post(self, request: Request, key_id) -> Response:
         key = self.find(key_id)
+        self.check_grant_of_limits(None, {"expires_at": key.expires_at})
         grace = dt.timedelta(hours=self.body(RotationSerializer)["grace_hours"])
         return self.shown_once(*key_management.rotate(request.user.pk, key.pk, grace=grace))

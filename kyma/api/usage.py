@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import ApiKey
-from gateway import sessions, usage
+from gateway import periods, sessions, usage
 from gateway.usage import Filter
 from kyma.api.fields import MoneyField, StrictSerializer, TimeField
 from kyma.api.pagination import PageQuery, list_of, page, page_of
@@ -40,9 +40,18 @@ class UsageQuery(StrictSerializer):
         required=False, max_length=256, help_text="The `session_id` that the requests named."
     )
 
+    def validate_since(self, moment: dt.datetime) -> dt.datetime:
+        if not periods.is_askable(moment):
+            raise serializers.ValidationError(
+                f"Must be from {periods.FIRST_DAY} to {periods.LAST_DAY}."
+            )
+        return moment
+
+    validate_until = validate_since
+
     def validate(self, given: dict) -> dict:
         until = given.setdefault("until", timezone.now())
-        since = given.setdefault("since", _before(until, USUAL_RANGE))
+        since = given.setdefault("since", until - USUAL_RANGE)
         if not since < until:
             raise serializers.ValidationError({"since": "Must be before `until`."})
         if until - since > LONGEST_RANGE:
@@ -50,13 +59,6 @@ class UsageQuery(StrictSerializer):
                 {"since": f"At most {LONGEST_RANGE.days} days before `until`."}
             )
         return given
-
-
-def _before(time: dt.datetime, duration: dt.timedelta) -> dt.datetime:
-    try:
-        return time - duration
-    except OverflowError:
-        raise serializers.ValidationError({"until": "Too long ago."}) from None
 
 
 class OverTimeQuery(UsageQuery):

@@ -91,6 +91,18 @@ def test_the_api_tells_a_session_what_it_tells_a_key(suspended, client, path):
     assert {answer["Content-Type"] for answer in answers} == {"application/problem+json"}
 
 
+def test_a_view_that_is_open_to_strangers_is_left_alone(suspended):
+    request = RequestFactory().get("/api/keys")
+    request.user = suspended
+    middleware = SuspensionMiddleware(lambda request: HttpResponse())
+
+    def view(request):
+        return HttpResponse()
+
+    view.login_required = False
+    assert middleware.process_view(request, view, (), {}) is None
+
+
 # --- In the admin --------------------------------------------------------------------------------
 
 
