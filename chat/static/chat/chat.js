@@ -113,18 +113,22 @@ function follow(article) {
   });
 }
 
-// Whether it is still there: a chat that was deleted, or a session that has ended, shows itself.
-async function followAnew(article) {
+// The message as it stands. Who was signed out, or has deleted the chat elsewhere, sees that.
+async function fetchMessage(article) {
   const response = await fetch(article.dataset.page).catch(() => null);
   if (response?.redirected || [403, 404].includes(response?.status)) window.location.reload();
-  else if (response?.ok) follow(article);
+  return response?.ok && !response.redirected ? response.text() : null;
+}
+
+async function followAnew(article) {
+  if (await fetchMessage(article)) follow(article);
   else setTimeout(() => followAnew(article), RETRY_MS);
 }
 
 async function fetchFinished(article) {
-  const response = await fetch(article.dataset.page).catch(() => null);
-  setLost(!response?.ok);
-  if (response?.ok) finish(article, await response.text());
+  const html = await fetchMessage(article);
+  setLost(!html);
+  if (html) finish(article, html);
   else setTimeout(() => followAnew(article), RETRY_MS);
 }
 
