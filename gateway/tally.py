@@ -117,11 +117,12 @@ class Tally:
         """Count the requests of another tally."""
         for name in _SUMS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        for counted, added in (
+        pairs: tuple[tuple[Counter[Any], Counter[Any]], ...] = (
             (self.errors, other.errors),
             (self.latency, other.latency),
             (self.first_token, other.first_token),
-        ):
+        )
+        for counted, added in pairs:
             for one, count in added.items():  # A Counter's own update takes twice the time.
                 counted[one] += count
 
