@@ -28,7 +28,7 @@ from django.conf import settings
 
 from accounts.ids import uuid7
 from accounts.models import User
-from chat import conversations, messages, prompt, stored_replies
+from chat import conversations, messages, prompt, stored_replies, watching
 from chat.errors import NotAllowed, NoVision
 from chat.models import Conversation, Message
 from chat.prompt import Said
@@ -41,7 +41,6 @@ from gateway.database import in_thread
 logger = logging.getLogger(__name__)
 
 SNAPSHOT_INTERVAL_S = 0.1  # at least, between two of one follower
-POLL_INTERVAL_S = 0.5
 
 _running: dict[uuid.UUID, Turn] = {}
 _beginning: set[asyncio.Task] = set()
@@ -126,9 +125,9 @@ async def stop(user: User, *, reply_id: uuid.UUID) -> None:
 async def follow(reply: Message) -> AsyncGenerator[Snapshot]:
     """The reply as it grows, until it is over or deleted."""
     turn = _running.get(reply.id)
-    snapshots = _watch(reply.id) if turn is None else _listen(turn)
-    async for snapshot in snapshots:
-        yield snapshot
+    async with contextlib.aclosing(_watch(reply.id) if turn is None else _listen(turn)) as found:
+        async for snapshot in found:
+            yield snapshot
 
 
 async def _listen(turn: Turn) -> AsyncGenerator[Snapshot]:
@@ -147,13 +146,13 @@ async def _listen(turn: Turn) -> AsyncGenerator[Snapshot]:
 async def _watch(reply_id: uuid.UUID) -> AsyncGenerator[Snapshot]:
     """Of a turn in another process, by what it stores."""
     last, said_at, now = None, 0.0, asyncio.get_running_loop().time
-    while (snapshot := await in_thread(stored_replies.read, reply_id)) is not None:
-        if snapshot != last or now() - said_at >= settings.KEEP_ALIVE_INTERVAL_S:
-            yield snapshot
-            last, said_at = snapshot, now()
-        if snapshot.is_over:
-            return
-        await asyncio.sleep(POLL_INTERVAL_S)
+    async with contextlib.aclosing(watching.looks(reply_id)) as looks:
+        async for snapshot in looks:
+            if snapshot != last or now() - said_at >= settings.KEEP_ALIVE_INTERVAL_S:
+                yield snapshot
+                last, said_at = snapshot, now()
+            if snapshot.is_over:
+                return
 
 
 # --- What is stored nowhere

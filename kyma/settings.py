@@ -95,6 +95,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "accounts.signed_in.SignedInMiddleware",
+    "kyma.caching.PrivatePagesMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -234,6 +235,7 @@ CACHES = {
         "BACKEND": "kyma.cache.RedisOrLocalCache",
         "LOCATION": REDIS_URL,
         "KEY_PREFIX": "cache",
+        "KEY_FUNCTION": "kyma.cache.digest_of",
         "OPTIONS": {
             "socket_timeout": REDIS_TIMEOUT_S,
             "socket_connect_timeout": REDIS_TIMEOUT_S,
@@ -401,6 +403,9 @@ SECURE_HSTS_PRELOAD = PRODUCTION
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if PRODUCTION else None
 SESSION_COOKIE_SECURE = PRODUCTION
 CSRF_COOKIE_SECURE = PRODUCTION
+if PRODUCTION:  # By these names browsers take them from this very host alone, over TLS.
+    SESSION_COOKIE_NAME = "__Host-sessionid"
+    CSRF_COOKIE_NAME = "__Host-csrftoken"
 SECURE_REFERRER_POLICY = "same-origin"
 # Everything comes from here, nothing is inline (P6). `data:` is for images that a person sends.
 CONTENT_SECURITY_POLICY = {
@@ -431,5 +436,7 @@ LOGGING = {
     "loggers": {
         name: {"level": "INFO"}
         for name in ("kyma", "privacy", "chat", "gateway", "billing", "accounts")
-    },
+    }
+    # Whoever scans the internet asks for hosts that aren't here: no fault, and no traceback each.
+    | {"django.security.DisallowedHost": {"level": "CRITICAL"}},
 }

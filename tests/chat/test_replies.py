@@ -175,7 +175,7 @@ def test_a_model_with_vision_gets_the_image(writer, fake):
     image = {"type": "image_url", "image_url": {"url": PIXEL}}
     (asked,) = fake.calls(prompt)
     assert asked.json["messages"][0]["content"] == [{"type": "text", "text": prompt}, image]
-    assert messages.branch(conversation)[0].images == [PIXEL]
+    assert messages.page_of(conversation).shown[0].images == [PIXEL]
 
 
 def test_a_model_without_vision_gets_none_and_the_draft_stays_a_draft(writer, fake):
