@@ -74,7 +74,7 @@ class Keyboard:
             if focus is None or (focus["number"] == passed[0] != passed[-1]):
                 return passed
             number = focus["number"]
-            is_new = number not in passed or passed[-1] == number != passed[-PARTS]
-            assert is_new, f"a trap: {focus['name']}"
+            is_part = passed[-1] == number and passed[-PARTS:] != [number] * PARTS
+            assert is_part or number not in passed, f"a trap: {focus['name']}"
             passed.append(number)
         raise AssertionError(f"no end after {MOST_STEPS} steps")
