@@ -13,7 +13,7 @@ from accounts.models import ApiKey, User
 from billing.models import LedgerEntry
 from chat.models import Conversation, Message
 from gateway import kept_content, usage
-from gateway.models import ApiRequest, RequestContent, UsageHour
+from gateway.models import ApiRequest, RequestContent, ServiceHour, UsageHour
 from kyma import demo
 from privacy import data_map
 from tests.books import differences
@@ -115,12 +115,20 @@ def test_the_ledger_is_append_only_again(made, alice):
         LedgerEntry.objects.all().delete()
 
 
-def test_it_can_be_made_again_once_it_is_gone(made):
-    with pytest.raises(demo.DemoError, match="remove_demo"):
-        demo.make(days=1)
-    demo.remove()
-    assert demo.make(days=1, a_day=8).requests
+def test_made_twice_it_is_made_anew(made, client):
+    first = the_demo().id
+    again = demo.make(days=1, a_day=8)
+    assert again.requests == ApiRequest.objects.count() < made.requests
+    assert [model.__name__ for model, rows in data_map.rows_of(first) if rows.exists()] == []
+    assert client.login(username=demo.EMAIL, password=again.password)
+    assert not client.login(username=demo.EMAIL, password=made.password)
     assert differences(timezone.now()) == []
+
+
+def test_the_rollups_forget_it_too(made):
+    demo.remove()
+    assert not UsageHour.objects.exists()
+    assert not ServiceHour.objects.exists()
 
 
 def test_without_a_catalogue_it_says_what_to_do():
