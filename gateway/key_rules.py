@@ -11,7 +11,7 @@ from gateway.errors import Forbidden
 
 MANAGEMENT_ONLY = "This is a management key: it works at /v1/keys alone. Use an ordinary key here."
 
-_CLOSED = {
+_CLOSED: dict[str, str] = {
     User.State.SUSPENDED: "This account is suspended. Write to privacy@kymaapi.com.",
     User.State.ERASING: "This account is being erased.",
 }
