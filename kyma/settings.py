@@ -336,6 +336,7 @@ ADMISSION_TIMEOUT_S = env.float("ADMISSION_TIMEOUT_S", default=2.0)
 CACHE_TTL_S = env.float("CACHE_TTL_S", default=1.0)  # keys and catalogue, in each process
 COMMIT_QUEUE_SIZE = env.int("COMMIT_QUEUE_SIZE", default=4096)
 MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", default=10_000_000)
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES  # A temporary chat sends its pictures each time.
 BODY_TIMEOUT_S = env.float("BODY_TIMEOUT_S", default=30.0)
 DRAIN_NOTICE_S = env.float("DRAIN_NOTICE_S", default=0.5)  # readiness red, still accepting
 DRAIN_TIMEOUT_S = env.float("DRAIN_TIMEOUT_S", default=120.0)

@@ -69,10 +69,9 @@ class UsageForm(forms.Form):
 
     def offer_what_was_used(self, account_id: uuid.UUID) -> None:
         """Fill the lists of models and providers with those of these days, and what is chosen."""
-        days = self.days(account_id)
-        used = {"model": usage.by_model(days), "provider": usage.by_provider(days)}
-        for name, rows in used.items():
-            slugs = sorted({*(slug for slug, _ in rows), self.cleaned_data[name]} - {""})
+        models, providers = usage.models_and_providers(self.days(account_id))
+        for name, used in (("model", models), ("provider", providers)):
+            slugs = sorted({*used, self.cleaned_data[name]} - {""})
             self.fields[name].widget.choices = [("", "All"), *((slug, slug) for slug in slugs)]
 
     def filter(self, account_id: uuid.UUID) -> Filter:

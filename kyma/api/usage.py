@@ -152,7 +152,9 @@ class UsageResource(Resource):
 
 
 class UsageTotal(UsageResource):
-    @extend_schema(summary="Usage in total", parameters=[UsageQuery], responses=TotalSerializer)
+    @extend_schema(
+        "getUsage", summary="Usage in total", parameters=[UsageQuery], responses=TotalSerializer
+    )
     def get(self, request: Request) -> Response:
         wanted = self.filter(self.query(UsageQuery))
         shown = {
@@ -165,7 +167,12 @@ class UsageTotal(UsageResource):
 
 
 class UsageOverTime(UsageResource):
-    @extend_schema(summary="Usage by hour or day", parameters=[OverTimeQuery], responses=PeriodList)
+    @extend_schema(
+        "getUsageOverTime",
+        summary="Usage by hour or day",
+        parameters=[OverTimeQuery],
+        responses=PeriodList,
+    )
     def get(self, request: Request) -> Response:
         query = self.query(OverTimeQuery)
         periods = usage.over_time(self.filter(query), zone=query["zone"])
@@ -175,6 +182,7 @@ class UsageOverTime(UsageResource):
 
 class UsageBreakdown(UsageResource):
     @extend_schema(
+        "getUsageBreakdown",
         summary="Usage by model, key or provider, the dearest first",
         parameters=[BreakdownQuery],
         responses=ShareList,
@@ -195,7 +203,9 @@ def _share(label: ApiKey | str | None, figures) -> dict:
 
 
 class UsageLines(UsageResource):
-    @extend_schema(summary="Usage line by line", parameters=[LinesQuery], responses=LinePage)
+    @extend_schema(
+        "listUsageLines", summary="Usage line by line", parameters=[LinesQuery], responses=LinePage
+    )
     def get(self, request: Request) -> Response:
         query = self.query(LinesQuery)
         lines = usage.lines(self.filter(query))
