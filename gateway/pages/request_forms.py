@@ -10,6 +10,7 @@ from gateway.models import Model, Provider
 from gateway.request_search import Search, Status
 
 _DAY = dt.timedelta(days=1)
+NO_SUCH_KEY = "This account has no such key."
 
 
 class KeyChoice(forms.ModelChoiceField):
@@ -27,7 +28,12 @@ class SearchForm(forms.Form):
     until = forms.DateField(
         label="To", required=False, widget=forms.DateInput(attrs={"type": "date"})
     )
-    key = KeyChoice(ApiKey.objects.none(), required=False, empty_label="all")
+    key = KeyChoice(
+        ApiKey.objects.none(),
+        required=False,
+        empty_label="all",
+        error_messages=dict.fromkeys(("invalid_choice", "invalid_pk_value"), NO_SUCH_KEY),
+    )
     model = forms.ChoiceField(required=False)
     provider = forms.ChoiceField(required=False)
     status = forms.ChoiceField(required=False, choices=[("", "all"), *Status.choices])
