@@ -408,7 +408,7 @@ def _as_django(value: Any) -> str:
 
 def _usage_entry(record: RequestRecord, charged: int, now: dt.datetime) -> dict:
     return {
-        "id": id_at(now).hex,
+        "id": id_at(now).hex,  # Entries of one batch keep their order.
         "account_id": record.account_id,
         "amount_nano": -charged,
         "request_id": record.id,

@@ -117,9 +117,14 @@ class Tally:
         """Count the requests of another tally."""
         for name in _SUMS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        _add(self.errors, other.errors)
-        _add(self.latency, other.latency)
-        _add(self.first_token, other.first_token)
+        pairs: tuple[tuple[Counter[Any], Counter[Any]], ...] = (
+            (self.errors, other.errors),
+            (self.latency, other.latency),
+            (self.first_token, other.first_token),
+        )
+        for counted, added in pairs:
+            for one, count in added.items():  # A Counter's own update takes twice the time.
+                counted[one] += count
 
     def stored(self) -> dict[str, Any]:
         """The STORED columns of a row with these sums."""
@@ -129,9 +134,3 @@ class Tally:
             "latency": histogram.as_json(self.latency),
             "first_token": histogram.as_json(self.first_token),
         }
-
-
-def _add(counted: Counter, added: Counter) -> None:
-    """As Counter.update, in half of its time."""
-    for key, count in added.items():
-        counted[key] += count

@@ -7,10 +7,10 @@ from django.utils import timezone
 
 from accounts.models import ApiKey, User
 from gateway.models import Model, Provider
+from gateway.pages.usage_form import NO_SUCH_KEY, DayField
 from gateway.request_search import Search, Status
 
 _DAY = dt.timedelta(days=1)
-NO_SUCH_KEY = "This account has no such key."
 
 
 class KeyChoice(forms.ModelChoiceField):
@@ -22,12 +22,8 @@ class KeyChoice(forms.ModelChoiceField):
 class SearchForm(forms.Form):
     """Days are those of whoever looks. Valid, it has the `search`."""
 
-    since = forms.DateField(
-        label="From", required=False, widget=forms.DateInput(attrs={"type": "date"})
-    )
-    until = forms.DateField(
-        label="To", required=False, widget=forms.DateInput(attrs={"type": "date"})
-    )
+    since = DayField("From")
+    until = DayField("To")
     key = KeyChoice(
         ApiKey.objects.none(),
         required=False,

@@ -6,17 +6,19 @@ import uuid
 from collections.abc import Mapping
 
 from django import forms
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.utils import timezone
 
 from accounts.models import ApiKey, User
 from gateway import sessions, usage
-from gateway.pages.request_forms import NO_SUCH_KEY
 from gateway.pages.usage_figures import key_label
+from gateway.periods import FIRST_DAY, LAST_DAY
 from gateway.usage import Filter
 
 DEFAULT_DAYS = 30
 MOST_DAYS = 366
 ANY = (("", "All"),)
+NO_SUCH_KEY = "This account has no such key."
 STATUSES = (*ANY, ("ok", "Answered"), ("error", "Failed"))
 
 
@@ -25,9 +27,13 @@ class KeyField(forms.ModelChoiceField):
         return key_label(key)
 
 
-class DayInput(forms.DateInput):
-    def __init__(self):
-        super().__init__(attrs={"type": "date"}, format="%Y-%m-%d")
+class DayField(forms.DateField):
+    """A day that can be taken to any time zone."""
+
+    def __init__(self, label: str):
+        widget = forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
+        bounds = [MinValueValidator(FIRST_DAY), MaxValueValidator(LAST_DAY)]
+        super().__init__(label=label, required=False, widget=widget, validators=bounds)
 
 
 class UsageForm(forms.Form):
@@ -35,8 +41,8 @@ class UsageForm(forms.Form):
     name that the caller gave it.
     """
 
-    since = forms.DateField(label="From", widget=DayInput)
-    until = forms.DateField(label="To", widget=DayInput)
+    since = DayField("From")
+    until = DayField("To")
     key = KeyField(ApiKey.objects.none())
     model = forms.CharField(max_length=96, widget=forms.Select(choices=ANY))
     provider = forms.CharField(max_length=32, widget=forms.Select(choices=ANY))

@@ -4,6 +4,8 @@ import datetime as dt
 import io
 
 import pytest
+from allauth.usersessions.models import UserSession
+from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, transaction
 from django.utils import timezone
@@ -114,6 +116,16 @@ def test_the_ledger_is_append_only_again(made, alice):
     demo.remove()
     with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
         LedgerEntry.objects.all().delete()
+
+
+def test_whoever_is_signed_in_there_is_nobody_afterwards(made, client):
+    signed_in = {"login": demo.EMAIL, "password": made.password}
+    assert client.post("/accounts/login/", signed_in).status_code == 302
+    assert client.get("/dashboard").status_code == 200
+    assert Session.objects.count() == UserSession.objects.count() == 1
+    demo.remove()
+    assert not Session.objects.exists()
+    assert client.get("/dashboard").status_code == 302
 
 
 def test_made_twice_it_is_made_anew(made, client):
