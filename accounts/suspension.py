@@ -1,24 +1,20 @@
 """Suspended accounts, and those that are being erased: what they can still do.
 
 Signing out and every public page work; all else answers 403 with a page that says why. A view
-may stay open to either state by `@open_to(User.State.ERASING)`.
+may stay open to either state by `@open_to(User.State.ERASING)`. /api/ refuses by itself, in its
+own form: its views are open to the middleware as they are to who isn't signed in.
 """
 
 from collections.abc import Callable
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from accounts.models import User
 
-API = "/api/"
 PAGES = {
     User.State.SUSPENDED: "account/suspended.html",
     User.State.ERASING: "account/erasing.html",
-}
-TEXTS = {
-    User.State.SUSPENDED: "This account is suspended.",
-    User.State.ERASING: "This account is being erased.",
 }
 
 
@@ -60,9 +56,6 @@ class SuspensionMiddleware:
         state = getattr(request.user, "state", User.State.ACTIVE)
         if state == User.State.ACTIVE or state in getattr(view, "open_to_states", ()):
             return None
-        if request.path.startswith(API):
-            error = {"type": "permission_error", "message": TEXTS[state]}
-            return JsonResponse({"error": error}, status=403)
         if not getattr(view, "login_required", True):
             return None
         return render(request, PAGES[state], status=403)

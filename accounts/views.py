@@ -9,13 +9,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts import mailbox, session_list
-from accounts.models import User
-
-
-class SignedInRequest(HttpRequest):
-    """What a view gets that isn't open to strangers."""
-
-    user: User
+from accounts.signed_in import SignedInRequest
 
 
 @require_safe

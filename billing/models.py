@@ -138,7 +138,10 @@ class LedgerEntry(models.Model):
         BREAKAGE = "breakage"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    account = models.ForeignKey(CreditAccount, models.PROTECT, related_name="entries")
+    # Its indexes are those below: pages of entries go by their ids.
+    account = models.ForeignKey(
+        CreditAccount, models.PROTECT, related_name="entries", db_index=False
+    )
     kind = models.CharField(max_length=12, choices=Kind)
     amount_nano = models.BigIntegerField()
     request_id = models.UUIDField(null=True, unique=True, editable=False)
@@ -147,7 +150,10 @@ class LedgerEntry(models.Model):
 
     class Meta:
         verbose_name_plural = "ledger entries"
-        indexes = [models.Index(fields=["account", "created_at"], name="entries_of_account")]
+        indexes = [
+            models.Index(fields=["account", "created_at"], name="entries_of_account"),
+            models.Index(fields=["account", "id"], name="entry_ids_of_account"),
+        ]
         constraints = [
             models.CheckConstraint(condition=~Q(amount_nano=0), name="entry_moves_something"),
             models.CheckConstraint(

@@ -43,6 +43,7 @@ logger = logging.getLogger(__name__)
 SNAPSHOT_INTERVAL_S = 0.1  # at least, between two of one follower
 
 _running: dict[uuid.UUID, Turn] = {}
+_beginning: set[asyncio.Task] = set()
 
 
 async def send(conversation: Conversation, *, text: str, images: Sequence[str] = ()) -> Message:
@@ -63,6 +64,14 @@ async def regenerate(reply: Message) -> Message:
 
 
 async def _begin(add: Callable[..., Message]) -> Message:
+    """Once stored, a reply is written, though whoever asked for it hangs up that moment."""
+    beginning = asyncio.create_task(_store_and_run(add))
+    _beginning.add(beginning)
+    beginning.add_done_callback(_beginning.discard)
+    return await asyncio.shield(beginning)
+
+
+async def _store_and_run(add: Callable[..., Message]) -> Message:
     reply, caller, body = await in_thread(_added, add, await _blind())
     assert reply.request_id is not None
     turn = Turn(
@@ -194,11 +203,13 @@ async def _snapshots(turn: Turn) -> AsyncGenerator[Snapshot]:
 
 def are_being_written() -> bool:
     """Whether this process still has something to say, though nobody may be looking on."""
-    return bool(_running)
+    return bool(_running or _beginning)
 
 
 async def close() -> None:
     """Break off what is still being written, and store how it ended."""
+    if _beginning:
+        await asyncio.wait(_beginning)
     for turn in list(_running.values()):
         turn.interrupt()
     while tasks := [turn.task for turn in _running.values()]:

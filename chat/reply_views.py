@@ -8,7 +8,6 @@ import uuid
 from collections.abc import AsyncGenerator
 
 from asgiref.sync import sync_to_async
-from django.db import connections
 from django.http import Http404, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
@@ -35,6 +34,7 @@ from chat.model_choice import Choice
 from chat.models import Conversation, Message
 from chat.stored_replies import Snapshot
 from chat.temporary import TemporaryChat
+from gateway.database import give_connections_back
 
 # --- Saying something ----------------------------------------------------------------------------
 
@@ -189,7 +189,7 @@ def _wants_json(request: SignedInRequest) -> bool:
 async def follow(request: SignedInRequest, message_id: uuid.UUID) -> HttpResponseBase:
     """The reply as server-sent events, from what there is of it to its end."""
     reply = await sync_to_async(_own_reply)(request.user, message_id)
-    await sync_to_async(_give_connections_back)()
+    await sync_to_async(give_connections_back)()
     return _stream(events.of(replies.follow(reply), at_the_end=lambda _: {}))
 
 
@@ -208,13 +208,6 @@ def _own_reply(user: User, message_id: uuid.UUID) -> Message:
     if not message.is_reply:
         raise Http404
     return message
-
-
-def _give_connections_back() -> None:
-    """Or a reader would keep one of few for as long as the reply is written."""
-    for connection in connections.all(initialized_only=True):
-        if not connection.in_atomic_block:
-            connection.close()
 
 
 def _stream(content: AsyncGenerator[bytes]) -> StreamingHttpResponse:
@@ -236,7 +229,7 @@ async def temporary_reply(request: SignedInRequest) -> HttpResponseBase:
         snapshots = await chat.reply(request.user)
     except NotAllowed as refusal:
         return _refusal_as_json(refusal)
-    await sync_to_async(_give_connections_back)()
+    await sync_to_async(give_connections_back)()
     return _stream(events.of(snapshots, at_the_end=_unstored_html))
 
 

@@ -27,3 +27,10 @@ def _with_connections_given_back(function: Callable, arguments: tuple) -> Any:
         for connection in connections.all(initialized_only=True):
             if connection.vendor != "sqlite" or connection.errors_occurred:
                 connection.close()
+
+
+def give_connections_back() -> None:
+    """Those of this thread, before it waits for a client: a slow one would keep one of few."""
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close()

@@ -1,14 +1,27 @@
-"""What a key allows by itself, whatever its account may do: where it works, what it is for."""
+"""What a key allows: whether its account is open, where it works, what it is for."""
 
+import datetime as dt
 from collections.abc import Collection
 
-from accounts.models import ApiKey
+from accounts.models import ApiKey, User
 from billing.key_caps import caps_of
 from gateway import client_address
 from gateway.authentication import Caller, Network
 from gateway.errors import Forbidden
 
 MANAGEMENT_ONLY = "This is a management key: it works at /v1/keys alone. Use an ordinary key here."
+
+_CLOSED: dict[str, str] = {
+    User.State.SUSPENDED: "This account is suspended. Write to privacy@kymaapi.com.",
+    User.State.ERASING: "This account is being erased.",
+}
+
+
+def check_state(state: str) -> None:
+    """Raises Forbidden unless the account is open."""
+    message = _CLOSED.get(state)
+    if message:
+        raise Forbidden(message, code=f"account_{state}")
 
 
 def check_address(caller: Caller, ip: str) -> None:
@@ -63,7 +76,7 @@ def take_any(caller: Caller) -> None:
 def check_grant(own: Collection[str], scopes: Collection[str]) -> None:
     """What a key may manage: keys with no scope that it lacks, and none that manages keys.
 
-    Else a stolen key could give itself more, or multiply and outlive its own end. Raises Forbidden.
+    Else a stolen key could give itself more, or multiply. Raises Forbidden.
     """
     beyond = {*scopes} - ({*own} - {ApiKey.Scope.KEYS.value})
     if beyond:
@@ -74,14 +87,39 @@ def check_grant(own: Collection[str], scopes: Collection[str]) -> None:
         )
 
 
+def check_grant_of_limits(own: ApiKey, expires_at: dt.datetime | None) -> None:
+    """Raises Forbidden unless the key `own` may set the limits of one that ends at `expires_at`.
+
+    With limits of its own it would lift them so, and outlive its end with a later one.
+    """
+    if has_limits(own):
+        raise Forbidden(
+            "A key with caps, models or a rate of its own makes and changes no other, which could "
+            "have less of them. Use a key without, or sign in.",
+            code="key_has_limits",
+        )
+    if own.expires_at and (expires_at is None or expires_at > own.expires_at):
+        end = f"{own.expires_at.astimezone(dt.UTC):%Y-%m-%dT%H:%M:%SZ}"
+        raise Forbidden(
+            f"This key ends at {end}, and makes none that ends later: say so in `expires_at`.",
+            code="beyond_own_end",
+            param="expires_at",
+        )
+
+
 def check_may_chat(key: ApiKey) -> None:
     """Raises Forbidden for a key with limits of its own: a turn of the chat is asked and paid by
     the account, and would pass them by.
     """
-    caps = [cap for cap in caps_of(key).values() if cap is not None]
-    if caps or key.allowed_models or key.requests_per_minute:
+    if has_limits(key):
         raise Forbidden(
             "A key with caps, models or a rate of its own begins no reply: the chat knows only "
             "the account's. Use one without, or ask at /v1/chat/completions.",
             code="key_has_limits",
         )
+
+
+def has_limits(key: ApiKey) -> bool:
+    """Whether it may spend or ask less than its account."""
+    is_capped = any(cap is not None for cap in caps_of(key).values())
+    return bool(is_capped or key.allowed_models or key.requests_per_minute)

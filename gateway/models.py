@@ -179,8 +179,10 @@ class ApiRequest(models.Model):
         LOST = "lost", "the process that served it died"
 
     id = models.UUIDField(primary_key=True, editable=False)
-    account = models.ForeignKey(CreditAccount, models.PROTECT, related_name="requests")
-    # Its index is the one below, which finds the newest request of a key at once.
+    # The indexes of account and key are those below: they find the newest requests at once.
+    account = models.ForeignKey(
+        CreditAccount, models.PROTECT, related_name="requests", db_index=False
+    )
     key = models.ForeignKey(ApiKey, models.PROTECT, null=True, related_name="+", db_index=False)
     created_at = models.DateTimeField()
     api = models.CharField(max_length=24)
@@ -221,6 +223,7 @@ class ApiRequest(models.Model):
         verbose_name = "API request"
         indexes = [
             models.Index(fields=["account", "created_at"], name="requests_of_account"),
+            models.Index(fields=["account", "id"], name="request_ids_of_account"),
             models.Index(fields=["key", "created_at"], name="requests_of_key"),
         ]
         constraints = [

@@ -9,6 +9,8 @@ HOUR, DAY = dt.timedelta(hours=1), dt.timedelta(days=1)
 # An id is made when the request comes in, a moment before or after `created_at`; where a process
 # died, `created_at` is that of its hold. So the ids of a range lie about the range.
 ID_SLACK = dt.timedelta(minutes=5)
+# What pages and programs may ask for. Beyond, a step into another zone leaves the calendar.
+FIRST_DAY, LAST_DAY = dt.date(2000, 1, 1), dt.date(2999, 12, 31)
 _EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
 _FAR_FUTURE = dt.datetime(9000, 1, 1, tzinfo=dt.UTC)
 
@@ -21,6 +23,10 @@ def hour_of(moment: dt.datetime) -> dt.datetime:
 def day_of(moment: dt.datetime) -> dt.datetime:
     """The start of the UTC day that `moment` is in."""
     return hour_of(moment).replace(hour=0)
+
+
+def is_askable(moment: dt.datetime) -> bool:
+    return FIRST_DAY <= moment.astimezone(dt.UTC).date() <= LAST_DAY
 
 
 def ids_about(since: dt.datetime, until: dt.datetime) -> dict[str, uuid.UUID]:

@@ -9,6 +9,7 @@ django_application = get_asgi_application()  # First: it loads the apps that fol
 
 from chat import replies  # noqa: E402
 from gateway.asgi import close, gateway_application, start  # noqa: E402
+from kyma import body_limit  # noqa: E402
 from kyma.metrics import PATH, metrics_application  # noqa: E402
 
 
@@ -20,7 +21,7 @@ async def application(scope, receive, send):
     elif scope["path"] == PATH:
         await metrics_application(scope, receive, send)
     else:
-        await django_application(scope, receive, send)
+        await body_limit.apply(django_application, scope, receive, send)
 
 
 async def _live(receive, send) -> None:

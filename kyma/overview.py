@@ -2,8 +2,7 @@
 
 import datetime as dt
 
-from django.contrib.auth.decorators import login_not_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
@@ -38,12 +37,9 @@ def overview(request: SignedInRequest) -> HttpResponse:
     return render(request, "kyma/overview.html", context)
 
 
-@login_not_required  # It answers by itself: htmx would show the page to sign in as a balance.
 @require_safe
-def balance(request: HttpRequest) -> HttpResponse:
+def balance(request: SignedInRequest) -> HttpResponse:
     """The balance alone: the overview asks for it again and again."""
-    if not request.user.is_authenticated:
-        return HttpResponse(status=401)
     return render(request, "kyma/_balance.html", {"account": open_account(request.user)})
 
 

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from accounts.models import ApiKey, User
 from gateway.models import Model, Provider
+from gateway.pages.usage_form import DayField
 from gateway.request_search import Search, Status
 
 _DAY = dt.timedelta(days=1)
@@ -21,12 +22,8 @@ class KeyChoice(forms.ModelChoiceField):
 class SearchForm(forms.Form):
     """Days are those of whoever looks. Valid, it has the `search`."""
 
-    since = forms.DateField(
-        label="From", required=False, widget=forms.DateInput(attrs={"type": "date"})
-    )
-    until = forms.DateField(
-        label="To", required=False, widget=forms.DateInput(attrs={"type": "date"})
-    )
+    since = DayField("From")
+    until = DayField("To")
     key = KeyChoice(ApiKey.objects.none(), required=False, empty_label="all")
     model = forms.ChoiceField(required=False)
     provider = forms.ChoiceField(required=False)

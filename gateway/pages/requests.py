@@ -11,11 +11,11 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.keyring import data_keys
+from accounts.signed_in import SignedInRequest
 from billing.accounts import open_account
 from gateway import content_deletion, kept_content, receipts, request_search
 from gateway.models import ApiRequest, RequestContent
 from gateway.pages.request_forms import SearchForm
-from gateway.pages.signed_in import SignedInRequest
 from gateway.told_content import told
 
 _CLASSES = {

@@ -10,6 +10,7 @@ from django.views.decorators.http import require_safe
 from accounts.signed_in import SignedInRequest
 from billing.accounts import open_account
 from gateway import usage
+from gateway.database import give_connections_back
 from gateway.pages import usage_figures, usage_lines
 from gateway.pages.usage_form import UsageForm
 
@@ -45,6 +46,14 @@ def usage_csv(request: SignedInRequest) -> HttpResponse | StreamingHttpResponse:
 
 
 async def _in_thread(parts: Iterator[str]) -> AsyncIterator[str]:
-    following = sync_to_async(lambda: next(parts, None))
-    while (part := await following()) is not None:
+    following = sync_to_async(next_part)
+    while (part := await following(parts)) is not None:
         yield part
+
+
+def next_part(parts: Iterator[str]) -> str | None:
+    """None after the last. Between two parts no connection is kept: the reader may be slow."""
+    try:
+        return next(parts, None)
+    finally:
+        give_connections_back()

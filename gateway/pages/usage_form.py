@@ -6,11 +6,13 @@ import uuid
 from collections.abc import Mapping
 
 from django import forms
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.utils import timezone
 
 from accounts.models import ApiKey, User
 from gateway import sessions, usage
 from gateway.pages.usage_figures import key_label
+from gateway.periods import FIRST_DAY, LAST_DAY
 from gateway.usage import Filter
 
 DEFAULT_DAYS = 30
@@ -23,9 +25,13 @@ class KeyField(forms.ModelChoiceField):
         return key_label(key)
 
 
-class DayInput(forms.DateInput):
-    def __init__(self):
-        super().__init__(attrs={"type": "date"}, format="%Y-%m-%d")
+class DayField(forms.DateField):
+    """A day that can be taken to any time zone."""
+
+    def __init__(self, label: str):
+        widget = forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
+        bounds = [MinValueValidator(FIRST_DAY), MaxValueValidator(LAST_DAY)]
+        super().__init__(label=label, required=False, widget=widget, validators=bounds)
 
 
 class UsageForm(forms.Form):
@@ -33,8 +39,8 @@ class UsageForm(forms.Form):
     name that the caller gave it.
     """
 
-    since = forms.DateField(label="From", widget=DayInput)
-    until = forms.DateField(label="To", widget=DayInput)
+    since = DayField("From")
+    until = DayField("To")
     key = KeyField(ApiKey.objects.none())
     model = forms.CharField(max_length=96, widget=forms.Select)
     provider = forms.CharField(max_length=32, widget=forms.Select)
@@ -63,10 +69,9 @@ class UsageForm(forms.Form):
 
     def offer_what_was_used(self, account_id: uuid.UUID) -> None:
         """Fill the lists of models and providers with those of these days, and what is chosen."""
-        days = self.days(account_id)
-        used = {"model": usage.by_model(days), "provider": usage.by_provider(days)}
-        for name, rows in used.items():
-            slugs = sorted({*(slug for slug, _ in rows), self.cleaned_data[name]} - {""})
+        models, providers = usage.models_and_providers(self.days(account_id))
+        for name, used in (("model", models), ("provider", providers)):
+            slugs = sorted({*used, self.cleaned_data[name]} - {""})
             self.fields[name].widget.choices = [("", "All"), *((slug, slug) for slug in slugs)]
 
     def filter(self, account_id: uuid.UUID) -> Filter:

@@ -1,7 +1,8 @@
 """API keys: what stands behind the page of keys and /v1/keys, for the person and for their keys.
 
-A key may make others only within its own scopes, and manages none that manages keys: else a
-stolen one could give itself more, or multiply and outlive its own end.
+A key may make others only within its own scopes and up to its own end, none at all if it has
+limits of its own, and manages none that manages keys: else a stolen one could give itself more,
+or multiply and outlive its end.
 """
 
 import datetime as dt
@@ -147,6 +148,13 @@ class KeyResource(Resource):
         if self.request.auth is not None:
             key_rules.check_grant(self.request.auth.scopes, scopes)
 
+    def check_grant_of_limits(self, key: ApiKey | None, columns: dict) -> None:
+        """Of a new key, or of `key` as `columns` change it. Raises Forbidden as above."""
+        own = self.request.auth
+        if own is not None:
+            end = own.expires_at if key else None  # As long as it stays, it is nobody's gain.
+            key_rules.check_grant_of_limits(own, columns.get("expires_at", end))
+
     def find(self, key_id) -> ApiKey:
         """Raises NotFound, and Forbidden for a key that the asking one can't manage."""
         key = key_management.find(self.request.user.pk, key_id)
@@ -162,12 +170,15 @@ class KeyResource(Resource):
 
 
 class Keys(KeyResource):
-    @extend_schema(summary="Keys that aren't revoked", parameters=[PageQuery], responses=KeyPage)
+    @extend_schema(
+        "listKeys", summary="Keys that aren't revoked", parameters=[PageQuery], responses=KeyPage
+    )
     def get(self, request: Request) -> Response:
         keys = key_management.with_last_use(key_management.of_user(request.user.pk))
         return Response(KeyPage(page(keys, **self.query(PageQuery))).data)
 
     @extend_schema(
+        "createKey",
         summary="Make a key",
         request=key_schema("KeyRequest"),
         examples=[example({"name": "CI", "scopes": ["usage:read"], "caps": {"day": "0.50"}})],
@@ -176,15 +187,17 @@ class Keys(KeyResource):
     def post(self, request: Request) -> Response:
         fields = fields_of(request.data, new=True)
         self.check_grant(fields.columns.get("scopes", []))
+        self.check_grant_of_limits(None, fields.columns)
         return self.shown_once(*key_management.make(request.user.pk, fields))
 
 
 class OneKey(KeyResource):
-    @extend_schema(summary="One key", responses=KeySerializer)
+    @extend_schema("getKey", summary="One key", responses=KeySerializer)
     def get(self, request: Request, key_id) -> Response:
         return Response(self.shown(key_management.find(request.user.pk, key_id)))
 
     @extend_schema(
+        "updateKey",
         summary="Change a key",
         request=key_schema("KeyChanges"),
         examples=[example({"requests_per_minute": 20, "disabled": False})],
@@ -194,9 +207,10 @@ class OneKey(KeyResource):
         key = self.find(key_id)
         fields = fields_of(request.data, new=False)
         self.check_grant(fields.columns.get("scopes", []))
+        self.check_grant_of_limits(key, fields.columns)
         return Response(self.shown(key_management.change(request.user.pk, key.pk, fields)))
 
-    @extend_schema(summary="Revoke a key, for good", responses={204: None})
+    @extend_schema("revokeKey", summary="Revoke a key, for good", responses={204: None})
     def delete(self, request: Request, key_id) -> Response:
         key_management.revoke(request.user.pk, self.find(key_id).pk)
         return Response(status=204)
@@ -204,6 +218,7 @@ class OneKey(KeyResource):
 
 class KeyRotation(KeyResource):
     @extend_schema(
+        "rotateKey",
         summary="Replace a key by a new one with the same rules",
         request=RotationSerializer,
         examples=[example({"grace_hours": 24})],
@@ -211,5 +226,6 @@ class KeyRotation(KeyResource):
     )
     def post(self, request: Request, key_id) -> Response:
         key = self.find(key_id)
+        self.check_grant_of_limits(None, {"expires_at": key.expires_at})
         grace = dt.timedelta(hours=self.body(RotationSerializer)["grace_hours"])
         return self.shown_once(*key_management.rotate(request.user.pk, key.pk, grace=grace))

@@ -36,12 +36,13 @@ def page(rows: QuerySet, *, limit: int, cursor: uuid.UUID | None = None) -> dict
 
 def page_of(one: type[serializers.Serializer]) -> type[serializers.Serializer]:
     """What a page of `one` looks like."""
+    data = one(many=True)
     cursor = serializers.UUIDField(allow_null=True, help_text="Null after the last page.")
     name = one.__name__.removesuffix("Serializer")
     return type(
         f"{name}PageSerializer",
         (serializers.Serializer,),
-        {"data": one(many=True), "next_cursor": cursor},
+        {"data": data, "next_cursor": cursor},
     )
 
 

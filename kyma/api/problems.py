@@ -4,6 +4,7 @@
 """
 
 import logging
+import math
 import traceback
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -21,6 +22,7 @@ from gateway.errors import GatewayError
 logger = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
+LONGEST_WAIT_S = 60  # Requests are counted by the minute.
 _WHOLE = "non_field_errors"
 
 
@@ -45,20 +47,24 @@ def handle(error: Exception, context: dict) -> Response:
 
 
 def problem(status: int, detail: str, code: str, *, headers=None, **more) -> Response:
-    body = _body(status, detail, code)
     headers = {"Cache-Control": "no-store", **(headers or {})}
-    return Response({**body, **more}, status=status, headers=headers, content_type=CONTENT_TYPE)
+    said = {**body(status, detail, code), **more}
+    return Response(said, status=status, headers=headers, content_type=CONTENT_TYPE)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's handler of 404: a problem below /api/, a page elsewhere."""
-    if not request.path_info.startswith("/api/"):
+    if not is_for_programs(request.path_info):
         return page_not_found(request, exception)
     detail = "There is nothing at this address. /api/docs lists what there is."
-    return JsonResponse(_body(404, detail, "not_found"), status=404, content_type=CONTENT_TYPE)
+    return JsonResponse(body(404, detail, "not_found"), status=404, content_type=CONTENT_TYPE)
 
 
-def _body(status: int, detail: str, code: str) -> dict:
+def is_for_programs(path: str) -> bool:
+    return path == "/api" or path.startswith("/api/")
+
+
+def body(status: int, detail: str, code: str) -> dict:
     title = HTTPStatus(status).phrase
     return {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code}
 
@@ -70,15 +76,25 @@ def _refusal_of_a_rule(error: GatewayError) -> Response:
     return problem(error.status, error.message, str(error.code), headers=error.headers, **more)
 
 
+# What is said better than by the framework.
+_DETAILS = {
+    "not_authenticated": "Send a key in the header 'Authorization: Bearer kyma-…', or sign in.",
+    "unsupported_media_type": "Send JSON, with the header 'Content-Type: application/json'.",
+}
+
+
 def _refusal_of_the_framework(error: APIException) -> Response:
     headers = {}
     if challenge := getattr(error, "auth_header", None):
         headers["WWW-Authenticate"] = challenge
-    wait_s = getattr(error, "wait", None)
-    if wait_s is not None:
-        headers["Retry-After"] = str(int(wait_s))
-    code = error.get_codes()
-    return problem(error.status_code, str(error.detail), str(code), headers=headers)
+    if isinstance(error, exceptions.Throttled):
+        wait_s = math.ceil(error.wait or LONGEST_WAIT_S)
+        headers["Retry-After"] = str(wait_s)
+        detail = f"Too many requests: ask again in {wait_s} s."
+        return problem(429, detail, "rate_limit_exceeded", headers=headers)
+    code = str(error.get_codes())
+    detail = _DETAILS.get(code, str(error.detail))
+    return problem(error.status_code, detail, code, headers=headers)
 
 
 def _errors(detail, field: str = "") -> Iterator[dict[str, str]]:

@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import ApiKey
-from gateway import sessions, usage
+from gateway import periods, sessions, usage
 from gateway.usage import Filter
 from kyma.api.fields import MoneyField, StrictSerializer, TimeField
 from kyma.api.pagination import PageQuery, list_of, page, page_of
@@ -40,9 +40,18 @@ class UsageQuery(StrictSerializer):
         required=False, max_length=256, help_text="The `session_id` that the requests named."
     )
 
+    def validate_since(self, moment: dt.datetime) -> dt.datetime:
+        if not periods.is_askable(moment):
+            raise serializers.ValidationError(
+                f"Must be from {periods.FIRST_DAY} to {periods.LAST_DAY}."
+            )
+        return moment
+
+    validate_until = validate_since
+
     def validate(self, given: dict) -> dict:
         until = given.setdefault("until", timezone.now())
-        since = given.setdefault("since", _before(until, USUAL_RANGE))
+        since = given.setdefault("since", until - USUAL_RANGE)
         if not since < until:
             raise serializers.ValidationError({"since": "Must be before `until`."})
         if until - since > LONGEST_RANGE:
@@ -50,13 +59,6 @@ class UsageQuery(StrictSerializer):
                 {"since": f"At most {LONGEST_RANGE.days} days before `until`."}
             )
         return given
-
-
-def _before(time: dt.datetime, duration: dt.timedelta) -> dt.datetime:
-    try:
-        return time - duration
-    except OverflowError:
-        raise serializers.ValidationError({"until": "Too long ago."}) from None
 
 
 class OverTimeQuery(UsageQuery):
@@ -150,7 +152,9 @@ class UsageResource(Resource):
 
 
 class UsageTotal(UsageResource):
-    @extend_schema(summary="Usage in total", parameters=[UsageQuery], responses=TotalSerializer)
+    @extend_schema(
+        "getUsage", summary="Usage in total", parameters=[UsageQuery], responses=TotalSerializer
+    )
     def get(self, request: Request) -> Response:
         wanted = self.filter(self.query(UsageQuery))
         shown = {
@@ -163,7 +167,12 @@ class UsageTotal(UsageResource):
 
 
 class UsageOverTime(UsageResource):
-    @extend_schema(summary="Usage by hour or day", parameters=[OverTimeQuery], responses=PeriodList)
+    @extend_schema(
+        "getUsageOverTime",
+        summary="Usage by hour or day",
+        parameters=[OverTimeQuery],
+        responses=PeriodList,
+    )
     def get(self, request: Request) -> Response:
         query = self.query(OverTimeQuery)
         periods = usage.over_time(self.filter(query), zone=query["zone"])
@@ -173,6 +182,7 @@ class UsageOverTime(UsageResource):
 
 class UsageBreakdown(UsageResource):
     @extend_schema(
+        "getUsageBreakdown",
         summary="Usage by model, key or provider, the dearest first",
         parameters=[BreakdownQuery],
         responses=ShareList,
@@ -193,7 +203,9 @@ def _share(label: ApiKey | str | None, figures) -> dict:
 
 
 class UsageLines(UsageResource):
-    @extend_schema(summary="Usage line by line", parameters=[LinesQuery], responses=LinePage)
+    @extend_schema(
+        "listUsageLines", summary="Usage line by line", parameters=[LinesQuery], responses=LinePage
+    )
     def get(self, request: Request) -> Response:
         query = self.query(LinesQuery)
         lines = usage.lines(self.filter(query))

@@ -1,16 +1,17 @@
 import pytest
 from django.contrib.auth.models import Group
 from django.http import HttpResponse
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
 
 from accounts import suspension
-from accounts.models import User
+from accounts.models import ApiKey, User
 from accounts.suspension import SuspensionMiddleware, open_to
 from kyma import groups
 from tests.accounts.pages import PASSWORD, sign_in, text_of
 from tests.architecture.test_urls import PRIVATE
 from tests.factories import make_key, make_user
 
+ELSEWHERE = ("admin/", "api/models/")  # The admin has a test of its own; models are public.
 OPEN = ("/", "/contact", "/privacy", "/terms", "/docs")
 
 
@@ -27,7 +28,7 @@ def test_a_suspended_account_gets_a_clear_403(suspended, client):
     assert "Your account is suspended" in text_of(response)
 
 
-@pytest.mark.parametrize("path", [one for one in PRIVATE if not one.startswith("admin/")])
+@pytest.mark.parametrize("path", [one for one in PRIVATE if not one.startswith(ELSEWHERE)])
 def test_it_is_shut_out_of_every_page(suspended, client, path):
     assert client.get(f"/{path}").status_code == 403
     assert client.post(f"/{path}").status_code == 403
@@ -81,7 +82,16 @@ def test_a_view_can_stay_open_to_a_state(carol, bob):
     assert middleware.process_view(request, undo, (), {}).status_code == 403
 
 
-def test_the_api_answers_in_json(suspended):
+@pytest.mark.parametrize("path", ["/api/account", "/api/keys", "/api/usage", "/api/conversations"])
+def test_the_api_tells_a_session_what_it_tells_a_key(suspended, client, path):
+    _, text = make_key(suspended, scopes=ApiKey.Scope.values)
+    answers = [client.get(path), Client().get(path, headers={"Authorization": f"Bearer {text}"})]
+    assert [answer.status_code for answer in answers] == [403, 403]
+    assert [answer.json()["code"] for answer in answers] == ["account_suspended"] * 2
+    assert {answer["Content-Type"] for answer in answers} == {"application/problem+json"}
+
+
+def test_a_view_that_is_open_to_strangers_is_left_alone(suspended):
     request = RequestFactory().get("/api/keys")
     request.user = suspended
     middleware = SuspensionMiddleware(lambda request: HttpResponse())
@@ -90,9 +100,7 @@ def test_the_api_answers_in_json(suspended):
         return HttpResponse()
 
     view.login_required = False
-    response = middleware.process_view(request, view, (), {})
-    assert response.status_code == 403
-    assert response["Content-Type"] == "application/json"
+    assert middleware.process_view(request, view, (), {}) is None
 
 
 # --- In the admin --------------------------------------------------------------------------------

@@ -130,9 +130,18 @@ def test_a_closed_account_is_refused_everywhere(state, alice):
     calls = [(method.upper(), things.path(path)) for method, path in PRIVATE]
     User.objects.filter(pk=alice.pk).update(state=state)
     for method, path in calls:
-        assert session.generic(method, path).status_code == 403, (method, path)
-        answer = key.generic(method, path)
-        assert (answer.status_code, answer.json()["code"]) == (403, f"account_{state}")
+        for client in (session, key):
+            answer = client.generic(method, path)
+            assert (answer.status_code, answer.json()["code"]) == (403, f"account_{state}")
+            assert answer["Content-Type"] == "application/problem+json"
+
+
+def test_what_is_public_stays_open_to_a_closed_account(alice):
+    publish_model()
+    session = signed_in(alice)
+    User.objects.filter(pk=alice.pk).update(state="suspended")
+    for path in ("/api/models", "/api/prices", "/api/schema", "/api/docs"):
+        assert session.get(path).status_code == 200, path
 
 
 def test_another_site_can_change_nothing_through_a_session(alice):

@@ -151,6 +151,49 @@ def test_a_key_takes_over_none_that_has_more(alice):
     assert ApiKey.objects.usable().count() == 3
 
 
+@pytest.mark.parametrize("limit", ["caps", "allowed_models", "requests_per_minute"])
+def test_a_key_with_limits_lifts_none_by_another_key(limit, alice):
+    make_model("open/small")
+    asking, text = make_key(alice, scopes=["keys"])
+    other, _ = make_key(alice)
+    if limit == "caps":
+        cap_key(asking, day_cap_nano=7)
+    else:
+        value = {"allowed_models": ["open/small"], "requests_per_minute": 50}[limit]
+        ApiKey.objects.filter(pk=asking.pk).update(**{limit: value})
+    client, path = bearing(text), f"/api/keys/{other.id}"
+    answers = [
+        post(client, "/api/keys", {"name": "x"}),
+        patch(client, path, {"caps": {"day": None}}),
+        post(client, f"{path}/rotate", {}),
+    ]
+    assert {(one.status_code, one.json()["code"]) for one in answers} == {(403, "key_has_limits")}
+    assert client.get("/api/keys").status_code == 200
+    assert client.delete(path).status_code == 204
+    assert ApiKey.objects.count() == 2
+
+
+def test_a_key_that_ends_makes_none_that_ends_later(alice):
+    end = timezone.now() + dt.timedelta(days=2)
+    client = by_key(alice, scopes=["keys"], expires_at=end)
+    lasting, _ = make_key(alice)
+    path = f"/api/keys/{lasting.id}"
+    later = {"expires_at": (end + dt.timedelta(seconds=1)).isoformat()}
+    for answer in (
+        post(client, "/api/keys", {"name": "x"}),
+        post(client, "/api/keys", {"name": "x", **later}),
+        patch(client, path, later),
+        patch(client, path, {"expires_at": None}),
+        post(client, f"{path}/rotate", {}),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (403, "beyond_own_end")
+        assert answer.json()["errors"][0]["field"] == "expires_at"
+    made = post(client, "/api/keys", {"name": "x", "expires_at": end.isoformat()})
+    assert made.status_code == 201
+    assert patch(client, path, {"name": "renamed"}).status_code == 200
+    assert post(client, f"/api/keys/{made.json()['id']}/rotate", {}).status_code == 201
+
+
 def test_nobody_changes_a_management_key_here(alice):
     key, _ = make_key(alice, is_management=True)
     client = signed_in(alice)

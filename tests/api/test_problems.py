@@ -18,7 +18,9 @@ def check(answer, status: int, code: str) -> dict:
     return told
 
 
-@pytest.mark.parametrize("path", ["/api/nowhere", "/api/", "/api/keys/x", "/api/models/no/such"])
+@pytest.mark.parametrize(
+    "path", ["/api/nowhere", "/api/", "/api", "/api/keys/x", "/api/models/no/such"]
+)
 def test_an_address_that_leads_nowhere_is_a_problem_not_a_page(path):
     check(Client().get(path), 404, "not_found")
 

@@ -26,7 +26,7 @@ def test_a_key_is_told_when_to_come_back(alice):
     client = by_key(alice)
     assert statuses(client, 3) == [200, 200, 429]
     answer = client.get("/api/account")
-    assert answer.json()["code"] == "throttled"
+    assert answer.json()["code"] == "rate_limit_exceeded"
     assert answer["Content-Type"] == "application/problem+json"
     assert 1 <= int(answer["Retry-After"]) <= 60
 
@@ -76,3 +76,11 @@ def test_an_account_without_limits_has_none_here():
     user.credit_account.unlimited = True
     user.credit_account.save()
     assert statuses(bearing(key), 6) == [200] * 6
+
+
+def test_who_is_far_beyond_a_limit_that_was_lowered_is_told_too(alice, settings):
+    settings.API_REQUESTS_PER_MINUTE = {"person": 9, "key": 9, "address": 9}
+    client = by_key(alice)
+    assert statuses(client, 6) == [200] * 6
+    settings.API_REQUESTS_PER_MINUTE = {"person": 2, "key": 2, "address": 2}
+    assert client.get("/api/account")["Retry-After"] == "60"

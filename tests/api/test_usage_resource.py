@@ -116,6 +116,15 @@ def test_without_a_range_it_is_the_last_thirty_days(alice):
     assert told["cost"]["nano"] == 3
 
 
+@pytest.mark.parametrize("day", ["2000-01-01", "2999-12-31"])
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo"])
+def test_any_day_can_be_asked_for_in_any_zone(alice, day, zone):
+    client = signed_in(alice)
+    for since in ("T00:00:00Z", "T23:30:00Z"):
+        query = f"zone={zone}&since={day}{since}&until={day}T23:59:59Z"
+        assert client.get(f"/api/usage/over-time?{query}").status_code == 200
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [
@@ -123,7 +132,8 @@ def test_without_a_range_it_is_the_last_thirty_days(alice):
         ("since=2020-01-01T00:00:00Z&until=2026-01-01T00:00:00Z", "since"),
         ("since=yesterday", "since"),
         ("until=0001-01-01T00:00:00Z", "until"),
-        ("until=9999-12-31T23:59:59Z&since=1900-01-01T00:00:00Z", "since"),
+        ("until=9999-12-31T23:59:59Z&since=2999-12-31T00:00:00Z", "until"),
+        ("since=0001-01-01T00:00:00Z&until=2000-01-01T00:00:00Z", "since"),
         ("status=maybe", "status"),
         ("key=x", "key"),
         ("modle=llama", "modle"),

@@ -32,6 +32,7 @@ PUBLIC = {
     "api/schema",
     "api/docs",
     "api/models",
+    "api/models/x",
     "api/prices",
     "accounts/inactive/",
     "accounts/confirm-email/",

@@ -154,8 +154,9 @@ def test_a_chat_that_is_deleted_elsewhere_ends_here_too(chat, fake, person):
     expect(answer_of(chat).locator(".answer")).to_have_text("Hello")
     conversations.delete(person, ids=Conversation.objects.values_list("id", flat=True))
     with chat.watch.allowing("404"):
-        title = chat.get_by_role("heading", level=1)
-        expect(title).to_have_text("There is nothing at this address")
+        expect(chat.get_by_role("heading", level=1)).to_have_text(
+            "There is nothing at this address"
+        )
 
 
 def test_a_chat_is_deleted_once_one_has_said_so(page, signed_in, person):

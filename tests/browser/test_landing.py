@@ -14,5 +14,5 @@ def test_a_stranger_finds_the_way_in(page):
 def test_who_is_signed_in_finds_their_dashboard(page, signed_in):
     signed_in(page, make_user())
     page.goto("/")
-    page.get_by_role("link", name="Dashboard").click()
+    page.get_by_role("link", name="Dashboard", exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_be_visible()

@@ -241,3 +241,13 @@ def test_the_database_refuses_what_makes_no_sense(alice, wrong):
     fields = {"role": "user", **wrong}
     with pytest.raises(IntegrityError), transaction.atomic():
         Message.objects.create(conversation=talk(alice), **fields)
+
+
+def test_a_conversation_grows_no_longer_than_it_can_be_asked(alice, settings):
+    settings.MAX_BODY_BYTES = 300
+    conversation = conversations.start(alice, model="scripted")
+    first = say(conversation, "x" * 100)
+    with pytest.raises(NotAllowed, match="too long"):
+        messages.say(conversation, text="x" * 200)
+    assert [one.id for one in conversation.messages.all()] == [first.id]
+    assert messages.edit(first, text="x" * 200).is_streaming

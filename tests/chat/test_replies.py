@@ -3,6 +3,7 @@
 import asyncio
 import datetime as dt
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 from django.utils import timezone
@@ -127,6 +128,27 @@ def test_the_model_is_asked_with_the_branch_alone(writer, fake):
     sent = asked.body.decode() + str(asked.headers)
     for ours in (writer.user.email, writer.user.id, writer.account.id, conversation.id):
         assert str(ours) not in sent
+
+
+def test_who_hangs_up_while_it_is_stored_still_has_it_written(writer, fake, monkeypatch):
+    conversation, prompt = begin(writer), fake.script(stream(TEXT))
+
+    async def story():
+        loop = asyncio.get_running_loop()
+
+        def say(*arguments, **named) -> Message:
+            reply = messages.say(*arguments, **named)
+            loop.call_soon_threadsafe(sending.cancel)
+            return reply
+
+        monkeypatch.setattr(replies, "messages", SimpleNamespace(say=say))
+        sending = asyncio.create_task(replies.send(conversation, text=prompt))
+        await asyncio.wait({sending})
+        assert sending.cancelled()
+        assert replies.are_being_written()
+        return await last(await in_thread(partial(conversation.messages.get, role="assistant")))
+
+    assert run(story()).text == TEXT
 
 
 def test_one_reply_at_a_time(writer, fake):

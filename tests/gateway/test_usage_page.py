@@ -4,6 +4,7 @@ import csv
 import datetime as dt
 import io
 import zoneinfo
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -18,9 +19,10 @@ from billing.templatetags.money import usd
 from gateway import usage
 from gateway.commit_queue import commit_now
 from gateway.pages import usage_lines
+from gateway.pages.usage import next_part
 from gateway.sessions import hash_of
 from tests.books import hold
-from tests.factories import make_key, make_price, make_request, make_settle
+from tests.factories import make_account, make_key, make_price, make_request, make_settle, make_user
 
 NOW = dt.datetime.now(dt.UTC)
 
@@ -263,3 +265,38 @@ def test_under_asgi_the_lines_are_streamed(alice):
 )
 def test_dollars_are_exact_and_have_cents(nano, text):
     assert usd(nano) == text
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo"])
+@pytest.mark.parametrize("path", ["/usage", "/usage.csv", "/requests"])
+@pytest.mark.parametrize("day", ["0001-01-01", "1999-12-31", "3000-01-01", "9999-12-31"])
+def test_a_day_at_the_end_of_the_calendar_is_refused(alice, path, day, zone):
+    response = signed_in(alice, zone).get(path, {"since": day, "until": day})
+    assert response.status_code == (200 if path == "/usage" else 400)
+    assert "Ensure this value is" in response.text
+
+
+@pytest.mark.parametrize("day", ["2000-01-01", "2999-12-31"])
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo"])
+def test_every_other_day_can_be_asked_for(alice, day, zone):
+    client = signed_in(alice, zone)
+    for path in ("/usage", "/usage.csv", "/requests"):
+        assert client.get(path, {"since": day, "until": day}).status_code == 200
+
+
+def test_who_reads_the_csv_slowly_keeps_no_connection(committed):
+    account = make_account(make_user())
+    make_request(account, NOW)
+    after = NOW + dt.timedelta(days=1)
+    lines = usage.lines(usage.Filter(account_id=account.id, since=NOW, until=after))
+
+    def read() -> tuple[list[str | None], bool]:
+        parts = usage_lines.csv_parts(lines)
+        told = [next_part(parts), next_part(parts)]
+        return told, connection.connection is None
+
+    with ThreadPoolExecutor(1) as thread:
+        (header, rows), is_given_back = thread.submit(read).result()
+    assert header.startswith("id,")
+    assert rows
+    assert is_given_back

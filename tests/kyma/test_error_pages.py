@@ -1,13 +1,13 @@
 """What a person sees where there is no page, where they may not be, and where Kyma fails."""
 
 import pytest
+from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.test import Client
 from django.views.csrf import csrf_failure
 from django.views.defaults import bad_request, permission_denied, server_error
 
-from accounts.models import User
 from tests.kyma.pages import asked_for, inline_styles_and_scripts
 
 ADDRESS = "privacy@kymaapi.com"
@@ -26,9 +26,9 @@ def test_a_fault_of_ours_gets_a_page_without_a_traceback(books, monkeypatch, cap
     def fail(*arguments):
         raise RuntimeError("a secret")
 
-    monkeypatch.setattr(User.objects, "get_by_natural_key", fail)
-    login = {"username": "alice@example.org", "password": "a secret"}
-    response = Client(raise_request_exception=False).post("/admin/login/", login)
+    monkeypatch.setattr(EmailAddress.objects, "filter", fail)
+    login = {"login": "alice@example.org", "password": "a secret"}
+    response = Client(raise_request_exception=False).post("/accounts/login/", login)
     assert response.status_code == 500
     assert ADDRESS in response.text
     assert "secret" not in response.text

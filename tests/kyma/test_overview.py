@@ -119,7 +119,8 @@ def test_nothing_of_alices_is_on_bobs(alice, bob):
 
 def test_strangers_are_sent_to_sign_in(books):
     assert Client().get(URL).status_code == 302
-    assert Client().get("/dashboard/balance").status_code == 401
+    part = Client().get("/dashboard/balance", headers={"HX-Request": "true"})
+    assert (part.status_code, part.headers["HX-Refresh"]) == (401, "true")
 
 
 @pytest.mark.parametrize("path", [URL, "/dashboard/balance"])

@@ -396,5 +396,9 @@ if (thread && !isTemporary) {
   const isNew = how?.type === "navigate" && (!location.hash || location.hash === "#end");
   if (unfinished || isNew) scrollToEnd();
   if (unfinished) follow(unfinished);
-  if (isNew) focusBox();
+  if (isNew) {
+    focusBox();
+    // To go to #end takes the focus away again, later than this.
+    window.addEventListener("load", () => requestAnimationFrame(focusBox), { once: true });
+  }
 }

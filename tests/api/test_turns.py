@@ -3,13 +3,12 @@
 import requests
 
 from tests.factories import make_key
-from tests.gateway.conftest import live_route
-from tests.live import DEADLINE_S, eventually
+from tests.live import DEADLINE_S, Customer, eventually
 from tests.provider_scripts import stream, usage_of
 
 
-def test_a_reply_that_was_begun_is_read_until_it_is_over(customer, fake):
-    route = live_route("scripted", fake.base_url)
+def test_a_reply_that_was_begun_is_read_until_it_is_over(scripted, patient_gateway, fake):
+    customer = Customer(patient_gateway)
     headers = {"Authorization": f"Bearer {make_key(customer.user, scopes=['chat'])[1]}"}
 
     def call(method: str, path: str, body: dict | None = None) -> dict:
@@ -18,7 +17,7 @@ def test_a_reply_that_was_begun_is_read_until_it_is_over(customer, fake):
         assert answer.ok, answer.text
         return answer.json()
 
-    conversation = call("POST", "", {"model": route.model.slug})["id"]
+    conversation = call("POST", "", {"model": scripted.model.slug})["id"]
     prompt = fake.script(stream("By the moon.", usage=usage_of(10, 5)))
     begun = call("POST", f"/{conversation}/messages", {"text": prompt})
     assert begun["role"] == "assistant"

@@ -1,9 +1,0 @@
-from django.http import HttpRequest
-
-from accounts.models import User
-
-
-class SignedInRequest(HttpRequest):
-    """What a private view gets: LoginRequiredMiddleware lets nobody else through."""
-
-    user: User

@@ -1,0 +1,64 @@
+"""A page costs as much as its rows, however many there are behind it."""
+
+import datetime as dt
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from accounts.ids import uuid7
+from tests.api.client import signed_in
+from tests.factories import make_request
+
+NOON = dt.datetime(2026, 3, 28, 12, tzinfo=dt.UTC)
+RANGE = "since=2026-03-27T00:00:00Z&until=2026-03-31T00:00:00Z"
+TABLES = ("gateway_apirequest", "billing_ledgerentry")
+LONG = ["/api/requests", "/api/ledger", "/billing", f"/api/usage/lines?{RANGE}"]
+
+pytestmark = pytest.mark.usefixtures("books")
+
+
+def plans(client, address: str) -> str:
+    """How the database went about what the page asked of the log and the ledger."""
+    with CaptureQueriesContext(
+        connection,
+    ) as asked:
+        assert client.get(address).status_code == 200
+    long = [
+        one["sql"] for one in asked if "gateway_apirequest" in one["sql"] or "entry" in one["sql"]
+    ]
+    assert long
+    with connection.cursor() as cursor:
+        steps = []
+        for sql in long:
+            cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
+            steps += [row[3] for row in cursor.fetchall()]
+    return "\n".join(steps)
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="Postgres plans by what is in a table.")
+@pytest.mark.parametrize("address", LONG)
+def test_rows_come_in_the_order_of_an_index(alice, address):
+    client = signed_in(alice)
+    cursor = "before" if address == "/billing" else "cursor"
+    following = f"{address}{'&' if '?' in address else '?'}{cursor}={uuid7()}"
+    for one in (address, following):
+        told = plans(client, one)
+        assert "_ids_of_account" in told
+        assert "TEMP B-TREE" not in told
+
+
+@pytest.mark.parametrize("path", ["/api/requests", "/api/usage/lines", "/api/keys", "/api/ledger"])
+def test_more_rows_need_no_more_queries(alice, path):
+    client = signed_in(alice)
+    address = f"{path}?{RANGE}" if path == "/api/usage/lines" else path
+
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as asked:
+            assert client.get(address).status_code == 200
+        return len(asked)
+
+    few = queries()
+    for _ in range(5):
+        make_request(alice.credit_account, NOON)
+    assert queries() == few
