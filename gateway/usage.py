@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from django.db.models import Q, QuerySet
 
+from accounts import newest_first
 from accounts.models import ApiKey
 from gateway import histogram, rollups, tally
 from gateway.models import ApiRequest, UsageDay, UsageHour
@@ -147,7 +148,7 @@ def lines(filter: Filter) -> QuerySet[ApiRequest]:
         rows = rows.filter(session_hash=filter.session)
     if filter.status:
         rows = rows.filter(IS_OK if filter.status == "ok" else ~IS_OK)
-    return rows.order_by("-id")
+    return rows.order_by(*newest_first.ORDER)
 
 
 def _wanted(filter: Filter) -> dict[str, Any]:

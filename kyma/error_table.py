@@ -36,6 +36,7 @@ CODES = {
     "account_closed": (errors.Forbidden, "The account is closed."),
     "account_erasing": (errors.Forbidden, "The account is being deleted."),
     "account_suspended": (errors.Forbidden, "The account is suspended: write to us."),
+    "beyond_own_end": (errors.Forbidden, "A key makes none that lasts longer than itself."),
     "beyond_own_scopes": (errors.Forbidden, "A key can't give another one more than it has."),
     "content_not_retained": (
         errors.Conflict,
@@ -46,6 +47,7 @@ CODES = {
         errors.TooManyRequests,
         "The key asked too often for what it may not do.",
     ),
+    "https_required": (errors.Forbidden, "Ask over https, and rotate the key that went without."),
     "idempotency_key_in_use": (errors.Conflict, "The first request is still being answered."),
     "idempotency_key_reused": (errors.Unprocessable, "The key stood at another body before."),
     "ip_not_allowed": (errors.Forbidden, "The key doesn't work from this address."),

@@ -4,6 +4,8 @@ import datetime as dt
 import io
 
 import pytest
+from allauth.usersessions.models import UserSession
+from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, transaction
 from django.utils import timezone
@@ -58,7 +60,8 @@ def test_it_happened_in_the_days_before_and_nothing_in_the_last_hour(made):
     assert now - dt.timedelta(days=DAYS, hours=2) < min(times)
     assert max(times) < now - dt.timedelta(minutes=59)
     entries = LedgerEntry.objects.order_by("id").values_list("created_at", flat=True)
-    assert list(entries) == sorted(entries)
+    milliseconds = [int(at.timestamp() * 1000) for at in entries]
+    assert milliseconds == sorted(milliseconds)
 
 
 def test_what_a_key_has_spent_belongs_to_the_days_of_its_requests(made):
@@ -113,6 +116,16 @@ def test_the_ledger_is_append_only_again(made, alice):
     demo.remove()
     with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
         LedgerEntry.objects.all().delete()
+
+
+def test_whoever_is_signed_in_there_is_nobody_afterwards(made, client):
+    signed_in = {"login": demo.EMAIL, "password": made.password}
+    assert client.post("/accounts/login/", signed_in).status_code == 302
+    assert client.get("/dashboard").status_code == 200
+    assert Session.objects.count() == UserSession.objects.count() == 1
+    demo.remove()
+    assert not Session.objects.exists()
+    assert client.get("/dashboard").status_code == 302
 
 
 def test_made_twice_it_is_made_anew(made, client):

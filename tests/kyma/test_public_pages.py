@@ -7,10 +7,9 @@ import pytest
 from django.test import Client
 
 from billing.tiers import TIERS
-from gateway import errors, limits
+from gateway import errors, key_rules, limits
 from gateway.aliases import ALIASES
 from kyma import error_table
-from kyma.api.scopes import _CLOSED
 from tests.architecture.sources import files, tree
 from tests.factories import make_model, make_price, make_provider, make_route
 from tests.kyma.pages import ids_in, links_in
@@ -127,7 +126,7 @@ def codes_that_calls_set() -> Iterator[str]:
 def _whole(text: str) -> Iterator[str]:
     """Where it is only a code's beginning, what follows is the state of an account."""
     if text == "account_":
-        yield from (f"account_{state}" for state in _CLOSED)
+        yield from (f"account_{state}" for state in key_rules._CLOSED)
     elif text not in ("_per_minute", "_"):
         yield text
 
