@@ -83,6 +83,8 @@ def is_page(answer) -> bool:
 
 def is_no_page(answer) -> bool:
     """Data, a part of a page, or what only takes forms."""
+    if not answer.headers.get("Content-Type", "").startswith("text/html"):
+        return True  # That it is refused makes no page of it.
     return answer.status_code == 405 or (answer.status_code == 200 and not is_page(answer))
 
 
