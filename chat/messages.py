@@ -248,12 +248,14 @@ def _reply_to(parent: uuid.UUID | None, conversation: Conversation) -> Message:
 
 @contextlib.contextmanager
 def _one_at_a_time(conversation: Conversation) -> Iterator[None]:
-    """One transaction. Raises StillAnswering while a reply is being written."""
+    """One transaction, with the title as it is. Raises StillAnswering while a reply is written."""
     stored_replies.end_silent(conversation.messages.all())
     try:
         with transaction.atomic():
-            if not Conversation.objects.select_for_update().filter(pk=conversation.pk).exists():
+            rows = Conversation.objects.select_for_update().filter(pk=conversation.pk)
+            if (now := rows.values_list("title").first()) is None:
                 raise NotAllowed("This conversation was deleted.")
+            (conversation.title,) = now
             yield
     except IntegrityError as error:
         raise StillAnswering("A reply is being written: wait for it, or stop it.") from error

@@ -76,6 +76,11 @@ def key(request: SignedInRequest, key_id: uuid.UUID) -> HttpResponse:
 @never_cache
 def rotate_key(request: SignedInRequest, key_id: uuid.UUID) -> HttpResponse:
     old = _own_key(request, key_id)
+    rotate = _rotate_management if old.is_management else _rotate
+    return rotate(request, old)
+
+
+def _rotate(request: SignedInRequest, old: ApiKey) -> HttpResponse:
     form = RotateForm(request.POST or None, label_suffix="")
     if not form.is_valid():
         return _shown(request, "key_rotate", {"key": old, "form": form})
@@ -88,6 +93,12 @@ def rotate_key(request: SignedInRequest, key_id: uuid.UUID) -> HttpResponse:
         return redirect("key", old.id)
     old = ApiKey.objects.get(pk=old.pk)
     return _shown(request, "key_created", {"key": new, "text": text, "old": old}, status=201)
+
+
+# Who makes a management key is asked who they are; so is who has one shown anew.
+_rotate_management = reauthentication_required(enabled=lambda request: request.method == "POST")(
+    _rotate
+)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

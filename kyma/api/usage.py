@@ -16,6 +16,7 @@ from rest_framework.response import Response
 from accounts.models import ApiKey
 from gateway import periods, sessions, usage
 from gateway.usage import Filter
+from kyma import time_zone
 from kyma.api.fields import MoneyField, StrictSerializer, TimeField
 from kyma.api.pagination import PageQuery, list_of, page, page_of
 from kyma.api.resource import Resource
@@ -65,7 +66,7 @@ class OverTimeQuery(UsageQuery):
     zone = serializers.CharField(default="UTC", max_length=64, help_text="As `Europe/Oslo`.")
 
     def validate_zone(self, name: str) -> zoneinfo.ZoneInfo:
-        if name not in zoneinfo.available_timezones():
+        if name not in time_zone.names():
             raise serializers.ValidationError("There is no such time zone.")
         return zoneinfo.ZoneInfo(name)
 

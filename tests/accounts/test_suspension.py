@@ -147,6 +147,33 @@ def test_nobody_suspends_themselves_or_somebody_above_them(books, staff, client)
     assert [state_of(user) for user in (chief, helper, other)] == ["active", "active", "suspended"]
 
 
+def test_support_does_it_on_the_page_of_a_person_too(books, staff, client, bob):
+    groups.ensure()
+    helper = staff()
+    page = f"/admin/accounts/user/{bob.pk}"
+    assert client.post(f"{page}/suspend/").status_code == 403
+    helper.groups.set(Group.objects.filter(name="support"))
+    for action, state in (("suspend", "suspended"), ("restore", "active")):
+        assert f"{page}/{action}/" in client.get(f"{page}/change/").content.decode()
+        assert client.get(f"{page}/{action}/").status_code == 405
+        assert client.post(f"{page}/{action}/")["Location"] == f"{page}/change/"
+        assert state_of(bob) == state
+
+
+def test_no_page_offers_what_is_refused(books, staff, client, carol):
+    groups.ensure()
+    chief = make_user(is_superuser=True, is_staff=True)
+    helper = staff()
+    helper.groups.set(Group.objects.filter(name="support"))
+    for user in (chief, helper, carol):
+        assert (
+            "/suspend/"
+            not in client.get(f"/admin/accounts/user/{user.pk}/change/").content.decode()
+        )
+        client.post(f"/admin/accounts/user/{user.pk}/suspend/")
+    assert [state_of(user) for user in (chief, helper, carol)] == ["active", "active", "erasing"]
+
+
 def test_the_page_of_a_person_shows_balance_and_keys(staff, client, alice):
     staff(is_superuser=True)
     key, text = make_key(alice)

@@ -150,7 +150,7 @@ def test_a_key_with_limits_of_its_own_begins_no_reply(rules, alice):
     key, text = make_key(alice, scopes=["chat"], **rules)
     if cap:
         cap_key(key, day_cap_nano=cap)
-    answer = say(bearing(text), Things(alice).conversation, text="Hello")
+    answer = post_message(bearing(text), Things(alice).conversation, text="Hello")
     assert (answer.status_code, answer.json()["code"]) == (403, "key_has_limits")
 
 

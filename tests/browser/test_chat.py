@@ -172,6 +172,25 @@ def test_a_chat_is_deleted_once_one_has_said_so(page, signed_in, person):
     assert not Message.objects.filter(conversation=conversation.pk).exists()
 
 
+def test_all_chats_are_ticked_at_once_and_deleted(page, signed_in, person):
+    for number in range(3):
+        talk(person, "Hello", title=f"Chat {number}")
+    signed_in(page, person).goto("/chat/all")
+    page.get_by_label("Tick all on this page").check()
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Delete the ticked").click()
+    expect(page.get_by_text("Deleted 3 conversations")).to_be_visible()
+    assert not Message.objects.filter(conversation__user=person).exists()
+
+
+def test_the_picker_gives_the_focus_back(chat):
+    picker = chat.locator(".picker summary")
+    picker.press("Enter")
+    chat.get_by_label("scripted").focus()
+    chat.keyboard.press("Escape")
+    expect(picker).to_be_focused()
+
+
 def test_a_temporary_chat_answers_remembers_and_stores_nothing(page, signed_in, person, fake):
     prompt = held_up(fake)
     signed_in(page, person).goto("/chat/temporary")

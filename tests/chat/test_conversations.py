@@ -38,6 +38,13 @@ def finish(reply: Message, **fields) -> Message:
 # --- As a whole ----------------------------------------------------------------------------------
 
 
+def test_a_title_that_was_given_meanwhile_stays(alice):
+    conversation = conversations.start(alice, model="scripted")
+    conversations.rename(Conversation.objects.get(pk=conversation.pk), title="Tides")
+    messages.say(conversation, text="How do tides work?")
+    assert title_of(conversation) == "Tides"
+
+
 def test_the_first_message_makes_the_title(alice):
     conversation = conversations.start(alice, model="m")
     finish(messages.say(conversation, text="  Why is\nthe sky  blue?"))

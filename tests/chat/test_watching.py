@@ -1,15 +1,24 @@
 """Readers of a reply that another process writes."""
 
 import asyncio
+from contextlib import ExitStack
 from functools import partial
 
 import pytest
+import requests
+from django.conf import settings
+from django.db import connection
+from django.test import Client
 
 from chat import conversations, replies, stored_replies, watching
 from chat.models import Message
 from gateway.database import in_thread
 from tests.chat.chatting import run, until
 from tests.chat.writing import say, talk
+from tests.gateway.conftest import _gateway_process, gateway
+from tests.live import DEADLINE_S, Customer
+
+__all__ = ["_gateway_process", "gateway"]
 
 State = Message.State
 
@@ -50,3 +59,32 @@ def test_many_who_follow_look_once_for_all(writer, looks):
     assert len(opened) == 3
     assert watching._found == {}
     assert not watching._followers
+
+
+def test_two_hundred_readers_hold_no_connection_and_keep_nobody_waiting(gateway):
+    """More than there are connections to the database, or threads of the web process."""
+    user = Customer(gateway).user
+    reply = say(talk(user, "Hi"), "Hello", state="streaming", cost_nano=None)
+    with ExitStack() as stack, requests.Session() as browser:
+        client = Client()
+        client.force_login(user)
+        name = settings.SESSION_COOKIE_NAME
+        browser.headers["Cookie"] = f"{name}={client.cookies[name].value}"
+
+        def get(path, **options):
+            return browser.get(gateway.url + path, timeout=DEADLINE_S, **options)
+
+        for _ in range(200):
+            reader = stack.enter_context(get(f"/chat/messages/{reply.id}/events", stream=True))
+            assert next(reader.iter_lines()) == b"event: update"
+        assert get("/chat").status_code == 200
+        assert connections_of_others() < 50
+        conversations.delete(user, ids=[reply.conversation_id])
+
+
+def connections_of_others() -> int:
+    if connection.vendor == "sqlite":
+        return 0
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+        return cursor.fetchone()[0]

@@ -150,6 +150,20 @@ def test_making_a_management_key_asks_first_who_it_is(client, books):
     assert client.post("/keys/new", new_rules(is_management="on")).status_code == 201
 
 
+def test_rotating_a_management_key_asks_first_who_it_is(client, books):
+    dora = make_user("dora@example.org", password=PASSWORD)
+    mark_verified(dora)
+    (manager, _), (plain, _) = make_key(dora, is_management=True), make_key(dora)
+    sign_in(client, dora.email)
+    assert client.get(f"/keys/{manager.id}/rotate").status_code == 200
+    assert client.post(f"/keys/{plain.id}/rotate", {"grace": "0"}).status_code == 201
+    asked = client.post(f"/keys/{manager.id}/rotate", {"grace": "0"})
+    assert asked["Location"].startswith("/accounts/reauthenticate/")
+    assert ApiKey.objects.usable().filter(pk=manager.pk).exists()
+    assert client.post(asked["Location"], {"password": PASSWORD}).status_code == 201
+    assert not ApiKey.objects.usable().filter(pk=manager.pk).exists()
+
+
 def test_what_a_key_is_it_stays(page, key):
     page.post(f"/keys/{key.id}", new_rules(is_management="on"))
     key.refresh_from_db()

@@ -379,6 +379,14 @@ if (isTemporary) {
   window.addEventListener("beforeunload", (event) => { if (thread.children.length) event.preventDefault(); });
 }
 
+// --- All chats ------------------------------------------------------------------------------
+
+const tickAll = document.querySelector("#tick-all");
+if (tickAll) tickAll.hidden = false;
+tickAll?.addEventListener("change", (event) => {
+  for (const tick of document.querySelectorAll(".ticks [name=ids]")) tick.checked = event.target.checked;
+});
+
 // --- At the start ---------------------------------------------------------------------------
 
 if (composer) useModel();
