@@ -6,6 +6,7 @@ are notices, which a job sends (accounts/notices.py).
 
 import logging
 from smtplib import SMTPException
+from typing import ClassVar
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.internal.flows.email_verification_by_code import (
@@ -34,6 +35,12 @@ def display(user: User) -> str:
 
 
 class AccountAdapter(DefaultAccountAdapter):
+    # Said of passwords and of codes alike.
+    error_messages: ClassVar = {
+        **DefaultAccountAdapter.error_messages,
+        "too_many_login_attempts": "Too many wrong tries. Wait a few minutes, then sign in again.",
+    }
+
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         """Not where the code could never arrive."""
         return bool(settings.EMAIL_HOST or settings.LOCAL_MAILBOX)

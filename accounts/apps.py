@@ -1,11 +1,19 @@
 from django.apps import AppConfig
 from django.contrib.admin import apps as admin_apps
+from django.db.models.signals import pre_save
 
 
 class AccountsConfig(AppConfig):
     name = "accounts"
     default_auto_field = "django.db.models.BigAutoField"
     default = True
+
+    def ready(self):
+        from allauth.usersessions.models import UserSession
+
+        from accounts import session_list
+
+        pre_save.connect(session_list.seal, sender=UserSession)
 
 
 class StaffAdminConfig(admin_apps.AdminConfig):

@@ -104,9 +104,10 @@ OTHERS_PERSONAL_DATA = {
     },
     "usersessions.UserSession": {
         "person": "user",
-        "identity": ["ip", "user_agent", "session_key"],
+        # `data` holds address and browser, sealed; their columns say nothing.
+        "identity": ["data", "ip", "user_agent", "session_key"],
         "content": [],
-        "metadata": ["created_at", "last_seen_at", "data"],
+        "metadata": ["created_at", "last_seen_at"],
         "plain": ["id", "user"],
     },
     "sessions.Session": {

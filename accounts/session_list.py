@@ -1,11 +1,23 @@
-"""Where a person is signed in, and how that ends."""
+"""Where a person is signed in, and how that ends.
+
+The address and the browser of a session lie sealed under the person's key, in `data`: allauth's
+columns for them, which would be readable, say nothing.
+"""
+
+import base64
+import json
 
 from allauth.usersessions.models import UserSession
 from django.contrib.sessions.models import Session
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
+from accounts.encryption import Cipher
+from accounts.errors import SealBroken
+from accounts.keyring import data_keys
 from accounts.models import User
+
+NOWHERE = "::"
 
 # The first that matches counts: most browsers claim to be others too.
 _BROWSERS = (
@@ -25,10 +37,22 @@ def purge() -> int:
     return UserSession.objects.filter(~Exists(alive)).delete()[0]
 
 
+def seal(sender, instance: UserSession, **kwargs) -> None:
+    """Take address and browser out of a row that is about to be saved."""
+    if instance.ip == NOWHERE:
+        return
+    plain = json.dumps({"ip": instance.ip, "user_agent": instance.user_agent}).encode()
+    sealed = data_keys.cipher_of(instance.user_id).seal(plain, _place(instance))
+    instance.data = {"sealed": base64.b64encode(sealed).decode()}
+    instance.ip, instance.user_agent = NOWHERE, ""
+
+
 def of(user: User) -> list[UserSession]:
     """The sessions of `user`, the newest first; each says its `browser` in words."""
     sessions = list(UserSession.objects.filter(user=user).order_by("-created_at"))
+    cipher = data_keys.cipher_of(user.id)
     for session in sessions:
+        _open(session, cipher)
         session.browser = _describe(session.user_agent)
     return sessions
 
@@ -37,6 +61,19 @@ def end_others(user: User, *, current: str | None) -> None:
     """Sign `user` out everywhere but in the session with the key `current`."""
     for session in UserSession.objects.filter(user=user).exclude(session_key=current):
         session.end()
+
+
+def _open(session: UserSession, cipher: Cipher) -> None:
+    try:
+        sealed = base64.b64decode(session.data.get("sealed", ""))
+        plain = json.loads(cipher.open(sealed, _place(session)))
+    except SealBroken:
+        plain = {"ip": "", "user_agent": ""}
+    session.ip, session.user_agent = plain["ip"], plain["user_agent"]
+
+
+def _place(session: UserSession) -> str:
+    return f"usersessions.UserSession:{session.session_key}"
 
 
 def _describe(user_agent: str) -> str:

@@ -16,5 +16,10 @@ urlpatterns = [
     path("accounts/2fa/", _security, name="mfa_index"),
     path("accounts/2fa/webauthn/", _security, name="mfa_list_webauthn"),
     path("accounts/sessions/", _security, name="usersessions_list"),
+    path(
+        "accounts/confirm-email/",
+        views.ConfirmAddress.as_view(),
+        name="account_email_verification_sent",
+    ),
     path("accounts/", include("allauth.urls")),
 ]

@@ -1,15 +1,29 @@
-from allauth.account.models import EmailAddress
+from allauth.account.views import ConfirmEmailVerificationCodeView
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts import mailbox, session_list
 from accounts.signed_in import SignedInRequest
+
+CODE_HAS_ENDED = "This code works no longer. Sign in again, and we send you a new one."
+
+
+@method_decorator(login_not_required, name="dispatch")
+class ConfirmAddress(ConfirmEmailVerificationCodeView):
+    """allauth's page, which leads away without a word when the code comes too late."""
+
+    def dispatch(self, request: HttpRequest, *arguments, **named) -> HttpResponse:
+        response = super().dispatch(request, *arguments, **named)
+        if request.method == "POST" and self._process is None and not request.user.is_authenticated:
+            messages.error(request, CODE_HAS_ENDED)
+        return response
 
 
 @require_safe
@@ -20,7 +34,6 @@ def security(request: SignedInRequest) -> HttpResponse:
     codes = authenticators["recovery_codes"]
     context = {
         "section": "security",
-        "pending_address": EmailAddress.objects.get_new(request.user),
         "totp": authenticators["totp"],
         "passkeys": authenticators["webauthn"],
         "has_second_factor": bool(authenticators["totp"] or authenticators["webauthn"]),

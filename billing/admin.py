@@ -6,6 +6,7 @@ What can be made here is a new price version; none is ever changed (see billing/
 from typing import Any, ClassVar
 
 from django import forms
+from django.apps import apps
 from django.contrib import admin
 
 from accounts.admin import ApiKeyAdmin, KeepingAdmin, ReadOnlyAdmin
@@ -17,10 +18,10 @@ from billing.pricing import nano, usd
 MAX_PRICE_NANO = 10**15  # a million dollars
 
 
-def usd_column(field: str, label: str) -> Any:
+def usd_column(field: str, label: str, *, sortable: bool = True) -> Any:
     """A column or read-only field that shows the nano-dollars in `field` as dollars."""
 
-    @admin.display(description=f"{label}, USD", ordering=field)
+    @admin.display(description=f"{label}, USD", ordering=field if sortable else None)
     def column(row):
         amount_nano = getattr(row, field)
         return "-" if amount_nano is None else usd(amount_nano)
@@ -120,7 +121,7 @@ class CreditAccountAdmin(ReadOnlyAdmin):
     amounts = (
         usd_column("balance_nano", "balance"),
         usd_column("held_nano", "held"),
-        usd_column("available_nano", "available"),
+        usd_column("available_nano", "available", sortable=False),
         usd_column("owed_nano", "owed"),
         usd_column("purchased_nano", "purchased"),
     )
@@ -243,3 +244,10 @@ class CappedApiKeyAdmin(ApiKeyAdmin):
     def save_model(self, request, obj, form, change):
         super().save_model(request, obj, form, change)
         set_caps(obj, form.changed_caps)
+
+
+# dj-stripe's own pages: they show what Stripe sent of people as it came, and its keys, and take
+# cards and bank accounts by hand (P4).
+for _model in apps.get_app_config("djstripe").get_models():
+    if admin.site.is_registered(_model):
+        admin.site.unregister(_model)

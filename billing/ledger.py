@@ -13,6 +13,7 @@ import uuid
 from django.db import transaction
 from django.utils import timezone
 
+from accounts.ids import id_at
 from billing.errors import (
     InsufficientCredit,
     KeyCapReached,
@@ -145,10 +146,12 @@ def credit(
             return entry
         account.balance_nano += amount_nano
         account.save(update_fields=["balance_nano"])
+        at = at or timezone.now()
         return LedgerEntry.objects.create(
+            id=id_at(at),
             account=account,
             kind=kind,
             amount_nano=amount_nano,
             idempotency_key=idempotency_key,
-            created_at=at or timezone.now(),
+            created_at=at,
         )

@@ -8,12 +8,15 @@ import hashlib
 import hmac
 
 from django.conf import settings
+from django.contrib import messages
 from django.db import transaction
 
 from accounts.addresses import normalised
 from accounts.models import User
 from billing.accounts import give_signup_credit
 from billing.models import LedgerEntry, SignupGrant
+
+HAD_IT = "The credit for signing up is given once for each mailbox, and this one had it before."
 
 
 def grant(user: User, address: str) -> LedgerEntry | None:
@@ -43,4 +46,6 @@ def _digests(address: str) -> list[str]:
 
 
 def on_email_confirmed(sender, request, email_address, **kwargs) -> None:
-    grant(email_address.user, email_address.email)
+    user = email_address.user
+    if grant(user, email_address.email) is None and _may_have_it(user):
+        messages.info(request, HAD_IT)

@@ -6,9 +6,10 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from accounts import newest_first
 from accounts.signed_in import SignedInRequest
 from billing.accounts import open_account
-from billing.models import CreditAccount
+from billing.models import CreditAccount, LedgerEntry
 from billing.packages import PACKAGES_USD
 from billing.pricing import NANO_PER_USD
 from billing.tiers import TIERS
@@ -20,10 +21,10 @@ ENTRIES = 50
 def billing(request: SignedInRequest) -> HttpResponse:
     """`before` is the id of an entry: those that are older follow it."""
     account = open_account(request.user)
-    before = _id_of(request.GET.get("before"))
-    entries = account.entries.order_by("-id")
+    before = _entry(account, request.GET.get("before"))
+    entries = account.entries.order_by(*newest_first.ORDER)
     if before:
-        entries = entries.filter(id__lt=before)
+        entries = newest_first.older(entries, before.created_at, before.id)
     found = list(entries[: ENTRIES + 1])
     context = {
         "section": "billing",
@@ -46,10 +47,10 @@ def missing_nano(account: CreditAccount) -> int | None:
     return max(0, TIERS[following].purchases_usd * NANO_PER_USD - account.purchased_nano)
 
 
-def _id_of(text: str | None) -> uuid.UUID | None:
+def _entry(account: CreditAccount, text: str | None) -> LedgerEntry | None:
     if not text:
         return None
     try:
-        return uuid.UUID(text)
-    except ValueError as error:
-        raise Http404 from error
+        return account.entries.get(pk=uuid.UUID(text))
+    except (ValueError, LedgerEntry.DoesNotExist) as error:
+        raise Http404("There is no such page.") from error

@@ -2,7 +2,7 @@
 
 import dataclasses
 import uuid
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from chat import markdown
 from chat.messages import Shown
@@ -10,6 +10,9 @@ from chat.models import Message
 from chat.stored_replies import Snapshot
 
 NOT_AFFORDED = "insufficient_credits"
+# Characters of answers that one page renders; the older ones beyond that are shown as written.
+# Whoever loads a page of more would hold up everybody else.
+MOST_RENDERED = 300_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,13 +43,14 @@ class Article:
         return self.message.error == NOT_AFFORDED
 
 
-def article(shown: Shown) -> Article:
+def article(shown: Shown, *, most_rendered: int = MOST_RENDERED) -> Article:
+    show = markdown.render if _length(shown) <= most_rendered else markdown.as_written
     message, siblings, position = shown.message, shown.siblings, shown.position
     return Article(
         message=message,
         text=shown.text,
-        html=markdown.render(shown.text) if message.is_reply else "",
-        reasoning=markdown.render(shown.reasoning) if shown.reasoning else "",
+        html=show(shown.text) if message.is_reply else "",
+        reasoning=show(shown.reasoning) if shown.reasoning else "",
         images=shown.images,
         error_text=shown.error_text,
         position=position,
@@ -56,8 +60,16 @@ def article(shown: Shown) -> Article:
     )
 
 
-def articles(branch: Iterable[Shown]) -> list[Article]:
-    return [article(shown) for shown in branch]
+def _length(shown: Shown) -> int:
+    return len(shown.text) + len(shown.reasoning) if shown.message.is_reply else 0
+
+
+def articles(branch: Sequence[Shown]) -> list[Article]:
+    made, left = [], MOST_RENDERED
+    for shown in reversed(branch):
+        made.append(article(shown, most_rendered=left))
+        left -= _length(shown)
+    return made[::-1]
 
 
 def unstored(snapshot: Snapshot) -> Article:

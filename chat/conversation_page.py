@@ -39,11 +39,14 @@ def render_conversation(
     status: int = 200,
 ) -> HttpResponse:
     cipher = data_keys.cipher_of(conversation.user_id)
-    shown = articles(messages.branch(conversation))
+    page = messages.page_of(conversation, at=_id_or_none(request.GET.get("at", "")))
+    shown = articles(page.shown)
     context = {
         "conversation": conversation,
         "title": conversation.opened(cipher, "title") or "Untitled",
         "articles": shown,
+        "earlier": page.earlier,
+        "later": page.later,
         "streaming": next((one for one in shown if not one.is_over), None),
         "settings_form": settings_form or _settings_form(conversation, cipher),
         "settings_open": settings_form is not None,
@@ -78,12 +81,9 @@ def render_new(
 def composer(user: User, *, chosen: str = "") -> dict:
     """What the box below a conversation needs: the models, and which of them is chosen."""
     choices = model_choice.choices(user)
-    choice = model_choice.named(chosen, choices) or model_choice.named(
-        model_choice.default(user, choices), choices
-    )
     return {
         "choices": choices,
-        "choice": choice,
+        "choice": model_choice.preferring(chosen, user, choices),
         "some_see_images": any(one.has_vision for one in choices),
         "max_images": messages.MAX_IMAGES,
     }
@@ -105,4 +105,11 @@ def _settings_form(conversation: Conversation, cipher) -> SettingsForm:
 
 def redirect_to_message(message: Message) -> HttpResponse:
     page = reverse("conversation", args=[message.conversation_id])
-    return redirect(f"{page}#m-{message.id}")
+    return redirect(f"{page}?at={message.id}#m-{message.id}")
+
+
+def _id_or_none(text: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None

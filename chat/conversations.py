@@ -52,8 +52,10 @@ def start(
     return conversation
 
 
-def listed(user: User, *, archived: bool = False, limit: int = 500) -> list[Listed]:
-    """The conversations of `user`, the pinned first, then the last used."""
+def listed(user: User, *, archived: bool = False, start: int = 0, limit: int = 100) -> list[Listed]:
+    """`limit` conversations of `user` from the place `start` on: the pinned first, then the last
+    used.
+    """
     cipher = data_keys.cipher_of(user.id)
     rows = Conversation.objects.of(user)
     rows = rows.archived() if archived else rows.current()
@@ -66,7 +68,7 @@ def listed(user: User, *, archived: bool = False, limit: int = 500) -> list[List
             one.archived_at is not None,
             one.updated_at,
         )
-        for one in rows.defer("system_prompt")[:limit]
+        for one in rows.defer("system_prompt")[start : start + limit]
     ]
 
 

@@ -6,6 +6,7 @@ connects anew begins anew. `over` ends it.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
@@ -14,6 +15,10 @@ import orjson
 from chat.markdown import Streaming
 from chat.stored_replies import Snapshot
 
+# Of the time between two updates, what may go into rendering one: a list or a piece of code is
+# rendered anew until it ends, and the longer it gets the less often that happens.
+LARGEST_SHARE = 0.1
+LONGEST_PAUSE_S = 2.0
 NOTHING_NEW = b": still here\n\n"
 
 
@@ -32,19 +37,23 @@ async def of(
                 yield NOTHING_NEW
                 continue
             # In a thread: a long block takes a while, and others stream here too.
-            update = await asyncio.to_thread(_update, snapshot, text, reasoning)
+            update, took_s = await asyncio.to_thread(_update, snapshot, text, reasoning)
             yield event("update", {**update, "first": last is None})
             last = snapshot
+            await asyncio.sleep(min(took_s / LARGEST_SHARE, LONGEST_PAUSE_S))
 
 
-def _update(snapshot: Snapshot, text: Streaming, reasoning: Streaming) -> dict:
+def _update(snapshot: Snapshot, text: Streaming, reasoning: Streaming) -> tuple[dict, float]:
+    """What the page gets, and the seconds of this thread that it took."""
+    begun = time.thread_time()
     said, thought = text.update(snapshot.text), reasoning.update(snapshot.reasoning)
-    return {
+    update = {
         "id": str(snapshot.id),
         "state": snapshot.state,
         "text": {"closed": said.closed, "open": said.open},
         "reasoning": {"closed": thought.closed, "open": thought.open},
     }
+    return update, time.thread_time() - begun
 
 
 def event(name: str, content: dict) -> bytes:

@@ -8,6 +8,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from accounts.models import User
 from accounts.signed_in import SignedInRequest
 from chat import conversations, model_choice, search, transfer
 from chat.conversation_page import own_conversation, sidebar
@@ -15,6 +16,7 @@ from chat.errors import ImportRefused
 from chat.forms import ImportForm
 from chat.models import Conversation
 
+PAGE = 100  # conversations
 CONTENT_TYPES = {"json": "application/json", "md": "text/markdown; charset=utf-8"}
 
 
@@ -26,17 +28,32 @@ def all_conversations(request: SignedInRequest) -> HttpResponse:
 def _list(request: SignedInRequest, *, form: ImportForm | None = None, status: int = 200):
     text = request.GET.get("q", "").strip()
     is_archive = request.GET.get("archived") == "yes"
+    number = _page_number(request.GET.get("page", ""))
+    listed = [] if text else _listed(request.user, is_archive, number)
     context = {
         "q": text,
         "hits": search.search(request.user, text=text) if text else [],
         "most_hits": search.MAX_HITS,
         "is_archive": is_archive,
-        "listed": conversations.listed(request.user, archived=is_archive),
+        "listed": listed[:PAGE],
+        "newer": number - 1,
+        "older": number + 1 if len(listed) > PAGE else None,
         "form": form or ImportForm(),
         "is_list": True,
         **sidebar(request.user),
     }
     return render(request, "chat/all.html", context, status=status)
+
+
+def _page_number(text: str) -> int:
+    """From 1; what is no number begins at the beginning."""
+    return max(int(text), 1) if text.isdecimal() and len(text) < 7 else 1
+
+
+def _listed(user: User, is_archive: bool, number: int) -> list[conversations.Listed]:
+    """Those of a page, and the one after it."""
+    start = (number - 1) * PAGE
+    return conversations.listed(user, archived=is_archive, start=start, limit=PAGE + 1)
 
 
 @require_POST

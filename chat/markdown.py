@@ -25,7 +25,7 @@ from pygments.lexers import get_lexer_by_name
 from pygments.token import STANDARD_TYPES
 
 MOST_HIGHLIGHTED = 20_000  # characters; highlighting more would take longer than reading it
-MOST_INLINE = 20_000  # characters of one paragraph; emphasis and brackets cost their square
+MOST_INLINE = 10_000  # characters of one paragraph; emphasis and brackets cost their square
 # Known languages of code: a lexer is a program of regular expressions, and some explode.
 _HIGHLIGHTED = """
     bash c c++ cpp css diff docker dockerfile go golang html ini java javascript js json jsx
@@ -56,6 +56,11 @@ _REL = "noopener nofollow ugc"
 def render(text: str) -> str:
     """The HTML of `text`."""
     return _with_buttons(_cleaner.clean(_markdown.render(_well_formed(text))))
+
+
+def as_written(text: str) -> str:
+    """The same text, as it is: for what is too long to be rendered."""
+    return f'<p class="as-written">{escape(_well_formed(text))}</p>' if text else ""
 
 
 @dataclass(frozen=True)

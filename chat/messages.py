@@ -19,10 +19,11 @@ from django.utils import timezone
 from accounts.encryption import Cipher
 from accounts.ids import uuid7
 from accounts.keyring import data_keys
-from chat import conversations, stored_replies
+from chat import conversations, length, stored_replies
 from chat.errors import NotAllowed, NoVision, StillAnswering
 from chat.models import Conversation, Message
 
+PAGE = 60  # messages of a branch that a page shows at once
 MAX_TEXT = 1_000_000  # characters; what a model takes is less
 MAX_IMAGES = 4
 MAX_IMAGE_BYTES = 1_500_000
@@ -46,13 +47,16 @@ class Shown:
         return self.siblings.index(self.message.id) + 1
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Page:
+    """A part of the branch. `earlier` and `later` are messages on the pages beside it, if any."""
+
+    shown: list[Shown]
+    earlier: uuid.UUID | None
+    later: uuid.UUID | None
+
+
 # --- Reading
-
-
-def branch(conversation: Conversation) -> list[Shown]:
-    """The messages from the root to the conversation's leaf."""
-    cipher = data_keys.cipher_of(conversation.user_id)
-    return path_to(conversation, leaf_id=conversation.leaf_id, cipher=cipher)
 
 
 def path_to(
@@ -60,7 +64,33 @@ def path_to(
 ) -> list[Shown]:
     """The messages from the root to `leaf_id`."""
     tree = Tree(conversation)
-    path = tree.path_to(leaf_id)
+    return _opened_all(conversation, tree, tree.path_to(leaf_id), cipher)
+
+
+def page_of(conversation: Conversation, *, at: uuid.UUID | None = None) -> Page:
+    """The page of the branch that holds the message `at`; the last, if none does."""
+    tree = Tree(conversation)
+    path = tree.path_to(conversation.leaf_id)
+    later_ones = len(path) - 1 - path.index(at) if at in path else 0
+    end = len(path) - later_ones // PAGE * PAGE
+    start = max(end - PAGE, 0)
+    cipher = data_keys.cipher_of(conversation.user_id)
+    return Page(
+        _opened_all(conversation, tree, path[start:end], cipher),
+        earlier=path[start - 1] if start else None,
+        later=path[end] if end < len(path) else None,
+    )
+
+
+def alone(message: Message) -> Shown:
+    """One message, with its place among its siblings."""
+    cipher = data_keys.cipher_of(message.conversation.user_id)
+    return opened(message, cipher, Tree(message.conversation).siblings(message.id))
+
+
+def _opened_all(
+    conversation: Conversation, tree: "Tree", path: Sequence[uuid.UUID], cipher: Cipher
+) -> list[Shown]:
     rows = conversation.messages.in_bulk(path)
     return [opened(rows[one], cipher, tree.siblings(one)) for one in path if one in rows]
 
@@ -101,7 +131,8 @@ class Tree:
         return path[::-1]
 
     def siblings(self, one: uuid.UUID) -> list[uuid.UUID]:
-        return self._replies[self._parents[one]]
+        """Of a message that was deleted meanwhile: itself."""
+        return self._replies[self._parents[one]] if one in self._parents else [one]
 
     def in_order(self) -> list[uuid.UUID]:
         """All of them, each after the one that it answers and after its elder siblings.
@@ -176,6 +207,8 @@ def _add(
     cipher = data_keys.cipher_of(conversation.user_id)
     said = Message(conversation=conversation, parent_id=parent, role=Message.Role.USER)
     said.seal(cipher, text=text, images=orjson.dumps(list(images)).decode() if images else "")
+    sealed = len(said.text or b"") + len(said.images or b"")
+    length.check(conversation, Tree(conversation).path_to(parent), sealed)
     with _one_at_a_time(conversation):
         said.save(force_insert=True)
         if conversation.title is None:
@@ -215,12 +248,14 @@ def _reply_to(parent: uuid.UUID | None, conversation: Conversation) -> Message:
 
 @contextlib.contextmanager
 def _one_at_a_time(conversation: Conversation) -> Iterator[None]:
-    """One transaction. Raises StillAnswering while a reply is being written."""
+    """One transaction, with the title as it is. Raises StillAnswering while a reply is written."""
     stored_replies.end_silent(conversation.messages.all())
     try:
         with transaction.atomic():
-            if not Conversation.objects.select_for_update().filter(pk=conversation.pk).exists():
+            rows = Conversation.objects.select_for_update().filter(pk=conversation.pk)
+            if (now := rows.values_list("title").first()) is None:
                 raise NotAllowed("This conversation was deleted.")
+            (conversation.title,) = now
             yield
     except IntegrityError as error:
         raise StillAnswering("A reply is being written: wait for it, or stop it.") from error

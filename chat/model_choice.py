@@ -66,5 +66,10 @@ def default(user: User, among: Sequence[Choice]) -> str:
     return aliases.model_of(DEFAULT_ALIAS, slugs.__contains__) or next(iter(slugs), "")
 
 
+def preferring(slug: str, user: User, among: Sequence[Choice]) -> Choice | None:
+    """The model `slug` while it can be used, else the default; None if there is no model."""
+    return named(slug, among) or named(default(user, among), among)
+
+
 def named(slug: str, among: Sequence[Choice]) -> Choice | None:
     return next((choice for choice in among if choice.slug == slug), None)

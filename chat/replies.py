@@ -28,7 +28,7 @@ from django.conf import settings
 
 from accounts.ids import uuid7
 from accounts.models import User
-from chat import conversations, messages, prompt, stored_replies
+from chat import conversations, messages, prompt, stored_replies, watching
 from chat.errors import NotAllowed, NoVision
 from chat.models import Conversation, Message
 from chat.prompt import Said
@@ -41,9 +41,9 @@ from gateway.database import in_thread
 logger = logging.getLogger(__name__)
 
 SNAPSHOT_INTERVAL_S = 0.1  # at least, between two of one follower
-POLL_INTERVAL_S = 0.5
 
 _running: dict[uuid.UUID, Turn] = {}
+_beginning: set[asyncio.Task] = set()
 
 
 async def send(conversation: Conversation, *, text: str, images: Sequence[str] = ()) -> Message:
@@ -64,6 +64,14 @@ async def regenerate(reply: Message) -> Message:
 
 
 async def _begin(add: Callable[..., Message]) -> Message:
+    """Once stored, a reply is written, though whoever asked for it hangs up that moment."""
+    beginning = asyncio.create_task(_store_and_run(add))
+    _beginning.add(beginning)
+    beginning.add_done_callback(_beginning.discard)
+    return await asyncio.shield(beginning)
+
+
+async def _store_and_run(add: Callable[..., Message]) -> Message:
     reply, caller, body = await in_thread(_added, add, await _blind())
     assert reply.request_id is not None
     turn = Turn(
@@ -117,9 +125,9 @@ async def stop(user: User, *, reply_id: uuid.UUID) -> None:
 async def follow(reply: Message) -> AsyncGenerator[Snapshot]:
     """The reply as it grows, until it is over or deleted."""
     turn = _running.get(reply.id)
-    snapshots = _watch(reply.id) if turn is None else _listen(turn)
-    async for snapshot in snapshots:
-        yield snapshot
+    async with contextlib.aclosing(_watch(reply.id) if turn is None else _listen(turn)) as found:
+        async for snapshot in found:
+            yield snapshot
 
 
 async def _listen(turn: Turn) -> AsyncGenerator[Snapshot]:
@@ -138,13 +146,13 @@ async def _listen(turn: Turn) -> AsyncGenerator[Snapshot]:
 async def _watch(reply_id: uuid.UUID) -> AsyncGenerator[Snapshot]:
     """Of a turn in another process, by what it stores."""
     last, said_at, now = None, 0.0, asyncio.get_running_loop().time
-    while (snapshot := await in_thread(stored_replies.read, reply_id)) is not None:
-        if snapshot != last or now() - said_at >= settings.KEEP_ALIVE_INTERVAL_S:
-            yield snapshot
-            last, said_at = snapshot, now()
-        if snapshot.is_over:
-            return
-        await asyncio.sleep(POLL_INTERVAL_S)
+    async with contextlib.aclosing(watching.looks(reply_id)) as looks:
+        async for snapshot in looks:
+            if snapshot != last or now() - said_at >= settings.KEEP_ALIVE_INTERVAL_S:
+                yield snapshot
+                last, said_at = snapshot, now()
+            if snapshot.is_over:
+                return
 
 
 # --- What is stored nowhere
@@ -195,11 +203,13 @@ async def _snapshots(turn: Turn) -> AsyncGenerator[Snapshot]:
 
 def are_being_written() -> bool:
     """Whether this process still has something to say, though nobody may be looking on."""
-    return bool(_running)
+    return bool(_running or _beginning)
 
 
 async def close() -> None:
     """Break off what is still being written, and store how it ended."""
+    if _beginning:
+        await asyncio.wait(_beginning)
     for turn in list(_running.values()):
         turn.interrupt()
     while tasks := [turn.task for turn in _running.values()]:

@@ -1,6 +1,7 @@
 """Saying something, and watching the reply come.
 
 A reply is a task of its own: a browser that goes away ends none, but that of a temporary chat.
+A page with JavaScript asks for JSON and keeps its draft until it hears where the reply is to come.
 """
 
 import uuid
@@ -29,6 +30,7 @@ from chat.conversation_page import (
 )
 from chat.errors import NoCredit, NotAllowed, NoVision
 from chat.forms import MessageForm
+from chat.model_choice import Choice
 from chat.models import Conversation, Message
 from chat.stored_replies import Snapshot
 from chat.temporary import TemporaryChat
@@ -48,8 +50,10 @@ async def start(request: SignedInRequest) -> HttpResponse:
         await replies.send(found, text=said["text"], images=said["images"])
     except NotAllowed as refusal:
         model = form.data.get("model", "")
+        if _wants_json(request):
+            return _refusal_as_json(refusal)
         return await sync_to_async(render_new)(request, model=model, **_refused(form, refusal))
-    return _to_the_end_of(found)
+    return _to_the_end_of(request, found)
 
 
 @require_POST
@@ -62,37 +66,38 @@ async def send(request: SignedInRequest, conversation_id: uuid.UUID) -> HttpResp
         await sync_to_async(_use_model)(found, said["model"])
         await replies.send(found, text=said["text"], images=said["images"])
     except NotAllowed as refusal:
-        return await sync_to_async(render_conversation)(request, found, **_refused(form, refusal))
-    return _to_the_end_of(found)
+        return await _refuse(request, found, form, refusal)
+    return _to_the_end_of(request, found)
 
 
 @require_POST
 async def edit(request: SignedInRequest, message_id: uuid.UUID) -> HttpResponse:
     """Say something else in a message's place, with its images."""
     message = await sync_to_async(own_message)(request.user, message_id)
-    form = MessageForm({**request.POST.dict(), "model": message.conversation.model})
+    model = await sync_to_async(_model_for)(request, message.conversation)
+    form = MessageForm({**request.POST.dict(), "model": model})
     try:
         images = await sync_to_async(_images_of)(message)
         await sync_to_async(_check)(request.user, form, images)
+        await sync_to_async(_use_model)(message.conversation, model)
         await replies.edit(message, text=form.cleaned_data["text"], images=images)
     except NotAllowed as refusal:
-        return await sync_to_async(render_conversation)(
-            request, message.conversation, **_refused(form, refusal)
-        )
-    return _to_the_end_of(message.conversation)
+        return await _refuse(request, message.conversation, form, refusal)
+    return _to_the_end_of(request, message.conversation)
 
 
 @require_POST
 async def regenerate(request: SignedInRequest, message_id: uuid.UUID) -> HttpResponse:
     reply = await sync_to_async(own_message)(request.user, message_id)
+    model = await sync_to_async(_model_for)(request, reply.conversation)
     try:
+        await sync_to_async(_usable)(request.user, model)
         await sync_to_async(_check_credit)(request.user)
+        await sync_to_async(_use_model)(reply.conversation, model)
         await replies.regenerate(reply)
     except NotAllowed as refusal:
-        return await sync_to_async(render_conversation)(
-            request, reply.conversation, **_refused(None, refusal)
-        )
-    return _to_the_end_of(reply.conversation)
+        return await _refuse(request, reply.conversation, None, refusal)
+    return _to_the_end_of(request, reply.conversation)
 
 
 def _check(user: User, form: MessageForm, images: list[str] | None = None) -> None:
@@ -104,12 +109,26 @@ def _check(user: User, form: MessageForm, images: list[str] | None = None) -> No
     said = form.cleaned_data
     shown = said["images"] if images is None else images
     messages.check(said["text"], shown)
-    choice = model_choice.named(said["model"], model_choice.choices(user))
-    if choice is None:
-        raise NotAllowed("This model can't be used right now. Choose another.")
+    choice = _usable(user, said["model"])
     if shown and not choice.has_vision:
         raise NoVision(f"{choice.name} sees no images. Choose a model with vision.")
     _check_credit(user)
+
+
+def _usable(user: User, model: str) -> Choice:
+    choice = model_choice.named(model, model_choice.choices(user))
+    if choice is None:
+        raise NotAllowed("This model can't be used right now. Choose another.")
+    return choice
+
+
+def _model_for(request: SignedInRequest, conversation: Conversation) -> str:
+    """The model that is picked on the page, or what its picker begins with."""
+    if picked := request.POST.get("model"):
+        return picked
+    choices = model_choice.choices(request.user)
+    choice = model_choice.preferring(conversation.model, request.user, choices)
+    return choice.slug if choice else conversation.model
 
 
 def _check_credit(user: User) -> None:
@@ -129,17 +148,38 @@ def _use_model(conversation: Conversation, model: str) -> None:
 
 def _refused(form: MessageForm | None, refusal: NotAllowed) -> dict:
     """For the page that shows why, with the draft still in the box."""
-    is_unpaid = isinstance(refusal, NoCredit)
     return {
         "draft": form.data.get("text", "") if form else "",
         "error": str(refusal),
-        "wants_credit": is_unpaid,
-        "status": 402 if is_unpaid else 422,
+        "wants_credit": isinstance(refusal, NoCredit),
+        "status": _status_of(refusal),
     }
 
 
-def _to_the_end_of(conversation: Conversation) -> HttpResponse:
-    return redirect(reverse("conversation", args=[conversation.id]) + "#end")
+async def _refuse(
+    request: SignedInRequest, found: Conversation, form: MessageForm | None, refusal: NotAllowed
+) -> HttpResponse:
+    if _wants_json(request):
+        return _refusal_as_json(refusal)
+    return await sync_to_async(render_conversation)(request, found, **_refused(form, refusal))
+
+
+def _refusal_as_json(refusal: NotAllowed) -> HttpResponse:
+    content = {"code": refusal.code, "message": str(refusal)}
+    return JsonResponse(content, status=_status_of(refusal))
+
+
+def _status_of(refusal: NotAllowed) -> int:
+    return 402 if isinstance(refusal, NoCredit) else 422
+
+
+def _to_the_end_of(request: SignedInRequest, conversation: Conversation) -> HttpResponse:
+    place = reverse("conversation", args=[conversation.id]) + "#end"
+    return JsonResponse({"location": place}) if _wants_json(request) else redirect(place)
+
+
+def _wants_json(request: SignedInRequest) -> bool:
+    return request.headers.get("Accept") == "application/json"
 
 
 # --- Watching, and stopping ----------------------------------------------------------------------
@@ -158,7 +198,7 @@ async def stop(request: SignedInRequest, message_id: uuid.UUID) -> HttpResponse:
     reply = await sync_to_async(_own_reply)(request.user, message_id)
     if not reply.is_over:
         await replies.stop(request.user, reply_id=reply.id)
-    if request.headers.get("Accept") == "application/json":
+    if _wants_json(request):
         return HttpResponse(status=204)
     return await sync_to_async(redirect_to_message)(reply)
 
@@ -188,7 +228,7 @@ async def temporary_reply(request: SignedInRequest) -> HttpResponseBase:
         await sync_to_async(_check_credit)(request.user)
         snapshots = await chat.reply(request.user)
     except NotAllowed as refusal:
-        return JsonResponse({"code": refusal.code, "message": str(refusal)}, status=422)
+        return _refusal_as_json(refusal)
     await sync_to_async(give_connections_back)()
     return _stream(events.of(snapshots, at_the_end=_unstored_html))
 

@@ -11,6 +11,7 @@ nobody has stored for a while belongs to a process that died.
 import dataclasses
 import datetime as dt
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from django.db.models import QuerySet
@@ -55,6 +56,9 @@ class Snapshot:
 
 _PLAIN = ("model", "provider", "prompt_tokens", "completion_tokens", "estimated", "error")
 _SEALED = ("text", "reasoning", "error_text")
+# What tells one stored state of a reply from the next.
+Version = tuple[dt.datetime, str, int | None]
+_VERSION = ("updated_at", "state", "cost_nano")
 
 
 def store(snapshot: Snapshot, cipher: Cipher) -> State | None:
@@ -75,8 +79,25 @@ def read(reply_id: uuid.UUID) -> Snapshot | None:
     """The reply as it was stored last; None if it was deleted."""
     end_silent(Message.objects.filter(pk=reply_id))
     row = Message.objects.select_related("conversation").filter(pk=reply_id).first()
-    if row is None:
-        return None
+    return None if row is None else _opened(row)
+
+
+def read_changed(
+    known: Mapping[uuid.UUID, Version | None],
+) -> dict[uuid.UUID, tuple[Version, Snapshot] | None]:
+    """Those of these replies that aren't as they are known; None is one that was deleted."""
+    rows = Message.objects.filter(pk__in=list(known))
+    end_silent(rows)
+    stored = {one: version for one, *version in rows.values_list("id", *_VERSION)}
+    changed = [one for one, version in stored.items() if tuple(version) != known[one]]
+    found: dict[uuid.UUID, tuple[Version, Snapshot] | None]
+    found = {one: None for one in known if one not in stored}
+    for row in Message.objects.select_related("conversation").filter(pk__in=changed):
+        found[row.id] = (row.updated_at, row.state, row.cost_nano), _opened(row)
+    return found
+
+
+def _opened(row: Message) -> Snapshot:
     cipher = data_keys.cipher_of(row.conversation.user_id)
     values: dict[str, Any] = {name: row.opened(cipher, name) for name in _SEALED}
     values |= {name: getattr(row, name) for name in (*_PLAIN, "state", "cost_nano")}

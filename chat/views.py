@@ -7,7 +7,6 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from accounts.keyring import data_keys
 from accounts.signed_in import SignedInRequest
 from chat import conversations, messages
 from chat.articles import article
@@ -49,13 +48,9 @@ def conversation(request: SignedInRequest, conversation_id: uuid.UUID) -> HttpRe
 
 @require_GET
 def message(request: SignedInRequest, message_id: uuid.UUID) -> HttpResponse:
-    """One message of its conversation's branch, for a page whose reply is over."""
+    """One message, for a page whose reply is over."""
     found = own_message(request.user, message_id)
-    branch = messages.branch(found.conversation)
-    shown = next((one for one in branch if one.message.id == found.id), None)
-    if shown is None:
-        shown = messages.opened(found, data_keys.cipher_of(request.user.id))
-    return render(request, "chat/_message.html", {"article": article(shown)})
+    return render(request, "chat/_message.html", {"article": article(messages.alone(found))})
 
 
 @require_POST

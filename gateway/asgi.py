@@ -31,7 +31,7 @@ from gateway import (
 )
 from gateway.call import Call, ClientGone, GatewayRequest
 from gateway.client_address import client_address
-from gateway.errors import GatewayError, InternalError, NotFound
+from gateway.errors import Forbidden, GatewayError, InternalError, NotFound
 from gateway.metering import Ending
 from gateway.views import CompletionResponse
 
@@ -60,7 +60,7 @@ class GatewayHandler(ASGIHandler):
         """As the stock handler does, without its layers around each part of a stream."""
         headers = [(k.encode("ascii"), v.encode("latin-1")) for k, v in response.items()]
         start = {"type": "http.response.start", "status": response.status_code}
-        await send({**start, "headers": headers + CORS})
+        await send({**start, "headers": headers + CORS + _hsts()})
         if isinstance(response, HttpResponse):
             await send({"type": "http.response.body", "body": response.content})
             return
@@ -170,6 +170,7 @@ async def _respond(request: GatewayRequest) -> HttpResponseBase:
         response = HttpResponse(status=204)
     else:
         try:
+            _require_tls(request)
             response = await _view(request)
         except GatewayError as error:
             response = error_response(error, request)
@@ -186,6 +187,23 @@ async def _respond(request: GatewayRequest) -> HttpResponseBase:
     elif isinstance(response, HttpResponse):
         response.headers["Content-Length"] = str(len(response.content))
     return response
+
+
+def _hsts() -> list[tuple[bytes, bytes]]:
+    """What Django's middleware says on pages."""
+    if not settings.SECURE_HSTS_SECONDS:
+        return []
+    text = f"max-age={settings.SECURE_HSTS_SECONDS}; includeSubDomains; preload"
+    return [(b"strict-transport-security", text.encode())]
+
+
+def _require_tls(request: GatewayRequest) -> None:
+    """Raises Forbidden, where pages redirect: a client would send its key in the clear again."""
+    if settings.SECURE_SSL_REDIRECT and not request.is_secure():
+        raise Forbidden(
+            "Ask over https. A key that was sent without is no secret any more: rotate it.",
+            code="https_required",
+        )
 
 
 async def _view(request: GatewayRequest) -> HttpResponseBase:

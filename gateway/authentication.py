@@ -31,7 +31,7 @@ class Caller:
     account_id: str
     user_id: str
     cipher: Cipher
-    is_suspended: bool
+    state: str  # of User.State
     allows_unstated_retention: bool
     tier: int
     unlimited: bool
@@ -96,7 +96,7 @@ def signed_in(user: User) -> Caller:
         account_id=account.id.hex,
         user_id=user.id.hex,
         cipher=data_keys.cipher_of(user.id),
-        is_suspended=user.state == User.State.SUSPENDED,
+        state=user.state,
         allows_unstated_retention=user.allows_unstated_retention,
         tier=account.tier,
         unlimited=account.unlimited,

@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from accounts.ids import uuid7
+from accounts.ids import id_at
 from billing import ledger
 from billing.errors import BillingError, NoSuchAccount
 from billing.key_spend import PERIODS, KeySheet
@@ -408,7 +408,7 @@ def _as_django(value: Any) -> str:
 
 def _usage_entry(record: RequestRecord, charged: int, now: dt.datetime) -> dict:
     return {
-        "id": uuid7().hex,
+        "id": id_at(now).hex,  # Entries of one batch keep their order.
         "account_id": record.account_id,
         "amount_nano": -charged,
         "request_id": record.id,

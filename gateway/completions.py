@@ -102,10 +102,7 @@ async def proceed(completion: "Completion") -> None:
 
 def admit(caller: Caller, ip: str) -> None:
     """Raises Forbidden when the account may not use the gateway, or its key not from here."""
-    if caller.is_suspended:
-        raise errors.Forbidden(
-            "This account is suspended. Write to privacy@kymaapi.com.", code="account_suspended"
-        )
+    key_rules.check_state(caller.state)
     key_rules.check_address(caller, ip)
 
 

@@ -1,7 +1,7 @@
 """Keys made, changed and ended by their owner: what stands behind /v1/keys and the pages.
 
-Management keys are listed here, but neither made nor changed nor revoked: a key that can make
-others must not be able to lift its own limits or to multiply.
+Management keys are listed for all, but made, changed and revoked by their owner alone, who is
+`signed_in`: a key that can make others must not be able to lift its own limits or to multiply.
 """
 
 import datetime as dt
@@ -58,9 +58,11 @@ def make(user_id: uuid.UUID, fields: KeyFields) -> tuple[ApiKey, str]:
     return find(user_id, key.id), text
 
 
-def change(user_id: uuid.UUID, key_id: uuid.UUID | None, fields: KeyFields) -> ApiKey:
+def change(
+    user_id: uuid.UUID, key_id: uuid.UUID | None, fields: KeyFields, *, signed_in: bool = False
+) -> ApiKey:
     """Raises NotFound, and Forbidden for a management key."""
-    key = _find_ordinary(user_id, key_id)
+    key = _find_to_manage(user_id, key_id, signed_in=signed_in)
     _check_models(fields)
     columns = dict(fields.columns)
     if key.disabled_at and columns.get("disabled_at"):
@@ -72,25 +74,29 @@ def change(user_id: uuid.UUID, key_id: uuid.UUID | None, fields: KeyFields) -> A
     return find(user_id, key.id)
 
 
-def disable(user_id: uuid.UUID, key_id: uuid.UUID | None) -> None:
+def disable(user_id: uuid.UUID, key_id: uuid.UUID | None, *, signed_in: bool = False) -> None:
     """Until it is enabled. Raises NotFound, and Forbidden for a management key."""
-    keys.disable(_find_ordinary(user_id, key_id))
+    keys.disable(_find_to_manage(user_id, key_id, signed_in=signed_in))
 
 
-def enable(user_id: uuid.UUID, key_id: uuid.UUID | None) -> None:
+def enable(user_id: uuid.UUID, key_id: uuid.UUID | None, *, signed_in: bool = False) -> None:
     """Raises NotFound, and Forbidden for a management key."""
-    keys.enable(_find_ordinary(user_id, key_id))
+    keys.enable(_find_to_manage(user_id, key_id, signed_in=signed_in))
 
 
 def rotate(
-    user_id: uuid.UUID, key_id: uuid.UUID | None, *, grace: dt.timedelta
+    user_id: uuid.UUID,
+    key_id: uuid.UUID | None,
+    *,
+    grace: dt.timedelta,
+    signed_in: bool = False,
 ) -> tuple[ApiKey, str]:
     """A new key with the rules and caps of an old one, which ends after `grace`.
 
     What it has spent begins at nothing. Raises NotFound, Forbidden for a management key, and
     InvalidRequest for one that has ended.
     """
-    old = _find_ordinary(user_id, key_id)
+    old = _find_to_manage(user_id, key_id, signed_in=signed_in)
     with transaction.atomic():
         try:
             new, text = keys.rotate(old, grace=grace)
@@ -100,16 +106,16 @@ def rotate(
     return find(user_id, new.id), text
 
 
-def revoke(user_id: uuid.UUID, key_id: uuid.UUID | None) -> None:
+def revoke(user_id: uuid.UUID, key_id: uuid.UUID | None, *, signed_in: bool = False) -> None:
     """For good. Raises NotFound, and Forbidden for a management key."""
-    keys.revoke(_find_ordinary(user_id, key_id))
+    keys.revoke(_find_to_manage(user_id, key_id, signed_in=signed_in))
 
 
-def _find_ordinary(user_id: uuid.UUID, key_id: uuid.UUID | None) -> ApiKey:
+def _find_to_manage(user_id: uuid.UUID, key_id: uuid.UUID | None, *, signed_in: bool) -> ApiKey:
     key = find(user_id, key_id)
-    if key.is_management:
+    if key.is_management and not signed_in:
         raise Forbidden(
-            "Management keys are changed and revoked by the operator alone: write to them.",
+            "Management keys are changed and revoked by their owner alone, signed in at /keys.",
             code="management_key",
         )
     return key

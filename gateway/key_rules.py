@@ -1,15 +1,27 @@
-"""What a key allows by itself, whatever its account may do: where it works, what it is for."""
+"""What a key allows: whether its account is open, where it works, what it is for."""
 
 import datetime as dt
 from collections.abc import Collection
 
-from accounts.models import ApiKey
+from accounts.models import ApiKey, User
 from billing.key_caps import caps_of
 from gateway import client_address
 from gateway.authentication import Caller, Network
 from gateway.errors import Forbidden
 
 MANAGEMENT_ONLY = "This is a management key: it works at /v1/keys alone. Use an ordinary key here."
+
+_CLOSED: dict[str, str] = {
+    User.State.SUSPENDED: "This account is suspended. Write to privacy@kymaapi.com.",
+    User.State.ERASING: "This account is being erased.",
+}
+
+
+def check_state(state: str) -> None:
+    """Raises Forbidden unless the account is open."""
+    message = _CLOSED.get(state)
+    if message:
+        raise Forbidden(message, code=f"account_{state}")
 
 
 def check_address(caller: Caller, ip: str) -> None:

@@ -1,7 +1,4 @@
-"""The request log of one account, searched: the newest first, a page at a time.
-
-Pages go by time and id, as the index does, so the thousandth costs what the first does.
-"""
+"""The request log of one account, searched: the newest first, a page at a time."""
 
 import dataclasses
 import datetime as dt
@@ -10,6 +7,7 @@ import uuid
 from django.db import models
 from django.db.models import Q, QuerySet
 
+from accounts import newest_first
 from gateway import sessions
 from gateway.models import ApiRequest
 
@@ -54,10 +52,8 @@ def find(
     """The page of those that came in before `before`, and whether there are older ones."""
     rows = of_account(account_id).filter(_condition(account_id, search))
     if before is not None:
-        at = before.created_at
-        rows = rows.filter(Q(created_at__lt=at) | Q(created_at=at, id__lt=before.id))
-        rows = rows.filter(created_at__lte=at)  # The index can be entered by this.
-    found = list(rows.order_by("-created_at", "-id")[: PAGE + 1])
+        rows = newest_first.older(rows, before.created_at, before.id)
+    found = list(rows.order_by(*newest_first.ORDER)[: PAGE + 1])
     return found[:PAGE], len(found) > PAGE
 
 

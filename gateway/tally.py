@@ -102,23 +102,29 @@ class Tally:
         if outcome == Outcome.FINISHED and streamed and first is not None:
             self.first_token[histogram.bucket_of(first)] += 1
 
-    def add_stored(self, row: tuple[Any, ...]) -> None:
-        """Count what a row of a rollup holds, given by its STORED columns."""
+    def add_stored(self, row: tuple[Any, ...], *, sign: int = 1) -> None:
+        """Count what a row of a rollup holds, given by its STORED columns; -1 takes it away."""
         *numbers, latency, first_token = row
         for name, number in zip(_SUMS, numbers, strict=False):
-            setattr(self, name, getattr(self, name) + number)
+            setattr(self, name, getattr(self, name) + sign * number)
         for name, number in zip(ERROR_CLASSES, numbers[len(_SUMS) :], strict=True):
-            self.errors[name] += number
-        self.latency.update(histogram.from_json(latency))
-        self.first_token.update(histogram.from_json(first_token))
+            self.errors[name] += sign * number
+        for counted, stored in ((self.latency, latency), (self.first_token, first_token)):
+            for bucket, count in stored.items():
+                counted[int(bucket)] += sign * count
 
     def add(self, other: "Tally") -> None:
         """Count the requests of another tally."""
         for name in _SUMS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.errors.update(other.errors)
-        self.latency.update(other.latency)
-        self.first_token.update(other.first_token)
+        pairs: tuple[tuple[Counter[Any], Counter[Any]], ...] = (
+            (self.errors, other.errors),
+            (self.latency, other.latency),
+            (self.first_token, other.first_token),
+        )
+        for counted, added in pairs:
+            for one, count in added.items():  # A Counter's own update takes twice the time.
+                counted[one] += count
 
     def stored(self) -> dict[str, Any]:
         """The STORED columns of a row with these sums."""

@@ -2,8 +2,10 @@
 
 A request belongs to the moment at which it came in (`created_at`). Whole hours and days that are
 final come from the rollups (`rollups.py`), the rest from the rows of the log: the edges of a
-range, hours in which a day of the zone begins, and all where only the rows tell. Percentiles come
-from histograms (`histogram.py`) and are off by up to 4 %; all else is exact.
+range, hours in which a day of the zone begins, and all where only the rows tell. A UTC day in which
+a day of the zone begins is counted whole in one of the two, and its hours on the other side are
+moved: a few rows instead of 24 for each kind. Percentiles come from histograms (`histogram.py`) and
+are off by up to 4 %; all else is exact.
 """
 
 import bisect
@@ -11,11 +13,12 @@ import dataclasses
 import datetime as dt
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from django.db.models import Q, QuerySet
 
+from accounts import newest_first
 from accounts.models import ApiKey
 from gateway import histogram, rollups, tally
 from gateway.models import ApiRequest, UsageDay, UsageHour
@@ -82,7 +85,8 @@ def report(filter: Filter, *, zone: dt.tzinfo) -> Report:
     """Everything from one reading: so the parts add up to the total while requests come in."""
     starts = _starts(filter, zone)
     sums = _sums(filter, lambda part: part._replace(at=_start_of(part.at, starts)), cuts=starts)
-    total, periods = _merged(sums, lambda part: None)[None], _merged(sums, lambda part: part.at)
+    periods = _merged(sums, lambda part: part.at)
+    total = _merged(periods, lambda start: None)[None]
     return Report(
         total=_figures(total),
         errors_by_class=_by_class(total),
@@ -112,6 +116,12 @@ def by_provider(filter: Filter) -> list[tuple[str, Figures]]:
     return _dearest_first(_sums(filter, lambda part: part.provider))
 
 
+def models_and_providers(filter: Filter) -> tuple[set[str], set[str]]:
+    """The slugs of all that answered or were asked for."""
+    found = _sums(filter, lambda part: (part.model, part.provider))
+    return {model for model, _ in found} - {""}, {provider for _, provider in found} - {""}
+
+
 def by_key(filter: Filter) -> list[tuple[ApiKey | None, Figures]]:
     """The dearest first; None stands for what was asked without a key, as in the chat."""
     return _named(_dearest_first(_sums(filter, lambda part: part.key_id)))
@@ -138,7 +148,7 @@ def lines(filter: Filter) -> QuerySet[ApiRequest]:
         rows = rows.filter(session_hash=filter.session)
     if filter.status:
         rows = rows.filter(IS_OK if filter.status == "ok" else ~IS_OK)
-    return rows.order_by("-id")
+    return rows.order_by(*newest_first.ORDER)
 
 
 def _wanted(filter: Filter) -> dict[str, Any]:
@@ -155,19 +165,32 @@ Grouping = Callable[[Part], Hashable]
 def _sums(filter: Filter, group: Grouping, cuts: Sequence[dt.datetime] = ()) -> dict:
     """The sums of each group; `cuts` are the moments at which groups begin."""
     sums: dict[Any, Tally] = defaultdict(Tally)
-    parts = Sources.of(filter, cuts)
-    for model, ranges in ((UsageDay, parts.days), (UsageHour, parts.hours)):
-        stored = model._default_manager.filter(account=filter.account_id, **_wanted(filter))
-        stored = stored.values_list("start", *Part._fields[1:], *tally.STORED)
-        for row in _within(ranges, stored, "start"):
-            sums[group(Part(*row[:4]))].add_stored(row[4:])
+    sources = Sources.of(filter, cuts)
+    for part, numbers in _stored(UsageDay, filter, sources.days):
+        sums[group(part._replace(at=sources.counted_at(part.at)))].add_stored(numbers)
+    for part, numbers in _stored(UsageHour, filter, sources.hours):
+        sums[group(part)].add_stored(numbers)
+    for part, numbers in _stored(UsageHour, filter, sources.moved):
+        sums[group(part)].add_stored(numbers)
+        day = day_of(part.at)
+        sums[group(part._replace(at=sources.counted_at(day)))].add_stored(numbers, sign=-1)
     rows = lines(filter).order_by().values_list("created_at", *Part._fields[1:], *tally.COLUMNS)
-    for row in _within(parts.rows, rows, "created_at"):
+    for row in _within(sources.rows, rows, "created_at"):
         sums[group(Part(*row[:4]))].add_row(row[4:])
-    return sums
+    return defaultdict(Tally, {label: one for label, one in sums.items() if one.requests})
 
 
-def _merged(sums: dict[Part, Tally], group: Grouping) -> dict:
+def _stored(
+    model: type[UsageDay] | type[UsageHour], filter: Filter, ranges: list["Range"]
+) -> Iterator[tuple[Part, tuple]]:
+    """The rollups that start in one of the ranges."""
+    rows = model._default_manager.filter(account=filter.account_id, **_wanted(filter))
+    rows = rows.values_list("start", *Part._fields[1:], *tally.STORED)
+    for row in _within(ranges, rows, "start"):
+        yield Part(*row[:4]), row[4:]
+
+
+def _merged(sums: dict[Any, Tally], group: Callable[[Any], Hashable]) -> dict:
     """Sums that are told apart by less."""
     merged: dict[Any, Tally] = defaultdict(Tally)
     for part, one in sums.items():
@@ -220,44 +243,71 @@ Range = tuple[dt.datetime, dt.datetime]  # From the first, before the second.
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Sources:
-    """A range of time, divided into what rollups of days and hours tell and what the rows do."""
+    """A range of time, divided into what rollups of days and hours tell and what the rows do.
+
+    `moved` are hours that their day has counted in another group than theirs.
+    """
 
     days: list[Range] = dataclasses.field(default_factory=list)
     hours: list[Range] = dataclasses.field(default_factory=list)
+    moved: list[Range] = dataclasses.field(default_factory=list)
     rows: list[Range] = dataclasses.field(default_factory=list)
+    _counted_at: dict[dt.datetime, dt.datetime] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, filter: Filter, cuts: Sequence[dt.datetime] = ()) -> "Sources":
-        """For groups that change at `cuts`: what a cut goes through is told by smaller parts."""
+        """For groups that begin at `cuts`, in their order."""
         found = cls()
         only_rows = bool(filter.session or filter.status)
         final_until = filter.since if only_rows else rollups.final_until() or filter.since
-        end, at = min(final_until, filter.until), filter.since
-        edges = (filter.since, filter.until, *cuts)
-        for hour in sorted({hour_of(edge) for edge in edges if edge != hour_of(edge)}):
-            if at < end and hour < end:
-                found._take_hours(at, hour, cuts)
-                stop = min(hour + HOUR, end)
-                found._take(found.rows, max(at, hour), stop)
-                at = max(at, stop)
-        found._take_hours(at, end, cuts)
-        found._take(found.rows, max(at, end), filter.until)
+        end = max(filter.since, min(final_until, filter.until))
+        first, last = day_of(filter.since + DAY - _INSTANT), day_of(end)
+        if first < last:
+            found._take_hours(filter.since, first, cuts)
+            for number in range((last - first) // DAY):
+                found._take_day(first + number * DAY, cuts)
+            found._take_hours(last, end, cuts)
+        else:
+            found._take_hours(filter.since, end, cuts)
+        found._take(found.rows, end, filter.until)
         return found
 
-    def _take_hours(self, since: dt.datetime, until: dt.datetime, cuts: Sequence) -> None:
-        """Whole hours; as days where whole days are among them."""
-        first, last = day_of(since + DAY - _INSTANT), day_of(until)
-        if first >= last or any(cut != day_of(cut) for cut in cuts):
-            self._take(self.hours, since, until)
+    def counted_at(self, day: dt.datetime) -> dt.datetime:
+        """A moment of the group in which the whole day is counted."""
+        return self._counted_at.get(day, day)
+
+    def _take_day(self, day: dt.datetime, cuts: Sequence) -> None:
+        end = day + DAY
+        within = cuts[bisect.bisect_right(cuts, day) : bisect.bisect_left(cuts, end)]
+        if len(within) > 1 or any(cut != hour_of(cut) for cut in within):
+            self._take_hours(day, end, within)
             return
-        self._take(self.hours, since, first)
-        self._take(self.days, first, last)
-        self._take(self.hours, last, until)
+        self._take(self.days, day, end)
+        for cut in within:
+            if cut - day < end - cut:
+                self._counted_at[day] = cut
+                self._take(self.moved, day, cut)
+            else:
+                self._take(self.moved, cut, end)
+
+    def _take_hours(self, since: dt.datetime, until: dt.datetime, cuts: Sequence) -> None:
+        """Whole hours; by their rows those which begin or end within one, or which a cut parts."""
+        edges = [edge for edge in (since, until, *cuts) if since <= edge <= until]
+        at = since
+        for hour in sorted({hour_of(edge) for edge in edges if edge != hour_of(edge)}):
+            stop = min(hour + HOUR, until)
+            self._take(self.hours, at, hour)
+            self._take(self.rows, max(at, hour), stop)
+            at = max(at, stop)
+        self._take(self.hours, at, until)
 
     @staticmethod
     def _take(ranges: list[Range], since: dt.datetime, until: dt.datetime) -> None:
-        if since < until:
-            ranges.append((since, until))
+        if since >= until:
+            return
+        if ranges and ranges[-1][1] == since:
+            since = ranges.pop()[0]
+        ranges.append((since, until))
 
 
 # --- Periods -------------------------------------------------------------------------------------

@@ -3,16 +3,21 @@
 from typing import ClassVar
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpResponseNotAllowed
+from django.shortcuts import redirect
+from django.urls import path
 from django.utils.html import format_html, format_html_join
 
 from accounts import suspension
 from accounts.admin import UserAdmin
-from accounts.models import ApiKey, User
+from accounts.models import User
 from billing.models import CreditAccount
 from billing.pricing import usd
 from gateway.models import ApiRequest
 
 SHOWN_REQUESTS = 20
+MOVES = {User.State.ACTIVE: "suspend", User.State.SUSPENDED: "restore"}
 
 admin.site.unregister(User)
 
@@ -37,7 +42,7 @@ class WholeUserAdmin(UserAdmin):
 
     @admin.display(description="API keys")
     def keys(self, row: User) -> str:
-        lines = ((f"{key.start}…{key.end}", _state(key)) for key in row.api_keys.order_by("-id"))
+        lines = ((f"{key.start}…{key.end}", key.state) for key in row.api_keys.order_by("-id"))
         return format_html_join("", "<div><code>{}</code> {}</div>", lines) or "-"
 
     @admin.display(description=f"last {SHOWN_REQUESTS} requests")
@@ -58,6 +63,37 @@ class WholeUserAdmin(UserAdmin):
         rows = format_html_join("", f"<tr>{cells}</tr>", lines)
         return format_html("<table>{}</table>", rows) if rows else "-"
 
+    def get_urls(self):
+        moves = [
+            path(
+                f"<uuid:pk>/{name}/",
+                self.admin_site.admin_view(self.move_one),
+                {"name": name},
+                name=f"accounts_user_{name}",
+            )
+            for name in MOVES.values()
+        ]
+        return moves + super().get_urls()
+
+    def change_view(self, request, object_id, form_url="", extra_context=None):
+        move = {"move": self._move_on_page(request, self.get_object(request, object_id))}
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **move})
+
+    def _move_on_page(self, request, user: User | None) -> str | None:
+        """What the button on the page of `user` does, if there is one."""
+        if user is None or user == request.user or not self.has_suspend_permission(request):
+            return None
+        is_above = user.is_superuser and not request.user.is_superuser
+        return None if is_above else MOVES.get(User.State(user.state))
+
+    def move_one(self, request, pk, name: str):
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if not self.has_suspend_permission(request):
+            raise PermissionDenied
+        getattr(self, name)(request, User.objects.filter(pk=pk))
+        return redirect("admin:accounts_user_change", pk)
+
     def has_suspend_permission(self, request) -> bool:
         return request.user.has_perm("accounts.suspend_user")
 
@@ -76,9 +112,3 @@ class WholeUserAdmin(UserAdmin):
         for user in moved:
             self.log_change(request, user, f"{done.capitalize()}.")
         self.message_user(request, f"{len(moved)} {done}.", messages.SUCCESS)
-
-
-def _state(key: ApiKey) -> str:
-    if key.revoked_at:
-        return "revoked"
-    return "disabled" if key.disabled_at else ""

@@ -1,17 +1,24 @@
 """Django's cache on Redis, which falls back to this process's memory while Redis is away.
 
 What lies here are counters of rate limits and codes that were used: a page never fails because
-of them, and without Redis each process still keeps its own.
+of them, and without Redis each process still keeps its own. The keys name addresses and people, so
+Redis sees only keyed digests of them.
 """
 
 import time
 
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.redis import RedisCache
+from django.utils.crypto import salted_hmac
 from redis.exceptions import RedisError
 
 RETRY_AFTER_S = 5.0  # Redis isn't asked meanwhile: each attempt may wait for its timeout.
 _away_until = 0.0
+
+
+def digest_of(key: str, prefix: str, version: int) -> str:
+    """What `key` is called in Redis."""
+    return f"{prefix}:{version}:{salted_hmac('kyma.cache', key, algorithm='sha256').hexdigest()}"
 
 
 def _on_either(name: str):

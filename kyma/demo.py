@@ -54,11 +54,14 @@ class Demo:
 
 
 def make(*, days: int = DAYS, a_day: int = A_DAY, now: dt.datetime | None = None) -> Demo:
-    """The account, with `days` of usage up to an hour ago. Raises DemoError."""
+    """The account, with `days` of usage up to an hour ago; made anew if there is one already.
+
+    Raises DemoError.
+    """
     now = (now or timezone.now()) - dt.timedelta(hours=1)
-    if User.objects.filter(email=EMAIL).exists():
-        raise DemoError(f"{EMAIL} exists already. Take it away first: manage.py remove_demo")
     routes = _routes()
+    if User.objects.filter(email=EMAIL).exists():
+        remove()
     password = secrets.token_urlsafe(12)
     start = now - dt.timedelta(days=days)
     user = User.objects.create_user(EMAIL, password, created_at=start)

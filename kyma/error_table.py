@@ -31,6 +31,49 @@ WHEN = {
     errors.UpstreamTimeout: "The provider took too long. Nothing is charged.",
 }
 
+# Where one of these comes, it stands in `code` and says more than its class.
+CODES = {
+    "account_closed": (errors.Forbidden, "The account is closed."),
+    "account_erasing": (errors.Forbidden, "The account is being deleted."),
+    "account_suspended": (errors.Forbidden, "The account is suspended: write to us."),
+    "beyond_own_end": (errors.Forbidden, "A key makes none that lasts longer than itself."),
+    "beyond_own_scopes": (errors.Forbidden, "A key can't give another one more than it has."),
+    "content_not_retained": (
+        errors.Conflict,
+        "It was answered before, and the answer wasn't kept. Nothing is charged again.",
+    ),
+    "content_policy_violation": (errors.Forbidden, "The provider declined the content."),
+    "forbidden_per_minute": (
+        errors.TooManyRequests,
+        "The key asked too often for what it may not do.",
+    ),
+    "https_required": (errors.Forbidden, "Ask over https, and rotate the key that went without."),
+    "idempotency_key_in_use": (errors.Conflict, "The first request is still being answered."),
+    "idempotency_key_reused": (errors.Unprocessable, "The key stood at another body before."),
+    "ip_not_allowed": (errors.Forbidden, "The key doesn't work from this address."),
+    "key_has_ended": (errors.InvalidRequest, "A revoked or expired key can't be rotated."),
+    "key_has_limits": (errors.Forbidden, "A key with limits of its own begins no chat reply."),
+    "key_limit_reached": (errors.PaymentRequired, "A spend cap of the key, not the credit."),
+    "key_not_found": (errors.NotFound, "The account has no such key."),
+    "key_requests_per_minute": (errors.TooManyRequests, "The rate that the key's owner set."),
+    "management_key": (errors.Forbidden, "A management key asks no model, nor is it changed here."),
+    "management_key_required": (errors.Forbidden, "Keys are managed with a management key."),
+    "missing_scope": (errors.Forbidden, "The key lacks the scope that /api/ wants here."),
+    "model_not_allowed": (errors.Forbidden, "The key may use other models only."),
+    "model_requests_per_minute": (errors.TooManyRequests, "The tier's requests to one model."),
+    "no_route": (errors.NotFound, "No provider fits; metadata.excluded_by says why."),
+    "provider_overloaded": (errors.TooManyRequests, "Every provider of the model is busy."),
+    "reads_per_minute": (errors.TooManyRequests, "The tier's requests that ask no model."),
+    "requests_per_minute": (errors.TooManyRequests, "The tier's requests."),
+    "tokens_per_minute": (errors.TooManyRequests, "The tier's tokens."),
+    "tokens_per_request": (errors.RequestTooLarge, "The tier's tokens for one request."),
+    "too_many_concurrent_requests": (errors.TooManyRequests, "The tier's requests at once."),
+    "too_many_keys": (errors.Forbidden, "The account has as many keys as it can."),
+    "unavailable": (errors.Unavailable, "Kyma can't reach its database. Nothing is charged."),
+    "unknown_url": (errors.NotFound, "Nothing is at this address: look at the base URL."),
+    "wrong_endpoint": (errors.InvalidRequest, "The model is asked at another address."),
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Row:
@@ -45,6 +88,12 @@ class Row:
 def rows() -> list[Row]:
     """One row for each class of error, by status."""
     return sorted((_row(one) for one in _below(GatewayError)), key=lambda row: row.status)
+
+
+def codes() -> list[tuple[int, str, str]]:
+    """Status, code and what it means, by status."""
+    found = ((error.status, code, meaning) for code, (error, meaning) in CODES.items())
+    return sorted(found)
 
 
 def _below(parent: type[GatewayError]) -> Iterator[type[GatewayError]]:

@@ -37,6 +37,7 @@ def docs(request: HttpRequest) -> HttpResponse:
         "tiers": list(enumerate(TIERS)),
         "retention_days": RETENTION_CHOICES_DAYS,
         "errors": error_table.rows(),
+        "error_codes": error_table.codes(),
     }
     return render(request, "kyma/docs.html", context)
 

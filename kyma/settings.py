@@ -95,6 +95,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "accounts.signed_in.SignedInMiddleware",
+    "kyma.caching.PrivatePagesMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -234,6 +235,7 @@ CACHES = {
         "BACKEND": "kyma.cache.RedisOrLocalCache",
         "LOCATION": REDIS_URL,
         "KEY_PREFIX": "cache",
+        "KEY_FUNCTION": "kyma.cache.digest_of",
         "OPTIONS": {
             "socket_timeout": REDIS_TIMEOUT_S,
             "socket_connect_timeout": REDIS_TIMEOUT_S,
@@ -334,6 +336,7 @@ ADMISSION_TIMEOUT_S = env.float("ADMISSION_TIMEOUT_S", default=2.0)
 CACHE_TTL_S = env.float("CACHE_TTL_S", default=1.0)  # keys and catalogue, in each process
 COMMIT_QUEUE_SIZE = env.int("COMMIT_QUEUE_SIZE", default=4096)
 MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", default=10_000_000)
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES  # A temporary chat sends its pictures each time.
 BODY_TIMEOUT_S = env.float("BODY_TIMEOUT_S", default=30.0)
 DRAIN_NOTICE_S = env.float("DRAIN_NOTICE_S", default=0.5)  # readiness red, still accepting
 DRAIN_TIMEOUT_S = env.float("DRAIN_TIMEOUT_S", default=120.0)
@@ -400,6 +403,9 @@ SECURE_HSTS_PRELOAD = PRODUCTION
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if PRODUCTION else None
 SESSION_COOKIE_SECURE = PRODUCTION
 CSRF_COOKIE_SECURE = PRODUCTION
+if PRODUCTION:  # By these names browsers take them from this very host alone, over TLS.
+    SESSION_COOKIE_NAME = "__Host-sessionid"
+    CSRF_COOKIE_NAME = "__Host-csrftoken"
 SECURE_REFERRER_POLICY = "same-origin"
 # Everything comes from here, nothing is inline (P6). `data:` is for images that a person sends.
 CONTENT_SECURITY_POLICY = {
@@ -430,5 +436,7 @@ LOGGING = {
     "loggers": {
         name: {"level": "INFO"}
         for name in ("kyma", "privacy", "chat", "gateway", "billing", "accounts")
-    },
+    }
+    # Whoever scans the internet asks for hosts that aren't here: no fault, and no traceback each.
+    | {"django.security.DisallowedHost": {"level": "CRITICAL"}},
 }

@@ -25,9 +25,10 @@ def time_zone(request) -> dict[str, str]:
 
 
 def _zone(name: str) -> zoneinfo.ZoneInfo | None:
-    return zoneinfo.ZoneInfo(name) if name in _names() else None
+    return zoneinfo.ZoneInfo(name) if name in names() else None
 
 
 @functools.cache
-def _names() -> frozenset[str]:
+def names() -> frozenset[str]:
+    """Of all zones; to find them takes a while."""
     return frozenset(zoneinfo.available_timezones())

@@ -11,12 +11,13 @@ from django.utils.module_loading import module_has_submodule
 
 
 def registers() -> dict[str, dict[str, Any]]:
-    """What is said of each model that has personal data."""
+    """What is said of each model that has personal data, those of other packages included."""
     found: dict[str, dict[str, Any]] = {}
     for config in apps.get_app_configs():
         if config.module and module_has_submodule(config.module, "personal_data"):
             register = importlib.import_module(f"{config.name}.personal_data")
             found.update(register.PERSONAL_DATA)
+            found.update(getattr(register, "OTHERS_PERSONAL_DATA", {}))
     return found
 
 
@@ -27,10 +28,11 @@ def rows_of(person: uuid.UUID) -> Iterator[tuple[type[Model], QuerySet]]:
         yield model, model._default_manager.filter(**_condition(person, said["person"]))
 
 
-def _condition(person: uuid.UUID, found_by: str | tuple[str, str]) -> dict[str, Any]:
+def _condition(person: uuid.UUID, found_by: str | tuple[str, ...]) -> dict[str, Any]:
     if isinstance(found_by, str):
         return {found_by: person}
-    column, label = found_by
+    column, label, *others = found_by
     other = apps.get_model(label)
     condition = _condition(person, registers()[label]["person"])
-    return {f"{column}__in": other._default_manager.filter(**condition).values("pk")}
+    (their_column,) = others or ["pk"]
+    return {f"{column}__in": other._default_manager.filter(**condition).values(their_column)}

@@ -114,7 +114,7 @@ def make_caller(**fields) -> Caller:
         "user_id": "u",
         "cipher": None,
         "retention_days": 0,
-        "is_suspended": False,
+        "state": User.State.ACTIVE,
         "allows_unstated_retention": True,
         "tier": 0,
         "unlimited": False,

@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 from django.db.models import Q
+from django.utils import timezone
 
 from accounts.models import RETENTION_CHOICES_DAYS, ApiKey, validate_networks
 from billing.key_caps import CAPS, caps_of
@@ -87,6 +88,15 @@ class KeyForm(forms.Form):
         help_text="Models at /v1 need none of these.",
     )
 
+    is_management = forms.BooleanField(
+        label="A management key",
+        required=False,
+        help_text=(
+            "It makes, changes and revokes your other keys at /v1/keys, and asks no model. "
+            "Before you get it we ask once more who you are."
+        ),
+    )
+
     def __init__(self, *arguments, key: ApiKey | None = None, **options):
         self.key = key
         options["initial"] = {**(_rules_of(key) if key else {}), **options.get("initial", {})}
@@ -95,6 +105,15 @@ class KeyForm(forms.Form):
         models = self.fields["allowed_models"]
         assert isinstance(models, forms.MultipleChoiceField)
         models.choices = _models(key)
+        if key:  # What it is it stays.
+            del self.fields["is_management"]
+
+    def clean_expires_at(self) -> dt.datetime | None:
+        """An end that stays may lie behind."""
+        end = self.cleaned_data["expires_at"]
+        if end and "expires_at" in self.changed_data and end <= timezone.now():
+            raise ValidationError("This time has passed.")
+        return end
 
     def clean_allowed_networks(self) -> list[str] | None:
         """The lines that aren't empty; each that is wrong is named."""
@@ -118,6 +137,8 @@ class KeyForm(forms.Form):
                 self.refuse(refusal)
             else:
                 fields.columns["scopes"] = self.cleaned_data["scopes"]
+                if self.key is None:
+                    fields.columns["is_management"] = self.cleaned_data["is_management"]
                 self.key_fields = fields
         return self.cleaned_data
 
@@ -127,7 +148,7 @@ class KeyForm(forms.Form):
         self.add_error(field if field in self.fields else None, refusal.message)
 
     def _body(self) -> dict[str, Any]:
-        """What /v1/keys would be sent. An end that stays may lie behind."""
+        """What /v1/keys would be sent."""
         said = self.cleaned_data
         body = {
             "name": said["name"],

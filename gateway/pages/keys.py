@@ -3,8 +3,8 @@ answer to the request that made it, which no cache may keep."""
 
 import uuid
 
+from allauth.account.decorators import reauthentication_required
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
@@ -15,7 +15,7 @@ from accounts.models import ApiKey
 from accounts.signed_in import SignedInRequest
 from billing.key_caps import CAPS, sheet_of
 from gateway import key_management
-from gateway.errors import Forbidden, GatewayError, NotFound
+from gateway.errors import GatewayError, NotFound
 from gateway.pages.key_forms import KeyForm, RotateForm
 
 PAGE = 100
@@ -37,8 +37,13 @@ def keys(request: SignedInRequest) -> HttpResponse:
     return _shown(request, "keys", {"page": page})
 
 
+def _wants_management(request: SignedInRequest) -> bool:
+    return request.method == "POST" and bool(request.POST.get("is_management"))
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
+@reauthentication_required(enabled=_wants_management)
 def new_key(request: SignedInRequest) -> HttpResponse:
     form = KeyForm(request.POST or None)
     if form.is_valid():
@@ -57,9 +62,7 @@ def key(request: SignedInRequest, key_id: uuid.UUID) -> HttpResponse:
     form = KeyForm(request.POST or None, key=row)
     if form.is_valid():
         try:
-            key_management.change(request.user.id, row.id, form.key_fields)
-        except Forbidden as refusal:
-            raise PermissionDenied(refusal.message) from refusal
+            key_management.change(request.user.id, row.id, form.key_fields, signed_in=True)
         except GatewayError as refusal:
             form.refuse(refusal)
         else:
@@ -73,13 +76,18 @@ def key(request: SignedInRequest, key_id: uuid.UUID) -> HttpResponse:
 @never_cache
 def rotate_key(request: SignedInRequest, key_id: uuid.UUID) -> HttpResponse:
     old = _own_key(request, key_id)
+    rotate = _rotate_management if old.is_management else _rotate
+    return rotate(request, old)
+
+
+def _rotate(request: SignedInRequest, old: ApiKey) -> HttpResponse:
     form = RotateForm(request.POST or None, label_suffix="")
     if not form.is_valid():
         return _shown(request, "key_rotate", {"key": old, "form": form})
     try:
-        new, text = key_management.rotate(request.user.id, old.id, grace=form.grace_time)
-    except Forbidden as refusal:
-        raise PermissionDenied(refusal.message) from refusal
+        new, text = key_management.rotate(
+            request.user.id, old.id, grace=form.grace_time, signed_in=True
+        )
     except GatewayError as refusal:
         messages.error(request, refusal.message)
         return redirect("key", old.id)
@@ -87,12 +95,18 @@ def rotate_key(request: SignedInRequest, key_id: uuid.UUID) -> HttpResponse:
     return _shown(request, "key_created", {"key": new, "text": text, "old": old}, status=201)
 
 
+# Who makes a management key is asked who they are; so is who has one shown anew.
+_rotate_management = reauthentication_required(enabled=lambda request: request.method == "POST")(
+    _rotate
+)
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 def revoke_key(request: SignedInRequest, key_id: uuid.UUID) -> HttpResponse:
     row = _own_key(request, key_id)
     if request.method != "POST":
         return _shown(request, "key_revoke", {"key": row})
-    _manage(key_management.revoke, request, row)
+    key_management.revoke(request.user.id, row.id, signed_in=True)
     messages.success(request, f"“{row.name}” is revoked. It is refused within two seconds.")
     return redirect("keys")
 
@@ -100,7 +114,7 @@ def revoke_key(request: SignedInRequest, key_id: uuid.UUID) -> HttpResponse:
 @require_POST
 def disable_key(request: SignedInRequest, key_id: uuid.UUID) -> HttpResponse:
     row = _own_key(request, key_id)
-    _manage(key_management.disable, request, row)
+    key_management.disable(request.user.id, row.id, signed_in=True)
     messages.success(request, "Disabled. It is refused within two seconds, until you enable it.")
     return redirect("key", row.id)
 
@@ -108,16 +122,9 @@ def disable_key(request: SignedInRequest, key_id: uuid.UUID) -> HttpResponse:
 @require_POST
 def enable_key(request: SignedInRequest, key_id: uuid.UUID) -> HttpResponse:
     row = _own_key(request, key_id)
-    _manage(key_management.enable, request, row)
+    key_management.enable(request.user.id, row.id, signed_in=True)
     messages.success(request, "Enabled. It works within two seconds.")
     return redirect("key", row.id)
-
-
-def _manage(rule, request: SignedInRequest, row: ApiKey) -> None:
-    try:
-        rule(request.user.id, row.id)
-    except Forbidden as refusal:
-        raise PermissionDenied(refusal.message) from refusal
 
 
 def _own_key(request: SignedInRequest, key_id: uuid.UUID) -> ApiKey:

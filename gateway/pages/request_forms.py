@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from accounts.models import ApiKey, User
 from gateway.models import Model, Provider
-from gateway.pages.usage_form import DayField
+from gateway.pages.usage_form import NO_SUCH_KEY, DayField
 from gateway.request_search import Search, Status
 
 _DAY = dt.timedelta(days=1)
@@ -24,7 +24,12 @@ class SearchForm(forms.Form):
 
     since = DayField("From")
     until = DayField("To")
-    key = KeyChoice(ApiKey.objects.none(), required=False, empty_label="all")
+    key = KeyChoice(
+        ApiKey.objects.none(),
+        required=False,
+        empty_label="all",
+        error_messages=dict.fromkeys(("invalid_choice", "invalid_pk_value"), NO_SUCH_KEY),
+    )
     model = forms.ChoiceField(required=False)
     provider = forms.ChoiceField(required=False)
     status = forms.ChoiceField(required=False, choices=[("", "all"), *Status.choices])

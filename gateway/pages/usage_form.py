@@ -17,7 +17,9 @@ from gateway.usage import Filter
 
 DEFAULT_DAYS = 30
 MOST_DAYS = 366
-STATUSES = (("", "All"), ("ok", "Answered"), ("error", "Failed"))
+ANY = (("", "All"),)
+NO_SUCH_KEY = "This account has no such key."
+STATUSES = (*ANY, ("ok", "Answered"), ("error", "Failed"))
 
 
 class KeyField(forms.ModelChoiceField):
@@ -42,8 +44,8 @@ class UsageForm(forms.Form):
     since = DayField("From")
     until = DayField("To")
     key = KeyField(ApiKey.objects.none())
-    model = forms.CharField(max_length=96, widget=forms.Select)
-    provider = forms.CharField(max_length=32, widget=forms.Select)
+    model = forms.CharField(max_length=96, widget=forms.Select(choices=ANY))
+    provider = forms.CharField(max_length=32, widget=forms.Select(choices=ANY))
     status = forms.ChoiceField(choices=STATUSES)
     session = forms.CharField(label="Session id", max_length=256)
 
@@ -54,7 +56,10 @@ class UsageForm(forms.Form):
         given = {name: value for name, value in data.items() if value}
         super().__init__({**days, **given}, label_suffix="")
         keys = ApiKey.objects.filter(user=user).order_by("-created_at")
-        self.fields["key"] = KeyField(keys, label="API key", empty_label="All")
+        refusals = dict.fromkeys(("invalid_choice", "invalid_pk_value"), NO_SUCH_KEY)
+        self.fields["key"] = KeyField(
+            keys, label="API key", empty_label="All", error_messages=refusals
+        )
         for field in self.fields.values():
             field.required = False
 
@@ -69,11 +74,10 @@ class UsageForm(forms.Form):
 
     def offer_what_was_used(self, account_id: uuid.UUID) -> None:
         """Fill the lists of models and providers with those of these days, and what is chosen."""
-        days = self.days(account_id)
-        used = {"model": usage.by_model(days), "provider": usage.by_provider(days)}
-        for name, rows in used.items():
-            slugs = sorted({*(slug for slug, _ in rows), self.cleaned_data[name]} - {""})
-            self.fields[name].widget.choices = [("", "All"), *((slug, slug) for slug in slugs)]
+        models, providers = usage.models_and_providers(self.days(account_id))
+        for name, used in (("model", models), ("provider", providers)):
+            slugs = sorted({*used, self.cleaned_data[name]} - {""})
+            self.fields[name].widget.choices = [*ANY, *((slug, slug) for slug in slugs)]
 
     def filter(self, account_id: uuid.UUID) -> Filter:
         """The filter that a valid form asks for."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from django.db.models import QuerySet
 
+from accounts.newest_first import older
 from billing.pricing import usd
 from gateway.models import ApiRequest
 
@@ -45,12 +46,13 @@ HEADER = (*(name.replace("key__name", "key_name") for name in _FIELDS), "cost_us
 
 
 def csv_parts(lines: QuerySet[ApiRequest]) -> Iterator[str]:
-    """The header, then the lines, in the order of their ids downwards."""
+    """The header, then the lines, which come newest first."""
     yield _text([HEADER])
-    below = lines
-    while rows := list(below.values_list(*_FIELDS)[:PART]):
+    rest = lines
+    while rows := list(rest.values_list(*_FIELDS)[:PART]):
         yield _text([_cells(row) for row in rows])
-        below = lines.filter(id__lt=rows[-1][0])
+        id, created_at = rows[-1][:2]
+        rest = older(lines, created_at, id)
 
 
 def safe(cell: str) -> str:

@@ -46,6 +46,6 @@ class AccountSerializer(serializers.Serializer):
 class Account(Resource):
     scope = ApiKey.Scope.ACCOUNT
 
-    @extend_schema(summary="The account", responses=AccountSerializer)
+    @extend_schema("getAccount", summary="The account", responses=AccountSerializer)
     def get(self, request: Request) -> Response:
         return Response(AccountSerializer(self.account).data)

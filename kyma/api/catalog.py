@@ -63,13 +63,13 @@ ModelList, PriceList = list_of(ModelSerializer), list_of(PriceSerializer)
 
 
 class Models(Public):
-    @extend_schema(summary="Models that can be used now", responses=ModelList)
+    @extend_schema("listModels", summary="Models that can be used now", responses=ModelList)
     def get(self, request: Request) -> Response:
         return Response(ModelList({"data": _models()}).data)
 
 
 class OneModel(Public):
-    @extend_schema(summary="One model", responses=ModelSerializer)
+    @extend_schema("getModel", summary="One model", responses=ModelSerializer)
     def get(self, request: Request, slug: str) -> Response:
         entry = next((one for one in _models() if one.slug == slug), None)
         if entry is None:
@@ -78,7 +78,9 @@ class OneModel(Public):
 
 
 class Prices(Public):
-    @extend_schema(summary="Prices, the cheapest provider of a model first", responses=PriceList)
+    @extend_schema(
+        "listPrices", summary="Prices, the cheapest provider of a model first", responses=PriceList
+    )
     def get(self, request: Request) -> Response:
         offers = [candidate for entry in _models() for candidate in entry.candidates]
         return Response(PriceList({"data": offers}).data)

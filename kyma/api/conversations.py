@@ -78,7 +78,7 @@ ConversationPage, HitList = page_of(ConversationSerializer), list_of(HitSerializ
 
 class SearchQuery(StrictSerializer):
     text = serializers.CharField(
-        default="", allow_blank=True, max_length=search.MAX_QUERY, help_text="In any case."
+        max_length=search.MAX_QUERY, help_text="Found in upper and lower case."
     )
 
 
@@ -127,7 +127,10 @@ class ChatResource(Resource):
 
 class Conversations(ChatResource):
     @extend_schema(
-        summary="Conversations", parameters=[ConversationsQuery], responses=ConversationPage
+        "listConversations",
+        summary="Conversations",
+        parameters=[ConversationsQuery],
+        responses=ConversationPage,
     )
     def get(self, request: Request) -> Response:
         query = self.query(ConversationsQuery)
@@ -136,6 +139,7 @@ class Conversations(ChatResource):
         return Response(ConversationPage(found, context={"cipher": self.cipher}).data)
 
     @extend_schema(
+        "createConversation",
         summary="Begin a conversation",
         request=BeginningSerializer,
         examples=[example({"model": "fast", "system_prompt": "Be brief."})],
@@ -151,11 +155,14 @@ class Conversations(ChatResource):
 
 
 class OneConversation(ChatResource):
-    @extend_schema(summary="One conversation", responses=OneConversationSerializer)
+    @extend_schema(
+        "getConversation", summary="One conversation", responses=OneConversationSerializer
+    )
     def get(self, request: Request, conversation_id: uuid.UUID) -> Response:
         return self.shown(self.find(conversation_id))
 
     @extend_schema(
+        "updateConversation",
         summary="Rename, pin, archive or set up a conversation",
         request=ChangesSerializer,
         examples=[example({"title": "Tides", "pinned": True})],
@@ -168,7 +175,11 @@ class OneConversation(ChatResource):
                 _CHANGES[name](conversation, value)
         return self.shown(conversation)
 
-    @extend_schema(summary="Delete a conversation and all that is in it", responses={204: None})
+    @extend_schema(
+        "deleteConversation",
+        summary="Delete a conversation and all that is in it",
+        responses={204: None},
+    )
     def delete(self, request: Request, conversation_id: uuid.UUID) -> Response:
         conversations.delete(request.user, ids=[self.find(conversation_id).pk])
         return Response(status=204)
@@ -186,7 +197,10 @@ _CHANGES = {
 
 class ConversationSearch(ChatResource):
     @extend_schema(
-        summary="Search in titles and messages", parameters=[SearchQuery], responses=HitList
+        "searchConversations",
+        summary="Search in titles and messages",
+        parameters=[SearchQuery],
+        responses=HitList,
     )
     def get(self, request: Request) -> Response:
         """The newest first, at most 50 places."""

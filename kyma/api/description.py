@@ -1,6 +1,7 @@
 """The description of /api/ in OpenAPI 3.1, made from the views and what they check bodies with."""
 
 import functools
+from http import HTTPStatus
 
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
@@ -56,9 +57,6 @@ class Description(AutoSchema):
         needs = f"A key needs the scope `{scope}`." if scope else "Public: no key is needed."
         return f"{action.__doc__ or ''}\n\n{needs}".strip()
 
-    def get_operation_id(self) -> str:
-        return self.method.lower() + type(self.view).__name__
-
     def get_extensions(self) -> dict:
         return {"x-scope": str(self.view.scope)} if self.view.scope else {}
 
@@ -71,6 +69,9 @@ def add_problems(result: dict, generator, request, public) -> dict:
             responses = operation["responses"]
             for status in _refusals(path, operation):
                 responses.setdefault(str(status), _response(status))
+            for status, response in responses.items():
+                said = _WHEN.get(int(status)) or HTTPStatus(int(status)).phrase
+                response["description"] = response["description"] or said
             operation["responses"] = dict(sorted(responses.items()))
     return result
 
@@ -84,6 +85,7 @@ def _refusals(path: str, operation: dict) -> list[int]:
         *([404] if "{" in path else []),
         *([413, 415] if takes_body else []),
         429,
+        500,
     ]
 
 
@@ -101,7 +103,9 @@ _WHEN = {
     401: "No key and no session, or a key that doesn't count.",
     403: "The key lacks the scope, or may not be used from here; the account is suspended.",
     404: "There is no such thing in this account.",
+    409: "A reply is being written: wait for it, or stop it.",
     413: "The body is too large.",
     415: "The body isn't JSON.",
     429: "Too often: ask again after `Retry-After`.",
+    500: "Kyma failed: try again later.",
 }

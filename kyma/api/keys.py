@@ -170,12 +170,15 @@ class KeyResource(Resource):
 
 
 class Keys(KeyResource):
-    @extend_schema(summary="Keys that aren't revoked", parameters=[PageQuery], responses=KeyPage)
+    @extend_schema(
+        "listKeys", summary="Keys that aren't revoked", parameters=[PageQuery], responses=KeyPage
+    )
     def get(self, request: Request) -> Response:
         keys = key_management.with_last_use(key_management.of_user(request.user.pk))
         return Response(KeyPage(page(keys, **self.query(PageQuery))).data)
 
     @extend_schema(
+        "createKey",
         summary="Make a key",
         request=key_schema("KeyRequest"),
         examples=[example({"name": "CI", "scopes": ["usage:read"], "caps": {"day": "0.50"}})],
@@ -189,11 +192,12 @@ class Keys(KeyResource):
 
 
 class OneKey(KeyResource):
-    @extend_schema(summary="One key", responses=KeySerializer)
+    @extend_schema("getKey", summary="One key", responses=KeySerializer)
     def get(self, request: Request, key_id) -> Response:
         return Response(self.shown(key_management.find(request.user.pk, key_id)))
 
     @extend_schema(
+        "updateKey",
         summary="Change a key",
         request=key_schema("KeyChanges"),
         examples=[example({"requests_per_minute": 20, "disabled": False})],
@@ -206,7 +210,7 @@ class OneKey(KeyResource):
         self.check_grant_of_limits(key, fields.columns)
         return Response(self.shown(key_management.change(request.user.pk, key.pk, fields)))
 
-    @extend_schema(summary="Revoke a key, for good", responses={204: None})
+    @extend_schema("revokeKey", summary="Revoke a key, for good", responses={204: None})
     def delete(self, request: Request, key_id) -> Response:
         key_management.revoke(request.user.pk, self.find(key_id).pk)
         return Response(status=204)
@@ -214,6 +218,7 @@ class OneKey(KeyResource):
 
 class KeyRotation(KeyResource):
     @extend_schema(
+        "rotateKey",
         summary="Replace a key by a new one with the same rules",
         request=RotationSerializer,
         examples=[example({"grace_hours": 24})],

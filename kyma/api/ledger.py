@@ -30,7 +30,9 @@ EntryPage = page_of(EntrySerializer)
 class Ledger(Resource):
     scope = ApiKey.Scope.ACCOUNT
 
-    @extend_schema(summary="Ledger entries", parameters=[LedgerQuery], responses=EntryPage)
+    @extend_schema(
+        "listLedgerEntries", summary="Ledger entries", parameters=[LedgerQuery], responses=EntryPage
+    )
     def get(self, request: Request) -> Response:
         query = self.query(LedgerQuery)
         entries = LedgerEntry.objects.filter(account=self.account)

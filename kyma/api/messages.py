@@ -5,15 +5,17 @@ A reply is written by a task of the web process; whoever began it reads it until
 
 import uuid
 from collections.abc import Awaitable, Callable
+from itertools import accumulate
 
 from asgiref.sync import async_to_sync
+from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from chat import messages, replies
+from chat import length, messages, replies
 from chat.models import Message
 from gateway import key_rules
 from kyma.api.conversations import ChatResource
@@ -59,8 +61,13 @@ class SayingSerializer(StrictSerializer):
     )
 
 
+MOST_BYTES = 10_000_000  # of the messages of a page
 MessagePage = page_of(MessageSerializer)
-BEGUN = {202: MessageSerializer, (409, CONTENT_TYPE): PROBLEM_REF}
+BEGUN = {
+    202: MessageSerializer,
+    (400, CONTENT_TYPE): PROBLEM_REF,
+    (409, CONTENT_TYPE): PROBLEM_REF,
+}
 
 
 class MessageResource(ChatResource):
@@ -81,18 +88,21 @@ class MessageResource(ChatResource):
 
 class Messages(MessageResource):
     @extend_schema(
+        "listMessages",
         summary="Messages of a conversation, of all its branches",
         parameters=[PageQuery],
         responses=MessagePage,
     )
     def get(self, request: Request, conversation_id: uuid.UUID) -> Response:
-        rows = self.find(conversation_id).messages.all()
-        found = page(rows, **self.query(PageQuery))
+        """Fewer than `limit`, where they hold long texts or images."""
+        rows, query = self.find(conversation_id).messages.all(), self.query(PageQuery)
+        found = page(rows, **{**query, "limit": _fitting(rows, **query)})
         cipher = self.cipher
         found["data"] = [messages.opened(one, cipher) for one in found["data"]]
         return Response(MessagePage(found).data)
 
     @extend_schema(
+        "sendMessage",
         summary="Say something: a reply begins",
         request=SayingSerializer,
         examples=[example({"text": "How do tides work?"})],
@@ -104,8 +114,15 @@ class Messages(MessageResource):
         return self.begin(replies.send, conversation, **self.body(SayingSerializer))
 
 
+def _fitting(rows: QuerySet, *, limit: int, cursor: uuid.UUID | None = None) -> int:
+    """How many of a page's rows have together at most MOST_BYTES; at least one."""
+    sized = rows.annotate(bytes=length.BYTES).values_list("pk", "bytes", named=True)
+    sizes = accumulate(row.bytes for row in page(sized, limit=limit, cursor=cursor)["data"])
+    return max(1, sum(size <= MOST_BYTES for size in sizes))
+
+
 class OneMessage(MessageResource):
-    @extend_schema(summary="One message", responses=MessageSerializer)
+    @extend_schema("getMessage", summary="One message", responses=MessageSerializer)
     def get(self, request: Request, conversation_id: uuid.UUID, message_id: uuid.UUID) -> Response:
         """A reply that is being written is stored each second."""
         return self.shown_message(self.find_message(conversation_id, message_id))
@@ -113,6 +130,7 @@ class OneMessage(MessageResource):
 
 class MessageEdit(MessageResource):
     @extend_schema(
+        "editMessage",
         summary="Say something else in its place: another branch and its reply begin",
         request=SayingSerializer,
         examples=[example({"text": "How do tides work on the Moon?"})],
@@ -124,13 +142,15 @@ class MessageEdit(MessageResource):
 
 
 class MessageRegeneration(MessageResource):
-    @extend_schema(summary="Have a reply written once more", request=None, responses=BEGUN)
+    @extend_schema(
+        "regenerateMessage", summary="Have a reply written once more", request=None, responses=BEGUN
+    )
     def post(self, request: Request, conversation_id: uuid.UUID, message_id: uuid.UUID) -> Response:
         return self.begin(replies.regenerate, self.find_message(conversation_id, message_id))
 
 
 class MessageStop(MessageResource):
-    @extend_schema(summary="Stop a reply", request=None, responses={204: None})
+    @extend_schema("stopMessage", summary="Stop a reply", request=None, responses={204: None})
     def post(self, request: Request, conversation_id: uuid.UUID, message_id: uuid.UUID) -> Response:
         """What has come of it stays, and is charged. Safe to repeat."""
         message = self.find_message(conversation_id, message_id)

@@ -116,7 +116,12 @@ class RequestResource(Resource):
 
 
 class Requests(RequestResource):
-    @extend_schema(summary="The log of requests", parameters=[RequestQuery], responses=RequestPage)
+    @extend_schema(
+        "listRequests",
+        summary="The log of requests",
+        parameters=[RequestQuery],
+        responses=RequestPage,
+    )
     def get(self, request: Request) -> Response:
         query = self.query(RequestQuery)
         wanted = {name: query.pop(name) for name in ("key", "model", "outcome") if name in query}
@@ -124,7 +129,7 @@ class Requests(RequestResource):
 
 
 class OneRequest(RequestResource):
-    @extend_schema(summary="One request", responses=RequestDetailSerializer)
+    @extend_schema("getRequest", summary="One request", responses=RequestDetailSerializer)
     def get(self, request: Request, request_id: uuid.UUID) -> Response:
         return Response(RequestDetailSerializer(self.find(request_id)).data)
 
@@ -134,7 +139,11 @@ class ContentOfRequest(RequestResource):
 
     scope = ApiKey.Scope.PRIVACY
 
-    @extend_schema(summary="What a request and its answer said", responses=ContentSerializer)
+    @extend_schema(
+        "getRequestContent",
+        summary="What a request and its answer said",
+        responses=ContentSerializer,
+    )
     def get(self, request: Request, request_id: uuid.UUID) -> Response:
         kept = kept_content.row_of(self.find(request_id).pk, self.account.pk)
         plain = kept_content.opened(kept, data_keys.cipher_of(request.user.pk))
@@ -143,7 +152,11 @@ class ContentOfRequest(RequestResource):
         said = {**orjson.loads(plain), "kept_until": kept.purge_at}
         return Response(ContentSerializer(said).data)
 
-    @extend_schema(summary="Delete what a request and its answer said", responses={204: None})
+    @extend_schema(
+        "deleteRequestContent",
+        summary="Delete what a request and its answer said",
+        responses={204: None},
+    )
     def delete(self, request: Request, request_id: uuid.UUID) -> Response:
         content_deletion.delete_of_request(self.account.pk, self.find(request_id).pk)
         return Response(status=204)
@@ -153,7 +166,9 @@ class ContentOfAll(RequestResource):
     scope = ApiKey.Scope.PRIVACY
 
     @extend_schema(
-        summary="Delete what all requests so far and their answers said", responses={204: None}
+        "deleteAllContent",
+        summary="Delete what all requests so far and their answers said",
+        responses={204: None},
     )
     def delete(self, request: Request) -> Response:
         content_deletion.delete_all(self.account.pk)

@@ -5,15 +5,10 @@ from ipaddress import ip_network
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from accounts.models import ApiKey, User
+from accounts.models import ApiKey
 from gateway import key_rules
 from gateway.errors import Forbidden
 from kyma.api.authentication import address_of
-
-_CLOSED = {
-    User.State.SUSPENDED: "This account is suspended. Write to privacy@kymaapi.com.",
-    User.State.ERASING: "This account is being erased.",
-}
 
 
 class HasScope(BasePermission):
@@ -25,16 +20,10 @@ class HasScope(BasePermission):
             return True
         if not request.user.is_authenticated:
             return False
-        _check_state(request.user)
+        key_rules.check_state(request.user.state)
         if request.auth is not None:
             _check_key(request.auth, address_of(request), view.scope)
         return True
-
-
-def _check_state(user: User) -> None:
-    message = _CLOSED.get(User.State(user.state))
-    if message:
-        raise Forbidden(message, code=f"account_{user.state}")
 
 
 def _check_key(key: ApiKey, address: str, scope: str) -> None:

@@ -16,6 +16,7 @@ from rest_framework.response import Response
 from accounts.models import ApiKey
 from gateway import periods, sessions, usage
 from gateway.usage import Filter
+from kyma import time_zone
 from kyma.api.fields import MoneyField, StrictSerializer, TimeField
 from kyma.api.pagination import PageQuery, list_of, page, page_of
 from kyma.api.resource import Resource
@@ -65,7 +66,7 @@ class OverTimeQuery(UsageQuery):
     zone = serializers.CharField(default="UTC", max_length=64, help_text="As `Europe/Oslo`.")
 
     def validate_zone(self, name: str) -> zoneinfo.ZoneInfo:
-        if name not in zoneinfo.available_timezones():
+        if name not in time_zone.names():
             raise serializers.ValidationError("There is no such time zone.")
         return zoneinfo.ZoneInfo(name)
 
@@ -152,7 +153,9 @@ class UsageResource(Resource):
 
 
 class UsageTotal(UsageResource):
-    @extend_schema(summary="Usage in total", parameters=[UsageQuery], responses=TotalSerializer)
+    @extend_schema(
+        "getUsage", summary="Usage in total", parameters=[UsageQuery], responses=TotalSerializer
+    )
     def get(self, request: Request) -> Response:
         wanted = self.filter(self.query(UsageQuery))
         shown = {
@@ -165,7 +168,12 @@ class UsageTotal(UsageResource):
 
 
 class UsageOverTime(UsageResource):
-    @extend_schema(summary="Usage by hour or day", parameters=[OverTimeQuery], responses=PeriodList)
+    @extend_schema(
+        "getUsageOverTime",
+        summary="Usage by hour or day",
+        parameters=[OverTimeQuery],
+        responses=PeriodList,
+    )
     def get(self, request: Request) -> Response:
         query = self.query(OverTimeQuery)
         periods = usage.over_time(self.filter(query), zone=query["zone"])
@@ -175,6 +183,7 @@ class UsageOverTime(UsageResource):
 
 class UsageBreakdown(UsageResource):
     @extend_schema(
+        "getUsageBreakdown",
         summary="Usage by model, key or provider, the dearest first",
         parameters=[BreakdownQuery],
         responses=ShareList,
@@ -195,7 +204,9 @@ def _share(label: ApiKey | str | None, figures) -> dict:
 
 
 class UsageLines(UsageResource):
-    @extend_schema(summary="Usage line by line", parameters=[LinesQuery], responses=LinePage)
+    @extend_schema(
+        "listUsageLines", summary="Usage line by line", parameters=[LinesQuery], responses=LinePage
+    )
     def get(self, request: Request) -> Response:
         query = self.query(LinesQuery)
         lines = usage.lines(self.filter(query))

@@ -2,8 +2,11 @@
 
 import re
 
+from allauth.account.internal.flows.login import record_authentication
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
 from django.core import mail
+from django.http import HttpRequest
+from django.test import Client
 
 PASSWORD = "correct horse battery"
 TOTP_COUNTER = 59_000_000  # the half minute in which tests of authenticator apps live
@@ -15,6 +18,17 @@ def sign_up(client, address: str, password: str = PASSWORD):
 
 def sign_in(client, address: str, password: str = PASSWORD):
     return client.post("/accounts/login/", {"login": address, "password": password})
+
+
+def just_signed_in(user) -> Client:
+    """As `force_login` does it, but as one who has just said the password once more."""
+    client = Client()
+    client.force_login(user)
+    request = HttpRequest()
+    request.session = client.session
+    record_authentication(request, user, method="password", reauthenticated=True)
+    request.session.save()
+    return client
 
 
 def enter_code(client, code: str | None = None):

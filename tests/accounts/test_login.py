@@ -7,6 +7,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts import session_list
+from accounts.keyring import data_keys
 from accounts.models import Notice, User
 from accounts.passwords import KymaArgon2PasswordHasher
 from kyma import settings as kyma_settings
@@ -49,20 +50,20 @@ def test_a_wrong_password_and_an_unknown_address_get_the_same_answer(dora, clien
 def test_after_five_wrong_passwords_even_the_right_one_waits(dora, client):
     for _ in range(5):
         sign_in(client, "dora@example.org", "wrong")
-    assert "Too many failed" in text_of(sign_in(client, "dora@example.org"))
+    assert "Too many wrong tries" in text_of(sign_in(client, "dora@example.org"))
     assert not is_signed_in(client)
-    assert "Too many failed" not in text_of(sign_in(client, "other@example.org", "wrong"))
+    assert "Too many wrong tries" not in text_of(sign_in(client, "other@example.org", "wrong"))
 
 
 def test_one_address_can_try_only_so_many_accounts(books, client):
     answers = [sign_in(client, f"person-{n}@example.org", "wrong") for n in range(11)]
-    assert "Too many failed" in text_of(answers[-1])
+    assert "Too many wrong tries" in text_of(answers[-1])
     other = client.post(
         "/accounts/login/",
         {"login": "person-99@example.org", "password": "wrong"},
         REMOTE_ADDR="192.0.2.7",
     )
-    assert "Too many failed" not in text_of(other)
+    assert "Too many wrong tries" not in text_of(other)
 
 
 @pytest.mark.parametrize(("proxies", "is_limited"), [(0, True), (1, False)])
@@ -76,7 +77,7 @@ def test_a_forwarded_address_counts_only_behind_a_trusted_proxy(
             {"login": f"person-{number}@example.org", "password": "wrong"},
             headers={"X-Forwarded-For": f"192.0.2.{number}"},
         )
-    assert ("Too many failed" in text_of(answer)) == is_limited
+    assert ("Too many wrong tries" in text_of(answer)) == is_limited
 
 
 def test_a_missing_forwarded_address_is_no_error(dora, client, settings):
@@ -205,7 +206,7 @@ def test_sessions_are_listed_and_ended_one_by_one(dora, client):
     page = text_of(client.get("/settings/security"))
     assert "Lynx" in page
     assert "127.0.0.1" in page
-    row = UserSession.objects.get(user_agent="Lynx")
+    (row,) = [one for one in session_list.of(dora) if one.user_agent == "Lynx"]
     assert client.post(f"/settings/sessions/{row.pk}/end").status_code == 302
     assert not is_signed_in(other)
     assert is_signed_in(client)
@@ -241,6 +242,18 @@ def test_a_session_says_its_browser_in_words(dora, user_agent, browser):
     assert [one.browser for one in session_list.of(dora)] == [browser]
 
 
+def test_where_a_session_began_lies_sealed_under_its_persons_key(dora, client):
+    client = Client(headers={"user-agent": "Lynx"})
+    sign_in(client, "dora@example.org")
+    row = UserSession.objects.get()
+    assert (row.ip, row.user_agent) == (session_list.NOWHERE, "")
+    row.save()
+    assert [(one.ip, one.user_agent) for one in session_list.of(dora)] == [("127.0.0.1", "Lynx")]
+    data_keys.destroy(dora.id)
+    data_keys.create(dora.id)
+    assert [(one.ip, one.user_agent) for one in session_list.of(dora)] == [("", "")]
+
+
 def test_a_session_of_somebody_else_is_not_there(dora, client, bob):
     sign_in(client, "dora@example.org")
     row = UserSession.objects.get()
@@ -267,6 +280,14 @@ def test_the_session_cookie_is_guarded_and_lasts_thirty_days(dora, client):
     assert cookie["httponly"]
     assert cookie["samesite"] == "Lax"
     assert cookie["max-age"] == 30 * 24 * 60 * 60
+
+
+def test_private_pages_are_kept_by_no_cache(dora, client):
+    sign_in(client, "dora@example.org")
+    for path in ("/dashboard", "/keys", "/settings/security", "/accounts/email/", "/models"):
+        assert "no-store" in client.get(path)["Cache-Control"], path
+    client.post("/accounts/logout/")
+    assert "no-store" not in client.get("/models").get("Cache-Control", "")
 
 
 def test_what_a_session_holds_lies_sealed(books, client):

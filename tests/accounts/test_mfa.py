@@ -166,6 +166,19 @@ def test_the_page_for_a_passkey_has_what_the_browser_needs(signed_in, settings):
     assert "passkeys.js" in page.content.decode()
 
 
+def test_a_passkey_is_renamed_and_removed_by_its_name(signed_in, dora):
+    row = Authenticator.objects.create(user=dora, type="webauthn", data={"name": "<b>phone</b>"})
+    signed_in.post("/accounts/reauthenticate/", {"password": PASSWORD})
+    edit = reverse("mfa_edit_webauthn", args=[row.pk])
+    assert "Rename “&lt;b&gt;phone&lt;/b&gt;”" in signed_in.get(edit).content.decode()
+    assert signed_in.post(edit, {"name": "<i>key</i>"}).status_code == 302
+    remove = reverse("mfa_remove_webauthn", args=[row.pk])
+    page = signed_in.get(remove).content.decode()
+    assert "Remove “&lt;i&gt;key&lt;/i&gt;”?" in page
+    assert signed_in.post(remove).status_code == 302
+    assert not Authenticator.objects.filter(pk=row.pk).exists()
+
+
 def test_a_passkey_of_somebody_else_is_not_there(signed_in, bob):
     row = Authenticator.objects.create(user=bob, type="webauthn", data={"name": "bob's"})
     for name in ("mfa_edit_webauthn", "mfa_remove_webauthn"):

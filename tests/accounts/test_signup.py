@@ -54,6 +54,16 @@ def test_a_wrong_code_is_refused_and_three_end_the_attempt(client):
     assert not is_signed_in(client)
 
 
+@pytest.mark.parametrize("address", ["new@example.org", "known@example.org"])
+def test_a_code_that_comes_too_late_is_told_so(books, client, settings, address):
+    make_user("known@example.org", password=PASSWORD)
+    settings.ACCOUNT_EMAIL_VERIFICATION_BY_CODE_TIMEOUT = -1
+    sign_up(client, address)
+    answer = enter_code(client, "123456")
+    assert answer["Location"] == "/accounts/login/"
+    assert "This code works no longer" in text_of(client.get("/accounts/login/"))
+
+
 def test_a_new_code_can_be_asked_for_and_voids_the_old_one(client, settings):
     settings.ACCOUNT_RATE_LIMITS = {"confirm_email": None}
     sign_up(client, "new@example.org")

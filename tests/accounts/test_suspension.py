@@ -1,16 +1,17 @@
 import pytest
 from django.contrib.auth.models import Group
 from django.http import HttpResponse
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
 
 from accounts import suspension
-from accounts.models import User
+from accounts.models import ApiKey, User
 from accounts.suspension import SuspensionMiddleware, open_to
 from kyma import groups
 from tests.accounts.pages import PASSWORD, sign_in, text_of
 from tests.architecture.test_urls import PRIVATE
 from tests.factories import make_key, make_user
 
+ELSEWHERE = ("admin/", "api/models/")  # The admin has a test of its own; models are public.
 OPEN = ("/", "/contact", "/privacy", "/terms", "/docs")
 
 
@@ -27,7 +28,7 @@ def test_a_suspended_account_gets_a_clear_403(suspended, client):
     assert "Your account is suspended" in text_of(response)
 
 
-@pytest.mark.parametrize("path", [one for one in PRIVATE if not one.startswith("admin/")])
+@pytest.mark.parametrize("path", [one for one in PRIVATE if not one.startswith(ELSEWHERE)])
 def test_it_is_shut_out_of_every_page(suspended, client, path):
     assert client.get(f"/{path}").status_code == 403
     assert client.post(f"/{path}").status_code == 403
@@ -79,6 +80,15 @@ def test_a_view_can_stay_open_to_a_state(carol, bob):
     bob.state = User.State.SUSPENDED
     request.user = bob
     assert middleware.process_view(request, undo, (), {}).status_code == 403
+
+
+@pytest.mark.parametrize("path", ["/api/account", "/api/keys", "/api/usage", "/api/conversations"])
+def test_the_api_tells_a_session_what_it_tells_a_key(suspended, client, path):
+    _, text = make_key(suspended, scopes=ApiKey.Scope.values)
+    answers = [client.get(path), Client().get(path, headers={"Authorization": f"Bearer {text}"})]
+    assert [answer.status_code for answer in answers] == [403, 403]
+    assert [answer.json()["code"] for answer in answers] == ["account_suspended"] * 2
+    assert {answer["Content-Type"] for answer in answers} == {"application/problem+json"}
 
 
 def test_a_view_that_is_open_to_strangers_is_left_alone(suspended):
@@ -135,6 +145,33 @@ def test_nobody_suspends_themselves_or_somebody_above_them(books, staff, client)
     other = make_user()
     act(client, "suspend", chief, helper, other)
     assert [state_of(user) for user in (chief, helper, other)] == ["active", "active", "suspended"]
+
+
+def test_support_does_it_on_the_page_of_a_person_too(books, staff, client, bob):
+    groups.ensure()
+    helper = staff()
+    page = f"/admin/accounts/user/{bob.pk}"
+    assert client.post(f"{page}/suspend/").status_code == 403
+    helper.groups.set(Group.objects.filter(name="support"))
+    for action, state in (("suspend", "suspended"), ("restore", "active")):
+        assert f"{page}/{action}/" in client.get(f"{page}/change/").content.decode()
+        assert client.get(f"{page}/{action}/").status_code == 405
+        assert client.post(f"{page}/{action}/")["Location"] == f"{page}/change/"
+        assert state_of(bob) == state
+
+
+def test_no_page_offers_what_is_refused(books, staff, client, carol):
+    groups.ensure()
+    chief = make_user(is_superuser=True, is_staff=True)
+    helper = staff()
+    helper.groups.set(Group.objects.filter(name="support"))
+    for user in (chief, helper, carol):
+        assert (
+            "/suspend/"
+            not in client.get(f"/admin/accounts/user/{user.pk}/change/").content.decode()
+        )
+        client.post(f"/admin/accounts/user/{user.pk}/suspend/")
+    assert [state_of(user) for user in (chief, helper, carol)] == ["active", "active", "erasing"]
 
 
 def test_the_page_of_a_person_shows_balance_and_keys(staff, client, alice):

@@ -2,9 +2,12 @@
 
 import pytest
 
+from chat import conversations
 from chat.models import Conversation, Message
+from kyma.api import messages as api_messages
 from tests.api.client import bearing, by_key, signed_in
-from tests.api.things import Things
+from tests.api.things import MODEL, Things
+from tests.chat.writing import say
 from tests.factories import cap_key, make_key
 
 pytestmark = pytest.mark.usefixtures("books")
@@ -78,14 +81,14 @@ def test_messages_are_opened(client, alice):
     assert client.get(f"{path}/{reply['id']}").json() == reply
 
 
-def say(client, conversation, **body):
+def post_message(client, conversation, **body):
     path = f"/api/conversations/{conversation.id}/messages"
     return client.post(path, body, content_type="application/json")
 
 
 def test_what_is_said_begins_a_reply(client, alice):
     conversation = Things(alice).conversation
-    answer = say(client, conversation, text="  And neap tides?\n")
+    answer = post_message(client, conversation, text="  And neap tides?\n")
     assert answer.status_code == 202
     reply = answer.json()
     assert (reply["role"], reply["state"], reply["cost"]) == ("assistant", "streaming", None)
@@ -96,14 +99,14 @@ def test_what_is_said_begins_a_reply(client, alice):
 
 def test_one_reply_at_a_time(client, alice):
     conversation = Things(alice).conversation
-    assert say(client, conversation, text="One").status_code == 202
-    answer = say(client, conversation, text="Two")
+    assert post_message(client, conversation, text="One").status_code == 202
+    answer = post_message(client, conversation, text="Two")
     assert (answer.status_code, answer.json()["code"]) == (409, "still_answering")
 
 
 @pytest.mark.parametrize("body", [{}, {"text": " "}, {"text": "x", "images": ["http://a/b"]}])
 def test_what_says_nothing_is_refused(body, client, alice):
-    answer = say(client, Things(alice).conversation, **body)
+    answer = post_message(client, Things(alice).conversation, **body)
     assert answer.status_code == 400
     assert answer["Content-Type"] == "application/problem+json"
 
@@ -136,6 +139,7 @@ def test_ones_own_conversations_are_searched(client, alice, bob):
     assert {one["message_id"] for one in told} == {None, str(hers.message.id)}
     assert told[0]["match"] == "do tides"
     assert client.get("/api/conversations/search?text=volcano").json()["data"] == []
+    assert client.get("/api/conversations/search").status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -146,7 +150,7 @@ def test_a_key_with_limits_of_its_own_begins_no_reply(rules, alice):
     key, text = make_key(alice, scopes=["chat"], **rules)
     if cap:
         cap_key(key, day_cap_nano=cap)
-    answer = say(bearing(text), Things(alice).conversation, text="Hello")
+    answer = post_message(bearing(text), Things(alice).conversation, text="Hello")
     assert (answer.status_code, answer.json()["code"]) == (403, "key_has_limits")
 
 
@@ -195,3 +199,18 @@ def test_nothing_is_changed_by_half(client, alice):
     assert (answer.status_code, answer.json()["code"]) == (400, "not_allowed")
     told = client.get(f"/api/conversations/{conversation.id}").json()
     assert told["title"] == "How do tides work?"
+
+
+@pytest.mark.parametrize(("most", "pages"), [(10_000, [4]), (250, [2, 2]), (1, [1, 1, 1, 1])])
+def test_a_page_of_long_messages_holds_fewer(client, alice, monkeypatch, most, pages):
+    monkeypatch.setattr(api_messages, "MOST_BYTES", most)
+    conversation = conversations.start(alice, model=MODEL)
+    said = [say(conversation, "x" * 80) for _ in range(4)]
+    path, cursor, counts, seen = f"/api/conversations/{conversation.id}/messages", None, [], []
+    while cursor or not counts:
+        told = client.get(path, {"cursor": cursor} if cursor else {}).json()
+        counts.append(len(told["data"]))
+        seen += [one["id"] for one in told["data"]]
+        cursor = told["next_cursor"]
+    assert counts == pages
+    assert seen == sorted((str(one.id) for one in said), reverse=True)

@@ -25,7 +25,14 @@ def test_every_operation_has_a_name_of_its_own_and_says_what_it_does():
     operations = [PATHS[path][method] for method, path in OPERATIONS]
     assert len({one["operationId"] for one in operations}) == len(operations)
     assert all(one["summary"] for one in operations)
-    assert all("429" in one["responses"] for one in operations)
+    answers = [answer for one in operations for answer in one["responses"].values()]
+    assert all(answer["description"] for answer in answers)
+    assert all({"429", "500"} <= set(one["responses"]) for one in operations)
+
+
+def test_what_has_no_body_can_be_refused_too():
+    reply = "/api/conversations/{conversation_id}/messages/{message_id}/regenerate"
+    assert {"400", "409"} <= set(PATHS[reply]["post"]["responses"])
 
 
 def test_private_operations_take_a_key_or_a_session():

@@ -6,6 +6,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts.ids import uuid7
+from accounts.newest_first import ORDER
 from billing import ledger, views
 from billing.models import CreditAccount, LedgerEntry
 from tests.conftest import USD
@@ -72,7 +73,7 @@ def test_the_pages_of_the_ledger_hold_each_entry_once(alice, monkeypatch):
         if page.context["older"] is None:
             break
         page = client.get("/billing", {"before": page.context["older"]})
-    assert seen == list(account.entries.order_by("-id").values_list("id", flat=True))
+    assert seen == list(account.entries.order_by(*ORDER).values_list("id", flat=True))
     assert sum(account.entries.get(pk=one).amount_nano for one in seen) == 10 * USD + 10
 
 
@@ -85,7 +86,7 @@ def test_nothing_of_alices_is_on_bobs(alice, bob):
     entry = adjust(alice.credit_account, 123_456_789)
     client = signed_in(bob)
     assert entry_ids(client.get("/billing")) == []
-    assert entry_ids(client.get("/billing", {"before": uuid7()})) == []
+    assert client.get("/billing", {"before": entry.id}).status_code == 404
     assert entry.id in entry_ids(signed_in(alice).get("/billing"))
 
 
@@ -106,8 +107,9 @@ def test_somebody_without_an_account_gets_an_empty_one(books):
     assert "Nothing has moved yet" in page.text
 
 
-def test_a_page_that_is_none_is_not_found(alice):
-    assert signed_in(alice).get("/billing", {"before": "x"}).status_code == 404
+@pytest.mark.parametrize("before", ["x", str(uuid7())])
+def test_a_page_that_is_none_is_not_found(before, alice):
+    assert signed_in(alice).get("/billing", {"before": before}).status_code == 404
 
 
 def test_strangers_are_sent_to_sign_in_and_nothing_is_posted(alice):

@@ -1,15 +1,50 @@
 """What axe finds on a page, by the rules of WCAG 2.2 A and AA and axe's own best practices."""
 
+import functools
+
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
+from tests.browser.looks import SCHEMES
+
 SEVERE = ("serious", "critical")
+COLOURS = ("cat.color",)  # axe's tag for the rules that see colours
+OVERFLOW_PX = "document.documentElement.scrollWidth - window.innerWidth"
 
 
 def axe(page: Page) -> list[str]:
     """The serious and critical violations on `page` as it stands, one line each."""
-    found = Axe().run(page).response["violations"]
+    page.evaluate(_script())
+    return _violations(page)
+
+
+def faults(page: Page) -> list[str]:
+    """What is wrong with `page`: by axe in the light and in the dark, and what is too wide.
+
+    The second time only for rules about colours: nothing else depends on the scheme.
+    """
+    page.evaluate(_script())
+    found = []
+    for number, scheme in enumerate(SCHEMES):
+        page.emulate_media(color_scheme=scheme)
+        violations = _violations(page, tags=COLOURS if number else ())
+        found += [f"{scheme}: {violation}" for violation in violations]
+    page.emulate_media(color_scheme="light")
+    too_wide = page.evaluate(OVERFLOW_PX)
+    return [*found, f"{too_wide} px too wide"] if too_wide > 0 else found
+
+
+def _violations(page: Page, tags: tuple[str, ...] = ()) -> list[str]:
+    options: dict = {"resultTypes": ["violations"]}
+    if tags:
+        options["runOnly"] = {"type": "tag", "values": tags}
+    found = page.evaluate("options => axe.run(options)", options)["violations"]
     return [_line(violation) for violation in found if violation["impact"] in SEVERE]
+
+
+@functools.cache
+def _script() -> str:
+    return Axe().axe_script
 
 
 def _line(violation: dict) -> str:

@@ -5,17 +5,31 @@ because Playwright leaves an event loop running in this thread for the rest of t
 """
 
 import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.conf import settings
-from django.db import connection
-from django.test import Client
+from django.db import connection, connections
 
+from tests.accounts.pages import just_signed_in
 from tests.browser import chromium
+from tests.browser.moments import moments as all_moments
+from tests.browser.visitors import Visitor, everybody
 from tests.browser.watch import Watch
+from tests.gateway.conftest import live_route
 from tests.live import PATIENT, Gateway
 
 TIMEOUT_MS = 20_000
+
+
+def apart(make: Callable):
+    """What `make` returns, called in a thread where no loop runs: Playwright's runs in this one."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        try:
+            return thread.submit(make).result()
+        finally:
+            thread.submit(connections.close_all).result()
 
 
 @pytest.hookimpl(trylast=True)
@@ -87,15 +101,56 @@ def page(open_page):
     return open_page()
 
 
-@pytest.fixture
-def signed_in(site):
-    """Makes whoever looks at `page` the signed-in `user`: `signed_in(page, user)`."""
+@pytest.fixture(scope="session")
+def visitors(site, scripted_model, django_db_blocker):
+    """One of each who comes, on a site with three days of usage."""
+    with django_db_blocker.unblock():
+        yield apart(lambda: everybody(days=3, a_day=24))
 
-    def signed_in(page, user):
-        client = Client()
-        client.force_login(user)
-        cookie = client.cookies[settings.SESSION_COOKIE_NAME]
-        page.context.add_cookies([{"name": cookie.key, "value": cookie.value, "url": site.url}])
+
+@pytest.fixture(scope="session")
+def scripted_model(fake, django_db_setup, django_db_blocker):
+    """What every visitor finds: the model "scripted"."""
+    with django_db_blocker.unblock():
+        yield live_route("scripted", fake.base_url)
+
+
+@pytest.fixture(scope="session")
+def moments(visitors, django_db_blocker):
+    """The pages that no address shows: pairs of name and answer."""
+    with django_db_blocker.unblock():
+        yield apart(lambda: list(all_moments()))
+
+
+@pytest.fixture
+def show(site):
+    """Shows an answer that was made here as if the site had given it: `show(page, answer)`."""
+    place = f"{site.url}/shown"
+
+    def show(page, answer):
+        page.route(
+            place, lambda route: route.fulfill(body=answer.content, content_type="text/html")
+        )
+        page.goto(place)
+        page.unroute(place)
+
+    return show
+
+
+@pytest.fixture
+def become(site):
+    """Makes whoever looks at `page` that visitor: `become(page, visitor)`."""
+
+    def become(page, visitor):
+        if visitor.session:
+            cookie = {"name": settings.SESSION_COOKIE_NAME, "value": visitor.session}
+            page.context.add_cookies([{**cookie, "url": site.url}])
         return page
 
-    return signed_in
+    return become
+
+
+@pytest.fixture
+def signed_in(become):
+    """Makes whoever looks at `page` the `user`, signed in just now: `signed_in(page, user)`."""
+    return lambda page, user: become(page, Visitor("", just_signed_in(user)))

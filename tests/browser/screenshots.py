@@ -1,38 +1,47 @@
 """A picture of each page, phone and desktop, light and dark. No test: `make screenshots`."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
+from django.core.management import call_command
 from django.utils.text import slugify
 
-from tests.belongings import Belongings
-from tests.browser.pages import SCHEMES, SIZES, pages_of, public_pages
-from tests.factories import make_account, make_user
-from tests.live import USD
+from tests.browser.conftest import apart
+from tests.browser.looks import SCHEMES, SIZES
+from tests.browser.visitors import everybody
 
 FOLDER = Path(os.environ.get("SCREENSHOTS", "var/screenshots"))
-NOWHERE = "/nowhere"
+ID = r"[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{32}-set-password"
+
+
+@pytest.fixture(scope="session")
+def visitors(site, django_db_blocker):
+    """They find the whole catalogue, and the demo as `make demo` makes it."""
+    with django_db_blocker.unblock():
+        call_command("load_catalog", verbosity=0)
+        yield apart(lambda: everybody(days=30, a_day=60))
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("size", SIZES)
-def test_pictures(size, scheme, open_page, signed_in, committed):
+def test_pictures(size, scheme, open_page, visitors, moments, become, show):
     FOLDER.mkdir(parents=True, exist_ok=True)
     look = {"viewport": SIZES[size], "color_scheme": scheme}
-    stranger = open_page(**look)
-    for path in public_pages():
-        _take(stranger, path, f"{size}-{scheme}")
-    with stranger.watch.allowing("404"):
-        _take(stranger, NOWHERE, f"{size}-{scheme}")
-    person = make_user()
-    make_account(person, balance_nano=10 * USD)
-    theirs = signed_in(open_page(**look), person)
-    for path in pages_of(person, Belongings(person)):
-        _take(theirs, path, f"{size}-{scheme}")
+    public = set(visitors[0].pages)
+    for visitor in visitors:
+        page = become(open_page(**look), visitor)
+        for path in visitor.pages:
+            if visitor is visitors[0] or path not in public:
+                page.goto(path)
+                _take(page, f"{visitor.name} {path}", size, scheme)
+    page = open_page(**look)
+    for name, answer in moments:
+        show(page, answer)
+        _take(page, f"moment {name}", size, scheme)
 
 
-def _take(page, path: str, look: str) -> None:
-    page.goto(path, wait_until="load")
-    name = slugify(path.replace("/", " ")) or "landing"
-    page.screenshot(path=FOLDER / f"{name}-{look}.png", full_page=True)
+def _take(page, name: str, size: str, scheme: str) -> None:
+    name = slugify(re.sub(ID, "x", name).replace("/", " "))
+    page.screenshot(path=FOLDER / f"{name}-{size}-{scheme}.png", full_page=True)

@@ -2,43 +2,73 @@
 
 import pytest
 
-from tests.belongings import Belongings
-from tests.browser.accessibility import axe
-from tests.browser.pages import SCHEMES, SIZES, pages_of, public_pages
-from tests.factories import make_account, make_user
-from tests.live import USD
+from tests.browser.accessibility import faults
+from tests.browser.looks import SIZES
+from tests.browser.moments import TEMPLATES
+from tests.browser.visitors import ROUTES, is_no_page, is_page
 
-OVERFLOW_PX = "document.documentElement.scrollWidth - window.innerWidth"
+# What leads to another page, hands out a file, or answers scripts only.
+NO_PAGES = {
+    "accounts/2fa/",
+    "accounts/2fa/webauthn/",
+    "accounts/sessions/",
+    "accounts/login/code/confirm/",
+    "accounts/2fa/webauthn/login/",
+    "accounts/2fa/recovery-codes/download/",
+}
+NO_PAGES_BELOW = ("admin/", "allauth/", "account/email/", "mfa/email/")
+
+
+def test_every_page_is_looked_at(visitors):
+    known = set().union(
+        *(one.routes_that(is_page) | one.routes_that(is_no_page) for one in visitors)
+    )
+    unknown = {route.text for route in ROUTES} - known
+    assert unknown - NO_PAGES == set(), (
+        "Nobody in tests/browser/visitors.py sees a page there. Add somebody who does, "
+        "or say in NO_PAGES that there is none."
+    )
+    assert unknown == NO_PAGES
+
+
+def test_every_template_of_a_page_is_looked_at(visitors, moments):
+    answers = [answer for one in visitors for answer in one.answers.values() if is_page(answer)]
+    answers += [answer for _, answer in moments]
+    seen = {template.name for answer in answers for template in answer.templates}
+    assert templates_of_pages() - seen == set(), "Add to tests/browser/moments.py what shows them."
+
+
+def templates_of_pages() -> set[str]:
+    """Those that extend another and aren't extended themselves."""
+    texts = {path.relative_to(TEMPLATES).as_posix(): path for path in TEMPLATES.rglob("*.html")}
+    texts = {name: path.read_text() for name, path in texts.items()}
+    return {
+        name
+        for name, text in texts.items()
+        if text.startswith("{% extends")
+        and not name.startswith(NO_PAGES_BELOW)
+        and not any(f'extends "{name}"' in other for other in texts.values())
+    }
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_everybody_can_use_the_public_pages(size, open_page):
-    page = open_page(viewport=SIZES[size])
-    assert [fault for path in public_pages() for fault in faults(page, path)] == []
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_everybody_can_use_their_own_pages(size, open_page, signed_in):
-    person = make_user()
-    make_account(person, balance_nano=10 * USD)
-    page = signed_in(open_page(viewport=SIZES[size]), person)
-    paths = pages_of(person, Belongings(person))
-    assert [fault for path in paths for fault in faults(page, path)] == []
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_somebody_new_can_use_their_empty_pages(size, open_page, signed_in):
-    person = make_user()
-    page = signed_in(open_page(viewport=SIZES[size]), person)
-    assert [fault for path in pages_of(person) for fault in faults(page, path)] == []
-
-
-def faults(page, path: str) -> list[str]:
-    """What is wrong with the page at `path`, in the light and in the dark."""
-    page.goto(path)
+def test_everybody_can_use_every_page(size, open_page, visitors, become):
     found = []
-    for scheme in SCHEMES:
-        page.emulate_media(color_scheme=scheme)
-        found += [f"{path}, {scheme}: {violation}" for violation in axe(page)]
-    too_wide = page.evaluate(OVERFLOW_PX)
-    return [*found, f"{path}: {too_wide} px too wide"] if too_wide > 0 else found
+    public = set(visitors[0].pages)
+    for visitor in visitors:
+        page = become(open_page(viewport=SIZES[size]), visitor)
+        for path in visitor.pages:
+            if visitor is visitors[0] or path not in public:
+                page.goto(path)
+                found += [f"{path}: {fault}" for fault in faults(page)]
+    assert found == []
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_everybody_can_use_what_no_address_shows(size, open_page, moments, show):
+    page = open_page(viewport=SIZES[size])
+    found = []
+    for name, answer in moments:
+        show(page, answer)
+        found += [f"{name}: {fault}" for fault in faults(page)]
+    assert found == []

@@ -5,11 +5,12 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from chat import conversations
 from chat.models import Conversation, Message
 from tests.browser.accessibility import axe
 from tests.chat.writing import talk
 from tests.factories import make_account, make_user
-from tests.gateway.conftest import scripted
+from tests.gateway.conftest import live_route, scripted
 from tests.live import USD, eventually
 from tests.provider_scripts import (
     Done,
@@ -106,6 +107,58 @@ def test_an_answer_is_written_once_more(chat, fake):
     expect(answer_of(chat)).to_contain_text("tokens in")
 
 
+def test_what_one_said_is_asked_of_the_model_that_is_picked_now(chat, fake):
+    live_route("another", fake.base_url)
+    say(chat, fake.script(stream("The first answer.")))
+    expect(answer_of(chat)).to_contain_text("tokens in")
+    chat.reload()  # To see the other model.
+    chat.locator(".picker summary").click()
+    chat.get_by_label("another").check()
+    chat.get_by_role("button", name="Regenerate").click()
+    expect(chat.get_by_text("2/2")).to_be_visible()
+    expect(answer_of(chat).locator(".message-facts")).to_contain_text("another")
+
+
+def test_a_draft_stays_in_the_box_until_kyma_has_it(chat, fake):
+    chat.route("**/chat/start", lambda route: route.abort())
+    with chat.watch.allowing("chat/start|ERR_FAILED"):
+        say(chat, draft := fake.script(stream("Here you are.")))
+        expect(chat.get_by_role("alert")).to_contain_text("nothing was sent")
+    expect(chat.get_by_label("Your message", exact=True)).to_have_value(draft)
+    chat.unroute("**/chat/start")
+    chat.keyboard.press("Enter")
+    expect(answer_of(chat)).to_contain_text("Here you are.")
+
+
+def test_a_connection_that_breaks_is_told_and_the_answer_goes_on(chat, fake):
+    prompt, refused = held_up(fake), []
+
+    def refuse(route):
+        refused.append(route.request.url)
+        route.fulfill(status=502)
+
+    chat.route("**/events", refuse)
+    with chat.watch.allowing("502|events"):
+        say(chat, prompt)
+        expect(chat.get_by_role("alert")).to_contain_text("The connection is lost.")
+        chat.unroute("**/events")
+        expect(answer_of(chat).locator(".answer")).to_have_text("Hello")
+    expect(chat.get_by_role("alert")).to_be_hidden()
+    fake.go(prompt, "the rest")
+    expect(answer_of(chat)).to_contain_text("10 tokens in, 2 out")
+    assert refused
+
+
+def test_a_chat_that_is_deleted_elsewhere_ends_here_too(chat, fake, person):
+    say(chat, held_up(fake))
+    expect(answer_of(chat).locator(".answer")).to_have_text("Hello")
+    conversations.delete(person, ids=Conversation.objects.values_list("id", flat=True))
+    with chat.watch.allowing("404"):
+        expect(chat.get_by_role("heading", level=1)).to_have_text(
+            "There is nothing at this address"
+        )
+
+
 def test_a_chat_is_deleted_once_one_has_said_so(page, signed_in, person):
     conversation = talk(person, "Hello", "Hi", title="Whales")
     signed_in(page, person).goto(f"/chat/{conversation.id}")
@@ -117,6 +170,25 @@ def test_a_chat_is_deleted_once_one_has_said_so(page, signed_in, person):
     page.get_by_role("button", name="Delete this chat").click()
     expect(page.get_by_text("Deleted, with every message in it.")).to_be_visible()
     assert not Message.objects.filter(conversation=conversation.pk).exists()
+
+
+def test_all_chats_are_ticked_at_once_and_deleted(page, signed_in, person):
+    for number in range(3):
+        talk(person, "Hello", title=f"Chat {number}")
+    signed_in(page, person).goto("/chat/all")
+    page.get_by_label("Tick all on this page").check()
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Delete the ticked").click()
+    expect(page.get_by_text("Deleted 3 conversations")).to_be_visible()
+    assert not Message.objects.filter(conversation__user=person).exists()
+
+
+def test_the_picker_gives_the_focus_back(chat):
+    picker = chat.locator(".picker summary")
+    picker.press("Enter")
+    chat.get_by_label("scripted").focus()
+    chat.keyboard.press("Escape")
+    expect(picker).to_be_focused()
 
 
 def test_a_temporary_chat_answers_remembers_and_stores_nothing(page, signed_in, person, fake):

@@ -16,3 +16,14 @@ def test_who_is_signed_in_finds_their_dashboard(page, signed_in):
     page.goto("/")
     page.get_by_role("link", name="Dashboard", exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_be_visible()
+
+
+def test_a_snippet_is_copied_and_its_button_keeps_its_name(page):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto("/")
+    button = page.get_by_role("button", name="Copy the request")
+    button.click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == page.locator("#landing-curl").text_content()
+    expect(button.locator(".visually-hidden")).to_have_text(" the request")

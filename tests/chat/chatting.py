@@ -68,7 +68,7 @@ async def said_hello(conversation, text: str) -> Message:
 def texts(conversation: Conversation) -> list[str]:
     """What stands in the branch that is shown."""
     conversation.refresh_from_db()
-    return [one.text for one in messages.branch(conversation)]
+    return [one.text for one in messages.page_of(conversation).shown]
 
 
 @contextmanager

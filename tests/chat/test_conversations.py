@@ -26,7 +26,7 @@ def titles(user, **fields) -> list[str]:
 
 
 def texts(conversation: Conversation) -> list[str]:
-    return [one.text for one in messages.branch(conversation)]
+    return [one.text for one in messages.page_of(conversation).shown]
 
 
 def finish(reply: Message, **fields) -> Message:
@@ -36,6 +36,13 @@ def finish(reply: Message, **fields) -> Message:
 
 
 # --- As a whole ----------------------------------------------------------------------------------
+
+
+def test_a_title_that_was_given_meanwhile_stays(alice):
+    conversation = conversations.start(alice, model="scripted")
+    conversations.rename(Conversation.objects.get(pk=conversation.pk), title="Tides")
+    messages.say(conversation, text="How do tides work?")
+    assert title_of(conversation) == "Tides"
 
 
 def test_the_first_message_makes_the_title(alice):
@@ -121,10 +128,10 @@ def test_a_text_opens_in_its_own_place_alone(alice, bob):
 
 def test_an_edit_begins_another_branch_and_keeps_the_first(alice):
     conversation = talk(alice, "Hi", "Hello!", "How are you?", "Fine.")
-    third = messages.branch(conversation)[2].message
+    third = messages.page_of(conversation).shown[2].message
     reply = finish(messages.edit(third, text="Who are you?"))
     assert texts(third.conversation) == ["Hi", "Hello!", "Who are you?", ""]
-    shown = messages.branch(third.conversation)
+    shown = messages.page_of(third.conversation).shown
     assert (shown[2].position, len(shown[2].siblings)) == (2, 2)
     assert (shown[0].position, len(shown[0].siblings)) == (1, 1)
     assert reply.parent_id == shown[2].message.id
@@ -136,18 +143,18 @@ def test_an_edit_begins_another_branch_and_keeps_the_first(alice):
 
 def test_the_first_message_can_be_edited_too(alice):
     conversation = talk(alice, "Hi", "Hello!")
-    first = messages.branch(conversation)[0].message
+    first = messages.page_of(conversation).shown[0].message
     finish(messages.edit(first, text="Good day"))
     conversation.refresh_from_db()
     assert texts(conversation) == ["Good day", ""]
-    assert messages.branch(conversation)[0].position == 2
+    assert messages.page_of(conversation).shown[0].position == 2
 
 
 def test_another_reply_stands_beside_the_first(alice):
     conversation = talk(alice, "Hi", "Hello!")
     first = conversation.leaf
     second = finish(messages.regenerate(first))
-    shown = messages.branch(first.conversation)
+    shown = messages.page_of(first.conversation).shown
     assert shown[1].siblings == (first.id, second.id)
     assert shown[1].message == second
     messages.switch_to(first)
@@ -159,7 +166,7 @@ def test_a_reply_that_failed_empty_makes_room_for_the_next(alice):
     conversation = talk(alice, "Hi")
     failed = say(conversation, "", state="failed", error="insufficient_credits")
     new = messages.regenerate(failed)
-    assert messages.branch(failed.conversation)[1].siblings == (new.id,)
+    assert messages.page_of(failed.conversation).shown[1].siblings == (new.id,)
 
 
 def test_a_reply_that_failed_with_something_to_show_stays(alice):
@@ -170,7 +177,7 @@ def test_a_reply_that_failed_with_something_to_show_stays(alice):
 
 def test_only_ones_own_words_are_edited_and_only_replies_regenerated(alice):
     conversation = talk(alice, "Hi", "Hello!")
-    said, reply = (one.message for one in messages.branch(conversation))
+    said, reply = (one.message for one in messages.page_of(conversation).shown)
     with pytest.raises(NotAllowed):
         messages.edit(reply, text="I said so")
     with pytest.raises(NotAllowed):
@@ -241,3 +248,13 @@ def test_the_database_refuses_what_makes_no_sense(alice, wrong):
     fields = {"role": "user", **wrong}
     with pytest.raises(IntegrityError), transaction.atomic():
         Message.objects.create(conversation=talk(alice), **fields)
+
+
+def test_a_conversation_grows_no_longer_than_it_can_be_asked(alice, settings):
+    settings.MAX_BODY_BYTES = 300
+    conversation = conversations.start(alice, model="scripted")
+    first = say(conversation, "x" * 100)
+    with pytest.raises(NotAllowed, match="too long"):
+        messages.say(conversation, text="x" * 200)
+    assert [one.id for one in conversation.messages.all()] == [first.id]
+    assert messages.edit(first, text="x" * 200).is_streaming

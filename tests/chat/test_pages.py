@@ -131,7 +131,7 @@ def test_one_version_of_a_message_leads_to_the_others(alice, hers):
     assert "2/2" in text
     assert "First answer" not in text
     answer = hers.post(f"/chat/messages/{first.id}/show")
-    assert answer.url == f"/chat/{conversation.id}#m-{first.id}"
+    assert answer.url == f"/chat/{conversation.id}?at={first.id}#m-{first.id}"
     text = page(hers, conversation)
     assert "First answer" in text
     assert f"/chat/messages/{second.id}/show" in text
@@ -215,6 +215,16 @@ def test_what_is_refused_is_explained_and_stored_nowhere(sent, why, hers):
     assert answer.status_code == 422
     assert why in html.unescape(text_of(answer))
     assert not Conversation.objects.exists()
+
+
+@pytest.mark.parametrize("credit", [True, False])
+def test_a_page_that_asks_for_json_hears_why_and_keeps_its_draft(credit, alice, bob):
+    client = signed_in(alice if credit else bob)
+    sent = {"text": "Hello", "model": "no-such" if credit else "scripted"}
+    answer = client.post("/chat/start", sent, headers={"Accept": "application/json"})
+    assert answer.status_code == (422 if credit else 402)
+    assert answer.json()["code"] == ("not_allowed" if credit else "insufficient_credits")
+    assert answer.json()["message"]
 
 
 def test_without_any_model_the_page_says_why(alice, hers, a_model):

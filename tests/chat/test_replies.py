@@ -3,6 +3,7 @@
 import asyncio
 import datetime as dt
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 from django.utils import timezone
@@ -129,6 +130,27 @@ def test_the_model_is_asked_with_the_branch_alone(writer, fake):
         assert str(ours) not in sent
 
 
+def test_who_hangs_up_while_it_is_stored_still_has_it_written(writer, fake, monkeypatch):
+    conversation, prompt = begin(writer), fake.script(stream(TEXT))
+
+    async def story():
+        loop = asyncio.get_running_loop()
+
+        def say(*arguments, **named) -> Message:
+            reply = messages.say(*arguments, **named)
+            loop.call_soon_threadsafe(sending.cancel)
+            return reply
+
+        monkeypatch.setattr(replies, "messages", SimpleNamespace(say=say))
+        sending = asyncio.create_task(replies.send(conversation, text=prompt))
+        await asyncio.wait({sending})
+        assert sending.cancelled()
+        assert replies.are_being_written()
+        return await last(await in_thread(partial(conversation.messages.get, role="assistant")))
+
+    assert run(story()).text == TEXT
+
+
 def test_one_reply_at_a_time(writer, fake):
     conversation, prompt = begin(writer), held_up(fake)
 
@@ -153,7 +175,7 @@ def test_a_model_with_vision_gets_the_image(writer, fake):
     image = {"type": "image_url", "image_url": {"url": PIXEL}}
     (asked,) = fake.calls(prompt)
     assert asked.json["messages"][0]["content"] == [{"type": "text", "text": prompt}, image]
-    assert messages.branch(conversation)[0].images == [PIXEL]
+    assert messages.page_of(conversation).shown[0].images == [PIXEL]
 
 
 def test_a_model_without_vision_gets_none_and_the_draft_stays_a_draft(writer, fake):

@@ -25,7 +25,7 @@ def taken_in(user, content: str | bytes | dict | list) -> list[Conversation]:
 
 
 def shown(conversation: Conversation) -> list[tuple[str, str]]:
-    return [(one.message.role, one.text) for one in messages.branch(conversation)]
+    return [(one.message.role, one.text) for one in messages.page_of(conversation).shown]
 
 
 # --- Out and in again ----------------------------------------------------------------------------
@@ -41,7 +41,7 @@ def test_json_brings_back_every_branch(alice, bob):
     (copy,) = taken_in(bob, transfer.as_json(alice))
     assert shown(copy) == shown(one)
     assert [text for _, text in shown(copy)] == ["Hi", "Good day", "And now?"]
-    assert messages.branch(copy)[1].position == 2
+    assert messages.page_of(copy).shown[1].position == 2
     assert copy.messages.count() == 4
     assert (copy.user, copy.parameters) == (bob, {"top_p": 0.5})
     again = orjson.loads(transfer.as_json(bob))["conversations"][0]
@@ -84,7 +84,7 @@ def test_images_go_out_and_come_in(alice, bob):
     taken_in(alice, document)
     for exported in (transfer.as_json(alice), transfer.as_markdown(alice)):
         (copy,) = taken_in(bob, exported)
-        assert messages.branch(copy)[0].images == [PIXEL]
+        assert messages.page_of(copy).shown[0].images == [PIXEL]
 
 
 def test_some_conversations_or_all_of_ones_own_go_out(alice, bob):

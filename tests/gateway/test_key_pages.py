@@ -7,11 +7,13 @@ import pytest
 from django.utils import timezone
 
 from accounts import keys
+from accounts.addresses import mark_verified
 from accounts.ids import uuid7
 from accounts.models import ApiKey
 from billing.key_caps import caps_of, set_caps
 from gateway import key_management
-from tests.factories import make_key, make_model
+from tests.accounts.pages import PASSWORD, sign_in
+from tests.factories import make_key, make_model, make_user
 
 USD = 1_000_000_000
 
@@ -119,7 +121,7 @@ def test_every_rule_is_kept(page, alice):
         ("day_cap", "0.0000000001", "9 decimal"),
         ("day_cap", "NaN", "Enter a number"),
         ("total_cap", "1000001", "1000000"),
-        ("expires_at", "2001-01-01T00:00", "a time to come"),
+        ("expires_at", "2001-01-01T00:00", "has passed"),
         ("requests_per_minute", "0", "greater than or equal to 1"),
         ("retention_days", "91", "valid choice"),
         ("allowed_models", "no-such-model", "valid choice"),
@@ -134,8 +136,38 @@ def test_what_is_wrong_is_said_beside_its_field(page, field, value, message):
     assert not ApiKey.objects.exists()
 
 
-def test_nobody_makes_a_management_key(page):
-    assert made(page, is_management="on").is_management is False
+def test_making_a_management_key_asks_first_who_it_is(client, books):
+    dora = make_user("dora@example.org", password=PASSWORD)
+    mark_verified(dora)
+    sign_in(client, dora.email)
+    asked = client.post("/keys/new", new_rules(is_management="on"))
+    assert asked["Location"].startswith("/accounts/reauthenticate/")
+    assert not ApiKey.objects.exists()
+    answer = client.post(asked["Location"], {"password": PASSWORD})
+    assert answer.status_code == 201
+    assert "no-store" in answer["Cache-Control"]
+    assert ApiKey.objects.get().is_management
+    assert client.post("/keys/new", new_rules(is_management="on")).status_code == 201
+
+
+def test_rotating_a_management_key_asks_first_who_it_is(client, books):
+    dora = make_user("dora@example.org", password=PASSWORD)
+    mark_verified(dora)
+    (manager, _), (plain, _) = make_key(dora, is_management=True), make_key(dora)
+    sign_in(client, dora.email)
+    assert client.get(f"/keys/{manager.id}/rotate").status_code == 200
+    assert client.post(f"/keys/{plain.id}/rotate", {"grace": "0"}).status_code == 201
+    asked = client.post(f"/keys/{manager.id}/rotate", {"grace": "0"})
+    assert asked["Location"].startswith("/accounts/reauthenticate/")
+    assert ApiKey.objects.usable().filter(pk=manager.pk).exists()
+    assert client.post(asked["Location"], {"password": PASSWORD}).status_code == 201
+    assert not ApiKey.objects.usable().filter(pk=manager.pk).exists()
+
+
+def test_what_a_key_is_it_stays(page, key):
+    page.post(f"/keys/{key.id}", new_rules(is_management="on"))
+    key.refresh_from_db()
+    assert not key.is_management
 
 
 def test_nobody_makes_keys_without_end(page, key, monkeypatch):
@@ -248,13 +280,19 @@ def test_a_stranger_is_sent_to_sign_in(client, key, action):
     assert (key.name, key.state) == ("scripts", ApiKey.State.ACTIVE)
 
 
-@pytest.mark.parametrize("action", ACTIONS)
-def test_a_management_key_is_the_operators(page, alice, action):
+def test_its_owner_does_all_that_with_a_management_key_too(page, alice):
     key, _ = make_key(alice, name="manager", is_management=True)
-    assert "Only the operator" in page.get(f"/keys/{key.id}").content.decode()
-    assert page.post(f"/keys/{key.id}{action}", form_of(action)).status_code == 403
-    key.refresh_from_db()
-    assert (key.name, key.state) == ("manager", ApiKey.State.ACTIVE)
+    assert "This is a management key" in page.get(f"/keys/{key.id}").content.decode()
+    states = []
+    for action in ("", "/disable", "/enable", "/rotate"):
+        assert page.post(f"/keys/{key.id}{action}", form_of(action)).status_code in (201, 302)
+        key.refresh_from_db()
+        states.append((key.name, key.state))
+    assert states == [("changed", state) for state in ("active", "disabled", "active", "revoked")]
+    new = ApiKey.objects.get(revoked_at=None)
+    assert new.is_management
+    assert page.post(f"/keys/{new.id}/revoke").status_code == 302
+    assert not ApiKey.objects.filter(revoked_at=None).exists()
 
 
 @pytest.mark.parametrize("action", ["/disable", "/enable"])

@@ -155,6 +155,13 @@ def test_a_suspended_account_is_refused_everywhere(customer, fake, path):
     assert (row.status, row.outcome) == (403, ApiRequest.Outcome.REFUSED)
 
 
+@pytest.mark.parametrize("path", [CHAT, *GET_PATHS])
+def test_so_is_one_that_is_being_erased(customer, fake, path):
+    User.objects.filter(pk=customer.user.pk).update(state=User.State.ERASING)
+    response = use(customer.gateway, path, customer.headers)
+    assert (response.status_code, error_of(response)["code"]) == (403, "account_erasing")
+
+
 def test_more_requests_at_once_than_an_account_may_run_are_refused(customer, fake):
     token = fake.script([Head(), Event(chunk({"content": "One "})), *200 * SLOWLY])
     running = [customer.ask(token, stream=True, max_tokens=5) for _ in range(8)]

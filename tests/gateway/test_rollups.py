@@ -302,7 +302,7 @@ requests_made = st.lists(
     st.tuples(minutes, st.integers(0, 10**12), st.sampled_from(["a", "b"]), st.integers(0, 2)),
     max_size=12,
 )
-ZONES = ("UTC", "Asia/Kolkata", "America/New_York")
+ZONES = ("UTC", "Asia/Kolkata", "America/New_York", "Europe/Berlin", "Asia/Tokyo")
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -331,6 +331,26 @@ def test_usage_is_the_same_whatever_is_folded(account, made, since, until, folde
         rollups.fold(START + folded_at * MINUTE)
         assert everything_about(asked, zone) == before
         transaction.set_rollback(True)
+
+
+@pytest.mark.parametrize(
+    ("zone", "moved_hours"),
+    [("UTC", 0), ("Europe/Berlin", 1), ("America/New_York", 5), ("Pacific/Auckland", 11)],
+)
+def test_a_day_of_any_zone_takes_few_hours(account, zone, moved_hours):
+    """Winter in the north: Berlin's day begins an hour before UTC's, so one hour is moved."""
+    make_requests([account], 30, within=3 * DAY)
+    rollups.fold(START + 30 * DAY)
+    since = dt.datetime(2026, 1, 10, tzinfo=zoneinfo.ZoneInfo(zone)).astimezone(UTC)
+    asked = Filter(account_id=account.id, since=since, until=since + 10 * DAY)
+    days = [since + number * DAY for number in range(10)]
+    RollupState.objects.update(final_until=since + 30 * DAY)
+    found = usage.Sources.of(asked, days)
+    assert found.rows == []
+    assert sum((end - start for start, end in found.days), 0 * DAY) / DAY == (
+        10 if zone == "UTC" else 9
+    )
+    assert sum((end - start for start, end in found.moved), 0 * DAY) == 9 * moved_hours * HOUR
 
 
 def everything_about(asked: Filter, zone: str) -> list:

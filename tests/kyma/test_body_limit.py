@@ -76,3 +76,10 @@ def test_what_was_answered_before_its_body_came_stays_answered():
         await receive()
 
     assert ask(answers_first, [HALF, HALF])[0] == 401
+
+
+def test_what_a_chat_may_say_is_no_body_that_is_too_large(alice, client):
+    client.force_login(alice)
+    said = {"messages": [], "model": "x", "system_prompt": "画" * 1_500_000}
+    answer = client.post("/chat/temporary/reply", said, content_type="application/json")
+    assert (answer.status_code, answer.json()["code"]) == (422, "not_allowed")

@@ -18,7 +18,12 @@ def valkey(tmp_path, monkeypatch):
 
 def connect(server: Valkey) -> RedisOrLocalCache:
     timeouts = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
-    cache = RedisOrLocalCache(server.url, {"KEY_PREFIX": "cache", "OPTIONS": timeouts})
+    parameters = {
+        "KEY_PREFIX": "cache",
+        "KEY_FUNCTION": "kyma.cache.digest_of",
+        "OPTIONS": timeouts,
+    }
+    cache = RedisOrLocalCache(server.url, parameters)
     cache._local.clear()
     return cache
 
@@ -26,7 +31,13 @@ def connect(server: Valkey) -> RedisOrLocalCache:
 def test_processes_share_it_on_redis(valkey):
     connect(valkey).set("key", [1, 2])
     assert connect(valkey).get("key") == [1, 2]
-    assert b"key" in valkey.ask("KEYS", "*")[0]
+
+
+def test_redis_sees_neither_addresses_nor_people(valkey):
+    connect(valkey).set("login:ip:192.0.2.7", 1)
+    (name,) = valkey.ask("KEYS", "*")
+    assert name.startswith(b"cache:1:")
+    assert b"192.0.2.7" not in name
 
 
 def test_without_redis_it_counts_in_this_process(valkey):

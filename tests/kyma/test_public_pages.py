@@ -1,12 +1,16 @@
 """What stands open to everyone: landing, docs, terms, contact and the privacy policy."""
 
+import ast
+from collections.abc import Iterator
+
 import pytest
 from django.test import Client
 
 from billing.tiers import TIERS
-from gateway import errors
+from gateway import errors, key_rules, limits
 from gateway.aliases import ALIASES
 from kyma import error_table
+from tests.architecture.sources import files, tree
 from tests.factories import make_model, make_price, make_provider, make_route
 from tests.kyma.pages import ids_in, links_in
 
@@ -106,6 +110,35 @@ def test_an_error_is_told_as_the_gateway_tells_it():
     assert (row.type, row.code) == (told["type"], told["code"])
     assert row.error_type == told["metadata"]["error_type"]
     assert row.is_worth_repeating is False
+
+
+def codes_that_calls_set() -> Iterator[str]:
+    """Each `code="…"` of what the gateway raises; the local provider is a provider."""
+    for path in files("gateway", "kyma/api"):
+        if "local_provider" in path.parts:
+            continue
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.keyword) and node.arg == "code":
+                for one in (one for one in ast.walk(node) if isinstance(one, ast.Constant)):
+                    yield from _whole(one.value)
+
+
+def _whole(text: str) -> Iterator[str]:
+    """Where it is only a code's beginning, what follows is the state of an account."""
+    if text == "account_":
+        yield from (f"account_{state}" for state in key_rules._CLOSED)
+    elif text not in ("_per_minute", "_"):
+        yield text
+
+
+def test_the_docs_explain_every_code_that_there_is(books):
+    buckets = {f"{kind}_per_minute" for kind in limits._WHOSE}
+    of_classes = {row.code for row in error_table.rows()}
+    set_by_calls = set(codes_that_calls_set())
+    assert set_by_calls >= {"ip_not_allowed", "key_limit_reached"}
+    assert set(error_table.CODES) - of_classes == (set_by_calls | buckets) - of_classes
+    page = Client().get("/docs").text
+    assert all(f"<code>{code}</code>" in page for code in error_table.CODES)
 
 
 def test_the_policy_has_every_promise_its_version_and_its_date(books):

@@ -7,6 +7,7 @@ const thread = document.querySelector("#thread");
 const stopForm = document.querySelector("#stop-form");
 const isTemporary = composer?.hasAttribute("data-temporary") ?? false;
 let isStreaming = false;
+let isSending = false;
 
 // --- Small things ---------------------------------------------------------------------------
 
@@ -87,23 +88,48 @@ function finish(article, html) {
   setStreaming(false);
 }
 
+const RETRY_MS = 3000;
+const LOST = "The connection is lost. The answer goes on without it, and is shown as soon as it is back.";
+
+function setLost(isLost) {
+  const isSaid = document.querySelector("#problem-text").textContent === LOST;
+  if (isLost !== isSaid) complain(isLost ? LOST : "");
+}
+
 function follow(article) {
   setStreaming(true);
   say("The answer is being written.");
   const source = new EventSource(article.dataset.events);
+  source.addEventListener("open", () => setLost(false));
   source.addEventListener("update", (event) => show(article, JSON.parse(event.data)));
-  source.addEventListener("over", async () => {
+  source.addEventListener("over", () => {
     source.close();
-    const response = await fetch(article.dataset.page);
-    if (response.ok) finish(article, await response.text());
-    else window.location.reload();
+    fetchFinished(article);
   });
   source.addEventListener("error", () => {
-    // The browser connects anew by itself, unless the server refused: then there is nothing more.
-    if (source.readyState !== EventSource.CLOSED) return;
-    complain("This answer can’t be followed any more. Load the page anew.");
-    setStreaming(false);
+    setLost(true);
+    // The browser connects anew by itself, unless somebody on the way has refused.
+    if (source.readyState === EventSource.CLOSED) setTimeout(() => followAnew(article), RETRY_MS);
   });
+}
+
+// The message as it stands. Who was signed out, or has deleted the chat elsewhere, sees that.
+async function fetchMessage(article) {
+  const response = await fetch(article.dataset.page).catch(() => null);
+  if (response?.redirected || [403, 404].includes(response?.status)) window.location.reload();
+  return response?.ok && !response.redirected ? response.text() : null;
+}
+
+async function followAnew(article) {
+  if (await fetchMessage(article)) follow(article);
+  else setTimeout(() => followAnew(article), RETRY_MS);
+}
+
+async function fetchFinished(article) {
+  const html = await fetchMessage(article);
+  setLost(!html);
+  if (html) finish(article, html);
+  else setTimeout(() => followAnew(article), RETRY_MS);
 }
 
 // --- Stopping -------------------------------------------------------------------------------
@@ -120,7 +146,10 @@ stopForm?.addEventListener("submit", async (event) => {
   focusBox(); // Before the button that has it goes.
   document.querySelector("#stop").disabled = true;
   say("Stopping.");
-  await post(stopForm.action);
+  const response = await post(stopForm.action).catch(() => null);
+  if (response?.ok) return;
+  complain("Kyma can’t be reached, so the answer goes on. Try again.");
+  document.querySelector("#stop").disabled = false;
 });
 
 // --- Writing --------------------------------------------------------------------------------
@@ -133,18 +162,48 @@ box?.addEventListener("keydown", (event) => {
 });
 
 composer?.addEventListener("submit", (event) => {
-  if (isStreaming || (!box.value.trim() && !images?.files.length)) {
-    event.preventDefault();
+  event.preventDefault();
+  if (isStreaming || isSending || (!box.value.trim() && !images?.files.length)) return;
+  if (isTemporary) sendTemporary();
+  else send(composer);
+});
+
+// An edit, or another answer.
+thread?.addEventListener("submit", (event) => {
+  if (!event.target.matches("[data-asks]")) return;
+  event.preventDefault();
+  if (!isStreaming && !isSending) send(event.target);
+  else say("The answer is still being written: wait for it, or stop it.");
+});
+
+// What was written stays in the page until Kyma has it.
+async function send(form) {
+  isSending = true;
+  complain("");
+  say("Sending.");
+  document.querySelector("#send").disabled = true;
+  const body = new FormData(form);
+  if (!body.has("model")) body.set("model", new FormData(composer).get("model"));
+  const response = await post(form.action, body).catch(() => null);
+  if (response?.ok && !response.redirected) {
+    if (form === composer) box.value = "";
+    go(new URL((await response.json()).location, window.location));
     return;
   }
-  if (isTemporary) {
-    event.preventDefault();
-    sendTemporary();
-  } else {
-    document.querySelector("#send").disabled = true;
-    say("Sending.");
+  isSending = false;
+  document.querySelector("#send").disabled = false;
+  await refuse(response);
+}
+
+function go(address) {
+  if (address.pathname !== window.location.pathname) {
+    window.location.assign(address);
+    return;
   }
-});
+  history.replaceState(null, "", address);
+  history.scrollRestoration = "manual";
+  window.location.reload();
+}
 
 // A page that comes back from the browser's memory can be sent again.
 window.addEventListener("pageshow", (event) => { if (event.persisted) window.location.reload(); });
@@ -273,9 +332,18 @@ async function sendTemporary() {
 async function refuse(response) {
   const isOurs = response?.headers.get("Content-Type")?.startsWith("application/json");
   const answer = isOurs ? await response.json() : null;
-  const text = response?.status === 400 || response?.status === 413
-    ? "That is too large to be sent." : "Kyma can’t be reached. Try again.";
-  complain(answer?.message ?? text, answer?.code === "insufficient_credits");
+  complain(answer?.message ?? whyNot(response), answer?.code === "insufficient_credits");
+  document.querySelector("#problem").scrollIntoView({ block: "nearest" });
+}
+
+function whyNot(response) {
+  if (!response) return "Kyma can’t be reached, so nothing was sent. Try again.";
+  if (response.redirected || response.status === 403) {
+    return "Kyma doesn’t know you any more. Copy what you wrote, load the page anew, and sign in.";
+  }
+  if ([400, 413].includes(response.status)) return "That is too large to be sent.";
+  if (response.status === 404) return "This chat was deleted.";
+  return "Something failed, and nothing was sent. Try again.";
 }
 
 async function readAnswer(response, article, message) {
@@ -311,6 +379,14 @@ if (isTemporary) {
   window.addEventListener("beforeunload", (event) => { if (thread.children.length) event.preventDefault(); });
 }
 
+// --- All chats ------------------------------------------------------------------------------
+
+const tickAll = document.querySelector("#tick-all");
+if (tickAll) tickAll.hidden = false;
+tickAll?.addEventListener("change", (event) => {
+  for (const tick of document.querySelectorAll(".ticks [name=ids]")) tick.checked = event.target.checked;
+});
+
 // --- At the start ---------------------------------------------------------------------------
 
 if (composer) useModel();
@@ -320,5 +396,9 @@ if (thread && !isTemporary) {
   const isNew = how?.type === "navigate" && (!location.hash || location.hash === "#end");
   if (unfinished || isNew) scrollToEnd();
   if (unfinished) follow(unfinished);
-  if (isNew) focusBox();
+  if (isNew) {
+    focusBox();
+    // To go to #end takes the focus away again, later than this.
+    window.addEventListener("load", () => requestAnimationFrame(focusBox), { once: true });
+  }
 }

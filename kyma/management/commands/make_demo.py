@@ -5,7 +5,10 @@ from kyma import demo, schema
 
 
 class Command(BaseCommand):
-    help = f"Make a second account, {demo.EMAIL}, with {demo.DAYS} days of usage to look at."
+    help = (
+        f"Make a second account, {demo.EMAIL}, with {demo.DAYS} days of usage to look at; "
+        "if there is one already, make it anew."
+    )
 
     def handle(self, **options):
         if settings.PRODUCTION:
@@ -19,5 +22,7 @@ class Command(BaseCommand):
         self.stdout.write(
             f"{made.requests:,} requests and {made.conversations} conversations in {demo.DAYS} "
             f"days.\nSign in as {demo.EMAIL} with the password {made.password}\n"
-            "It can't be shown again. manage.py remove_demo takes everything away."
+            "It can't be shown again; another make demo makes the account anew.\n"
+            "What it asked counts on /models and /status as well, until manage.py remove_demo "
+            "takes everything away."
         )

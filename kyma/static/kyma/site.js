@@ -6,15 +6,24 @@ if (zone && !document.cookie.split("; ").includes(`timezone=${zone}`)) {
   document.cookie = `timezone=${zone}; path=/; max-age=31536000; samesite=lax`;
 }
 
-// <button data-copy="#id">: copies the text of that element.
+// <button data-copy="#id">: copies the text of that element; where a page may not, selects it.
 document.addEventListener("click", async (event) => {
-  const button = event.target.closest("[data-copy]");
+  const button = event.target.closest("[data-copy]:not([data-copied])");
   if (!button) return;
   const source = document.querySelector(button.dataset.copy);
-  await navigator.clipboard.writeText(source.value ?? source.textContent);
-  const label = button.textContent;
+  try {
+    await navigator.clipboard.writeText(source.value ?? source.textContent);
+  } catch {
+    getSelection().selectAllChildren(source);
+    return;
+  }
+  const label = [...button.childNodes];
+  button.dataset.copied = "";
   button.textContent = "Copied";
-  setTimeout(() => { button.textContent = label; }, 1500);
+  setTimeout(() => {
+    button.replaceChildren(...label);
+    delete button.dataset.copied;
+  }, 1500);
 });
 
 // <form data-confirm="Really?">, or the button that sends it: asks before.
@@ -23,8 +32,11 @@ document.addEventListener("submit", (event) => {
   if (question && !window.confirm(question)) event.preventDefault();
 });
 
-// The menu of a small screen closes on Escape.
+// A menu closes on Escape, and gives the focus back to what opened it.
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
-  for (const menu of document.querySelectorAll("details[data-menu][open]")) menu.open = false;
+  for (const menu of document.querySelectorAll("details[data-menu][open]")) {
+    if (menu.contains(document.activeElement)) menu.querySelector("summary").focus();
+    menu.open = false;
+  }
 });

@@ -1,0 +1,27 @@
+"""How long a conversation may grow: no longer than the gateway takes it.
+
+Beyond, each reply would be refused, while what is said went on filling pages and memory.
+"""
+
+import uuid
+from collections.abc import Collection
+
+from django.conf import settings
+from django.db.models import QuerySet, Sum
+from django.db.models.functions import Coalesce, Length
+
+from chat.errors import NotAllowed
+from chat.models import Conversation
+
+BYTES = Coalesce(Length("text"), 0) + Coalesce(Length("images"), 0)
+
+
+def check(conversation: Conversation, branch: Collection[uuid.UUID], more_bytes: int) -> None:
+    """Raises NotAllowed if the messages of `branch` and so many bytes more are too long."""
+    rows = conversation.messages.filter(id__in=branch)
+    if bytes_of(rows) + more_bytes > settings.MAX_BODY_BYTES:
+        raise NotAllowed("This conversation is too long to go on. Begin another.")
+
+
+def bytes_of(rows: QuerySet) -> int:
+    return rows.aggregate(sum=Sum(BYTES))["sum"] or 0
