@@ -10,10 +10,8 @@ import asyncio
 import dataclasses
 import datetime as dt
 import logging
-import threading
 from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
 from typing import Any
 
 import psycopg
@@ -25,6 +23,7 @@ from gateway import batch
 from gateway.batch import Operation, Record, Release, Reserve, Settle
 from gateway.postgres_engine import PostgresEngine
 from gateway.sql import statement
+from gateway.sqlite_engine import SqliteEngine
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +63,7 @@ class _Waiting:
 class CommitQueue:
     """The one writer of this process. Belongs to the event loop in which it is first used."""
 
-    def __init__(self, engine: "PostgresEngine | SqliteEngine", size: int):
+    def __init__(self, engine: PostgresEngine | SqliteEngine, size: int):
         self._engine = engine
         self._size = size
         self._waiting: deque[_Waiting] = deque()
@@ -153,7 +152,7 @@ class CommitQueue:
     async def _gather(self) -> None:
         """Let those come that the loop has heard of: one batch is cheaper than two."""
         count = idle = 0
-        while idle < IDLE_TURNS:
+        while idle < IDLE_TURNS and len(self._waiting) < MANY:
             idle = idle + 1 if len(self._waiting) == count else 0
             count = len(self._waiting)
             await asyncio.sleep(0)
@@ -216,51 +215,6 @@ def _is_out_of_reach(error: Exception) -> bool:
     return any(kind.__name__ in _OUT_OF_REACH for kind in type(error).__mro__)
 
 
-class SqliteEngine:
-    """Runs batches on Django's connection, in a thread of its own."""
-
-    def __init__(self) -> None:
-        self._asked: SimpleQueue[tuple[list[Operation], asyncio.Future] | None] = SimpleQueue()
-        self._thread: threading.Thread | None = None
-
-    async def run(self, operations: list[Operation]) -> list[Any]:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._serve, name="commit", daemon=True)
-            self._thread.start()
-        future = asyncio.get_running_loop().create_future()
-        self._asked.put((operations, future))
-        return await future
-
-    async def close(self) -> None:
-        if self._thread is not None:
-            self._asked.put(None)
-            await asyncio.to_thread(self._thread.join)
-            self._thread = None
-
-    def _serve(self) -> None:
-        while asked := self._asked.get():
-            operations, future = asked
-            outcome = _outcome(operations)
-            future.get_loop().call_soon_threadsafe(_resolve, future, outcome)
-        connections["default"].close()  # Looked up here: a connection belongs to its thread.
-
-
-def _outcome(operations: list[Operation]) -> list[Any] | Exception:
-    try:
-        return commit_now(operations)
-    except Exception as error:  # noqa: BLE001 - for the loop, which waits for it
-        return error
-
-
-def _resolve(future: asyncio.Future, outcome: list[Any] | Exception) -> None:
-    if future.done():
-        return
-    if isinstance(outcome, Exception):
-        future.set_exception(outcome)
-    else:
-        future.set_result(outcome)
-
-
 def commit_now(operations: list[Operation]) -> list[Any]:
     """Apply `operations` in one transaction, on this thread. Returns a result for each."""
     with transaction.atomic():
@@ -299,7 +253,7 @@ def queue() -> CommitQueue:
     global _queue
     if _queue is None:
         is_postgres = connections["default"].vendor == "postgresql"
-        engine = PostgresEngine() if is_postgres else SqliteEngine()
+        engine = PostgresEngine() if is_postgres else SqliteEngine(commit_now)
         _queue = CommitQueue(engine, settings.COMMIT_QUEUE_SIZE)
     return _queue
 

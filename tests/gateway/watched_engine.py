@@ -6,8 +6,9 @@ import psycopg
 from django.db import connection
 
 from gateway.batch import Record
-from gateway.commit_queue import CommitQueue, SqliteEngine
+from gateway.commit_queue import CommitQueue, commit_now
 from gateway.postgres_engine import PostgresEngine
+from gateway.sqlite_engine import SqliteEngine
 from tests.factories import make_ask, make_record, make_reserve
 
 SOON_S = 0.01
@@ -19,7 +20,7 @@ class WatchedEngine:
     """The engine of this database; tests hold it up, count its batches and make it fail."""
 
     def __init__(self):
-        self.real = PostgresEngine() if on_postgres else SqliteEngine()
+        self.real = PostgresEngine() if on_postgres else SqliteEngine(commit_now)
         self.batches: list[int] = []
         self.began = asyncio.Event()
         self.may_start = asyncio.Event()
