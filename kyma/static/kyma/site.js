@@ -32,6 +32,19 @@ document.addEventListener("submit", (event) => {
   if (question && !window.confirm(question)) event.preventDefault();
 });
 
+// A form that is on its way says so, and isn't sent twice. One that answers with a file leaves the
+// page as it is, so this ends by itself.
+addEventListener("submit", (event) => {
+  const button = event.submitter;
+  if (event.defaultPrevented || !button) return;
+  if (button.ariaBusy) return event.preventDefault();
+  button.ariaBusy = "true";
+  setTimeout(() => button.ariaBusy = null, 8000);
+});
+addEventListener("pageshow", () => {
+  for (const button of document.querySelectorAll("button[aria-busy]")) button.ariaBusy = null;
+});
+
 // A menu closes on Escape, and gives the focus back to what opened it.
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
