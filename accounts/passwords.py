@@ -1,4 +1,4 @@
-"""Argon2id with 64 MiB, four passes and one lane: some 160 ms of one core.
+"""Argon2id with 64 MiB, four passes and one lane.
 
 RFC 9106 asks for three passes over 64 MiB where memory is short. One lane, because a machine
 with two cores serves others meanwhile; four passes, because a sign-in may cost up to 300 ms.
