@@ -150,10 +150,7 @@ class LedgerEntry(models.Model):
 
     class Meta:
         verbose_name_plural = "ledger entries"
-        indexes = [
-            models.Index(fields=["account", "created_at"], name="entries_of_account"),
-            models.Index(fields=["account", "id"], name="entry_ids_of_account"),
-        ]
+        indexes = [models.Index(fields=["account", "id"], name="entry_ids_of_account")]
         constraints = [
             models.CheckConstraint(condition=~Q(amount_nano=0), name="entry_moves_something"),
             models.CheckConstraint(

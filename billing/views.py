@@ -6,7 +6,6 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from accounts import newest_first
 from accounts.signed_in import SignedInRequest
 from billing.accounts import open_account
 from billing.models import CreditAccount, LedgerEntry
@@ -22,9 +21,9 @@ def billing(request: SignedInRequest) -> HttpResponse:
     """`before` is the id of an entry: those that are older follow it."""
     account = open_account(request.user)
     before = _entry(account, request.GET.get("before"))
-    entries = account.entries.order_by(*newest_first.ORDER)
+    entries = account.entries.order_by("-id")  # Which is by time: ids are UUIDv7.
     if before:
-        entries = newest_first.older(entries, before.created_at, before.id)
+        entries = entries.filter(id__lt=before.id)
     found = list(entries[: ENTRIES + 1])
     context = {
         "section": "billing",

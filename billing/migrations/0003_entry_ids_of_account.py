@@ -11,6 +11,10 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.RemoveIndex(
+            model_name='ledgerentry',
+            name='entries_of_account',
+        ),
         migrations.AlterField(
             model_name='ledgerentry',
             name='account',
