@@ -1,3 +1,5 @@
+import itertools
+
 from playwright.sync_api import expect
 
 from tests.browser.accessibility import axe
@@ -27,3 +29,19 @@ def test_a_snippet_is_copied_and_its_button_keeps_its_name(page):
     copied = page.evaluate("navigator.clipboard.readText()")
     assert copied == page.locator("#landing-curl").text_content()
     expect(button.locator(".visually-hidden")).to_have_text(" the request")
+
+
+def test_on_a_phone_the_links_of_who_is_signed_in_lie_apart(open_page, signed_in):
+    page = signed_in(open_page(viewport={"width": 360, "height": 780}), make_user())
+    page.goto("/docs")
+    links = page.get_by_role("navigation", name="Site").get_by_role("link").all()
+    boxes = [link.bounding_box() for link in links]
+    assert len(boxes) == 4
+    assert not any(overlap(one, other) for one, other in itertools.combinations(boxes, 2))
+
+
+def overlap(one: dict, other: dict) -> bool:
+    return all(
+        one[start] < other[start] + other[size] and other[start] < one[start] + one[size]
+        for start, size in (("x", "width"), ("y", "height"))
+    )
