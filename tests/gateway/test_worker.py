@@ -6,6 +6,7 @@ import sys
 import uuid
 
 import pytest
+from billiard import pool as billiard
 
 from billing import pricing
 from gateway.commit_queue import commit_now
@@ -15,6 +16,13 @@ from tests.factories import make_account, make_ask, make_price, make_reserve
 from tests.live import DEADLINE_S, ROOT, Customer, Gateway, database_urls, eventually
 from tests.ports import free_port
 from tests.valkey import Valkey
+
+# How long a process of Celery's pool waits, before it ends, for its parent to have heard of its
+# last task: in vain if the parent was told to end in that moment.
+POOL_WAITS_S = (
+    billiard.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT
+    * billiard.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_INTERVAL
+)
 
 
 @pytest.fixture
@@ -60,7 +68,7 @@ def test_the_worker_sweeps_expired_holds_and_ends_on_sigterm(worker):
     assert not account.holds.exists()
 
     worker.terminate()
-    assert worker.wait(DEADLINE_S) == 0
+    assert worker.wait(POOL_WAITS_S + DEADLINE_S) == 0
     assert not processes.in_session(worker.pid)
 
 
