@@ -73,10 +73,10 @@ def put(*, to: str, subject: str, text: str) -> None:
     draft.rename(folder / f"{mail_id}.json")
 
 
-def mails(after: str = "") -> list[Mail]:
-    """The mails of the last hour in their order; with `after`, those since the one of that id."""
+def mails() -> list[Mail]:
+    """The mails of the last hour in their order."""
     oldest = dt.datetime.now(dt.UTC) - KEPT
-    found = (_read(path) for path in sorted(_folder().glob("*.json")) if path.stem > after)
+    found = (_read(path) for path in sorted(_folder().glob("*.json")))
     return [mail for mail in found if mail and mail.sent_at > oldest]
 
 

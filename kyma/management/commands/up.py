@@ -65,12 +65,13 @@ class Command(BaseCommand):
 
     def _watch(self, supervisor: Supervisor) -> None:
         """Until one of the programs ends; meanwhile, say which mails there are."""
-        last = max((mail.id for mail in mailbox.mails()), default="")
+        said = {mail.id for mail in mailbox.mails()}
         while True:
             supervisor.check()
-            for mail in mailbox.mails(after=last):
-                self._say(mail.line)
-                last = mail.id
+            for mail in mailbox.mails():
+                if mail.id not in said:  # Those of one millisecond are in no order.
+                    self._say(mail.line)
+                    said.add(mail.id)
             time.sleep(CHECK_INTERVAL_S)
 
     def _start(self, supervisor: Supervisor, listener: socket.socket) -> first_run.Login:
