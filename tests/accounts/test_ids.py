@@ -27,6 +27,11 @@ def test_ids_of_later_milliseconds_are_greater():
     assert uuid7() > first
 
 
+def test_ids_come_in_the_order_in_which_they_are_made():
+    ids = [uuid7() for _ in range(1000)]
+    assert ids == sorted(ids)
+
+
 def test_days_part_the_ids_made_in_them(monkeypatch):
     day = dt.date(2026, 11, 24)
     last = dt.datetime(2026, 11, 24, 23, 59, 59, 999_000, dt.UTC)
