@@ -137,7 +137,7 @@ class Tree:
     def in_order(self) -> list[uuid.UUID]:
         """All of them, each after the one that it answers and after its elder siblings.
 
-        Ids alone don't tell: those of one millisecond are in no order.
+        Ids alone don't tell: those of one moment are in no order.
         """
         found, waiting = [], self._replies.get(None, [])[::-1]
         while waiting:

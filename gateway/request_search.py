@@ -7,8 +7,7 @@ import uuid
 from django.db import models
 from django.db.models import Q, QuerySet
 
-from accounts import newest_first
-from gateway import sessions
+from gateway import newest_first, sessions
 from gateway.models import ApiRequest
 
 PAGE = 50

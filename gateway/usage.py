@@ -18,9 +18,8 @@ from typing import Any, NamedTuple
 
 from django.db.models import Q, QuerySet
 
-from accounts import newest_first
 from accounts.models import ApiKey
-from gateway import histogram, rollups, tally
+from gateway import histogram, newest_first, rollups, tally
 from gateway.models import ApiRequest, UsageDay, UsageHour
 from gateway.periods import DAY, HOUR, day_of, hour_of, ids_about
 from gateway.tally import IS_OK, IS_USAGE, Tally

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 
 from django.db.models import QuerySet
 
-from accounts.newest_first import older
 from billing.pricing import usd
 from gateway.models import ApiRequest
+from gateway.newest_first import older
 
 PART = 1000  # lines; server-side cursors are off, so each part is a query of its own
 BEGINS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")

@@ -14,11 +14,11 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounts.newest_first import older
 from billing.models import LedgerEntry
 from billing.templatetags.money import usd
 from gateway import usage
 from gateway.commit_queue import commit_now
+from gateway.newest_first import older
 from gateway.pages import usage_lines
 from gateway.pages.usage import next_part
 from gateway.sessions import hash_of

@@ -69,7 +69,7 @@ class Command(BaseCommand):
         while True:
             supervisor.check()
             for mail in mailbox.mails():
-                if mail.id not in said:  # Those of one millisecond are in no order.
+                if mail.id not in said:  # Two processes may write theirs in either order.
                     self._say(mail.line)
                     said.add(mail.id)
             time.sleep(CHECK_INTERVAL_S)

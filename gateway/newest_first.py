@@ -1,7 +1,7 @@
-"""Rows of an account, the newest first, a page at a time.
+"""Requests of an account, the newest first, a page at a time, where a range of time is asked for.
 
-By time and then by id, as the indexes of requests and ledger entries go: so the thousandth page
-costs what the first does. By id alone the database would sort all of the account's rows for each.
+By time and then by id, as the index of account and time goes: so the thousandth page costs what
+the first does. By id alone the database would sort all rows of the range for each.
 """
 
 import datetime as dt
