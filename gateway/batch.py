@@ -16,8 +16,6 @@ import threading
 from collections.abc import Generator
 from typing import Any
 
-import orjson
-
 from accounts.ids import id_at
 from billing import ledger
 from billing.errors import BillingError, NoSuchAccount
@@ -390,20 +388,6 @@ def size_of(operation: Operation) -> int:
     content = operation.content if isinstance(operation, Settle | Record) else None
     kept = operation.claim_end if isinstance(operation, Settle) else None
     return len(content.sealed if content else "") + len((kept and kept.answer) or "")
-
-
-def parameter(rows: list[dict], vendor: str) -> str:
-    """The rows of a statement as its one JSON parameter."""
-    if vendor == "postgresql":
-        return orjson.dumps(rows).decode()
-    return orjson.dumps(rows, default=_as_django, option=orjson.OPT_PASSTHROUGH_DATETIME).decode()
-
-
-def _as_django(value: Any) -> str:
-    """A date or a UTC datetime as Django writes it in SQLite: naive text."""
-    if isinstance(value, dt.date):
-        return str(value).removesuffix("+00:00")
-    raise TypeError(type(value).__name__)
 
 
 def _usage_entry(record: RequestRecord, charged: int, now: dt.datetime) -> dict:

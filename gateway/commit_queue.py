@@ -22,7 +22,7 @@ from django.db import connections, transaction
 from gateway import batch
 from gateway.batch import Operation, Record, Release, Reserve, Settle
 from gateway.postgres_engine import PostgresEngine
-from gateway.sql import statement
+from gateway.sql import as_django, as_json, reads, statement
 from gateway.sqlite_engine import SqliteEngine
 
 logger = logging.getLogger(__name__)
@@ -234,14 +234,18 @@ def _drive(connection, run: Callable, generator) -> list[Any]:
 
 def _run_on_sqlite(connection, name: str, rows: list[dict]) -> batch.Rows:
     """Past Django's cursor, which would rewrite the statement each time."""
+    sql, sqlite = statement(name, "sqlite"), connection.connection
+    values = [as_django(row) for row in rows]
     with connection.wrap_database_errors:
-        parameters = (batch.parameter(rows, "sqlite"),)
-        return connection.connection.execute(statement(name, "sqlite"), parameters).fetchall()
+        if reads(name):
+            return sqlite.execute(sql, (as_json(values),)).fetchall()
+        sqlite.executemany(sql, values)
+        return []
 
 
 def _run_on_postgres(connection, name: str, rows: list[dict]) -> batch.Rows:
     with connection.cursor() as cursor:
-        cursor.execute(statement(name, "postgresql"), [batch.parameter(rows, "postgresql")])
+        cursor.execute(statement(name, "postgresql"), [as_json(rows)])
         return cursor.fetchall() if cursor.description else []
 
 

@@ -283,12 +283,11 @@ class Completion:
         return Opening(self.identity, self.request, self._body, prompt_tokens)
 
     async def body(self) -> AsyncGenerator[bytes]:
-        """`content` but for its last byte; that follows once the answer is settled."""
+        """`content` but for its last byte: once this has ended, the answer is settled."""
         yield self.content[:-1]
         yield FLUSH
         self.forwarding.meter.delivered_bytes = self.forwarding.meter.seen_bytes
         await self.settle(Ending.FINISHED)
-        yield self.content[-1:]
 
     def _content(self) -> bytes:
         answer = relay.own(self.forwarding.answer or {}, self.identity)

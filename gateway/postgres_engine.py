@@ -17,7 +17,7 @@ from psycopg.pq.abc import PGconn, PGresult
 
 from gateway import batch
 from gateway.batch import Operation
-from gateway.sql import statement
+from gateway.sql import as_json, statement
 
 DEAF_MS = 10_000  # A server that doesn't even acknowledge what it is sent for so long is gone.
 # How values are read that aren't text, by the type's number in pg_type.
@@ -84,7 +84,7 @@ async def _transact(pgconn: PGconn, generator: Batch) -> list[Any]:
 
 
 def _command(name: str, values: list[dict]) -> Command:
-    return _numbered(name), [batch.parameter(values, "postgresql").encode()]
+    return _numbered(name), [as_json(values).encode()]
 
 
 def _numbered(name: str) -> bytes:
