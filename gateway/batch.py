@@ -13,7 +13,7 @@ log is settled already.
 import dataclasses
 import datetime as dt
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 from accounts.ids import id_at
@@ -142,10 +142,17 @@ Booking = Reserve | Settle | Release
 Operation = Booking | Record
 Statement = tuple[str, list[dict]]
 Rows = list[tuple]
+Decided = Callable[[list[Any]], object]
 
 
-def apply(operations: list[Operation]) -> Generator[list[Statement], list[Rows], list[Any]]:
-    """Apply `operations` in order. Returns one result each, exceptions among them."""
+def apply(
+    operations: list[Operation], decided: Decided | None = None
+) -> Generator[list[Statement], list[Rows], list[Any]]:
+    """Apply `operations` in order. Returns one result each, exceptions among them.
+
+    `decided` is told the results before they are written: nothing but a failing commit changes
+    them then.
+    """
     books = Books()
     yield from books.open(operations)
     results = []
@@ -154,6 +161,8 @@ def apply(operations: list[Operation]) -> Generator[list[Statement], list[Rows],
             results.append(books.apply(operation))
         except (BillingError, HoldClosed, GivenUp, KeyTaken) as refusal:
             results.append(refusal)
+    if decided is not None:
+        decided(results)
     writes = [(name, rows) for name, rows in books.writes() if rows]
     if writes:
         yield writes
