@@ -37,8 +37,10 @@ from gateway.views import AnyResponse, CompletionResponse
 
 MESSAGES_PATH = "/v1/messages"
 FORWARDED_FOR = b"x-forwarded-for"
-# In the scope, if the server puts it there: whether the connection has begun to end.
+# In the scope, if the server puts it there: whether the connection has begun to end, and the wish
+# that the head of an answer waits for the first of its body, to leave in one packet with it.
 IS_CLOSING = "kyma.is_closing"
+KEEP_HEAD = "kyma.keep_head"
 NOTICED_WITHIN_S = 1  # The server tells only the last of several pipelined requests.
 SENDING_GRACE_S = 5  # After the total timeout, for the error event to leave.
 CORS = [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"*")]
@@ -113,6 +115,7 @@ class _Client:
 
     def __init__(self, scope: dict, receive, send, task: asyncio.Task):
         self._is_closing = scope.get(IS_CLOSING)
+        self._keep_head = scope.get(KEEP_HEAD) if scope["method"] == "POST" else None
         self._receive = receive
         self._send = send
         self._task = task
@@ -127,6 +130,8 @@ class _Client:
 
     async def send(self, message: Mapping[str, Any]) -> None:
         """Returns once it was sent; after a hang-up that the server knows of, never."""
+        if self._keep_head is not None and message.get("status") == 200:  # It has a body, then.
+            self._keep_head()
         await self._send(message)
         if message.get("more_body"):
             await self._let_hang_up_be_noticed()
