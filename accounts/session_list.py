@@ -52,7 +52,7 @@ def of(user: User) -> list[UserSession]:
     cipher = data_keys.cipher_of(user.id)
     for session in sessions:
         _open(session, cipher)
-        session.browser = _describe(session.user_agent)
+        session.browser = describe(session.user_agent)
     return sessions
 
 
@@ -82,7 +82,7 @@ def _place(session: UserSession) -> str:
     return f"usersessions.UserSession:{session.session_key}"
 
 
-def _describe(user_agent: str) -> str:
+def describe(user_agent: str) -> str:
     """As "Firefox on Linux", or the text itself where that can't be told."""
     browser = next((name for mark, name in _BROWSERS if mark in user_agent), "")
     system = next((name for mark, name in _SYSTEMS if mark in user_agent), "")

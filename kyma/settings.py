@@ -289,6 +289,7 @@ MFA_TOTP_ISSUER = "Kyma"
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not PRODUCTION  # http://localhost
 
 SESSION_ENGINE = "accounts.sessions"
+KNOWN_BROWSER_COOKIE_NAME = "known_browser"  # accounts/known_browsers.py
 SESSION_COOKIE_AGE = 30 * 24 * 60 * 60  # seconds
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
@@ -406,6 +407,7 @@ CSRF_COOKIE_SECURE = PRODUCTION
 if PRODUCTION:  # By these names browsers take them from this very host alone, over TLS.
     SESSION_COOKIE_NAME = "__Host-sessionid"
     CSRF_COOKIE_NAME = "__Host-csrftoken"
+    KNOWN_BROWSER_COOKIE_NAME = "__Host-known_browser"
 SECURE_REFERRER_POLICY = "same-origin"
 # Everything comes from here, nothing is inline (P6). `data:` is for images that a person sends.
 CONTENT_SECURITY_POLICY = {
