@@ -255,6 +255,7 @@ AUTH_PASSWORD_VALIDATORS = [
         "OPTIONS": {"min_length": 10},
     },
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "accounts.password_rules.CommonCoreValidator"},
 ]
 SIGNUP_CREDIT_NANO = env.int("SIGNUP_CREDIT_NANO", default=500_000_000)  # nano-dollars: $0.50
 STAFF_MFA_REQUIRED = env.bool("STAFF_MFA_REQUIRED", default=PRODUCTION)  # to enter the admin
