@@ -37,23 +37,29 @@ COMMIT: Command = (b"COMMIT", None)
 class PostgresEngine:
     def __init__(self) -> None:
         self._connection: psycopg.AsyncConnection | None = None
+        self._line: Line | None = None
 
     async def run(self, operations: list[Operation], decided: Decided | None = None) -> list[Any]:
         """Apply `operations` in one transaction. Raises psycopg.Error."""
-        connection = await self._connected()
+        line = await self._connected()
         try:
-            return await _transact(connection.pgconn, batch.apply(operations, decided))
+            return await _transact(line, batch.apply(operations, decided))
         except BaseException:
             await self.close()
             raise
 
-    async def _connected(self) -> psycopg.AsyncConnection:
-        if self._connection is None or self._connection.closed:
+    async def _connected(self) -> "Line":
+        if self._line is None or self._connection is None or self._connection.closed:
+            await self.close()
             self._connection = await connect()
             self._connection.pgconn.enter_pipeline_mode()
-        return self._connection
+            self._line = Line(self._connection.pgconn)
+        return self._line
 
     async def close(self) -> None:
+        if self._line is not None:
+            self._line.hang_up()
+            self._line = None
         if self._connection is not None:
             await self._connection.close()
             self._connection = None
@@ -69,7 +75,7 @@ async def connect() -> psycopg.AsyncConnection:
     )
 
 
-async def _transact(pgconn: PGconn, generator: Batch) -> list[Any]:
+async def _transact(line: "Line", generator: Batch) -> list[Any]:
     """What the batch that `generator` is returns, once it is committed."""
     begun: list[Command] = [BEGIN]
     rows: Any = None
@@ -77,9 +83,9 @@ async def _transact(pgconn: PGconn, generator: Batch) -> list[Any]:
         try:
             commands = [_command(*one) for one in generator.send(rows)]
         except StopIteration as done:
-            await _ask(pgconn, [*begun, COMMIT])
+            await line.ask([*begun, COMMIT])
             return done.value
-        rows = (await _ask(pgconn, [*begun, *commands]))[len(begun) :]
+        rows = (await line.ask([*begun, *commands]))[len(begun) :]
         begun = []
 
 
@@ -92,31 +98,72 @@ def _numbered(name: str) -> bytes:
     return statement(name, "postgresql").replace("%s", "$1").encode()
 
 
-async def _ask(pgconn: PGconn, commands: list[Command]) -> list[batch.Rows]:
-    """Send all of `commands` at once; the rows of each. Raises psycopg.Error."""
-    for sql, values in commands:
-        pgconn.send_query_params(sql, values)
-    pgconn.pipeline_sync()
-    while pgconn.flush():
-        await _ready(pgconn, writing=True)
-        pgconn.consume_input()  # Or the server, whose answers nobody takes, takes no more.
-    answers: list[batch.Rows] = []
-    failure: psycopg.Error | None = None
-    while True:
-        while pgconn.is_busy():
-            await _ready(pgconn)
-            pgconn.consume_input()
-        result = pgconn.get_result()
-        if result is None:  # The end of one command's results.
-            continue
-        if result.status == ExecStatus.PIPELINE_SYNC:
-            break
-        if result.status == ExecStatus.FATAL_ERROR:
-            failure = failure or errors.error_from_result(result)
-        answers.append(_rows(result))
-    if failure is not None:
-        raise failure
-    return answers
+class Line:
+    """A connection in pipeline mode. Its socket is watched from the first wait on: a watch that
+    is begun and ended for each wait costs more than what it waits for.
+    """
+
+    def __init__(self, pgconn: PGconn):
+        self._pgconn = pgconn
+        self._loop = asyncio.get_running_loop()
+        self._socket = pgconn.socket
+        self._waiter: asyncio.Future | None = None
+        self._is_watched = False
+
+    async def ask(self, commands: list[Command]) -> list[batch.Rows]:
+        """Send all of `commands` at once; the rows of each. Raises psycopg.Error."""
+        pgconn = self._pgconn
+        for sql, values in commands:
+            pgconn.send_query_params(sql, values)
+        pgconn.pipeline_sync()
+        while pgconn.flush():
+            await self._writable()
+            pgconn.consume_input()  # Or the server, whose answers nobody takes, takes no more.
+        answers: list[batch.Rows] = []
+        failure: psycopg.Error | None = None
+        while True:
+            while pgconn.is_busy():
+                await self._ready()
+                pgconn.consume_input()
+            result = pgconn.get_result()
+            if result is None:  # The end of one command's results.
+                continue
+            if result.status == ExecStatus.PIPELINE_SYNC:
+                break
+            if result.status == ExecStatus.FATAL_ERROR:
+                failure = failure or errors.error_from_result(result)
+            answers.append(_rows(result))
+        if failure is not None:
+            raise failure
+        return answers
+
+    def hang_up(self) -> None:
+        """Watch no more."""
+        if self._is_watched:
+            self._loop.remove_reader(self._socket)
+            self._is_watched = False
+
+    async def _ready(self) -> None:
+        """Return once the server has something to say."""
+        if not self._is_watched:
+            self._loop.add_reader(self._socket, self._note)
+            self._is_watched = True
+        self._waiter = self._loop.create_future()
+        await self._waiter
+
+    async def _writable(self) -> None:
+        """Return once the server takes more or has something to say."""
+        self._loop.add_writer(self._socket, self._note)
+        try:
+            await self._ready()
+        finally:
+            self._loop.remove_writer(self._socket)
+
+    def _note(self) -> None:
+        if self._waiter is None or self._waiter.done():
+            self.hang_up()  # Nobody listens: the loop would call for as long as nobody reads.
+        else:
+            self._waiter.set_result(None)
 
 
 def _rows(result: PGresult) -> batch.Rows:
@@ -128,23 +175,3 @@ def _rows(result: PGresult) -> batch.Rows:
         )
         for row in range(result.ntuples)
     ]
-
-
-async def _ready(pgconn: PGconn, *, writing: bool = False) -> None:
-    """Return once the server has something to say or, `writing`, takes more."""
-    loop = asyncio.get_running_loop()
-    ready, socket = loop.create_future(), pgconn.socket
-
-    def note() -> None:
-        if not ready.done():
-            ready.set_result(None)
-
-    loop.add_reader(socket, note)
-    if writing:
-        loop.add_writer(socket, note)
-    try:
-        await ready
-    finally:
-        loop.remove_reader(socket)
-        if writing:
-            loop.remove_writer(socket)

@@ -95,10 +95,8 @@ def test_it_connects_again_after_the_server_closed_the_connection(account, price
 @only_postgres
 def test_a_connect_timeout_of_the_operator_is_kept(committed_books, monkeypatch):
     async def story():
-        engine = PostgresEngine()
-        parameters = (await engine._connected()).info.get_parameters()
-        await engine.close()
-        return parameters["connect_timeout"]
+        async with await connect() as opened:
+            return opened.info.get_parameters()["connect_timeout"]
 
     assert asyncio.run(story()) == "3"
     monkeypatch.setitem(connection.settings_dict["OPTIONS"], "connect_timeout", 7)
