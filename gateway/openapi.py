@@ -64,7 +64,15 @@ _RATES = {
     for of in ("requests", "tokens")
     for what in ("limit", "remaining", "reset")
 }
-HEADERS = _WITH_ANSWERS | _WITH_ERRORS | _RATES
+_ANTHROPIC_RATES = {
+    f"anthropic-ratelimit-{of}-{what}": {
+        "description": "When all are there again." if what == "reset" else "Per minute.",
+        "schema": {**TEXT, "format": "date-time"} if what == "reset" else INTEGER,
+    }
+    for of in ("requests", "tokens")
+    for what in ("limit", "remaining", "reset")
+}
+HEADERS = _WITH_ANSWERS | _WITH_ERRORS | _RATES | _ANTHROPIC_RATES
 
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
@@ -109,7 +117,8 @@ def _operation(
         # Without a schema: OpenAPI 3.1 has no word for that of each event.
         content["text/event-stream"] = {"example": streams}
     is_of_model = _IDEMPOTENCY_KEY in parameters
-    headers = _headers(*(_WITH_ANSWERS | _RATES if is_of_model else ("x-request-id",)))
+    rates = _RATES | _ANTHROPIC_RATES if anthropic else _RATES
+    headers = _headers(*(_WITH_ANSWERS | rates if is_of_model else ("x-request-id",)))
     told = "The answer" + ("; with `stream` as events." if streams else ".")
     success = {"description": told, "headers": headers, "content": content}
     kind = "AnthropicError" if anthropic else "Error"
@@ -334,6 +343,7 @@ def _error(kind: str, status: int) -> dict:
         names.append("Retry-After")
     if status == 429:
         names += ["retry-after-ms", *_RATES]
+        names += _ANTHROPIC_RATES if kind == "AnthropicError" else ()
     return {
         "description": ERRORS[status],
         "headers": _headers(*names),

@@ -80,7 +80,9 @@ def held(path: str, method: str, response) -> Any:
 
 def undocumented_headers(documented: dict, response) -> set[str]:
     """Kyma's own headers of a response, and those of its limits, that the document doesn't name."""
-    own = re.compile(r"x-kyma-|x-ratelimit-|x-request-id|x-generation-id|retry-after(-ms)?$")
+    own = re.compile(
+        r"x-kyma-|(x|anthropic)-ratelimit-|x-request-id|x-generation-id|retry-after(-ms)?$"
+    )
     known = {name.lower() for name in documented["headers"]}
     sent = {name.lower() for name in response.headers if own.match(name.lower())}
     return sent - known
