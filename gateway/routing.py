@@ -53,6 +53,7 @@ class Candidate:
     context_length: int
     max_output_tokens: int
     image_tokens: int
+    template_tokens: int
     quantization: str
     passthrough: bool
     unsupported: frozenset[str]
@@ -316,6 +317,7 @@ def _candidate(route: Route, today: dt.date) -> Candidate:
         context_length=context,
         max_output_tokens=min(context, route.model.max_output_tokens or context),
         image_tokens=route.image_tokens,
+        template_tokens=route.template_tokens,
         quantization=route.quantization,
         passthrough=route.passthrough,
         unsupported=frozenset(provider.unsupported),
