@@ -173,7 +173,12 @@ def output_item(*statuses: str) -> Schema:
         },
         {
             "type": const("function_call"),
-            **same(TEXT, "id", "call_id", "name", "arguments"),
+            **same(TEXT, "id", "call_id", "name", "namespace", "arguments"),
+            "status": status,
+        },
+        {
+            "type": const("custom_tool_call"),
+            **same(TEXT, "id", "call_id", "name", "namespace", "input"),
             "status": status,
         },
         {
@@ -183,7 +188,7 @@ def output_item(*statuses: str) -> Schema:
             "content": array(REASONING_PART),
         },
     ]
-    return {"anyOf": [obj(one) for one in members]}
+    return {"anyOf": [obj(one, optional=("namespace",)) for one in members]}
 
 
 _RESPONSES_USAGE = obj(

@@ -162,6 +162,8 @@ _RESPONSE_EVENTS: dict[str, dict[str, Schema]] = {
     "response.content_part.done": {**_WITHIN, **_PART},
     "response.function_call_arguments.delta": {**_PLACE, "delta": TEXT},
     "response.function_call_arguments.done": {**_PLACE, **same(TEXT, "name", "arguments")},
+    "response.custom_tool_call_input.delta": {**_PLACE, "delta": TEXT},
+    "response.custom_tool_call_input.done": {**_PLACE, "input": TEXT},
     "response.output_item.done": _item_of("completed", "incomplete"),
     "response.completed": {"response": ref("Response")},
     "response.incomplete": {"response": ref("Response")},

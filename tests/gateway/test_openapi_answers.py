@@ -16,12 +16,14 @@ from tests.gateway.conftest import live_route
 from tests.gateway.http_client import send
 from tests.gateway.key_manager import Manager
 from tests.gateway.receipts import END, STOP, events_of
+from tests.gateway.tools_of_agents import CRM, PATCH
 from tests.live import Customer, eventually
 from tests.provider_scripts import (
     Event,
     Head,
     Reset,
     chunk,
+    either,
     error,
     stream,
     tool_call_answer,
@@ -223,6 +225,16 @@ def test_each_event_has_a_schema_that_takes_no_other(name):
 def test_an_answer_that_calls_a_tool(asker, fake, path):
     prompt = fake.script(tool_call_answer([("search", {"q": "x"})], text="Let me see."))
     assert "search" in str(held(path, "post", asked(asker, path, prompt)))
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_an_answer_that_calls_the_tools_of_agents(asker, fake, streamed):
+    calls = [("apply_patch", {"input": "x"}), ("mcp__crm__find", {}), ("mcp__crm__sql", {})]
+    prompt = fake.script(either(tool_call_stream(calls), tool_call_answer(calls)))
+    wish = {"tools": [PATCH, CRM], "tool_choice": "auto", "stream": streamed}
+    said = held("/v1/responses", "post", asked(asker, "/v1/responses", prompt, **wish))
+    assert "custom_tool_call" in str(said)
+    assert "'namespace': 'mcp__crm__'" in str(said)
 
 
 def test_an_answer_that_is_repeated(asker):
