@@ -115,6 +115,11 @@ async def catalogue() -> dict[str, ModelEntry]:
         raise Unavailable("Kyma can't read its catalogue right now. Try again shortly.") from error
 
 
+def names_of(route_id: str) -> tuple[str, str] | None:
+    """The provider and the model of a route that this process has seen in its catalogue."""
+    return _names.get(route_id)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Resolution:
     """The routes to try, in order, and by which alias each of their models was asked for."""
@@ -254,7 +259,10 @@ def _serving(
 
 
 async def _load(_: str) -> dict[str, ModelEntry]:
-    return await in_thread(read_catalogue)
+    entries = await in_thread(read_catalogue)
+    for entry in entries.values():
+        _names.update((one.route_id, (one.provider, one.model)) for one in entry.candidates)
+    return entries
 
 
 def read_catalogue() -> dict[str, ModelEntry]:
@@ -326,4 +334,5 @@ def _candidate(route: Route, today: dt.date) -> Candidate:
     )
 
 
+_names: dict[str, tuple[str, str]] = {}
 _catalogue = ShortCache(_load, settings.CACHE_TTL_S)
