@@ -1,75 +1,154 @@
-"""What is held covers what an answer costs, whatever the chat template adds to the prompt."""
+"""A hold is granted before it is durable: the provider is asked meanwhile, and nothing leaves."""
 
-import dataclasses
+import asyncio
 
 import pytest
+from django.db import IntegrityError, connection
 
-from gateway import chat_request, embedding_request, reservation, text_request
-from gateway.models import Route
-from gateway.reservation import PromptSize
-from gateway.routing import read_catalogue
-from tests.gateway.receipts import billed
-from tests.live import Customer, eventually
-from tests.provider_scripts import answer
+from billing.errors import InsufficientCredit
+from billing.ledger import Grant
+from billing.models import CreditAccount, Hold
+from gateway.commit_queue import CommitFailed, CommitQueue
+from gateway.models import ApiRequest
+from tests.books import sums
+from tests.factories import make_account, make_price
+from tests.gateway.watched_engine import AMPLE_S, on_postgres, reserves_of, run
+from tests.live import eventually
+from tests.provider_scripts import answer, either, stream
 
-CHAT = chat_request.parse({"model": "m", "messages": [{"role": "user", "content": "Hi"}]})
-TEXT = text_request.parse({"model": "m", "prompt": "Hi"})
-EMBEDDING = embedding_request.parse({"model": "m", "input": "Hi"})
+LATE_S = 2  # More than a decision takes.
 
 
 @pytest.fixture
-def route(scripted):
-    return read_catalogue()["scripted"].candidates[0]
+def account(committed_books):
+    return make_account(balance_nano=100_000)
 
 
-@pytest.mark.parametrize(("request_", "added"), [(CHAT, 70), (TEXT, 0), (EMBEDDING, 0)])
-def test_only_a_chat_has_a_template(route, request_, added):
-    def size(template_tokens: int) -> PromptSize:
-        one = dataclasses.replace(route, template_tokens=template_tokens)
-        return PromptSize.of(request_, one)
-
-    assert size(100).bound == size(30).bound + added
-    assert size(100).estimate == size(30).estimate
+@pytest.fixture
+def price(committed_books):
+    return make_price()
 
 
-def test_no_template_makes_a_prompt_longer_than_the_context(route):
-    one = dataclasses.replace(route, template_tokens=10**6)
-    assert PromptSize.of(CHAT, one).bound == one.context_length
+def test_what_is_granted_is_told_before_it_is_committed(account, price):
+    async def story(queue, engine):
+        engine.may_return.clear()
+        promise = await queue.promise(reserves_of(account, price, 1)[0], AMPLE_S)
+        keeping = asyncio.create_task(promise.kept())
+        await engine.committed.wait()
+        was_kept_early = keeping.done()
+        engine.may_return.set()
+        return promise.grant, was_kept_early, await keeping
+
+    assert run(story) == (Grant(10, 0), False, Grant(10, 0))
+    assert sums(account) == (100_000, 10)
 
 
-def test_the_dearest_of_several_templates_is_held(route):
-    plain, wordy = (dataclasses.replace(route, template_tokens=many) for many in (0, 400))
-    dearest = reservation.ask_for(CHAT, (plain, wordy)).fixed_nano
-    assert dearest == reservation.ask_for(CHAT, (wordy,)).fixed_nano
-    assert dearest > reservation.ask_for(CHAT, (plain,)).fixed_nano
+def test_a_refusal_is_told_as_it_is(price):
+    poor = make_account(balance_nano=1)
+
+    async def story(queue, engine):
+        with pytest.raises(InsufficientCredit):
+            await queue.promise(reserves_of(poor, price, 1)[0], AMPLE_S)
+
+    run(story)
+    assert sums(poor) == (1, 0)
 
 
-def price_of(row) -> int:
-    price = row.price_version.price
-    prompt, completion = row.prompt_tokens * price.input, row.completion_tokens * price.output
-    return -(-(prompt + completion) // 10**6)
+def test_who_hangs_up_before_the_decision_leaves_no_hold(account, price):
+    async def story(queue, engine):
+        engine.may_start.clear()
+        asking = asyncio.create_task(queue.promise(reserves_of(account, price, 1)[0], AMPLE_S))
+        await engine.began.wait()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+    run(story)
+    assert not Hold.objects.exists()
+    assert sums(account) == (100_000, 0)
 
 
-def test_a_system_line_that_the_template_adds_is_paid_for(customer, fake, scripted):
-    tokens = 23 + 16 + scripted.template_tokens  # The prompt's bytes, its frame, the template.
-    prompt = fake.script(answer("Hello", prompt_tokens=tokens, completion_tokens=1))
-    assert len(prompt) == 23
-    assert customer.ask(prompt, max_tokens=1).status_code == 200
-    row = billed(customer, price_of(customer.settled_request()), prompt_tokens=tokens)
-    assert row.cost_nano <= row.hold_nano
+def test_a_promise_that_takes_too_long_is_broken_and_its_hold_released(account, price):
+    async def story(queue, engine):
+        engine.may_return.clear()
+        promise = await queue.promise(reserves_of(account, price, 1)[0], LATE_S)
+        with pytest.raises(CommitFailed):
+            await promise.kept()
+
+    run(story)
+    assert not Hold.objects.exists()
+    assert sums(account) == (100_000, 0)
 
 
-def test_the_default_line_of_a_real_model_is_paid_for(committed, smollm, patient_gateway):
-    customer = Customer(patient_gateway)
-    known = eventually(lambda: customer.ask("Hi", model=smollm.model.slug, max_tokens=1).ok)
-    assert known
-    row = customer.settled_request()
-    assert row.prompt_tokens > len("Hi") + 16  # More than was said, and what frames it.
-    assert row.cost_nano == price_of(row) <= row.hold_nano
+def test_a_database_that_decides_nothing_promises_nothing(account, price):
+    async def story(queue, engine):
+        engine.is_unreachable = True
+        with pytest.raises(CommitFailed):
+            await queue.promise(reserves_of(account, price, 1)[0], AMPLE_S)
+
+    run(story)
+    assert not Hold.objects.exists()
 
 
-def test_an_operator_says_how_much_a_template_adds(scripted):
-    Route.objects.filter(pk=scripted.pk).update(template_tokens=9)
-    (candidate,) = read_catalogue()["scripted"].candidates
-    assert candidate.template_tokens == 9
-    Route.objects.filter(pk=scripted.pk).update(template_tokens=512)
+def test_what_has_to_be_decided_again_may_be_refused(account, price):
+    """Two reservations share a batch that can't be written; alone, the second doesn't fit."""
+
+    class Engine:
+        async def run(self, operations, decided=None):
+            if len(operations) == 2:
+                decided([Grant(10, 0), Grant(10, 0)])
+                raise IntegrityError
+            return [outcomes.pop(0)]
+
+        async def close(self):
+            pass
+
+    outcomes = [Grant(10, 0), InsufficientCredit(10, 0, 0)]
+
+    async def story():
+        queue = CommitQueue(Engine(), 10)
+        asked = (queue.promise(one, AMPLE_S) for one in reserves_of(account, price, 2))
+        first, second = await asyncio.gather(*asked)
+        assert await first.kept() == Grant(10, 0)
+        with pytest.raises(InsufficientCredit):
+            await second.kept()
+        await queue.close()
+
+    asyncio.run(story())
+
+
+# --- over HTTP, on a database that refuses to write a hold ---------------------------------------
+
+SQLITE = """
+CREATE TRIGGER no_hold BEFORE INSERT ON billing_hold WHEN NEW.account_id = '{account}'
+BEGIN SELECT RAISE(ABORT, 'no hold today'); END;
+"""
+POSTGRES = """
+CREATE FUNCTION no_hold() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN RAISE EXCEPTION 'no hold today'; END $$;
+CREATE TRIGGER no_hold BEFORE INSERT ON billing_hold FOR EACH ROW
+WHEN (NEW.account_id = '{account}') EXECUTE FUNCTION no_hold();
+"""
+MENDED = "DROP FUNCTION no_hold CASCADE" if on_postgres else "DROP TRIGGER no_hold"
+
+
+@pytest.fixture
+def no_hold(customer):
+    broken = (POSTGRES if on_postgres else SQLITE).format(account=customer.account.id.hex)
+    with connection.cursor() as cursor:
+        cursor.execute(broken)
+        yield
+        cursor.execute(MENDED)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_an_answer_whose_hold_cannot_be_written_never_leaves(customer, fake, no_hold, streamed):
+    prompt = fake.script_attempts([either(stream("Never said"), answer("Never said"))])
+    response = customer.ask(prompt, stream=streamed)
+    assert response.status_code == 503
+    assert response.json()["error"]["code"] == "unavailable"
+    account = CreditAccount.objects.get(pk=customer.account.pk)
+    assert (account.balance_nano, account.held_nano) == (customer.account.balance_nano, 0)
+    rows = ApiRequest.objects.filter(account=account)
+    eventually(lambda: rows.filter(outcome="refused", status=503).count() == 1)
+    assert rows.count() == 1

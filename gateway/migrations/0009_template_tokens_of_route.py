@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('gateway', '0007_request_ids_of_account'),
+        ('gateway', '0008_indexes_that_are_read'),
     ]
 
     operations = [

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('billing', '0003_entry_ids_of_account'),
+        ('billing', '0004_indexes_that_are_read'),
     ]
 
     operations = [
