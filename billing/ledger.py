@@ -1,4 +1,4 @@
-"""The rules of the ledger: reserve, settle, release, credit.
+"""The rules of the ledger: reserve, settle, release, credit; and what they add up to.
 
 `reserve`, `settle` and `release` change a `Sheet`, which is what the books say of one account
 while its row is locked. They are plain arithmetic: the gateway's group commit (and any other
@@ -11,6 +11,8 @@ import datetime as dt
 import uuid
 
 from django.db import transaction
+from django.db.models import OuterRef, Q, Subquery, Sum
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from accounts.ids import id_at
@@ -120,6 +122,23 @@ def release(sheet: Sheet, hold_nano: int, key: KeySheet | None = None) -> None:
     sheet.open_holds -= 1
     if key is not None:
         key.held -= hold_nano
+
+
+def gained_and_used(account_id: uuid.UUID) -> tuple[int, int]:
+    """All that came in (less refunds and their like), and all that requests have cost.
+
+    Without reading what each request cost: the balance is the sum of both.
+    """
+    gains = (
+        LedgerEntry.objects.filter(~Q(kind=LedgerEntry.Kind.USAGE), account=OuterRef("pk"))
+        .order_by()
+        .values("account")
+        .values(sum=Sum("amount_nano"))
+    )
+    # In one statement, so that no charge or credit comes between.
+    accounts = CreditAccount.objects.annotate(gained=Coalesce(Subquery(gains), 0))
+    balance, gained = accounts.values_list("balance_nano", "gained").get(pk=account_id)
+    return gained, gained - balance
 
 
 def credit(

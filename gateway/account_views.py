@@ -9,10 +9,9 @@ import uuid
 import orjson
 from django.conf import settings
 from django.db import Error as DatabaseError
-from django.db.models import Sum
 from django.http import HttpResponse
 
-from billing.models import LedgerEntry
+from billing.ledger import gained_and_used
 from billing.tiers import TIERS
 from gateway import key_rules, openapi, price_list, routing
 from gateway.authentication import Caller
@@ -56,20 +55,11 @@ async def limits(request: GatewayRequest, caller: Caller) -> HttpResponse:
 @logged("credits", rule=key_rules.take_any)
 async def credits(request: GatewayRequest, caller: Caller) -> HttpResponse:
     """OpenRouter's view of the ledger: all that came in, and all that was used."""
-    gained_nano, used_nano = await in_thread(_gained_and_used, caller)
+    account_id = uuid.UUID(caller.account_id)
+    gained_nano, used_nano = await in_thread(gained_and_used, account_id)
     return json_response(
         {"data": {"total_credits": usd_number(gained_nano), "total_usage": usd_number(used_nano)}}
     )
-
-
-def _gained_and_used(caller: Caller) -> tuple[int, int]:
-    sums: dict[str, int] = dict(
-        LedgerEntry.objects.filter(account=uuid.UUID(caller.account_id))
-        .values_list("kind")
-        .annotate(Sum("amount_nano"))
-    )
-    used_nano = -sums.pop(LedgerEntry.Kind.USAGE, 0)
-    return sum(sums.values()), used_nano
 
 
 # --- Public --------------------------------------------------------------------------------------

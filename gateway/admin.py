@@ -199,7 +199,19 @@ class RouteAdmin(KeepingAdmin):
     actions = ("ask_for_a_token",)
     readonly_fields = (*PRICES, "price_source")
     fieldsets = (
-        (None, {"fields": ("model", "provider", "enabled", "passthrough", "image_tokens")}),
+        (
+            None,
+            {
+                "fields": (
+                    "model",
+                    "provider",
+                    "enabled",
+                    "passthrough",
+                    "image_tokens",
+                    "template_tokens",
+                )
+            },
+        ),
         (
             "Set by gateway/catalog.toml",
             {

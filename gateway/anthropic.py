@@ -5,13 +5,22 @@
     MessageStream   the chunks of an answer as the events of a stream
     count_tokens    the size of a prompt
     error_body      an error
+    limit_headers   how the rate limits stand
 
 What comes in has been read by json_body.parse, or counted by a Meter: it has the shape of JSON.
 """
 
 from gateway.anthropic_errors import error_body
+from gateway.anthropic_limits import limit_headers
 from gateway.anthropic_message import message
 from gateway.anthropic_request import chat_body, count_tokens
 from gateway.anthropic_stream import MessageStream
 
-__all__ = ["MessageStream", "chat_body", "count_tokens", "error_body", "message"]
+__all__ = [
+    "MessageStream",
+    "chat_body",
+    "count_tokens",
+    "error_body",
+    "limit_headers",
+    "message",
+]

@@ -27,20 +27,20 @@ MAX_TOKENS = 2**31 - 1  # no model has more, and no price makes it overflow 64 b
 MAX_TOOLS = 128
 
 _json_object = object_of({})
-_name = matching(r"[a-zA-Z0-9_-]{1,64}", "1 to 64 letters, digits, _ or -")
+NAME = matching(r"[a-zA-Z0-9_-]{1,64}", "1 to 64 letters, digits, _ or -")
 _model = text(filled=True, most=200)
 _effort = one_of("none", "minimal", "low", "medium", "high", "xhigh")
 _token_limit = integer(1, MAX_TOKENS)
 _penalty = number(-2, 2)
 
 FUNCTION = object_of(
-    {"name": _name, "description": text(), "parameters": _json_object, "strict": boolean},
+    {"name": NAME, "description": text(), "parameters": _json_object, "strict": boolean},
     required=("name",),
 )
 _tool = object_of({"type": one_of("function"), "function": FUNCTION}, required=("type", "function"))
-_named_function = object_of({"name": _name}, required=("name",))
+_named_function = object_of({"name": NAME}, required=("name",))
 JSON_SCHEMA = object_of(
-    {"name": _name, "description": text(), "schema": _json_object, "strict": boolean},
+    {"name": NAME, "description": text(), "schema": _json_object, "strict": boolean},
     required=("name", "schema"),
 )
 _response_format = tagged(

@@ -22,6 +22,7 @@ TABLE = FieldTable(FORWARDED, READ, ROUTING, required=("model", "messages"))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest(ProviderRequest):
     endpoint: ClassVar[Endpoint] = provider_request.CHAT
+    has_template: ClassVar[bool] = True
 
     messages: list[dict]
     message_count: int

@@ -22,7 +22,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from gateway import commit_queue, route_health
+from gateway import commit_queue, route_health, routing
 from gateway.request_log import RequestRecord
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -73,8 +73,7 @@ open_streams = Gauge(
     "Streams that this process relays now.",
     registry=_REGISTRY,
 )
-# The route through a provider to a model, for those that were tried.
-_routes: dict[tuple[str, str], str] = {}
+_tried: set[str] = set()  # routes
 
 
 def observe(record: RequestRecord, outcome: str | None = None) -> None:
@@ -87,7 +86,7 @@ def observe(record: RequestRecord, outcome: str | None = None) -> None:
     for attempt in record.attempts:
         provider = attempt["provider"]
         _attempts_of(provider, attempt["status"], attempt.get("error") or "").inc()
-        _routes[provider, record.model] = attempt["route"]
+        _tried.add(attempt["route"])
 
 
 def observe_settlement(seconds: float) -> None:
@@ -116,6 +115,12 @@ def _attempts_of(provider: str, status: int | None, fault: str) -> Counter:
     return _attempts.labels(provider, status if status in _KNOWN_STATUSES else "other", fault)
 
 
+def _tried_by_names() -> dict[tuple[str, str], str]:
+    """The routes that were tried, by provider and model: of a fallback each has its own."""
+    known = ((routing.names_of(route_id), route_id) for route_id in sorted(_tried))
+    return {names: route_id for names, route_id in known if names is not None}
+
+
 class _Now(Collector):
     """What is read when it is asked for."""
 
@@ -133,11 +138,11 @@ class _Now(Collector):
         latency = GaugeMetricFamily(
             "kyma_route_latency_ms", "Moving average of the time to the first token.", labels=_ROUTE
         )
-        for route, route_id in list(_routes.items()):
+        for names, route_id in _tried_by_names().items():
             health = route_health.of(route_id)
-            breaker.add_metric(route, health.has_tripped)
+            breaker.add_metric(names, health.has_tripped)
             if health.latency_ms is not None:
-                latency.add_metric(route, health.latency_ms)
+                latency.add_metric(names, health.latency_ms)
         yield breaker
         yield latency
 

@@ -147,6 +147,11 @@ class Route(models.Model):
     image_tokens = models.PositiveIntegerField(
         default=2048, help_text="The most tokens that one image counts as."
     )
+    template_tokens = models.PositiveIntegerField(
+        default=512,
+        help_text="The most tokens that the chat template adds of its own, such as a system line "
+        "where the caller gives none.",
+    )
     quantization = models.CharField(max_length=16, blank=True)
     passthrough = models.BooleanField(
         default=False, help_text="Forward request fields that Kyma doesn't know."

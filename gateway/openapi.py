@@ -1,7 +1,7 @@
 """/v1/openapi.json: what the gateway takes and answers, in OpenAPI 3.1.
 
 The bodies of requests come from the checks that they pass through (`openapi_requests`), the
-answers from `openapi_answers` and `openapi_objects`. Built once per process.
+answers from `openapi_answers`, `openapi_events` and `openapi_objects`. Built once per process.
 """
 
 import functools
@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from gateway import openapi_answers, openapi_objects, openapi_requests
+from gateway import openapi_answers, openapi_events, openapi_objects, openapi_requests
 from gateway.idempotency import LONGEST_KEY
 from gateway.json_schema import ID, INTEGER, TEXT, Schema, ref
 from gateway.key_views import MAX_PAGE
@@ -64,7 +64,15 @@ _RATES = {
     for of in ("requests", "tokens")
     for what in ("limit", "remaining", "reset")
 }
-HEADERS = _WITH_ANSWERS | _WITH_ERRORS | _RATES
+_ANTHROPIC_RATES = {
+    f"anthropic-ratelimit-{of}-{what}": {
+        "description": "When all are there again." if what == "reset" else "Per minute.",
+        "schema": {**TEXT, "format": "date-time"} if what == "reset" else INTEGER,
+    }
+    for of in ("requests", "tokens")
+    for what in ("limit", "remaining", "reset")
+}
+HEADERS = _WITH_ANSWERS | _WITH_ERRORS | _RATES | _ANTHROPIC_RATES
 
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
@@ -106,11 +114,11 @@ def _operation(
 ) -> dict:
     content = _json(ref(answer))
     if streams:
-        # Without a schema: OpenAPI 3.1 has no word for that of each event.
-        content["text/event-stream"] = {"example": streams}
+        content["text/event-stream"] = {"schema": openapi_events.event_of(streams)}
     is_of_model = _IDEMPOTENCY_KEY in parameters
-    headers = _headers(*(_WITH_ANSWERS | _RATES if is_of_model else ("x-request-id",)))
-    told = "The answer" + ("; with `stream` as events." if streams else ".")
+    rates = _RATES | _ANTHROPIC_RATES if anthropic else _RATES
+    headers = _headers(*(_WITH_ANSWERS | rates if is_of_model else ("x-request-id",)))
+    told = "The answer" + ("; with `stream` as events, each of the schema." if streams else ".")
     success = {"description": told, "headers": headers, "content": content}
     kind = "AnthropicError" if anthropic else "Error"
     refusals = {
@@ -169,10 +177,6 @@ _HASH = _in_path("hash", "The `hash` of a key.", {**TEXT, "pattern": "^[0-9a-f]{
 _GENERATION = _query(
     "id", "The id of an answer, or its x-request-id.", {**TEXT, "minLength": 1}, required=True
 )
-_CHAT_STREAM = 'data: {"object":"chat.completion.chunk",…}\n\ndata: [DONE]\n\n'
-_TEXT_STREAM = 'data: {"object":"text_completion",…}\n\ndata: [DONE]\n\n'
-_RESPONSE_STREAM = 'event: response.created\ndata: {"type":"response.created",…}\n\n'
-_MESSAGE_STREAM = 'event: message_start\ndata: {"type":"message_start",…}\n\n'
 
 _ANSWER_PATHS = {
     "/v1/chat/completions": {
@@ -181,7 +185,7 @@ _ANSWER_PATHS = {
             "Answer a conversation (OpenAI Chat Completions)",
             "ChatRequest",
             "ChatCompletion",
-            streams=_CHAT_STREAM,
+            streams="ChatChunk",
         )
     },
     "/v1/completions": {
@@ -190,7 +194,7 @@ _ANSWER_PATHS = {
             "Go on where a prompt ends (OpenAI Completions)",
             "TextRequest",
             "TextCompletion",
-            streams=_TEXT_STREAM,
+            streams="TextChunk",
         )
     },
     "/v1/embeddings": {
@@ -207,7 +211,7 @@ _ANSWER_PATHS = {
             "Answer a conversation (OpenAI Responses, stateless)",
             "ResponsesRequest",
             "Response",
-            streams=_RESPONSE_STREAM,
+            streams="ResponseEvent",
         )
     },
     "/v1/messages": {
@@ -216,7 +220,7 @@ _ANSWER_PATHS = {
             "Answer a conversation (Anthropic Messages)",
             "MessagesRequest",
             "Message",
-            streams=_MESSAGE_STREAM,
+            streams="MessageEvent",
             anthropic=True,
         )
     },
@@ -328,12 +332,21 @@ _PUBLIC_PATHS = {
 # --- The document --------------------------------------------------------------------------------
 
 
+_SCHEMAS = (
+    openapi_requests.SCHEMAS
+    | openapi_answers.SCHEMAS
+    | openapi_events.SCHEMAS
+    | openapi_objects.SCHEMAS
+)
+
+
 def _error(kind: str, status: int) -> dict:
     names = ["x-request-id", "x-should-retry"]
     if status in (429, 503):
         names.append("Retry-After")
     if status == 429:
         names += ["retry-after-ms", *_RATES]
+        names += _ANTHROPIC_RATES if kind == "AnthropicError" else ()
     return {
         "description": ERRORS[status],
         "headers": _headers(*names),
@@ -357,7 +370,7 @@ def document() -> dict:
         "tags": [{"name": name} for name in ("Answers", "Models", "Account", "Keys", "Public")],
         "paths": _ANSWER_PATHS | _ACCOUNT_PATHS | _PUBLIC_PATHS,
         "components": {
-            "schemas": openapi_requests.SCHEMAS | openapi_answers.SCHEMAS | openapi_objects.SCHEMAS,
+            "schemas": _SCHEMAS,
             "headers": HEADERS,
             "responses": {
                 f"{kind}{status}": _error(kind, status)

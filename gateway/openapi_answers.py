@@ -64,8 +64,23 @@ _TEXT_CHOICE = obj(
     additionalProperties=True,
 )
 _BASE64 = {"type": "string", "contentEncoding": "base64"}
-_IDENTITY = {"created": COUNT, "model": TEXT, "provider": TEXT}
-_CACHE_COUNTS = same(COUNT, "cache_creation_input_tokens", "cache_read_input_tokens")
+IDENTITY = {"created": COUNT, "model": TEXT, "provider": TEXT}
+MESSAGE_COUNTS = same(
+    COUNT,
+    *("input_tokens", "output_tokens"),
+    *("cache_creation_input_tokens", "cache_read_input_tokens"),
+)
+MESSAGE_USAGE = obj(
+    {**MESSAGE_COUNTS, "output_tokens_details": obj({"thinking_tokens": COUNT}), "cost": USD}
+)
+MESSAGE_BLOCK = {
+    "anyOf": [
+        obj({"type": const("text"), "text": TEXT}),
+        obj({"type": const("thinking"), "thinking": TEXT, "signature": TEXT}),
+        obj({"type": const("tool_use"), **same(TEXT, "id", "name"), "input": ANY_OBJECT}),
+    ]
+}
+STOP_REASON = choice("end_turn", "max_tokens", "stop_sequence", "tool_use", "refusal")
 
 _ANSWERS: dict[str, Schema] = {
     "Usage": obj(
@@ -81,7 +96,7 @@ _ANSWERS: dict[str, Schema] = {
         {
             "id": TEXT,
             "object": const("chat.completion"),
-            **_IDENTITY,
+            **IDENTITY,
             "choices": array(_CHOICE, minItems=1),
             "usage": ref("Usage"),
         },
@@ -91,7 +106,7 @@ _ANSWERS: dict[str, Schema] = {
         {
             "id": TEXT,
             "object": const("text_completion"),
-            **_IDENTITY,
+            **IDENTITY,
             "choices": array(_TEXT_CHOICE, minItems=1),
             "usage": ref("Usage"),
         },
@@ -119,31 +134,10 @@ _ANSWERS: dict[str, Schema] = {
             "type": const("message"),
             "role": const("assistant"),
             "model": TEXT,
-            "content": array(
-                {
-                    "anyOf": [
-                        obj({"type": const("text"), "text": TEXT}),
-                        obj({"type": const("thinking"), "thinking": TEXT, "signature": TEXT}),
-                        obj(
-                            {
-                                "type": const("tool_use"),
-                                **same(TEXT, "id", "name"),
-                                "input": ANY_OBJECT,
-                            }
-                        ),
-                    ]
-                }
-            ),
-            "stop_reason": choice("end_turn", "max_tokens", "stop_sequence", "tool_use", "refusal"),
+            "content": array(MESSAGE_BLOCK),
+            "stop_reason": STOP_REASON,
             "stop_sequence": or_null(TEXT),
-            "usage": obj(
-                {
-                    **same(COUNT, "input_tokens", "output_tokens"),
-                    **_CACHE_COUNTS,
-                    "output_tokens_details": obj({"thinking_tokens": COUNT}),
-                    "cost": USD,
-                }
-            ),
+            "usage": MESSAGE_USAGE,
         }
     ),
     "TokenCount": obj({"input_tokens": COUNT}),
@@ -151,84 +145,113 @@ _ANSWERS: dict[str, Schema] = {
 
 # --- Responses -----------------------------------------------------------------------------------
 
-_ITEM_STATUS = choice("completed", "incomplete")
-_OUTPUT_TEXT = {
-    "type": const("output_text"),
-    "text": TEXT,
-    **same(array(ANY_OBJECT), "annotations", "logprobs"),
-}
-_MESSAGE_PARTS = {
-    "anyOf": [obj(_OUTPUT_TEXT), obj({"type": const("refusal"), "refusal": TEXT})],
-}
-_OUTPUT = {
+OUTPUT_PART = {
     "anyOf": [
         obj(
             {
-                "type": const("message"),
-                "id": TEXT,
-                "role": const("assistant"),
-                "status": _ITEM_STATUS,
-                "content": array(_MESSAGE_PARTS),
+                "type": const("output_text"),
+                "text": TEXT,
+                **same(array(ANY_OBJECT), "annotations", "logprobs"),
             }
         ),
-        obj(
-            {
-                "type": const("function_call"),
-                **same(TEXT, "id", "call_id", "name", "arguments"),
-                "status": _ITEM_STATUS,
-            }
-        ),
-        obj(
-            {
-                "type": const("reasoning"),
-                "id": TEXT,
-                "summary": array(ANY_OBJECT),
-                "content": array(obj({"type": const("reasoning_text"), "text": TEXT})),
-            }
-        ),
-    ]
+        obj({"type": const("refusal"), "refusal": TEXT}),
+    ],
 }
-_RESPONSE = obj(
+REASONING_PART = obj({"type": const("reasoning_text"), "text": TEXT})
+
+
+def output_item(*statuses: str) -> Schema:
+    """What a response is made of."""
+    status = choice(*statuses)
+    members: list[dict[str, Schema]] = [
+        {
+            "type": const("message"),
+            "id": TEXT,
+            "role": const("assistant"),
+            "status": status,
+            "content": array(OUTPUT_PART),
+        },
+        {
+            "type": const("function_call"),
+            **same(TEXT, "id", "call_id", "name", "namespace", "arguments"),
+            "status": status,
+        },
+        {
+            "type": const("custom_tool_call"),
+            **same(TEXT, "id", "call_id", "name", "namespace", "input"),
+            "status": status,
+        },
+        {
+            "type": const("reasoning"),
+            "id": TEXT,
+            "summary": array(ANY_OBJECT),
+            "content": array(REASONING_PART),
+        },
+    ]
+    return {"anyOf": [obj(one, optional=("namespace",)) for one in members]}
+
+
+_RESPONSES_USAGE = obj(
     {
-        "id": TEXT,
-        "object": const("response"),
-        "created_at": COUNT,
-        "status": choice("completed", "incomplete"),
-        "error": NULL,
-        "incomplete_details": or_null(
-            obj({"reason": choice("max_output_tokens", "content_filter")})
-        ),
-        "model": TEXT,
-        "output": array(_OUTPUT),
-        "usage": obj(
-            {
-                **same(COUNT, "input_tokens", "output_tokens", "total_tokens"),
-                "input_tokens_details": obj(same(COUNT, "cached_tokens", "cache_write_tokens")),
-                "output_tokens_details": obj({"reasoning_tokens": COUNT}),
-                "cost": USD,
-            }
-        ),
-        "background": const(False),
-        "store": const(False),
-        "previous_response_id": NULL,
-        "max_tool_calls": NULL,
-        **same(or_null(TEXT), "instructions", "prompt_cache_key", "safety_identifier", "user"),
-        **same(or_null(NUMBER), "temperature", "top_p"),
-        "max_output_tokens": or_null(COUNT),
-        "metadata": ANY_OBJECT,
-        "parallel_tool_calls": BOOLEAN,
-        "reasoning": obj(same(or_null(TEXT), "effort", "summary")),
-        "service_tier": const("default"),
-        "text": ANY_OBJECT,
-        "tool_choice": {"anyOf": [TEXT, ANY_OBJECT]},
-        "tools": array(ANY_OBJECT),
-        "top_logprobs": COUNT,
-        "truncation": choice("auto", "disabled"),
+        **same(COUNT, "input_tokens", "output_tokens", "total_tokens"),
+        "input_tokens_details": obj(same(COUNT, "cached_tokens", "cache_write_tokens")),
+        "output_tokens_details": obj({"reasoning_tokens": COUNT}),
+        "cost": USD,
     }
 )
+_CUT_OFF = obj({"reason": choice("max_output_tokens", "content_filter")})
+_HEAD = {"id": TEXT, "object": const("response"), "created_at": COUNT, "model": TEXT}
+_ECHO = {
+    "background": const(False),
+    "store": const(False),
+    "previous_response_id": NULL,
+    "max_tool_calls": NULL,
+    **same(or_null(TEXT), "instructions", "prompt_cache_key", "safety_identifier", "user"),
+    **same(or_null(NUMBER), "temperature", "top_p"),
+    "max_output_tokens": or_null(COUNT),
+    "metadata": ANY_OBJECT,
+    "parallel_tool_calls": BOOLEAN,
+    "reasoning": obj(same(or_null(TEXT), "effort", "summary")),
+    "service_tier": const("default"),
+    "text": ANY_OBJECT,
+    "tool_choice": {"anyOf": [TEXT, ANY_OBJECT]},
+    "tools": array(ANY_OBJECT),
+    "top_logprobs": COUNT,
+    "truncation": choice("auto", "disabled"),
+}
+_FINISHED = {
+    "status": choice("completed", "incomplete"),
+    "error": NULL,
+    "incomplete_details": or_null(_CUT_OFF),
+    "output": array(output_item("completed", "incomplete")),
+    "usage": _RESPONSES_USAGE,
+}
+_RUNNING = {
+    "status": const("in_progress"),
+    **same(NULL, "error", "incomplete_details", "usage"),
+    "output": array(ANY_OBJECT, maxItems=0),
+}
+_FAILED = {
+    "status": const("failed"),
+    "error": obj({**same(TEXT, "code", "message", "type"), "param": or_null(TEXT)}),
+    **same(NULL, "incomplete_details", "usage"),
+    "output": array(output_item("completed", "incomplete")),
+}
+_RESPONSES: dict[str, Schema] = {
+    "Response": obj(_HEAD | _FINISHED | _ECHO),
+    "RunningResponse": obj(_HEAD | _RUNNING | _ECHO),
+    "FailedResponse": obj(_HEAD | _FAILED | _ECHO),
+}
 
 # --- Errors --------------------------------------------------------------------------------------
 
+ERROR_METADATA = obj({"error_type": TEXT}, additionalProperties=True)
+ANTHROPIC_ERROR = obj(
+    {
+        **same(TEXT, "type", "message"),
+        "details": obj(same(TEXT, "error_code", "error_type"), additionalProperties=True),
+    }
+)
 _ERRORS: dict[str, Schema] = {
     "Error": obj(
         {
@@ -238,7 +261,7 @@ _ERRORS: dict[str, Schema] = {
                     "type": TEXT,
                     "param": or_null(TEXT),
                     "code": TEXT,
-                    "metadata": obj({"error_type": TEXT}, additionalProperties=True),
+                    "metadata": ERROR_METADATA,
                 }
             ),
             "request_id": or_null(ID),
@@ -247,15 +270,7 @@ _ERRORS: dict[str, Schema] = {
     "AnthropicError": obj(
         {
             "type": const("error"),
-            "error": obj(
-                {
-                    "type": TEXT,
-                    "message": TEXT,
-                    "details": obj(
-                        same(TEXT, "error_code", "error_type"), additionalProperties=True
-                    ),
-                }
-            ),
+            "error": ANTHROPIC_ERROR,
             "request_id": or_null(ID),
         }
     ),
@@ -266,6 +281,4 @@ _DOCUMENT = obj(
     additionalProperties=True,
 )
 
-SCHEMAS: dict[str, Schema] = (
-    _ANSWERS | {"Response": _RESPONSE, "OpenapiDocument": _DOCUMENT} | _ERRORS
-)
+SCHEMAS: dict[str, Schema] = _ANSWERS | _RESPONSES | {"OpenapiDocument": _DOCUMENT} | _ERRORS

@@ -48,6 +48,7 @@ class ProviderRequest(ABC):
     """
 
     endpoint: ClassVar[Endpoint]
+    has_template: ClassVar[bool] = False  # Whether a chat template writes the prompt.
 
     models: tuple[str, ...]
     stream: bool = False
@@ -70,7 +71,7 @@ class ProviderRequest(ABC):
 
     @property
     def frame_tokens(self) -> int:
-        """The most tokens that come on top of what the prompts say."""
+        """The most tokens that mark what is said; a route's `template_tokens` come on top."""
         return TOKENS_PER_PROMPT * self.prompts
 
     @property

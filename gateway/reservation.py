@@ -34,8 +34,9 @@ class PromptSize:
     def of(cls, request: ProviderRequest, route: Candidate) -> "PromptSize":
         exact = request.token_ids + request.images * route.image_tokens
         likely = -(-request.text_bytes // BYTES_PER_TOKEN) + exact
+        template = request.frame_tokens + request.has_template * route.template_tokens
         most = route.context_length * request.prompts
-        return cls(likely, min(most, request.text_bytes + request.frame_tokens + exact))
+        return cls(likely, min(most, request.text_bytes + template + exact))
 
 
 def ask_for(request: ProviderRequest, routes: tuple[Candidate, ...]) -> Ask:

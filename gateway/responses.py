@@ -6,8 +6,8 @@ the response again.
 
 from typing import Any
 
+from gateway import responses_tools
 from gateway.responses_output import Output
-from gateway.responses_request import functions
 
 # Why an answer isn't whole, by chat's finish reason.
 _CUT_OFF = {"length": "max_output_tokens", "content_filter": "content_filter"}
@@ -19,7 +19,8 @@ def response(answer: dict, usage: dict, request: dict) -> dict:
     message = choice.get("message") or {}
     # Here a call's place is where it stands; what some providers write as its index isn't.
     calls = [{**call, "index": None} for call in message.get("tool_calls") or ()]
-    output = Output(suffix_of(answer["id"]), _ignore)
+    tools = responses_tools.by_function(request.get("tools"))
+    output = Output(suffix_of(answer["id"]), _ignore, tools)
     output.add({**message, "tool_calls": calls}, choice.get("logprobs"))
     head = header(answer["id"], answer["created"], answer["model"])
     return {**head, **echo(request), **ending(output, choice.get("finish_reason"), usage)}
@@ -79,7 +80,7 @@ def echo(request: dict) -> dict:
         "temperature": request.get("temperature"),
         "text": _text(request.get("text") or {}),
         "tool_choice": request.get("tool_choice") or "auto",
-        "tools": [_tool(tool) for tool in functions(request.get("tools"))],
+        "tools": responses_tools.echo(request.get("tools")),
         "top_logprobs": request.get("top_logprobs") or 0,
         "top_p": request.get("top_p"),
         "truncation": request.get("truncation") or "disabled",
@@ -97,10 +98,6 @@ def _text(given: dict) -> dict:
     form = {"type": wanted["type"], **_members(wanted, *members)}
     verbosity = given.get("verbosity")
     return {"format": form, "verbosity": verbosity} if verbosity else {"format": form}
-
-
-def _tool(tool: dict) -> dict:
-    return {"type": "function", **_members(tool, "name", "description", "parameters", "strict")}
 
 
 def _usage(usage: dict) -> dict:

@@ -25,6 +25,7 @@ from gateway.field_checks import (
     unwanted,
 )
 from gateway.json_schema import NOTHING, Schema, any_of
+from gateway.responses_tools import arguments_of, function_name
 
 
 def refused(problem: str) -> Check:
@@ -108,10 +109,9 @@ _answered = object_of(
 _message = tagged(
     "role", {"user": _sent, "assistant": _answered, "system": _sent, "developer": _sent}
 )
-_call = object_of(
-    {"call_id": text(filled=True), "name": text(filled=True), "arguments": text()},
-    required=("call_id", "name", "arguments"),
-)
+_CALLED = {"call_id": text(filled=True), "name": text(filled=True), "namespace": text()}
+_call = object_of({**_CALLED, "arguments": text()}, required=("call_id", "name", "arguments"))
+_told = object_of({**_CALLED, "input": text()}, required=("call_id", "name", "input"))
 _output = object_of(
     {
         "call_id": text(filled=True),
@@ -127,6 +127,8 @@ _typed_item = _tagged_but(
         "message": _message,
         "function_call": _call,
         "function_call_output": _output,
+        "custom_tool_call": _told,
+        "custom_tool_call_output": _output,
         "reasoning": _reasoning,
     },
 )
@@ -151,7 +153,7 @@ def _item(value: Any) -> None:
 
 
 def _typed_type(value: Any) -> None:
-    raise unwanted("message, function_call, function_call_output or reasoning", value)
+    raise unwanted("message, function_call, function_call_output, reasoning and their like", value)
 
 
 items: Check = by_type(
@@ -198,8 +200,10 @@ class _Conversation:
         if kind == "reasoning":
             self._thoughts.extend(_thoughts(item))
         elif kind == "function_call":
-            self._call(item)
-        elif kind == "function_call_output":
+            self._call(item, item["arguments"])
+        elif kind == "custom_tool_call":
+            self._call(item, arguments_of(item["input"]))
+        elif kind in ("function_call_output", "custom_tool_call_output"):
             self._reply(item, index)
         elif item["role"] == "assistant":
             self._say(item["content"])
@@ -220,8 +224,9 @@ class _Conversation:
             if texts:
                 answer[member] = (answer.get(member) or "") + "".join(texts)
 
-    def _call(self, item: dict) -> None:
-        function = {"name": item["name"], "arguments": item["arguments"]}
+    def _call(self, item: dict, arguments: str) -> None:
+        name = function_name(item["name"], item.get("namespace"))
+        function = {"name": name, "arguments": arguments}
         call = {"id": item["call_id"], "type": "function", "function": function}
         self._assistant().setdefault("tool_calls", []).append(call)
         self._called.add(item["call_id"])
@@ -242,7 +247,7 @@ class _Conversation:
     def _reply(self, item: dict, index: int) -> None:
         if item["call_id"] not in self._called:
             raise Unprocessable(
-                f"`input[{index}].call_id` answers a call that no earlier function_call item "
+                f"`input[{index}].call_id` answers a call that no earlier item "
                 "has made: send that item too.",
                 param=f"input[{index}].call_id",
             )

@@ -5,11 +5,12 @@ piece. Reasoning and messages are open one at a time, in the order in which they
 open until the end, because the arguments of parallel calls may come in turns.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from gateway.chat_messages import size_of
+from gateway.responses_tools import Tool, told_by
 
 Emit = Callable[[str, dict], None]
 
@@ -76,11 +77,18 @@ class _Speech(_Item):
 
 
 class _Call(_Item):
-    prefix = "fc"
+    """A call of a function; or of a custom tool, whose input is told once it is whole.
+
+    `name` is what chat calls it, `tool` what the caller does.
+    """
+
     is_open = False
     given_id = ""  # by the provider; it may be missing, or the same twice
     call_id = ""
     name = ""
+    tool: Tool | None = None
+    input = ""
+    waiting = 0  # bytes of arguments that no event has told yet
 
     def __init__(self) -> None:
         self.pieces: list[str] = []
@@ -89,29 +97,44 @@ class _Call(_Item):
     def arguments(self) -> str:
         return "".join(self.pieces)
 
+    @property
+    def is_custom(self) -> bool:
+        return self.tool is not None and self.tool.kind == "custom"
+
+    @property
+    def prefix(self) -> str:
+        return "ctc" if self.is_custom else "fc"
+
+    @property
+    def own_name(self) -> str:
+        return self.tool.name if self.tool else self.name
+
     def as_dict(self) -> dict:
-        return {
-            "type": "function_call",
-            "id": self.id,
-            "call_id": self.call_id,
-            "name": self.name,
-            "arguments": self.arguments,
-            "status": self.status,
-        }
+        called = {"id": self.id, "call_id": self.call_id, "name": self.own_name}
+        if self.tool and self.tool.namespace:
+            called["namespace"] = self.tool.namespace
+        if self.is_custom:
+            kind = {"type": "custom_tool_call", "input": self.input}
+        else:
+            kind = {"type": "function_call", "arguments": self.arguments}
+        return {**kind, **called, "status": self.status}
 
 
 class Output:
     """Takes the deltas of one answer, tells its events, and has its items in the end.
 
     `emit` gets the name of each event and what it says. `suffix` makes the ids of the items.
+    `tools` are those that the model was offered, by what chat calls them.
     """
 
-    def __init__(self, suffix: str, emit: Emit):
+    def __init__(self, suffix: str, emit: Emit, tools: Mapping[str, Tool]):
+        self._tools = tools
         self._suffix = suffix
         self._emit = emit
         self._items: list[_Speech | _Call] = []
         self._speech: _Speech | None = None
         self._calls: dict[int, _Call] = {}  # by their place in the chat answer
+        self._all_calls: list[_Call] = []
         self._unnamed: list[_Call] = []
         self._call_ids: set[str] = set()
 
@@ -143,7 +166,7 @@ class Output:
     @property
     def waiting(self) -> int:
         """Bytes of arguments that no event has told yet."""
-        return sum(size_of(call.arguments) for call in self._unnamed)
+        return sum(call.waiting for call in self._all_calls)
 
     def items(self) -> list[dict]:
         return [item.as_dict() for item in self._items]
@@ -210,6 +233,7 @@ class Output:
         if known is None or (known.is_open and call_id and name and call_id != known.given_id):
             known = self._calls[place] = _Call()
             self._unnamed.append(known)
+            self._all_calls.append(known)
         arguments = _text(function.get("arguments"))
         if known.is_open:
             self._argue(known, arguments)
@@ -217,6 +241,7 @@ class Output:
         known.given_id = known.given_id or call_id
         known.name = name
         known.pieces.append(arguments)
+        known.waiting += size_of(arguments)
         if name:
             self._unnamed.remove(known)
             self._open_call(known)
@@ -227,6 +252,8 @@ class Output:
         if not call.call_id or call.call_id in self._call_ids:
             call.call_id = f"call_{self._suffix}_{len(self._items)}"
         self._call_ids.add(call.call_id)
+        call.tool = self._tools.get(call.name)
+        call.waiting = 0
         arguments, call.pieces, call.is_open = call.arguments, [], True
         self._open(call)
         self._argue(call, arguments)
@@ -234,8 +261,18 @@ class Output:
     def _argue(self, call: _Call, arguments: str) -> None:
         if arguments:
             call.pieces.append(arguments)
+            if call.is_custom:
+                call.waiting += size_of(arguments)
+                return
             event = call.place() | {"delta": arguments}
             self._emit("response.function_call_arguments.delta", event)
+
+    def _tell(self, call: _Call) -> None:
+        call.input, call.waiting = told_by(call.arguments), 0
+        event = "response.custom_tool_call_input"
+        if call.input:
+            self._emit(f"{event}.delta", call.place() | {"delta": call.input})
+        self._emit(f"{event}.done", call.place() | {"input": call.input})
 
     # --- Both
 
@@ -250,8 +287,10 @@ class Output:
         if isinstance(item, _Speech):
             self._close_part(item)
             self._speech = None
+        elif item.is_custom:
+            self._tell(item)
         else:
-            said = item.place() | {"name": item.name, "arguments": item.arguments}
+            said = item.place() | {"name": item.own_name, "arguments": item.arguments}
             self._emit("response.function_call_arguments.done", said)
         item.status = status
         event = {"output_index": item.index, "item": item.as_dict()}

@@ -2,15 +2,13 @@
 
 What is translated is checked here, under the names that the caller used; fields that chat knows
 under the same name pass as they are, and chat checks them. Kyma keeps no responses: whatever
-would need one that is kept is refused. Kyma runs no tools: those that aren't functions are left
-out, which the response tells in its `tools`, unless the model would have to call one.
+would need one that is kept is refused. What becomes of tools is told in `responses_tools`.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
-from gateway import responses_input
-from gateway.chat_fields import CHECKS, FUNCTION, JSON_SCHEMA, MAX_TOOLS, ROUTING
+from gateway import responses_input, responses_tools
+from gateway.chat_fields import CHECKS, JSON_SCHEMA, MAX_TOOLS, ROUTING
 from gateway.field_checks import (
     Check,
     Mismatch,
@@ -25,9 +23,7 @@ from gateway.field_checks import (
     tagged,
     takes,
     text,
-    unwanted,
 )
-from gateway.json_schema import with_tag
 from gateway.responses_input import check_as_chat, refused
 
 _SAME_IN_CHAT = (
@@ -53,7 +49,6 @@ _SAME_IN_CHAT = (
     "repetition_penalty",
     *ROUTING,
 )
-_FUNCTION = ("name", "description", "parameters", "strict")
 _SCHEMA = ("name", "description", "schema", "strict")
 _LOGPROBS = "message.output_text.logprobs"
 
@@ -81,17 +76,6 @@ def _unless_true(problem: str) -> Check:
     return check
 
 
-@takes(with_tag("type", "function", schema_of(FUNCTION)))
-def _tool(value: Any) -> None:
-    if type(value) is not dict:
-        raise unwanted('an object such as {"type": "function", "name": "…"}', value)
-    kind = value.get("type")
-    if type(kind) is str and kind.strip() and kind != "function":
-        return  # Agents offer tools of all kinds, and new ones: see `functions`.
-    chat_tool = {"type": kind, "function": _members(value, *_FUNCTION)}
-    check_as_chat(CHECKS["tools"], [chat_tool], hidden=(0, "function"))
-
-
 @takes(schema_of(JSON_SCHEMA))
 def _schema_format(value: dict) -> None:
     response_format = {"type": "json_schema", "json_schema": _members(value, *_SCHEMA)}
@@ -105,10 +89,8 @@ def _effort(value: Any) -> None:
         CHECKS["reasoning_effort"](value)
 
 
-_chosen_function = object_of({"name": text(filled=True)}, required=("name",))
-_allowed_tool = object_of(
-    {"type": one_of("function"), "name": text(filled=True)}, required=("type", "name")
-)
+_chosen = object_of({"name": text(filled=True), "namespace": text()}, required=("name",))
+_allowed_tool = tagged("type", {"function": _chosen, "custom": _chosen})
 _tool_choice = by_type(
     'none, auto, required or {"type": "function", "name": "…"}',
     {
@@ -116,7 +98,8 @@ _tool_choice = by_type(
         dict: tagged(
             "type",
             {
-                "function": _chosen_function,
+                "function": _chosen,
+                "custom": _chosen,
                 "allowed_tools": object_of(
                     {
                         "mode": one_of("auto", "required"),
@@ -150,7 +133,7 @@ _RECEIVED: dict[str, Check] = {
     ),
     "instructions": text(),
     "input": responses_input.items,
-    "tools": list_of(_tool, most=MAX_TOOLS),
+    "tools": responses_tools.tools,
     "tool_choice": _tool_choice,
     "parallel_tool_calls": boolean,
     "max_output_tokens": CHECKS["max_tokens"],
@@ -174,28 +157,12 @@ def _check(body: dict) -> None:
         except Mismatch as mismatch:
             raise mismatch.under(name).as_error() from None
     if body.get("tool_choice") == "required":
-        _check_all_are_functions(body.get("tools") or ())
+        responses_tools.check_all_are_offered(body.get("tools") or ())
     if body.get("input") is None:
         raise missing(_RECEIVED["input"]).under("input").as_error()
 
 
-def _check_all_are_functions(tools: Iterable[dict]) -> None:
-    """Without the others, `required` would mean something else."""
-    for index, tool in enumerate(tools):
-        if tool["type"] != "function":
-            mismatch = Mismatch(
-                "must be function beside a `tool_choice` of required: Kyma runs no tools of its "
-                "own, so leave this one out or set `tool_choice` to auto"
-            )
-            raise mismatch.under("type").under(index).under("tools").as_error()
-
-
 # --- Translations
-
-
-def functions(tools: Iterable[dict] | None) -> list[dict]:
-    """The tools that a model is offered: those that the caller runs."""
-    return [tool for tool in tools or () if tool["type"] == "function"]
 
 
 def _members(given: dict, *names: str) -> dict:
@@ -205,12 +172,12 @@ def _members(given: dict, *names: str) -> dict:
 def _tool_fields(body: dict) -> dict:
     """`tools`, and what only makes sense beside them: some providers refuse it without."""
     choice = body.get("tool_choice")
-    offered = [_members(tool, *_FUNCTION) for tool in functions(body.get("tools"))]
+    offered = [tool.function for tool in responses_tools.offered(body.get("tools"))]
     if type(choice) is dict and choice["type"] == "allowed_tools":
         offered = _allowed(offered, choice["tools"])
         choice = choice["mode"]
     elif type(choice) is dict:
-        choice = {"type": "function", "function": {"name": choice["name"]}}
+        choice = {"type": "function", "function": {"name": _function_name(choice)}}
     fields: dict = {}
     if choice is not None and (offered or choice not in ("auto", "none")):
         fields["tool_choice"] = choice
@@ -224,15 +191,19 @@ def _allowed(offered: list[dict], allowed: list[dict]) -> list[dict]:
     """Only these are offered: the model can't choose what it doesn't see."""
     known = {function["name"] for function in offered}
     for index, tool in enumerate(allowed):
-        if tool["name"] not in known:
+        if _function_name(tool) not in known:
             mismatch = Mismatch(
-                "names a function that isn't in `tools`: add it there or choose another"
+                "names a tool that isn't in `tools`: add it there or choose another"
             )
             for step in ("name", index, "tools", "tool_choice"):
                 mismatch.under(step)
             raise mismatch.as_error()
-    names = {tool["name"] for tool in allowed}
+    names = {_function_name(tool) for tool in allowed}
     return [function for function in offered if function["name"] in names]
+
+
+def _function_name(chosen: dict) -> str:
+    return responses_tools.function_name(chosen["name"], chosen.get("namespace"))
 
 
 def _reasoning(body: dict) -> dict:

@@ -12,6 +12,7 @@ from gateway.errors import GatewayError, InvalidRequest, TooManyRequests
 from gateway.metering import index_of
 from gateway.responses import echo, ending, header, suffix_of
 from gateway.responses_output import Output
+from gateway.responses_tools import by_function
 
 
 class ResponseStream:
@@ -22,6 +23,7 @@ class ResponseStream:
 
     def __init__(self, request: dict):
         self._echo = echo(request)
+        self._tools = by_function(request.get("tools"))
         self._sequence_number = 0
         self._written: list[bytes] = []
         self._finish_reason: object = None
@@ -29,7 +31,7 @@ class ResponseStream:
     def start(self, *, id: str, created: int, model: str) -> bytes:
         """`id`, `created` and `model` as they stand in the chunks."""
         self._header = header(id, created, model)
-        self._output = Output(suffix_of(id), self._emit)
+        self._output = Output(suffix_of(id), self._emit, self._tools)
         self._emit_response("response.created")
         self._emit_response("response.in_progress")
         return self._take()

@@ -53,6 +53,7 @@ class Candidate:
     context_length: int
     max_output_tokens: int
     image_tokens: int
+    template_tokens: int
     quantization: str
     passthrough: bool
     unsupported: frozenset[str]
@@ -112,6 +113,11 @@ async def catalogue() -> dict[str, ModelEntry]:
         return await _catalogue.get("all")
     except DatabaseError as error:
         raise Unavailable("Kyma can't read its catalogue right now. Try again shortly.") from error
+
+
+def names_of(route_id: str) -> tuple[str, str] | None:
+    """The provider and the model of a route that this process has seen in its catalogue."""
+    return _names.get(route_id)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -253,7 +259,10 @@ def _serving(
 
 
 async def _load(_: str) -> dict[str, ModelEntry]:
-    return await in_thread(read_catalogue)
+    entries = await in_thread(read_catalogue)
+    for entry in entries.values():
+        _names.update((one.route_id, (one.provider, one.model)) for one in entry.candidates)
+    return entries
 
 
 def read_catalogue() -> dict[str, ModelEntry]:
@@ -316,6 +325,7 @@ def _candidate(route: Route, today: dt.date) -> Candidate:
         context_length=context,
         max_output_tokens=min(context, route.model.max_output_tokens or context),
         image_tokens=route.image_tokens,
+        template_tokens=route.template_tokens,
         quantization=route.quantization,
         passthrough=route.passthrough,
         unsupported=frozenset(provider.unsupported),
@@ -324,4 +334,5 @@ def _candidate(route: Route, today: dt.date) -> Candidate:
     )
 
 
+_names: dict[str, tuple[str, str]] = {}
 _catalogue = ShortCache(_load, settings.CACHE_TTL_S)

@@ -1,5 +1,6 @@
 """The views of /v1: each reads its call, asks one rule, and answers as JSON or as events."""
 
+import datetime as dt
 import functools
 import uuid
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
@@ -84,6 +85,24 @@ def allow(*methods: str) -> Callable[[View], View]:
         return checked
 
     return decorate
+
+
+def telling_anthropic(view: View) -> View:
+    """Say how the rate limits stand as Anthropic's clients read it too."""
+
+    @functools.wraps(view)
+    async def telling(request: GatewayRequest, *arguments, **named) -> AnyResponse:
+        try:
+            response = await view(request, *arguments, **named)
+        except GatewayError as error:
+            error.headers |= anthropic.limit_headers(error.headers, dt.datetime.now(dt.UTC))
+            raise
+        told = anthropic.limit_headers(response.headers, dt.datetime.now(dt.UTC))
+        for name, value in told.items():
+            response.headers[name] = value
+        return response
+
+    return telling
 
 
 @allow("POST")

@@ -311,6 +311,14 @@ class LedgerMachine(RuleBasedStateMachine):
             }
 
     @invariant()
+    def totals_agree(self):
+        for account in self.accounts.values():
+            amounts = account.entries.values_list("kind", "amount_nano")
+            used = -sum(nano for kind, nano in amounts if kind == LedgerEntry.Kind.USAGE)
+            gained = sum(nano for kind, nano in amounts if kind != LedgerEntry.Kind.USAGE)
+            assert ledger.gained_and_used(account.id) == (gained, used)
+
+    @invariant()
     def keys_agree(self):
         rows = {row.key_id: row for row in KeySpend.objects.all()}
         today = self.now.date()

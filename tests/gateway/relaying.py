@@ -43,6 +43,7 @@ _ROUTE = Candidate(
     context_length=8192,
     max_output_tokens=8192,
     image_tokens=0,
+    template_tokens=0,
     quantization="",
     passthrough=False,
     unsupported=frozenset(),

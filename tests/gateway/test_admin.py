@@ -241,6 +241,7 @@ def test_a_route_is_added_by_hand(operator, client, provider):
             "upstream_model": "own-1",
             "price_version": price.pk,
             "image_tokens": 2048,
+            "template_tokens": 512,
             "enabled": "on",
         },
     )
@@ -257,6 +258,7 @@ def test_a_second_route_through_one_provider_is_refused(operator, client, route)
             "upstream_model": "own-1",
             "price_version": route.price_version.pk,
             "image_tokens": 2048,
+            "template_tokens": 512,
         },
     )
     assert response.status_code == 200

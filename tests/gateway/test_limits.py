@@ -1,17 +1,23 @@
 """Rate limits as a client meets them: what is left, when it is refused, and for how long."""
 
+import datetime as dt
 import time
 
+import anthropic
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from billing.tiers import TIERS
+from gateway.anthropic import limit_headers
 from gateway.limits import duration
 from tests.factories import make_key
+from tests.gateway.anthropic_clients import asked, client_of
 from tests.gateway.conftest import live_route
 from tests.gateway.limited import admitted, ask_both, codes, statuses
-from tests.gateway.receipts import refused
+from tests.gateway.receipts import END, HELLO, refused
 from tests.live import PATIENT, Customer, Gateway, eventually
-from tests.provider_scripts import answer
+from tests.provider_scripts import Head, answer
 from tests.valkey import Valkey
 
 FREE = TIERS[0]
@@ -48,6 +54,26 @@ def say(fake) -> str:
 )
 def test_a_duration_is_written_as_openai_does(seconds, text):
     assert duration(seconds) == text
+
+
+@given(
+    seconds=st.floats(0, 7200),
+    now=st.floats(1.7e9, 4e9).map(lambda moment: dt.datetime.fromtimestamp(moment, dt.UTC)),
+)
+def test_a_reset_is_a_moment_for_anthropics_clients_never_too_early(seconds, now):
+    told = {
+        "x-ratelimit-limit-tokens": "9",
+        "x-ratelimit-remaining-tokens": "8",
+        "x-ratelimit-reset-tokens": duration(seconds),
+    }
+    headers = limit_headers(told, now)
+    reset = dt.datetime.fromisoformat(headers.pop("anthropic-ratelimit-tokens-reset"))
+    early_by = (now - reset).total_seconds() + seconds
+    assert -1.002 < early_by < 1e-5  # A clock of floats knows microseconds.
+    assert headers == {
+        "anthropic-ratelimit-tokens-limit": "9",
+        "anthropic-ratelimit-tokens-remaining": "8",
+    }
 
 
 # --- One process
@@ -182,11 +208,59 @@ def test_anthropics_clients_read_a_refusal_too(pair, say):
     customer = Customer(pair[0])
     customer.key, customer.key_text = make_key(customer.user, requests_per_minute=1)
     customer.ask(say)
-    body = {"model": "scripted", "max_tokens": 1, "messages": [{"role": "user", "content": say}]}
-    response = customer.post(body, path="/v1/messages")
-    assert response.status_code == 429
-    assert response.json()["error"]["type"] == "rate_limit_error"
-    assert 1 <= int(response.headers["Retry-After"]) <= 60
+    with client_of(customer) as client, pytest.raises(anthropic.RateLimitError) as caught:
+        client.messages.create(**asked(say, max_tokens=1))
+    headers = caught.value.response.headers
+    assert caught.value.type == "rate_limit_error"
+    assert 1 <= int(headers["retry-after"]) <= 60
+    assert told_to_anthropic(headers, "requests") == (1, 0)
+    assert 0 < seconds_until(headers["anthropic-ratelimit-requests-reset"]) <= 61
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_says_how_the_limits_stand_to_anthropics_clients(pair, fake, stream):
+    customer = Customer(pair[0])
+    prompt = fake.script([Head(), HELLO, *END] if stream else answer("Hi"))
+    with client_of(customer) as client:
+        raw = client.messages.with_raw_response.create(**asked(prompt, stream=stream))
+        headers = raw.headers
+        raw.parse()
+    assert told_to_anthropic(headers, "requests") == (FREE.model_requests, FREE.model_requests - 1)
+    limit, left = told_to_anthropic(headers, "tokens")
+    assert (limit, str(left)) == (FREE.tokens, headers["x-ratelimit-remaining-tokens"])
+    for kind in ("requests", "tokens"):
+        assert 0 < seconds_until(headers[f"anthropic-ratelimit-{kind}-reset"]) <= 5
+
+
+def test_only_messages_are_answered_as_anthropic_does(pair, say):
+    customer = Customer(pair[0])
+    told = customer.ask(say).headers
+    customer.key, customer.key_text = make_key(customer.user, requests_per_minute=1)
+    told = [*told, *customer.ask(say).headers, *customer.ask(say).headers]
+    assert [name for name in told if name.startswith("x-ratelimit")]
+    assert not [name for name in told if name.startswith("anthropic")]
+
+
+def test_a_count_of_tokens_that_is_refused_says_so_to_anthropics_clients(pair):
+    customer = Customer(pair[0])
+    question = {"model": "scripted", "messages": [{"role": "user", "content": "Hello"}]}
+    with client_of(customer) as client:
+        for _ in range(FREE.requests):
+            client.messages.count_tokens(**question)
+        with pytest.raises(anthropic.RateLimitError) as caught:
+            client.messages.count_tokens(**question)
+    assert told_to_anthropic(caught.value.response.headers, "requests") == (FREE.requests, 0)
+
+
+def told_to_anthropic(headers, kind: str) -> tuple[int, int]:
+    """The limit, and what is left of it."""
+    limit, left = (headers[f"anthropic-ratelimit-{kind}-{what}"] for what in ("limit", "remaining"))
+    return int(limit), int(left)
+
+
+def seconds_until(moment: str) -> float:
+    assert moment.endswith("Z")  # RFC 3339, in UTC.
+    return dt.datetime.fromisoformat(moment).timestamp() - time.time()
 
 
 # --- Two processes

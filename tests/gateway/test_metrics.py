@@ -187,6 +187,29 @@ def test_the_breaker_shows_once_half_of_twenty_have_failed(watched, fake):
     assert watch.now("kyma_breaker_open", **fragile) == 0
 
 
+def test_after_a_fallback_each_route_keeps_the_name_of_its_model(watched, fake):
+    live_route("stumbling", fake.base_url)
+    token = fake.script_attempts([error(500), stream("Hello.")])
+    models = {"model": "stumbling", "models": ["scripted"]}
+    watched.ask(token, stream=True, **models)
+    row = watched.settled_request()
+    tried = {one["provider"] for one in row.attempts}
+    assert (row.model, tried) == ("scripted", {"stumbling", "scripted"})
+    samples = samples_in(page_of(watched.gateway))
+    shown = {
+        dict(labels)["provider"]: dict(labels)["model"]
+        for name, labels in samples
+        if name in ("kyma_breaker_open", "kyma_route_latency_ms")
+    }
+    assert shown["stumbling"] == "stumbling"
+    assert shown["scripted"] == "scripted"
+    of_streams = {
+        frozenset(labels) for name, labels in samples if name == "kyma_first_token_seconds_count"
+    }
+    assert frozenset({("provider", "scripted"), ("model", "scripted")}) in of_streams
+    assert not [one for one in of_streams if ("model", "stumbling") in one]
+
+
 # --- Nobody
 
 
@@ -203,7 +226,7 @@ def test_every_label_is_from_a_bounded_set(watched, fake):
     assert values["outcome"] <= set(ApiRequest.Outcome.values)
     assert values["status_class"] <= {"2xx", "4xx", "5xx"}
     assert values["fault"] <= FAULTS
-    assert values["provider"] | values["model"] <= {"scripted", "fragile"}
+    assert values["provider"] | values["model"] <= {"scripted", "fragile", "stumbling"}
     assert {one for one in values["status"] if not one.isdecimal()} <= {"none", "other"}
     assert "other" in values["status"]
 

@@ -15,8 +15,20 @@ from tests.factories import make_key
 from tests.gateway.conftest import live_route
 from tests.gateway.http_client import send
 from tests.gateway.key_manager import Manager
+from tests.gateway.receipts import END, STOP, events_of
+from tests.gateway.tools_of_agents import CRM, PATCH
 from tests.live import Customer, eventually
-from tests.provider_scripts import error, tool_call_answer
+from tests.provider_scripts import (
+    Event,
+    Head,
+    Reset,
+    chunk,
+    either,
+    error,
+    stream,
+    tool_call_answer,
+    tool_call_stream,
+)
 
 ANSWERING = {
     "/v1/chat/completions": ("ChatRequest", "messages"),
@@ -37,6 +49,12 @@ CAPPED = {
 }
 
 
+CLOSED = (
+    *("Error", "Usage", "Message", "Response", "RunningResponse", "FailedResponse", "Embeddings"),
+    *("MessageEvent", "ResponseEvent"),
+)
+
+
 def closed(schema: Any) -> Any:
     """The schema with no members beside those that it names, unless it says that there are."""
     if isinstance(schema, list):
@@ -52,8 +70,8 @@ def closed(schema: Any) -> Any:
 def strict_document() -> dict:
     document = copy.deepcopy(openapi.document())
     document["components"]["schemas"] |= closed(openapi_objects.SCHEMAS)
-    for name in ("Error", "Usage", "Message", "Response", "Embeddings"):
-        schemas = document["components"]["schemas"]
+    schemas = document["components"]["schemas"]
+    for name in CLOSED:
         schemas[name] = closed(schemas[name])
     return document
 
@@ -62,25 +80,40 @@ DOCUMENT = strict_document()
 
 
 def held(path: str, method: str, response) -> Any:
-    """The JSON of a response, once it was held to what the document says of this operation."""
+    """The JSON of a response, once it was held to what the document says of this operation.
+
+    Of a stream the list of its events' data, each held to it.
+    """
     documented = DOCUMENT["paths"][path][method]["responses"].get(str(response.status_code))
     assert documented is not None, f"{response.status_code}: {response.text}"
     if "$ref" in documented:
         documented = DOCUMENT["components"]["responses"][documented["$ref"].rpartition("/")[2]]
     assert undocumented_headers(documented, response) == set()
     media_type = documented["content"][response.headers["Content-Type"]]
-    if "schema" not in media_type:
-        return response.text
-    schema = {**media_type["schema"], "components": DOCUMENT["components"]}
-    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    schema = media_type["schema"]
+    if response.headers["Content-Type"] == "text/event-stream":
+        data = schema["properties"]["data"]
+        validator = validator_of(data.get("anyOf", [data])[0]["contentSchema"])
+        events = [one for one in events_of(response) if one != "[DONE]"]
+        for event in events:
+            validator.validate(event)
+        return events
     found = response.json()
-    jsonschema_rs.validator_for({**dialect, **schema}, validate_formats=True).validate(found)
+    validator_of(schema).validate(found)
     return found
+
+
+def validator_of(schema: dict):
+    schema = {**schema, "components": DOCUMENT["components"]}
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return jsonschema_rs.validator_for({**dialect, **schema}, validate_formats=True)
 
 
 def undocumented_headers(documented: dict, response) -> set[str]:
     """Kyma's own headers of a response, and those of its limits, that the document doesn't name."""
-    own = re.compile(r"x-kyma-|x-ratelimit-|x-request-id|x-generation-id|retry-after(-ms)?$")
+    own = re.compile(
+        r"x-kyma-|(x|anthropic)-ratelimit-|x-request-id|x-generation-id|retry-after(-ms)?$"
+    )
     known = {name.lower() for name in documented["headers"]}
     sent = {name.lower() for name in response.headers if own.match(name.lower())}
     return sent - known
@@ -114,13 +147,94 @@ def test_a_whole_answer(asker, path):
 
 @pytest.mark.parametrize("path", STREAMING)
 def test_a_stream(asker, path):
-    assert "data: " in held(path, "post", asked(asker, path, stream=True))
+    assert held(path, "post", asked(asker, path, stream=True))
+
+
+@pytest.mark.parametrize("path", STREAMING)
+def test_a_stream_that_breaks_off(asker, fake, path):
+    said = {"text": "Hello "} if path == "/v1/completions" else {"delta": {"content": "Hello "}}
+    chunk = {
+        "id": "1",
+        "object": "x",
+        "created": 1,
+        "model": "m",
+        "choices": [{"index": 0, **said}],
+    }
+    prompt = fake.script([Head(), Event(chunk), Reset()])
+    *_, last = held(path, "post", asked(asker, path, prompt, stream=True))
+    assert "provider_unavailable" in str(last) or last["response"]["error"]["code"]
+
+
+CALLING = [
+    one
+    for one in tool_call_stream([("search", {"q": "x"}), ("open", {})])
+    if isinstance(one, Event)
+]
+TALKATIVE = [
+    Head(),
+    Event(chunk({"role": "assistant", "reasoning": "Hm."})),
+    Event(chunk({"content": "Let me see."})),
+    *CALLING,
+]
+REFUSING = [Head(), Event(chunk({"refusal": "No."})), STOP, *END]
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/v1/messages"])
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ([*TALKATIVE, *END], {"Hm.", "Let me see.", "search", "open"}),
+        (REFUSING, {"No."}),
+        (stream("Cut", finish_reason="length"), {"Cut"}),
+    ],
+    ids=["thinks, speaks and calls", "refuses", "is cut off"],
+)
+def test_a_stream_that(asker, fake, path, script, said):
+    events = held(path, "post", asked(asker, path, fake.script(script), stream=True))
+    assert {text for text in said if text in str(events)} == said
+
+
+def test_a_stream_with_usage_and_logprobs(asker, fake):
+    path, usage = "/v1/chat/completions", {"include_usage": True}
+    events = held(path, "post", asked(asker, path, stream=True, stream_options=usage))
+    assert events[-1]["usage"]["cost"] > 0
+    assert events[0]["usage"] is None
+    token = {"token": "Hi", "logprob": -0.5, "bytes": None, "top_logprobs": []}
+    said = chunk({"content": "Hi"})
+    said["choices"][0]["logprobs"] = {"content": [token]}
+    prompt = fake.script([Head(), Event(said), STOP, *END])
+    wish = {"include": ["message.output_text.logprobs"]}
+    events = held(
+        "/v1/responses", "post", asked(asker, "/v1/responses", prompt, stream=True, **wish)
+    )
+    assert "-0.5" in str(events)
+
+
+@pytest.mark.parametrize("name", ["MessageEvent", "ResponseEvent"])
+def test_each_event_has_a_schema_that_takes_no_other(name):
+    variants = DOCUMENT["components"]["schemas"][name]["anyOf"]
+    kinds = [one["properties"]["type"]["const"] for one in variants]
+    assert len(kinds) == len(set(kinds))
+    for kind in [*kinds, "response.unheard"]:
+        assert not validator_of({"$ref": f"#/components/schemas/{name}"}).is_valid(
+            {"type": kind, "sequence_number": -1}
+        )
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/v1/messages"])
 def test_an_answer_that_calls_a_tool(asker, fake, path):
     prompt = fake.script(tool_call_answer([("search", {"q": "x"})], text="Let me see."))
     assert "search" in str(held(path, "post", asked(asker, path, prompt)))
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_an_answer_that_calls_the_tools_of_agents(asker, fake, streamed):
+    calls = [("apply_patch", {"input": "x"}), ("mcp__crm__find", {}), ("mcp__crm__sql", {})]
+    prompt = fake.script(either(tool_call_stream(calls), tool_call_answer(calls)))
+    wish = {"tools": [PATCH, CRM], "tool_choice": "auto", "stream": streamed}
+    said = held("/v1/responses", "post", asked(asker, "/v1/responses", prompt, **wish))
+    assert "custom_tool_call" in str(said)
+    assert "'namespace': 'mcp__crm__'" in str(said)
 
 
 def test_an_answer_that_is_repeated(asker):

@@ -90,6 +90,17 @@ def test_the_example_of_an_operation_works(caller, path, method):
     assert caller.send(case).status_code in (200, 201)
 
 
+@pytest.mark.parametrize(
+    "path", ["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"]
+)
+def test_a_stream_is_taken_for_what_it_is(caller, path):
+    operation = caller.operation(path, "post")
+    example = operation.definition.raw["requestBody"]["content"]["application/json"]["example"]
+    body = {**example, "model": MODEL, "stream": True}
+    response = caller.send(operation.Case(body=body, media_type="application/json"))
+    assert response.headers["content-type"] == ["text/event-stream"]
+
+
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
 @pytest.mark.parametrize("examples", [10, pytest.param(100, marks=pytest.mark.proof)])
 def test_an_operation_does_what_it_says(caller, path, method, examples):

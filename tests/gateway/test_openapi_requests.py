@@ -14,7 +14,7 @@ from gateway.errors import InvalidRequest
 from gateway.field_checks import Mismatch
 from gateway.openapi import document
 from gateway.openapi_requests import CHECKS, EXAMPLES, SCHEMAS
-from tests.gateway import anthropic_bodies, responses_bodies
+from tests.gateway import anthropic_bodies, responses_bodies, tools_of_agents
 from tests.gateway.chat_bodies import GIVEN, NEVER_FORWARDED, PIXEL
 from tests.gateway.test_body_fuzz import WHOLE, mutate
 
@@ -52,8 +52,10 @@ RESPONSES = {
         responses_bodies.ANSWER,
         responses_bodies.CALL,
         responses_bodies.OUTPUT,
+        {"type": "custom_tool_call", "call_id": "c2", "name": "apply_patch", "input": "x"},
+        {"type": "custom_tool_call_output", "call_id": "c2", "output": "Done."},
     ],
-    "tools": [responses_bodies.TOOL, responses_bodies.OTHER_TOOL],
+    "tools": [responses_bodies.TOOL, responses_bodies.OTHER_TOOL, tools_of_agents.PATCH],
     "tool_choice": {"type": "function", "name": "search"},
     "reasoning": {"effort": "max", "summary": "auto"},
     "text": {"format": responses_bodies.FORMAT, "verbosity": "low"},
@@ -134,7 +136,9 @@ def has_tools_to_leave_out(body: dict) -> bool:
     """Whether agents offer tools here that Kyma takes and leaves out: the document doesn't."""
     tools = body.get("tools")
     kinds = [one.get("type") for one in tools if type(one) is dict] if type(tools) is list else []
-    return any(type(kind) is str and kind.strip() and kind != "function" for kind in kinds)
+    return any(
+        type(kind) is str and kind.strip() and kind not in ("function", "custom") for kind in kinds
+    )
 
 
 @pytest.mark.parametrize("examples", [60, pytest.param(2000, marks=pytest.mark.proof)])

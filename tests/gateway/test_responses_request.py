@@ -216,8 +216,6 @@ def test_a_refusal_names_the_field_as_the_caller_did(fields, param, told):
 OTHER_KINDS = [
     {"type": "web_search", "external_web_access": False},
     {"type": "local_shell"},
-    {"type": "custom", "name": "apply_patch", "format": {"type": "grammar", "syntax": "lark"}},
-    {"type": "namespace", "name": "mcp__x__", "tools": [TOOL]},
     {"type": "image_generation", "output_format": "png"},
     {"type": "mcp", "server_label": "x", "server_url": "https://example.org"},
     {"type": "what comes next year"},
