@@ -10,6 +10,15 @@ from tests.browser.looks import SCHEMES
 SEVERE = ("serious", "critical")
 COLOURS = ("cat.color",)  # axe's tag for the rules that see colours
 OVERFLOW_PX = "document.documentElement.scrollWidth - window.innerWidth"
+# Each table that is wider than its frame, and by how much. What is folded away is unfolded for it.
+WIDE_TABLES = """() => {
+  for (const one of document.querySelectorAll("details:has(table)")) one.open = true;
+  return [...document.querySelectorAll("table")].map(table => {
+    const frame = table.closest(".scroll") ?? table.parentElement;
+    const px = frame.scrollWidth - frame.clientWidth;
+    return px > 0 ? `${px} px of a table hidden: ${table.innerText.slice(0, 40)}` : "";
+  }).filter(Boolean);
+}"""
 
 
 def axe(page: Page) -> list[str]:
@@ -21,6 +30,8 @@ def axe(page: Page) -> list[str]:
 def faults(page: Page) -> list[str]:
     """What is wrong with `page`: by axe in the light and in the dark, and what is too wide.
 
+    A table shows all its columns: no sideways scrolling in its frame, on a phone neither.
+
     The second time only for rules about colours: nothing else depends on the scheme.
     """
     page.evaluate(_script())
@@ -31,7 +42,8 @@ def faults(page: Page) -> list[str]:
         found += [f"{scheme}: {violation}" for violation in violations]
     page.emulate_media(color_scheme="light")
     too_wide = page.evaluate(OVERFLOW_PX)
-    return [*found, f"{too_wide} px too wide"] if too_wide > 0 else found
+    found += [f"{too_wide} px too wide"] if too_wide > 0 else []
+    return found + page.evaluate(WIDE_TABLES)
 
 
 def _violations(page: Page, tags: tuple[str, ...] = ()) -> list[str]:
