@@ -197,6 +197,7 @@ def test_an_account_without_requests_is_told_where_to_begin(bob):
     page = signed_in(bob).get("/usage")
     assert "No request in these days" in page.text
     assert "First steps" in page.text
+    assert "CSV" not in page.text
 
 
 # --- CSV -----------------------------------------------------------------------------------------
