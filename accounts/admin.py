@@ -11,9 +11,10 @@ from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.widgets import AdminSplitDateTime
 from django.contrib.auth.admin import UserAdmin as BaseUserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
-from django.db.models import Q
+from django.db.models import DateTimeField, Q
 
 from accounts import keys
 from accounts.keyring import data_keys
@@ -24,11 +25,25 @@ admin.site.index_title = "Administration"
 admin.site.disable_action("delete_selected")
 
 
+class LabelledDateTime(AdminSplitDateTime):
+    """Django writes "Date:" and "Time:" beside the two boxes, but binds neither to its box."""
+
+    def get_context(self, name, value, attrs):
+        context = super().get_context(name, value, attrs)
+        labels = (context["date_label"], context["time_label"])
+        for box, label in zip(context["widget"]["subwidgets"], labels, strict=True):
+            box["attrs"]["aria-label"] = label
+        return context
+
+
 class KeepingAdmin(admin.ModelAdmin):
     """Rows can be changed, never deleted."""
 
     list_per_page = 50
     show_full_result_count = False
+    formfield_overrides = {
+        DateTimeField: {"form_class": forms.SplitDateTimeField, "widget": LabelledDateTime}
+    }
 
     def has_delete_permission(self, request, obj=None):
         return False
@@ -228,6 +243,15 @@ class DisposableDomainForm(forms.ModelForm):
         return domain
 
 
+class RefusalForm(forms.ModelForm):
+    """A line of the list: the column's heading alone names its box to nobody who can't see it."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        box = self.fields["is_refused"].widget
+        box.attrs["aria-label"] = f"{self.instance.domain} is refused"
+
+
 @admin.register(DisposableDomain)
 class DisposableDomainAdmin(KeepingAdmin):
     """Domains whose addresses are refused at sign-up and at a change of address."""
@@ -238,6 +262,9 @@ class DisposableDomainAdmin(KeepingAdmin):
     list_filter = ("is_refused",)
     search_fields = ("domain",)
     ordering = ("domain",)
+
+    def get_changelist_form(self, request, **options):
+        return super().get_changelist_form(request, form=RefusalForm, **options)
 
 
 # What allauth registers of its own: addresses are changed by their owners, and a page of second

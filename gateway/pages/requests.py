@@ -7,6 +7,7 @@ import orjson
 from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
+from django.template.defaultfilters import pluralize
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -36,11 +37,14 @@ def requests(request: SignedInRequest) -> HttpResponse:
     if form.is_valid():
         before = _cursor(request, account.id)
         rows, has_older = request_search.find(account.id, form.search, before=before)
+    is_filtered = any(request.GET.get(name) for name in form.fields)
+    is_first_page = "before" not in request.GET
     context = {
         "form": form,
         "rows": rows,
-        "is_filtered": any(request.GET.get(name) for name in form.fields),
-        "is_first_page": "before" not in request.GET,
+        "is_filtered": is_filtered,
+        "is_first_page": is_first_page,
+        "is_begun": bool(rows) or is_filtered or not is_first_page,
         "newest": _query(request),
         "older": _query(request, before=str(rows[-1].id)) if has_older else "",
     }
@@ -95,8 +99,14 @@ def delete_all_content(request: SignedInRequest) -> HttpResponse:
     if request.method != "POST":
         return _shown(request, "request_delete_all", {})
     deleted = content_deletion.delete_all(open_account(request.user).id)
-    messages.success(request, f"The content of {deleted:,} requests is deleted.")
+    messages.success(request, _deleted(deleted))
     return redirect("requests")
+
+
+def _deleted(requests: int) -> str:
+    if not requests:
+        return "There was no content to delete."
+    return f"The content of {requests:,} request{pluralize(requests)} is deleted."
 
 
 def _own_request(request: SignedInRequest, request_id: uuid.UUID) -> ApiRequest:

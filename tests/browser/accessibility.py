@@ -9,7 +9,20 @@ from tests.browser.looks import SCHEMES
 
 SEVERE = ("serious", "critical")
 COLOURS = ("cat.color",)  # axe's tag for the rules that see colours
+# Halfway from one scheme to the other no colour is the one that is meant.
+COLOURS_AT_REST = """() => Promise.all(
+  document.getAnimations().filter(one => one.transitionProperty).map(one => one.finished)
+)"""
 OVERFLOW_PX = "document.documentElement.scrollWidth - window.innerWidth"
+# Each table that is wider than its frame, and by how much. What is folded away is unfolded for it.
+WIDE_TABLES = """() => {
+  for (const one of document.querySelectorAll("details:has(table)")) one.open = true;
+  return [...document.querySelectorAll("table")].map(table => {
+    const frame = table.closest(".scroll") ?? table.parentElement;
+    const px = frame.scrollWidth - frame.clientWidth;
+    return px > 0 ? `${px} px of a table hidden: ${table.innerText.slice(0, 40)}` : "";
+  }).filter(Boolean);
+}"""
 
 
 def axe(page: Page) -> list[str]:
@@ -21,21 +34,32 @@ def axe(page: Page) -> list[str]:
 def faults(page: Page) -> list[str]:
     """What is wrong with `page`: by axe in the light and in the dark, and what is too wide.
 
+    A table shows all its columns: no sideways scrolling in its frame, on a phone neither.
+    """
+    found = axe_by_any_light(page)
+    too_wide = page.evaluate(OVERFLOW_PX)
+    found += [f"{too_wide} px too wide"] if too_wide > 0 else []
+    return found + page.evaluate(WIDE_TABLES)
+
+
+def axe_by_any_light(page: Page, **options) -> list[str]:
+    """What axe says in the light and in the dark; `options` are those of `axe.run`.
+
     The second time only for rules about colours: nothing else depends on the scheme.
     """
     page.evaluate(_script())
     found = []
     for number, scheme in enumerate(SCHEMES):
         page.emulate_media(color_scheme=scheme)
-        violations = _violations(page, tags=COLOURS if number else ())
+        page.evaluate(COLOURS_AT_REST)
+        violations = _violations(page, tags=COLOURS if number else (), **options)
         found += [f"{scheme}: {violation}" for violation in violations]
     page.emulate_media(color_scheme="light")
-    too_wide = page.evaluate(OVERFLOW_PX)
-    return [*found, f"{too_wide} px too wide"] if too_wide > 0 else found
+    return found
 
 
-def _violations(page: Page, tags: tuple[str, ...] = ()) -> list[str]:
-    options: dict = {"resultTypes": ["violations"]}
+def _violations(page: Page, tags: tuple[str, ...] = (), **options) -> list[str]:
+    options["resultTypes"] = ["violations"]
     if tags:
         options["runOnly"] = {"type": "tag", "values": tags}
     found = page.evaluate("options => axe.run(options)", options)["violations"]

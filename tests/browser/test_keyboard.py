@@ -59,7 +59,7 @@ def test_the_first_step_skips_the_navigation(page, signed_in, person):
     keyboard.press("Enter")
     expect(page.locator("#main")).to_be_focused()
     keyboard.step()
-    expect(page.get_by_role("link", name="New key")).to_be_focused()
+    expect(page.get_by_role("link", name="Make your first key")).to_be_focused()
 
 
 @pytest.mark.parametrize("path", LONG)

@@ -59,7 +59,9 @@ def test_the_list_shows_keys_with_state_caps_and_spend(page, key, alice):
 
 
 def test_an_empty_list_says_what_to_do(page):
-    assert "Make your first key" in page.get("/keys").content.decode()
+    text = page.get("/keys").content.decode()
+    assert "Make your first key" in text
+    assert "New key" not in text
 
 
 def test_a_revoked_key_is_not_listed(page, key):

@@ -203,6 +203,32 @@ def test_a_provider_without_evidence_is_marked():
     assert "only if you allow it" in page("/models/" + showcase.showcase().models[0].model.slug)
 
 
+def test_evidence_that_is_too_old_is_called_so():
+    today = dt.datetime.now(dt.UTC).date()
+    source = {"retention": "none", "retention_evidence_url": "https://host.example/data"}
+    for age, is_old in ((89, False), (90, True)):
+        date = today - dt.timedelta(days=age)
+        make_route(provider=make_provider(**source, retention_evidence_date=date))
+        showcase.forget()
+        assert ("too long ago to count" in page("/providers")) == is_old
+
+
+@pytest.mark.parametrize(
+    ("fields", "where"),
+    [
+        ({"self_hosted": True}, "on Kyma’s own machines"),
+        (
+            {"privacy_policy_url": "https://host.example/privacy"},
+            "at a third party, in the places that its policy names",
+        ),
+        ({}, "at a third party, in places that Kyma doesn’t know"),
+    ],
+)
+def test_a_provider_says_where_it_handles_a_request(fields, where):
+    make_route(provider=make_provider(**fields))
+    assert f"<dt>Where</dt>\n      <dd>{where}</dd>" in page("/providers")
+
+
 def test_only_providers_in_use_are_listed():
     make_provider("idle", name="Idle Host")
     text = page("/providers")

@@ -285,6 +285,20 @@ def test_all_content_is_deleted_and_the_log_stays(page, key):
     assert (RequestContent.objects.count(), ApiRequest.objects.count()) == (0, 3)
 
 
+def test_who_has_asked_nothing_finds_nothing_to_filter_or_delete(page, key):
+    def offers() -> list[bool]:
+        text = page.get("/requests").content.decode()
+        return ["Delete all content" in text, 'aria-label="Filters"' in text]
+
+    assert offers() == [False, False]
+    response = page.post("/requests/content/delete", follow=True)
+    assert "There was no content to delete." in response.content.decode()
+    asked(key, said=SAID)
+    assert offers() == [True, True]
+    response = page.post("/requests/content/delete", follow=True)
+    assert "The content of 1 request is deleted." in response.content.decode()
+
+
 # --- Who may -------------------------------------------------------------------------------------
 
 PAGES = ["", "/receipt.json", "/delete"]
