@@ -1,11 +1,12 @@
 """Conversations as files: out as JSON or Markdown, in again from either.
 
+What goes out is read a few messages at a time, so that it takes no more memory the more it is.
 What comes in is somebody's file: it is bounded, checked like what a person writes, and taken whole
 or not at all. It is told as a conversation that costs nothing, whatever it says of itself.
 """
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import orjson
 from django.db import transaction
@@ -15,35 +16,63 @@ from accounts.ids import uuid7
 from accounts.keyring import data_keys
 from accounts.models import User
 from billing.pricing import usd
-from chat import conversations, json_file, markdown_file, messages
+from chat import conversations, json_file, length, markdown_file, messages
 from chat.errors import ImportRefused, NotAllowed
 from chat.models import Conversation, Message
-from chat.portable import MAX_FILE_BYTES, Portable, PortableMessage, check_counts
+from chat.portable import (
+    MAX_FILE_BYTES,
+    Outgoing,
+    Portable,
+    PortableMessage,
+    check_counts,
+)
 
 # --- Out
 
 
-def as_json(user: User, *, ids: Sequence[uuid.UUID] | None = None) -> bytes:
+MOST_ROWS = 200  # that are read at once
+MOST_BYTES = 4_000_000  # that they hold; more only if a single one does
+PART_BYTES = 64_000  # of a file, at least
+
+
+def json_parts(user: User, *, ids: Sequence[uuid.UUID] | None = None) -> Iterator[bytes]:
     """These conversations of `user`, or all, with every branch."""
-    return json_file.write(list(_taken_out(user, ids)))
+    return _joined(json_file.write(_taken_out(user, ids, lambda tree, leaf: tree.in_order())))
 
 
-def as_markdown(user: User, *, ids: Sequence[uuid.UUID] | None = None) -> str:
+def markdown_parts(user: User, *, ids: Sequence[uuid.UUID] | None = None) -> Iterator[bytes]:
     """These conversations of `user`, or all, each by the branch that it shows."""
-    return markdown_file.write(list(_taken_out(user, ids)))
+    return _joined(markdown_file.write(_taken_out(user, ids, messages.Tree.path_to)))
 
 
-def _taken_out(user: User, ids: Sequence[uuid.UUID] | None) -> Iterator[Portable]:
+def _joined(parts: Iterable[bytes]) -> Iterator[bytes]:
+    waiting = bytearray()
+    for part in parts:
+        waiting += part
+        if len(waiting) >= PART_BYTES:
+            yield bytes(waiting)
+            waiting.clear()
+    yield bytes(waiting)
+
+
+def _taken_out(
+    user: User,
+    ids: Sequence[uuid.UUID] | None,
+    chosen: Callable[[messages.Tree, uuid.UUID | None], list[uuid.UUID]],
+) -> Iterator[Outgoing]:
+    """With those messages that are `chosen` of the tree and its leaf."""
     cipher = data_keys.cipher_of(user.id)
     rows = Conversation.objects.of(user)
-    for conversation in rows if ids is None else rows.filter(id__in=ids):
-        yield _portable(conversation, cipher)
+    rows = rows if ids is None else rows.filter(id__in=ids)
+    for conversation_id in list(rows.values_list("id", flat=True)):
+        conversation = Conversation.objects.filter(pk=conversation_id).first()
+        if conversation is not None:  # Else it was deleted meanwhile.
+            one = _portable(conversation, cipher)
+            wanted = chosen(messages.Tree(conversation), conversation.leaf_id)
+            yield one, _messages_of(conversation, one, wanted, cipher)
 
 
 def _portable(conversation: Conversation, cipher: Cipher) -> Portable:
-    rows = conversation.messages.in_bulk()
-    ids = [one for one in messages.Tree(conversation).in_order() if one in rows]
-    places = {one: index for index, one in enumerate(ids)}
     return Portable(
         title=conversation.opened(cipher, "title"),
         model=conversation.model,
@@ -53,19 +82,42 @@ def _portable(conversation: Conversation, cipher: Cipher) -> Portable:
         is_archived=conversation.archived_at is not None,
         created_at=conversation.created_at,
         updated_at=conversation.updated_at,
-        messages=[_portable_message(rows[one], places, cipher) for one in ids],
-        leaf=places[conversation.leaf_id] if conversation.leaf_id else None,
     )
 
 
-def _portable_message(
-    row: Message, places: dict[uuid.UUID, int], cipher: Cipher
-) -> PortableMessage:
+def _messages_of(
+    conversation: Conversation, one: Portable, wanted: Sequence[uuid.UUID], cipher: Cipher
+) -> Iterator[PortableMessage]:
+    """Those that are `wanted` and not deleted meanwhile; then `one` knows its leaf."""
+    places: dict[uuid.UUID | None, int] = {}
+    for batch in _batches(conversation, wanted):
+        rows = conversation.messages.in_bulk(batch)
+        for row in (rows[one_id] for one_id in batch if one_id in rows):
+            yield _portable_message(row, places.get(row.parent_id), cipher)
+            places[row.id] = len(places)
+    one.leaf = places.get(conversation.leaf_id)
+
+
+def _batches(conversation: Conversation, wanted: Sequence[uuid.UUID]) -> Iterator[list[uuid.UUID]]:
+    sizes = dict(conversation.messages.values_list("id", length.ALL_BYTES))
+    batch: list[uuid.UUID] = []
+    held = 0
+    for one in wanted:
+        held += sizes.get(one, 0)
+        if batch and (len(batch) == MOST_ROWS or held > MOST_BYTES):
+            yield batch
+            batch, held = [], sizes.get(one, 0)
+        batch.append(one)
+    if batch:
+        yield batch
+
+
+def _portable_message(row: Message, parent: int | None, cipher: Cipher) -> PortableMessage:
     shown = messages.opened(row, cipher)
     return PortableMessage(
         role=row.role,
         text=shown.text,
-        parent=places[row.parent_id] if row.parent_id else None,
+        parent=parent,
         reasoning=shown.reasoning,
         images=shown.images,
         model=row.model,
