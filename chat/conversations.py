@@ -45,10 +45,18 @@ def start(
 
     Raises NotAllowed.
     """
+    conversation = draft(user, model=model, system_prompt=system_prompt, parameters=parameters)
+    conversation.save(force_insert=True)
+    return conversation
+
+
+def draft(
+    user: User, *, model: str, system_prompt: str = "", parameters: dict | None = None
+) -> Conversation:
+    """One that isn't stored yet. Raises NotAllowed."""
     _check_model(model)
     conversation = Conversation(user=user, model=model, parameters=checked(parameters or {}))
     _seal_system_prompt(conversation, system_prompt)
-    conversation.save(force_insert=True)
     return conversation
 
 
