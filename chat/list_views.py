@@ -18,6 +18,7 @@ from chat.errors import ImportRefused
 from chat.forms import ImportForm
 from chat.models import Conversation
 from gateway.database import give_connections_back
+from gateway.errors import TooManyRequests
 
 PAGE = 100  # conversations
 CONTENT_TYPES = {"json": "application/json", "md": "text/markdown; charset=utf-8"}
@@ -25,18 +26,29 @@ CONTENT_TYPES = {"json": "application/json", "md": "text/markdown; charset=utf-8
 
 @require_GET
 def all_conversations(request: SignedInRequest) -> HttpResponse:
-    return _list(request)
-
-
-def _list(request: SignedInRequest, *, form: ImportForm | None = None, status: int = 200):
     text = request.GET.get("q", "").strip()
+    return _found(request, text) if text else _list(request)
+
+
+def _found(request: SignedInRequest, text: str) -> HttpResponse:
+    context = {"q": text, "most_hits": search.MAX_HITS, "is_list": True, **sidebar(request.user)}
+    try:
+        search.count(request.user)
+    except TooManyRequests as refusal:
+        response = render(request, "chat/all.html", context | {"refusal": refusal.message})
+        response.status_code, response["Retry-After"] = 429, refusal.headers["Retry-After"]
+        return response
+    hits = search.search(request.user, text=text)
+    return render(request, "chat/all.html", context | {"hits": hits})
+
+
+def _list(
+    request: SignedInRequest, *, form: ImportForm | None = None, status: int = 200
+) -> HttpResponse:
     is_archive = request.GET.get("archived") == "yes"
     number = _page_number(request.GET.get("page", ""))
-    listed = [] if text else _listed(request.user, is_archive, number)
+    listed = _listed(request.user, is_archive, number)
     context = {
-        "q": text,
-        "hits": search.search(request.user, text=text) if text else [],
-        "most_hits": search.MAX_HITS,
         "is_archive": is_archive,
         "listed": listed[:PAGE],
         "newer": number - 1,

@@ -203,6 +203,7 @@ class ConversationSearch(ChatResource):
         responses=HitList,
     )
     def get(self, request: Request) -> Response:
-        """The newest first, at most 50 places."""
+        """The newest first, at most 50 places. Searches have a limit of their own, with a 429."""
+        search.count(request.user)
         hits = search.search(request.user, text=self.query(SearchQuery)["text"])
         return Response(HitList({"data": hits}).data)
