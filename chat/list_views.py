@@ -14,7 +14,7 @@ from accounts.models import User
 from accounts.signed_in import SignedInRequest
 from chat import conversations, model_choice, search, transfer
 from chat.conversation_page import own_conversation, sidebar
-from chat.errors import ImportRefused
+from chat.errors import NotAllowed
 from chat.forms import ImportForm
 from chat.models import Conversation
 from gateway.database import give_connections_back
@@ -105,7 +105,7 @@ def import_file(request: SignedInRequest) -> HttpResponse:
     model = model_choice.default(request.user, choices)
     try:
         found = transfer.import_file(request.user, content=form.cleaned_data["file"], model=model)
-    except ImportRefused as refusal:
+    except NotAllowed as refusal:
         form.add_error("file", str(refusal))
         return _list(request, form=form, status=422)
     return _imported(request, found)

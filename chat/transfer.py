@@ -18,7 +18,7 @@ from accounts.ids import uuid7
 from accounts.keyring import data_keys
 from accounts.models import User
 from billing.pricing import usd
-from chat import conversations, json_file, length, markdown_file, messages
+from chat import conversations, json_file, length, markdown_file, messages, quota
 from chat.errors import ImportRefused, NotAllowed
 from chat.models import Conversation, Message
 from chat.portable import (
@@ -147,9 +147,9 @@ def _details(reply: Message) -> dict:
 
 
 def import_file(user: User, *, content: bytes, model: str) -> list[Conversation]:
-    """The conversations in a file of either kind, all of them or none. Raises ImportRefused.
+    """The conversations in a file of either kind, all of them or none.
 
-    `model` is for those that name none.
+    `model` is for those that name none. Raises ImportRefused, ChatsFull.
     """
     if len(content) > MAX_FILE_BYTES:
         raise ImportRefused(f"This file is larger than {MAX_FILE_BYTES:,} bytes.")
@@ -158,6 +158,8 @@ def import_file(user: User, *, content: bytes, model: str) -> list[Conversation]
     check_counts(found)
     cipher = data_keys.cipher_of(user.id)
     drafts = [_draft(user, one, model, cipher) for one in found]
+    rows = len(found) + sum(len(one.messages) for one in found)
+    quota.check(user.id, more_rows=rows, more_bytes=len(content))
     try:
         _write(drafts, found, cipher)
     except DatabaseError as error:

@@ -351,6 +351,8 @@ LOCAL_PROVIDER_URL = env.str("LOCAL_PROVIDER_URL", default="http://127.0.0.1:879
 
 # By one person, on the pages and at /api/: each search may open all that they ever wrote.
 CHAT_SEARCHES_PER_MINUTE = env.int("CHAT_SEARCHES_PER_MINUTE", default=20)
+# Stored of one person, each chat and each message with 4,000 bytes beside what it holds.
+CHAT_BYTES_PER_PERSON = env.int("CHAT_BYTES_PER_PERSON", default=500_000_000)
 
 # --- The developers' API -------------------------------------------------------------------------
 
