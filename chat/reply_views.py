@@ -160,7 +160,7 @@ def _refused(form: MessageForm | None, refusal: NotAllowed) -> dict:
     return {
         "draft": form.data.get("text", "") if form else "",
         "error": str(refusal),
-        "wants_credit": isinstance(refusal, NoCredit),
+        "error_code": refusal.code,
         "status": _status_of(refusal),
     }
 

@@ -185,7 +185,7 @@ def test_out_of_credit_the_draft_stays_and_billing_is_a_click_away(bob):
     text = text_of(answer)
     assert answer.status_code == 402
     assert "My &lt;long&gt; draft</textarea>" in text
-    assert re.search(rf'id="problem-credit" href="{reverse("billing")}">', text)
+    assert re.search(rf'data-code="insufficient_credits" href="{reverse("billing")}">', text)
     assert not Conversation.objects.exists()
 
 

@@ -107,6 +107,7 @@ def test_a_first_message_stays_in_its_box_and_leaves_no_chat(hers, room, left):
     assert answer.status_code == 422
     assert "My draft</textarea>" in answer.text
     assert "Your chats are full" in answer.text
+    assert 'data-code="chats_full" href="/chat/all">All chats' in answer.text
     assert not Conversation.objects.exists()
 
 
@@ -123,6 +124,8 @@ def test_a_message_stays_in_its_box(alice, hers, room, action):
     told = hers.post(
         path, {"text": "My draft", "model": "scripted"}, headers={"Accept": "application/json"}
     )
+    assert 'data-code="chats_full" href="/chat/all">All chats' in answer.text
+    assert 'data-code="insufficient_credits" href="/billing" hidden' in answer.text
     assert (told.status_code, told.json()["code"]) == (422, "chats_full")
     assert one.messages.count() == 2
 
