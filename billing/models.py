@@ -106,8 +106,11 @@ class Hold(models.Model):
 
     id = models.UUIDField(primary_key=True, editable=False)
     account = models.ForeignKey(CreditAccount, models.PROTECT, related_name="holds")
-    key = models.ForeignKey(ApiKey, models.PROTECT, null=True, related_name="+")
-    price_version = models.ForeignKey(PriceVersion, models.PROTECT, related_name="+")
+    # Every request opens and closes one: no index that only a rare deletion would read.
+    key = models.ForeignKey(ApiKey, models.PROTECT, null=True, related_name="+", db_index=False)
+    price_version = models.ForeignKey(
+        PriceVersion, models.PROTECT, related_name="+", db_index=False
+    )
     amount_nano = models.BigIntegerField()
     created_at = models.DateTimeField()
     deadline = models.DateTimeField(db_index=True)

@@ -7,6 +7,7 @@ without cancelling what it owes.
 
 import asyncio
 import contextlib
+import functools
 import io
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -16,8 +17,7 @@ from urllib.parse import parse_qsl
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpResponse
-from django.http.response import HttpResponseBase
-from django.urls import Resolver404, get_resolver
+from django.urls import Resolver404, ResolverMatch, get_resolver
 
 from gateway import (
     anthropic,
@@ -33,21 +33,22 @@ from gateway.call import Call, ClientGone, GatewayRequest
 from gateway.client_address import client_address
 from gateway.errors import Forbidden, GatewayError, InternalError, NotFound
 from gateway.metering import Ending
-from gateway.views import CompletionResponse
+from gateway.views import AnyResponse, CompletionResponse
 
 MESSAGES_PATH = "/v1/messages"
 FORWARDED_FOR = b"x-forwarded-for"
-# In the scope, if the server puts it there: whether the connection has begun to end.
+# In the scope, if the server puts it there: whether the connection has begun to end, and the wish
+# that the head of an answer waits for the first of its body, to leave in one packet with it.
 IS_CLOSING = "kyma.is_closing"
+KEEP_HEAD = "kyma.keep_head"
 NOTICED_WITHIN_S = 1  # The server tells only the last of several pipelined requests.
 SENDING_GRACE_S = 5  # After the total timeout, for the error event to leave.
-CORS = [
-    (b"access-control-allow-origin", b"*"),
-    (b"access-control-allow-methods", b"GET, POST, PATCH, DELETE, OPTIONS"),
-    (b"access-control-allow-headers", b"*, Authorization"),
-    (b"access-control-expose-headers", b"*"),
-    (b"access-control-max-age", b"86400"),
-]
+CORS = [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"*")]
+PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE, OPTIONS",
+    "Access-Control-Allow-Headers": "*, Authorization",
+    "Access-Control-Max-Age": "86400",
+}
 
 
 class GatewayHandler(ASGIHandler):
@@ -56,7 +57,7 @@ class GatewayHandler(ASGIHandler):
     def load_middleware(self, is_async: bool = False) -> None:
         """There is none."""
 
-    async def send_response(self, response: HttpResponseBase, send) -> None:
+    async def send_response(self, response: AnyResponse, send) -> None:
         """As the stock handler does, without its layers around each part of a stream."""
         headers = [(k.encode("ascii"), v.encode("latin-1")) for k, v in response.items()]
         start = {"type": "http.response.start", "status": response.status_code}
@@ -68,7 +69,8 @@ class GatewayHandler(ASGIHandler):
         async with contextlib.aclosing(response.parts) as parts:
             async for part in parts:
                 await send({"type": "http.response.body", "body": part, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
+        last = response.completion.content[-1:]  # The receipt is written: now it may leave.
+        await send({"type": "http.response.body", "body": last})
 
     async def __call__(self, scope, receive, send) -> None:
         task = asyncio.current_task()
@@ -96,14 +98,14 @@ class GatewayHandler(ASGIHandler):
             _abandon(response, Ending.CLIENT_GONE)
 
 
-def _counted(response: HttpResponseBase) -> AbstractContextManager:
+def _counted(response: AnyResponse) -> AbstractContextManager:
     """Counts a stream for as long as it is sent."""
     if isinstance(response, CompletionResponse) and response.completion.request.stream:
         return metrics.open_streams.track_inprogress()
     return nullcontext()
 
 
-def _abandon(response: HttpResponseBase | None, ending: Ending) -> None:
+def _abandon(response: AnyResponse | None, ending: Ending) -> None:
     if isinstance(response, CompletionResponse):
         response.completion.abandon(ending)
 
@@ -113,6 +115,7 @@ class _Client:
 
     def __init__(self, scope: dict, receive, send, task: asyncio.Task):
         self._is_closing = scope.get(IS_CLOSING)
+        self._keep_head = scope.get(KEEP_HEAD) if scope["method"] == "POST" else None
         self._receive = receive
         self._send = send
         self._task = task
@@ -127,6 +130,8 @@ class _Client:
 
     async def send(self, message: Mapping[str, Any]) -> None:
         """Returns once it was sent; after a hang-up that the server knows of, never."""
+        if self._keep_head is not None and message.get("status") == 200:  # It has a body, then.
+            self._keep_head()
         await self._send(message)
         if message.get("more_body"):
             await self._let_hang_up_be_noticed()
@@ -164,10 +169,10 @@ def _request(scope: dict, client: _Client) -> GatewayRequest:
     return request
 
 
-async def _respond(request: GatewayRequest) -> HttpResponseBase:
-    response: HttpResponseBase
+async def _respond(request: GatewayRequest) -> AnyResponse:
+    response: AnyResponse
     if request.method == "OPTIONS":
-        response = HttpResponse(status=204)
+        response = HttpResponse(status=204, headers=PREFLIGHT)
     else:
         try:
             _require_tls(request)
@@ -206,9 +211,9 @@ def _require_tls(request: GatewayRequest) -> None:
         )
 
 
-async def _view(request: GatewayRequest) -> HttpResponseBase:
+async def _view(request: GatewayRequest) -> AnyResponse:
     try:
-        match = get_resolver(urls.__name__).resolve(request.path_info)
+        match = _resolve(request.path_info)
     except Resolver404 as error:
         origin = f"{request.scheme}://{request.headers.get('host', 'localhost')}"
         raise NotFound(
@@ -217,6 +222,11 @@ async def _view(request: GatewayRequest) -> HttpResponseBase:
             code="unknown_url",
         ) from error
     return await match.func(request, *match.args, **match.kwargs)
+
+
+@functools.lru_cache(maxsize=256)  # Most ask for the same few.
+def _resolve(path: str) -> ResolverMatch:
+    return get_resolver(urls.__name__).resolve(path)
 
 
 def error_response(error: GatewayError, request: GatewayRequest) -> HttpResponse:

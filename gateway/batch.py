@@ -13,10 +13,8 @@ log is settled already.
 import dataclasses
 import datetime as dt
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
-
-import orjson
 
 from accounts.ids import id_at
 from billing import ledger
@@ -144,10 +142,17 @@ Booking = Reserve | Settle | Release
 Operation = Booking | Record
 Statement = tuple[str, list[dict]]
 Rows = list[tuple]
+Decided = Callable[[list[Any]], object]
 
 
-def apply(operations: list[Operation]) -> Generator[list[Statement], list[Rows], list[Any]]:
-    """Apply `operations` in order. Returns one result each, exceptions among them."""
+def apply(
+    operations: list[Operation], decided: Decided | None = None
+) -> Generator[list[Statement], list[Rows], list[Any]]:
+    """Apply `operations` in order. Returns one result each, exceptions among them.
+
+    `decided` is told the results before they are written: nothing but a failing commit changes
+    them then.
+    """
     books = Books()
     yield from books.open(operations)
     results = []
@@ -156,6 +161,8 @@ def apply(operations: list[Operation]) -> Generator[list[Statement], list[Rows],
             results.append(books.apply(operation))
         except (BillingError, HoldClosed, GivenUp, KeyTaken) as refusal:
             results.append(refusal)
+    if decided is not None:
+        decided(results)
     writes = [(name, rows) for name, rows in books.writes() if rows]
     if writes:
         yield writes
@@ -390,20 +397,6 @@ def size_of(operation: Operation) -> int:
     content = operation.content if isinstance(operation, Settle | Record) else None
     kept = operation.claim_end if isinstance(operation, Settle) else None
     return len(content.sealed if content else "") + len((kept and kept.answer) or "")
-
-
-def parameter(rows: list[dict], vendor: str) -> str:
-    """The rows of a statement as its one JSON parameter."""
-    if vendor == "postgresql":
-        return orjson.dumps(rows).decode()
-    return orjson.dumps(rows, default=_as_django, option=orjson.OPT_PASSTHROUGH_DATETIME).decode()
-
-
-def _as_django(value: Any) -> str:
-    """A date or a UTC datetime as Django writes it in SQLite: naive text."""
-    if isinstance(value, dt.date):
-        return str(value).removesuffix("+00:00")
-    raise TypeError(type(value).__name__)
 
 
 def _usage_entry(record: RequestRecord, charged: int, now: dt.datetime) -> dict:

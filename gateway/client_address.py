@@ -15,7 +15,9 @@ def client_address(peer: str, forwarded: list[str], trusted_proxies: int) -> str
 
     An entry that is missing or no address leaves `peer`, who opened the connection.
     """
-    address = _forwarded_address(forwarded, trusted_proxies) or parse(peer)
+    address = _forwarded_address(forwarded, trusted_proxies)
+    if address is None and ":" in peer:  # Anything else stands as the kernel writes it.
+        address = parse(peer)
     return str(address) if address else peer
 
 

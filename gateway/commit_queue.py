@@ -12,6 +12,7 @@ import datetime as dt
 import logging
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -19,10 +20,11 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connections, transaction
 
+from billing.ledger import Grant
 from gateway import batch
-from gateway.batch import Operation, Record, Release, Reserve, Settle
+from gateway.batch import Decided, Operation, Record, Release, Reserve, Settle
 from gateway.postgres_engine import PostgresEngine
-from gateway.sql import statement
+from gateway.sql import as_django, as_json, reads, statement
 from gateway.sqlite_engine import SqliteEngine
 
 logger = logging.getLogger(__name__)
@@ -48,16 +50,43 @@ class QueueFull(CommitFailed):
 
 @dataclasses.dataclass(slots=True)
 class _Waiting:
-    """The future is done before its time if nobody waits for it any more."""
+    """`future` is done once it is committed, or before its time if nobody waits for it any more;
+    `decided` of a reservation as soon as it is granted.
+    """
 
     operation: Operation
     future: asyncio.Future
-    timer: asyncio.TimerHandle = dataclasses.field(init=False, repr=False)
+    decided: asyncio.Future | None = None
+    timer: asyncio.TimerHandle | None = None
 
     @property
     def is_given_up(self) -> bool:
         """A reservation that nobody waits for. What is to be settled is settled all the same."""
         return isinstance(self.operation, Reserve) and self.future.done()
+
+    def fail(self, error: Exception) -> None:
+        for future in (self.decided, self.future):
+            if future is not None and not future.done():
+                future.set_exception(error)
+                future.exception()  # Nobody may be waiting: then it isn't worth a warning.
+
+
+class Promise:
+    """A reservation that is granted, and about to be committed."""
+
+    def __init__(self, grant: Grant, committed: asyncio.Future):
+        self.grant = grant
+        self._committed = committed
+
+    async def kept(self) -> Grant:
+        """Wait until it is durable. Another amount is granted if it had to be decided again.
+
+        Raises as `CommitQueue.submit` does.
+        """
+        if not self._committed.done():
+            await asyncio.wait((self._committed,))
+        self.grant = self._committed.result()
+        return self.grant
 
 
 class CommitQueue:
@@ -85,18 +114,38 @@ class CommitQueue:
         not be committed in time. A reservation that commits too late is released by itself, and
         a settlement that isn't being written by then never will be.
         """
+        waiting = self._enqueue(operation, timeout_s)
+        try:
+            return await waiting.future
+        except asyncio.CancelledError:
+            self._forget(waiting)
+            raise
+
+    async def promise(self, operation: Reserve, timeout_s: float) -> Promise:
+        """Return as soon as `operation` is granted: its caller needn't wait for the disk to go on.
+
+        Raises as `submit` does.
+        """
+        waiting = self._enqueue(operation, timeout_s)
+        waiting.decided = asyncio.get_running_loop().create_future()
+        try:
+            return Promise(await waiting.decided, waiting.future)
+        except asyncio.CancelledError:
+            waiting.future.cancel()
+            self._forget(waiting)
+            raise
+
+    def _forget(self, waiting: _Waiting) -> None:
+        """Its caller was cancelled, perhaps just after a reservation was committed."""
+        if isinstance(waiting.operation, Reserve) and _was_granted(waiting.future):
+            self._release(waiting.operation)
+
+    def _enqueue(self, operation: Operation, timeout_s: float) -> _Waiting:
         if len(self._waiting) >= self._size:
             raise QueueFull(f"{self._size} operations wait")
         waiting = self._push(operation)
         self._watch(waiting, timeout_s)
-        try:
-            return await waiting.future
-        except asyncio.CancelledError:
-            if isinstance(operation, Reserve) and _was_granted(waiting.future):
-                self._release(operation)
-            raise
-        finally:
-            waiting.timer.cancel()
+        return waiting
 
     def _watch(self, waiting: _Waiting, timeout_s: float, last: bool = False) -> None:
         loop = asyncio.get_running_loop()
@@ -110,7 +159,7 @@ class CommitQueue:
             # It is being written: wait for the end of that, or its caller is told otherwise.
             self._watch(waiting, timeout_s, last=True)
         else:
-            waiting.future.set_exception(CommitFailed("the database took too long"))
+            waiting.fail(CommitFailed("the database took too long"))
 
     def record(self, operation: Record) -> None:
         """Log a refused request some time soon; dropped and counted when the queue is full."""
@@ -170,7 +219,7 @@ class CommitQueue:
         if not taken:
             return
         try:
-            results = await self._apply([one.operation for one in taken])
+            results = await self._apply(taken)
         except Exception as error:  # noqa: BLE001 - the writer must outlive whatever a batch does
             if len(taken) > 1 and not _is_out_of_reach(error):
                 for one in taken:
@@ -181,23 +230,33 @@ class CommitQueue:
         for one, result in zip(taken, results, strict=True):
             self._resolve(one, result)
 
-    async def _apply(self, operations: list[Operation]) -> list[Any]:
+    async def _apply(self, taken: list[_Waiting]) -> list[Any]:
         """One transaction, tried twice when the connection was lost: `batch` may be repeated."""
+        operations = [one.operation for one in taken]
+        decided = partial(self._announce, taken) if any(one.decided for one in taken) else None
         try:
-            return await self._engine.run(operations)
+            return await self._engine.run(operations, decided)
         except (psycopg.Error, DatabaseError) as error:
             if not _is_out_of_reach(error):
                 raise
-        return await self._engine.run(operations)
+        return await self._engine.run(operations, decided)
+
+    def _announce(self, taken: list[_Waiting], results: list[Any]) -> None:
+        """What is granted, before it is committed. A refusal waits for that: it may be undone."""
+        for one, result in zip(taken, results, strict=True):
+            if one.decided and not one.decided.done() and not isinstance(result, Exception):
+                one.decided.set_result(result)
 
     def _resolve(self, one: _Waiting, result: Any) -> None:
+        if one.timer is not None:
+            one.timer.cancel()
         if one.future.done():
             if one.is_given_up and not isinstance(result, Exception):
                 self._release(one.operation)
         elif isinstance(result, Exception):
-            one.future.set_exception(result)
-            one.future.exception()  # Nobody may be waiting: then it isn't worth a warning.
+            one.fail(result)
         else:
+            self._announce([one], [result])
             one.future.set_result(result)
 
     def _release(self, op: Operation) -> None:
@@ -215,12 +274,12 @@ def _is_out_of_reach(error: Exception) -> bool:
     return any(kind.__name__ in _OUT_OF_REACH for kind in type(error).__mro__)
 
 
-def commit_now(operations: list[Operation]) -> list[Any]:
+def commit_now(operations: list[Operation], decided: Decided | None = None) -> list[Any]:
     """Apply `operations` in one transaction, on this thread. Returns a result for each."""
     with transaction.atomic():
         connection = connections["default"]
         run = _run_on_sqlite if connection.vendor == "sqlite" else _run_on_postgres
-        return _drive(connection, run, batch.apply(operations))
+        return _drive(connection, run, batch.apply(operations, decided))
 
 
 def _drive(connection, run: Callable, generator) -> list[Any]:
@@ -234,14 +293,18 @@ def _drive(connection, run: Callable, generator) -> list[Any]:
 
 def _run_on_sqlite(connection, name: str, rows: list[dict]) -> batch.Rows:
     """Past Django's cursor, which would rewrite the statement each time."""
+    sql, sqlite = statement(name, "sqlite"), connection.connection
+    values = [as_django(row) for row in rows]
     with connection.wrap_database_errors:
-        parameters = (batch.parameter(rows, "sqlite"),)
-        return connection.connection.execute(statement(name, "sqlite"), parameters).fetchall()
+        if reads(name):
+            return sqlite.execute(sql, (as_json(values),)).fetchall()
+        sqlite.executemany(sql, values)
+        return []
 
 
 def _run_on_postgres(connection, name: str, rows: list[dict]) -> batch.Rows:
     with connection.cursor() as cursor:
-        cursor.execute(statement(name, "postgresql"), [batch.parameter(rows, "postgresql")])
+        cursor.execute(statement(name, "postgresql"), [as_json(rows)])
         return cursor.fetchall() if cursor.description else []
 
 

@@ -3,7 +3,7 @@
     1 authenticate   whose key is it?
     2 admit          may the account ask anything at all?
     3 resolve        which routes lead to the model, and do the rate limits allow one more?
-    4 reserve        set aside the most that it can cost
+    4 reserve        set aside the most that it can cost: written while the provider is asked
     5 forward        try the routes until one begins to answer
     6 relay          hand on what comes, and count it
     7 settle         charge what was used, log it, keep its content: one transaction
@@ -22,7 +22,7 @@ from collections.abc import AsyncGenerator, Mapping
 import orjson
 from django.conf import settings
 
-from billing.ledger import Ask, Grant
+from billing.ledger import Ask
 from billing.pricing import usd
 from gateway import (
     errors,
@@ -50,7 +50,7 @@ from gateway.models import ApiRequest
 from gateway.provider_request import ProviderRequest
 from gateway.relay import Identity
 from gateway.request_log import RequestRecord
-from gateway.reservation import PromptSize, ask_for, reserve
+from gateway.reservation import PromptSize, Reservation, ask_for, reserve
 from gateway.routing import Candidate, Resolution, resolve
 from gateway.upstream_errors import UpstreamFailed
 
@@ -128,7 +128,7 @@ class Completion:
         self.dialect = dialect
         self.record: RequestRecord = call.record(caller, dialect.api)
         self._delivery: Delivery | None = None
-        self._grant: Grant | None = None
+        self._reservation: Reservation | None = None
         self._claim: Claim | None = None
         self._is_counted = False
         self._is_logged = False
@@ -170,16 +170,15 @@ class Completion:
         await self._count(ask)
         try:
             version = routes[0].price_version_id
-            self._grant = await reserve(self.record, ask, version, self._claim)
+            self._reservation = await reserve(self.record, ask, version, self._claim)
         except KeyTaken as taken:
             await self._find_kept(taken.claim)
             if self.kept is None:  # Freed meanwhile: whoever asks again may have it.
                 raise idempotency.in_flight() from taken
             return
+        max_tokens = self._reservation.grant.max_tokens
         deadline = self.call.started + settings.REQUEST_TOTAL_TIMEOUT_S
-        self.forwarding = Forwarding(
-            self.request, routes, self._grant.max_tokens, self.record, deadline
-        )
+        self.forwarding = Forwarding(self.request, routes, max_tokens, self.record, deadline)
 
     async def _count(self, ask: Ask) -> None:
         """Count it against the rate limits. Raises TooManyRequests, RequestTooLarge."""
@@ -206,6 +205,7 @@ class Completion:
         try:
             await self.forwarding.open()
             self.record.first_token_ms = self.call.elapsed_ms()
+            await self._wait_for_hold()
             self._identify()
             self.content = b"" if self.request.stream else self._content()
         except UpstreamFailed as failure:
@@ -214,6 +214,16 @@ class Completion:
         self.record.overhead_ms = round(
             begun_ms + self.call.elapsed_ms() - self.record.first_token_ms, 3
         )
+
+    async def _wait_for_hold(self) -> None:
+        """It was written while the provider was asked. Raises GatewayError if it couldn't be."""
+        try:
+            if self._reservation is not None:
+                await self._reservation.durable()
+        except GatewayError:
+            self._reservation = None
+            self.forwarding.close()
+            raise
 
     def _identify(self) -> None:
         route = self.forwarding.route
@@ -283,12 +293,11 @@ class Completion:
         return Opening(self.identity, self.request, self._body, prompt_tokens)
 
     async def body(self) -> AsyncGenerator[bytes]:
-        """`content` but for its last byte; that follows once the answer is settled."""
+        """`content` but for its last byte: once this has ended, the answer is settled."""
         yield self.content[:-1]
         yield FLUSH
         self.forwarding.meter.delivered_bytes = self.forwarding.meter.seen_bytes
         await self.settle(Ending.FINISHED)
-        yield self.content[-1:]
 
     def _content(self) -> bytes:
         answer = relay.own(self.forwarding.answer or {}, self.identity)
@@ -301,7 +310,7 @@ class Completion:
         """What the answer costs once it is finished: never more than is held."""
         bill = self.forwarding.meter.bill(Ending.FINISHED)
         cost = settlement.price_of(bill, self.forwarding.route.price)
-        return min(cost, self._grant.amount_nano) if self._grant else cost
+        return min(cost, self._reservation.grant.amount_nano) if self._reservation else cost
 
     async def settle(self, ending: Ending) -> int:
         """Charge and log, whatever becomes of the client meanwhile. Returns nano-dollars.
@@ -380,7 +389,7 @@ class Completion:
         record.status, record.error_type = error.status, error.error_type
         if isinstance(error, errors.ContextTooLong):
             error.param = self.dialect.prompt_field
-        if self._grant is not None:
+        if self._reservation is not None:
             await self._settle_quietly(Ending.UPSTREAM_FAILED)
         else:
             self._log(ApiRequest.Outcome.REFUSED)
@@ -394,7 +403,7 @@ class Completion:
         if self._settlement is not None or self._is_logged:
             return
         self.record.status = self.record.status or CLIENT_CLOSED_REQUEST
-        if self._grant is not None:
+        if self._reservation is not None:
             self._begin_to_settle(ending)
         else:
             self._log(ApiRequest.Outcome.CLIENT_GONE)

@@ -62,6 +62,7 @@ class Meter:
         self._echoed_bytes = echoed_bytes
         self._images = images
         self._raw_usage: dict | None = None
+        self._reported: tuple[Usage | None, bool] | None = None  # What it says, once it was read.
         self.seen_bytes = 0
         self.delivered_bytes = 0
         self.finish_reasons: dict[int, str] = {}
@@ -73,7 +74,7 @@ class Meter:
         """
         usage = chunk.get("usage")
         if isinstance(usage, dict):
-            self._raw_usage = usage
+            self._raw_usage, self._reported = usage, None
         size = 0
         for choice in chunk.get("choices") or ():
             size += content_bytes(choice.get("delta") or choice.get("message") or choice)
@@ -98,12 +99,14 @@ class Meter:
         """The provider's usage, None when it sent none; and whether what it sent is absurd."""
         if self._raw_usage is None:
             return None, False
-        return read_usage(
-            self._raw_usage,
-            images=self._images,
-            most_prompt=self._most_prompt,
-            most_completion=self._context_length * self._answers,
-        )
+        if self._reported is None:
+            self._reported = read_usage(
+                self._raw_usage,
+                images=self._images,
+                most_prompt=self._most_prompt,
+                most_completion=self._context_length * self._answers,
+            )
+        return self._reported
 
     def bill(self, ending: Ending) -> Bill:
         """What to charge for an answer that ended like this."""

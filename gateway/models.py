@@ -194,9 +194,12 @@ class ApiRequest(models.Model):
 
     model = models.CharField(max_length=96, blank=True)
     alias = models.CharField(max_length=32, blank=True)
-    route = models.ForeignKey(Route, models.PROTECT, null=True, related_name="+")
+    # Only the rare deletion of a route would read an index of these; every request would write it.
+    route = models.ForeignKey(Route, models.PROTECT, null=True, related_name="+", db_index=False)
     provider = models.CharField(max_length=32, blank=True)
-    price_version = models.ForeignKey(PriceVersion, models.PROTECT, null=True, related_name="+")
+    price_version = models.ForeignKey(
+        PriceVersion, models.PROTECT, null=True, related_name="+", db_index=False
+    )
     attempts = models.JSONField(default=list)
 
     prompt_tokens = models.PositiveIntegerField(default=0)

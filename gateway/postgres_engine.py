@@ -16,8 +16,8 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
 from gateway import batch
-from gateway.batch import Operation
-from gateway.sql import statement
+from gateway.batch import Decided, Operation
+from gateway.sql import as_json, statement
 
 DEAF_MS = 10_000  # A server that doesn't even acknowledge what it is sent for so long is gone.
 # How values are read that aren't text, by the type's number in pg_type.
@@ -38,11 +38,11 @@ class PostgresEngine:
     def __init__(self) -> None:
         self._connection: psycopg.AsyncConnection | None = None
 
-    async def run(self, operations: list[Operation]) -> list[Any]:
+    async def run(self, operations: list[Operation], decided: Decided | None = None) -> list[Any]:
         """Apply `operations` in one transaction. Raises psycopg.Error."""
         connection = await self._connected()
         try:
-            return await _transact(connection.pgconn, batch.apply(operations))
+            return await _transact(connection.pgconn, batch.apply(operations, decided))
         except BaseException:
             await self.close()
             raise
@@ -84,7 +84,7 @@ async def _transact(pgconn: PGconn, generator: Batch) -> list[Any]:
 
 
 def _command(name: str, values: list[dict]) -> Command:
-    return _numbered(name), [batch.parameter(values, "postgresql").encode()]
+    return _numbered(name), [as_json(values).encode()]
 
 
 def _numbered(name: str) -> bytes:

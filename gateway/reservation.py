@@ -2,6 +2,8 @@
 
 import dataclasses
 import datetime as dt
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import orjson
 from django.conf import settings
@@ -10,8 +12,8 @@ from billing.errors import BillingError, InsufficientCredit, KeyCapReached, TooM
 from billing.ledger import Ask, Grant
 from billing.pricing import tokens_nano, usd
 from gateway import commit_queue, errors, metrics
-from gateway.batch import Claim, Reserve
-from gateway.commit_queue import CommitFailed
+from gateway.batch import Claim, KeyTaken, Reserve
+from gateway.commit_queue import CommitFailed, Promise
 from gateway.metering import BYTES_PER_TOKEN
 from gateway.provider_request import ProviderRequest
 from gateway.request_log import RequestRecord
@@ -75,10 +77,41 @@ def _max_tokens(request: ProviderRequest, routes: tuple[Candidate, ...]) -> int:
     return min(DEFAULT_MAX_TOKENS, most, room)
 
 
+class Reservation:
+    """Credit that is set aside for a request: granted, and durable soon.
+
+    The provider may be asked meanwhile; nothing of the answer may leave before.
+    """
+
+    def __init__(self, promise: Promise):
+        self._promise = promise
+
+    @property
+    def grant(self) -> Grant:
+        return self._promise.grant
+
+    async def durable(self) -> None:
+        """Wait until a crash can't undo it. Raises PaymentRequired, TooManyRequests, Unavailable:
+        then nothing is set aside.
+        """
+        try:
+            with _told():
+                await self._kept()
+        except errors.GatewayError:
+            metrics.open_holds.dec()
+            raise
+
+    async def _kept(self) -> None:
+        try:
+            await self._promise.kept()
+        except KeyTaken as taken:  # By another, when the batch had to be decided again.
+            raise CommitFailed(taken.claim.id) from taken
+
+
 async def reserve(
     record: RequestRecord, ask: Ask, price_version_id: str, claim: Claim | None = None
-) -> Grant:
-    """Hold the cost of `ask`, durably.
+) -> Reservation:
+    """Hold the cost of `ask`; durably at once if there is a `claim`.
 
     Raises PaymentRequired, TooManyRequests, Unavailable; KeyTaken when the claim comes too late.
     """
@@ -94,8 +127,20 @@ async def reserve(
         deadline=now + dt.timedelta(seconds=lifetime_s),
         claim=claim,
     )
+    with _told():
+        promise = await commit_queue.queue().promise(operation, settings.ADMISSION_TIMEOUT_S)
+    metrics.open_holds.inc()
+    reservation = Reservation(promise)
+    if claim is not None:  # Asked once and no more: even if this process dies meanwhile.
+        await reservation.durable()
+    return reservation
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """A refusal as the caller is told of it."""
     try:
-        grant = await commit_queue.queue().submit(operation, settings.ADMISSION_TIMEOUT_S)
+        yield
     except BillingError as refusal:
         raise _refused(refusal) from refusal
     except CommitFailed as failure:
@@ -103,8 +148,6 @@ async def reserve(
             "Kyma can't reach its database right now. Nothing was charged. Try again shortly.",
             code="unavailable",
         ) from failure
-    metrics.open_holds.inc()
-    return grant
 
 
 def _refused(refusal: BillingError) -> errors.GatewayError:

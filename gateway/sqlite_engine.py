@@ -8,23 +8,32 @@ from typing import Any
 
 from django.db import connections
 
-from gateway.batch import Operation
+from gateway.batch import Decided, Operation
+
+Asked = tuple[list[Operation], Decided, asyncio.Future]
 
 
 class SqliteEngine:
     """`apply` runs a batch on the connection of its thread."""
 
-    def __init__(self, apply: Callable[[list[Operation]], list[Any]]) -> None:
+    def __init__(self, apply: Callable[[list[Operation], Decided], list[Any]]) -> None:
         self._apply = apply
-        self._asked: SimpleQueue[tuple[list[Operation], asyncio.Future] | None] = SimpleQueue()
+        self._asked: SimpleQueue[Asked | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    async def run(self, operations: list[Operation]) -> list[Any]:
+    async def run(self, operations: list[Operation], decided: Decided | None = None) -> list[Any]:
+        """Apply `operations` in one transaction. Raises django.db.Error."""
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._serve, name="commit", daemon=True)
             self._thread.start()
-        future = asyncio.get_running_loop().create_future()
-        self._asked.put((operations, future))
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+
+        def tell(results: list[Any]) -> None:
+            if decided is not None:
+                loop.call_soon_threadsafe(decided, results)
+
+        self._asked.put((operations, tell, future))
         return await future
 
     async def close(self) -> None:
@@ -35,14 +44,14 @@ class SqliteEngine:
 
     def _serve(self) -> None:
         while asked := self._asked.get():
-            operations, future = asked
-            outcome = self._outcome(operations)
+            operations, decided, future = asked
+            outcome = self._outcome(operations, decided)
             future.get_loop().call_soon_threadsafe(_resolve, future, outcome)
         connections["default"].close()  # Looked up here: a connection belongs to its thread.
 
-    def _outcome(self, operations: list[Operation]) -> list[Any] | Exception:
+    def _outcome(self, operations: list[Operation], decided: Decided) -> list[Any] | Exception:
         try:
-            return self._apply(operations)
+            return self._apply(operations, decided)
         except Exception as error:  # noqa: BLE001 - for the loop, which waits for it
             return error
 

@@ -1,7 +1,7 @@
 -- Takes from the buckets of several requests, in their order; from all buckets of one or from none.
 --
 -- KEYS  the buckets of the first request, of the second, and so on
--- ARGV  for each request: how many buckets are its; then for each of them: capacity, cost
+-- ARGV  JSON: for each request a list of its buckets, each as [capacity, cost]
 -- Returns for each bucket two numbers of microseconds: how long until it would have had enough (0:
 -- it has), and how long until it will be full.
 --
@@ -10,14 +10,12 @@
 local MINUTE = 60000000
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
-local found, key, arg = {}, 0, 1
+local found, key = {}, 0
 
-while ARGV[arg] do
-    local count, admitted, buckets = tonumber(ARGV[arg]), true, {}
-    arg = arg + 1
-    for i = 1, count do
-        local name, capacity, cost = KEYS[key + i], ARGV[arg], ARGV[arg + 1]
-        arg = arg + 2
+for _, asked in ipairs(cjson.decode(ARGV[1])) do
+    local admitted, buckets = true, {}
+    for i, bucket in ipairs(asked) do
+        local name, capacity, cost = KEYS[key + i], bucket[1], bucket[2]
         local full_at = math.max(tonumber(redis.call('GET', name) or 0), now)
         local then_full_at = full_at + cost * MINUTE / capacity
         -- One microsecond of grace: the divisions round.
@@ -25,7 +23,7 @@ while ARGV[arg] do
         admitted = admitted and wait == 0
         buckets[i] = {name, wait, full_at, then_full_at}
     end
-    key = key + count
+    key = key + #asked
     for _, bucket in ipairs(buckets) do
         local name, wait, full_at, then_full_at = unpack(bucket)
         if admitted then

@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
 
+import orjson
 from django.conf import settings
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -131,12 +132,9 @@ class TokenBuckets:
 
     async def _ask_redis(self, asked: list[list[Bucket]]) -> list[list[Level]]:
         keys = [PREFIX + one.name for buckets in asked for one in buckets]
-        arguments: list[int] = []
-        for buckets in asked:
-            arguments.append(len(buckets))
-            for one in buckets:
-                arguments += (one.capacity, one.cost)
-        found = iter(await self._script(keys, arguments))
+        # One argument, not six for each request: redis packs them one by one.
+        amounts = [[(one.capacity, one.cost) for one in buckets] for buckets in asked]
+        found = iter(await self._script(keys, [orjson.dumps(amounts)]))
         pairs = ((wait / 1e6, full_in / 1e6) for wait, full_in in zip(found, found, strict=True))
         return [
             [Level.of(one, *times) for one, times in zip(buckets, pairs, strict=False)]

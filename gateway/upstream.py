@@ -6,8 +6,6 @@ no header, no address, no id. All four timeouts are kept here or in the relay.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import aiohttp
 import orjson
@@ -56,10 +54,13 @@ async def close() -> None:
 
 async def fetch(route: Candidate, path: str, body: bytes, deadline: float) -> dict:
     """The provider's whole answer, by `deadline` (monotonic). Raises UpstreamFailed."""
-    async with _translated(settings.UPSTREAM_ANSWER_TIMEOUT_S, deadline):
-        response = await _post(route, path, body)
-        async with response:
-            answer = await _json(response, MAX_ANSWER_BYTES)
+    try:
+        async with asyncio.timeout(_time_left(settings.UPSTREAM_ANSWER_TIMEOUT_S, deadline)):
+            response = await _post(route, path, body)
+            async with response:
+                answer = await _json(response, MAX_ANSWER_BYTES)
+    except _FAULTS as error:
+        raise _meaning(error) from error
     if not isinstance(answer, dict):
         raise Garbled(status=response.status)
     if answer.get("error"):
@@ -110,18 +111,26 @@ class EventStream:
 
 async def open_stream(route: Candidate, path: str, body: bytes, deadline: float) -> EventStream:
     """The stream, once the provider has begun to answer with one. Raises UpstreamFailed."""
-    async with _translated(settings.UPSTREAM_FIRST_BYTE_TIMEOUT_S, deadline):
-        response = await _post(route, path, body)
-        try:
-            if "event-stream" not in response.content_type:
-                answer = await _json(response, MAX_ERROR_BYTES)
-                if isinstance(answer, dict) and answer.get("error"):
-                    raise error_inside(answer)
-                raise Garbled(status=200)
-        except BaseException:
-            response.close()
-            raise
+    try:
+        async with asyncio.timeout(_time_left(settings.UPSTREAM_FIRST_BYTE_TIMEOUT_S, deadline)):
+            response = await _post(route, path, body)
+            try:
+                await _require_events(response)
+            except BaseException:
+                response.close()
+                raise
+    except _FAULTS as error:
+        raise _meaning(error) from error
     return EventStream(response)
+
+
+async def _require_events(response: aiohttp.ClientResponse) -> None:
+    if "event-stream" in response.content_type:
+        return
+    answer = await _json(response, MAX_ERROR_BYTES)
+    if isinstance(answer, dict) and answer.get("error"):
+        raise error_inside(answer)
+    raise Garbled(status=200)
 
 
 def error_inside(answer: dict) -> UpstreamFailed:
@@ -169,15 +178,15 @@ def parse(received: bytes | bytearray, status: int = 200) -> object:
     return said
 
 
-@asynccontextmanager
-async def _translated(timeout_s: float, deadline: float) -> AsyncIterator[None]:
-    """Within `timeout_s`, with aiohttp's exceptions told as UpstreamFailed."""
-    try:
-        async with asyncio.timeout(min(timeout_s, deadline - time.monotonic())):
-            yield
-    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-        raise Refused from error
-    except TimeoutError as error:
-        raise Silent from error
-    except (aiohttp.ClientError, ConnectionError) as error:
-        raise Broken from error
+def _time_left(most_s: float, deadline: float) -> float:
+    return min(most_s, deadline - time.monotonic())
+
+
+_FAULTS = (aiohttp.ClientError, ConnectionError, TimeoutError)
+
+
+def _meaning(error: Exception) -> UpstreamFailed:
+    """One of _FAULTS as the failure that it is."""
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+        return Refused()
+    return Silent() if isinstance(error, TimeoutError) else Broken()

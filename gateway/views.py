@@ -2,11 +2,11 @@
 
 import functools
 import uuid
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from typing import Any
 
 from django.db import Error as DatabaseError
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 
 from billing.models import CreditAccount
@@ -44,7 +44,27 @@ from gateway.receipts import signed_receipt
 
 NOT_BUFFERED = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
-View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
+
+class CompletionResponse:
+    """An answer on its way, with the completion that has to be settled whatever becomes of it.
+
+    Django's own response would check and encode one header after the other: the web server checks
+    them anyway, and there are many.
+    """
+
+    status_code = 200
+
+    def __init__(self, completion: completions.Completion, parts: AsyncGenerator[bytes], headers):
+        self.completion = completion
+        self.parts = parts
+        self.headers: dict[str, str] = headers
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        return self.headers.items()
+
+
+AnyResponse = HttpResponseBase | CompletionResponse
+View = Callable[..., Coroutine[Any, Any, Any]]  # of AnyResponse: Django expects its own
 
 
 def allow(*methods: str) -> Callable[[View], View]:
@@ -52,7 +72,7 @@ def allow(*methods: str) -> Callable[[View], View]:
 
     def decorate(view: View) -> View:
         @functools.wraps(view)
-        async def checked(request: GatewayRequest, *arguments, **named) -> HttpResponseBase:
+        async def checked(request: GatewayRequest, *arguments, **named) -> AnyResponse:
             if request.method not in methods:
                 allowed = ", ".join(methods)
                 raise MethodNotAllowed(
@@ -66,31 +86,21 @@ def allow(*methods: str) -> Callable[[View], View]:
     return decorate
 
 
-class CompletionResponse(StreamingHttpResponse):
-    """An answer on its way, with the completion that has to be settled whatever becomes of it."""
-
-    def __init__(self, completion: completions.Completion, parts: AsyncGenerator[bytes], **options):
-        super().__init__(parts, **options)
-        self.completion = completion
-        self.parts = parts
-
-
 @allow("POST")
-async def answer(request: GatewayRequest, dialect: Dialect) -> HttpResponseBase:
+async def answer(request: GatewayRequest, dialect: Dialect) -> AnyResponse:
     """What a model says, in the dialect that the URL is for."""
     completion = await completions.begin(request.call, dialect)
     if completion.kept is not None:
         return _replayed(completion.kept)
-    headers = {**completion.headers, **completion.limit_headers}
+    headers = {
+        "Content-Type": completion.content_type,
+        **completion.headers,
+        **completion.limit_headers,
+    }
     if completion.request.stream:
-        headers |= NOT_BUFFERED
-        content = completion.events()
-    else:
-        headers["Content-Length"] = str(len(completion.content))
-        content = completion.body()
-    return CompletionResponse(
-        completion, content, content_type=completion.content_type, headers=headers
-    )
+        return CompletionResponse(completion, completion.events(), headers | NOT_BUFFERED)
+    headers["Content-Length"] = str(len(completion.content))
+    return CompletionResponse(completion, completion.body(), headers)
 
 
 def _replayed(kept: Kept) -> HttpResponse:
@@ -118,7 +128,7 @@ def logged(
 
     def decorate(view: View) -> View:
         @functools.wraps(view)
-        async def recorded(request: GatewayRequest, *arguments, **named) -> HttpResponseBase:
+        async def recorded(request: GatewayRequest, *arguments, **named) -> AnyResponse:
             call = request.call
             caller = await authenticate(call.headers)
             record = call.record(caller, api)

@@ -17,7 +17,7 @@ from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from chat import replies
-from gateway.asgi import IS_CLOSING
+from gateway.asgi import IS_CLOSING, KEEP_HEAD
 from kyma import health
 
 KEEP_ALIVE_S = 75
@@ -59,12 +59,35 @@ class Connection(HttpToolsProtocol):
     """
 
     def connection_made(self, transport) -> None:
-        super().connection_made(transport)
         transport.set_write_buffer_limits(high=0)
+        super().connection_made(_HeadKeeper(transport))
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope[IS_CLOSING] = self.transport.is_closing
+        self.scope[KEEP_HEAD] = self.transport.keep_head
+
+
+class _HeadKeeper:
+    """A transport that can keep what is written next until more follows: one packet for both."""
+
+    def __init__(self, transport):
+        self._transport = transport
+        self._keeps_next = False
+        self._kept = b""
+
+    def keep_head(self) -> None:
+        self._keeps_next = True
+
+    def write(self, data: bytes) -> None:
+        if self._keeps_next:
+            self._keeps_next, self._kept = False, data
+        else:
+            self._transport.write(self._kept + data)
+            self._kept = b""
+
+    def __getattr__(self, name: str):
+        return getattr(self._transport, name)
 
 
 class DrainingServer(uvicorn.Server):

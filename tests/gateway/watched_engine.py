@@ -31,13 +31,13 @@ class WatchedEngine:
         self.answers_to_lose = 0
         self.is_unreachable = False
 
-    async def run(self, operations):
+    async def run(self, operations, decided=None):
         self.batches.append(len(operations))
         self.began.set()
         await self.may_start.wait()
         if self.is_unreachable:
             raise psycopg.OperationalError("connection refused")
-        results = await self.real.run(operations)
+        results = await self.real.run(operations, decided)
         self.committed.set()
         await self.may_return.wait()
         if self.answers_to_lose:
