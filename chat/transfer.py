@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 MOST_ROWS = 200  # that are read or written at once
 MOST_BYTES = 4_000_000  # that they hold; more only if a single one does
-PART_BYTES = 64_000  # of a file, at least
+PART_BYTES = 256_000  # of a file, at least: for each the database is opened anew
 
 
 def _batches(sized: Iterable[tuple[T, int]]) -> Iterator[list[T]]:
