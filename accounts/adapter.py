@@ -22,12 +22,13 @@ from django.http import HttpRequest
 from django.shortcuts import render
 from django.urls import reverse
 
-from accounts import mails, notices
+from accounts import known_browsers, mails, notices, session_list
 from accounts.models import User
 
 logger = logging.getLogger(__name__)
 
 TRY_AGAIN_AFTER_S = 60
+NEW_BROWSER = "account/email/new_browser"
 
 
 def display(user: User) -> str:
@@ -56,6 +57,18 @@ class AccountAdapter(DefaultAccountAdapter):
             return super().get_client_ip(request)
         except ImproperlyConfigured:
             return request.META["REMOTE_ADDR"]
+
+    def post_login(self, request: HttpRequest, user: User, *, signup: bool, **facts):
+        """A sign-in from a browser that is new is noticed by mail, but for the first of all."""
+        response = super().post_login(request, user, signup=signup, **facts)
+        cookie = request.COOKIES.get(settings.KNOWN_BROWSER_COOKIE_NAME, "")
+        if not signup and not known_browsers.knows(cookie, user):
+            browser = session_list.describe(self.get_http_user_agent(request)[:200])
+            notices.record(
+                user, template=NEW_BROWSER, address=user.email, facts={"browser": browser}
+            )
+        known_browsers.set_cookie(response, known_browsers.remember(cookie, user))
+        return response
 
     def get_password_change_redirect_url(self, request: HttpRequest) -> str:
         return reverse("security")

@@ -11,9 +11,10 @@ class AccountsConfig(AppConfig):
     def ready(self):
         from allauth.usersessions.models import UserSession
 
-        from accounts import session_list
+        from accounts import security_changes, session_list
 
         pre_save.connect(session_list.seal, sender=UserSession)
+        security_changes.connect()
 
 
 class StaffAdminConfig(admin_apps.AdminConfig):

@@ -33,8 +33,7 @@ _SYSTEMS = (
 def purge() -> int:
     """Delete the sessions that have ended, with what the list says of them."""
     Session.objects.filter(expire_date__lte=timezone.now()).delete()
-    alive = Session.objects.filter(session_key=OuterRef("session_key"))
-    return UserSession.objects.filter(~Exists(alive)).delete()[0]
+    return UserSession.objects.filter(~_is_alive()).delete()[0]
 
 
 def seal(sender, instance: UserSession, **kwargs) -> None:
@@ -53,14 +52,21 @@ def of(user: User) -> list[UserSession]:
     cipher = data_keys.cipher_of(user.id)
     for session in sessions:
         _open(session, cipher)
-        session.browser = _describe(session.user_agent)
+        session.browser = describe(session.user_agent)
     return sessions
 
 
-def end_others(user: User, *, current: str | None) -> None:
-    """Sign `user` out everywhere but in the session with the key `current`."""
-    for session in UserSession.objects.filter(user=user).exclude(session_key=current):
+def end_others(user: User, *, current: str | None) -> int:
+    """Sign `user` out everywhere but in the session with the key `current`: of how many others."""
+    others = UserSession.objects.filter(user=user).exclude(session_key=current)
+    ended = list(others.annotate(was_alive=_is_alive()))
+    for session in ended:
         session.end()
+    return sum(session.was_alive for session in ended)
+
+
+def _is_alive() -> Exists:
+    return Exists(Session.objects.filter(session_key=OuterRef("session_key")))
 
 
 def _open(session: UserSession, cipher: Cipher) -> None:
@@ -76,7 +82,7 @@ def _place(session: UserSession) -> str:
     return f"usersessions.UserSession:{session.session_key}"
 
 
-def _describe(user_agent: str) -> str:
+def describe(user_agent: str) -> str:
     """As "Firefox on Linux", or the text itself where that can't be told."""
     browser = next((name for mark, name in _BROWSERS if mark in user_agent), "")
     system = next((name for mark, name in _SYSTEMS if mark in user_agent), "")

@@ -9,7 +9,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts import mailbox, session_list
+from accounts import mailbox, security_changes, session_list
 from accounts.signed_in import SignedInRequest
 
 CODE_HAS_ENDED = "This code works no longer. Sign in again, and we send you a new one."
@@ -54,7 +54,7 @@ def end_session(request: SignedInRequest, pk: int) -> HttpResponse:
 @require_POST
 def end_other_sessions(request: SignedInRequest) -> HttpResponse:
     session_list.end_others(request.user, current=request.session.session_key)
-    messages.success(request, "All other sessions have ended.")
+    messages.success(request, security_changes.OTHERS_HAVE_ENDED)
     return redirect("security")
 
 

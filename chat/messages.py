@@ -19,7 +19,7 @@ from django.utils import timezone
 from accounts.encryption import Cipher
 from accounts.ids import uuid7
 from accounts.keyring import data_keys
-from chat import conversations, length, quota, stored_replies
+from chat import conversations, length, pictures, quota, stored_replies
 from chat.errors import NotAllowed, NoVision, StillAnswering
 from chat.models import Conversation, Message
 
@@ -206,9 +206,10 @@ def _add(
 ) -> Message:
     check(text, images)
     _check_vision(conversation, parent, images, blind)
+    images = [pictures.without_metadata(image) for image in images]
     cipher = data_keys.cipher_of(conversation.user_id)
     said = Message(conversation=conversation, parent_id=parent, role=Message.Role.USER)
-    said.seal(cipher, text=text, images=orjson.dumps(list(images)).decode() if images else "")
+    said.seal(cipher, text=text, images=orjson.dumps(images).decode() if images else "")
     sealed = len(said.text or b"") + len(said.images or b"")
     length.check(conversation, Tree(conversation).path_to(parent), sealed)
     quota.check(conversation.user_id, more_rows=2, more_bytes=sealed)  # With the reply.

@@ -150,8 +150,10 @@ class _Client:
         self._task.cancel()
 
     def stop_watching(self) -> None:
+        """Lets go of the watch, too: with it this would be a cycle, left to Python's collector."""
         if self._watch is not None:
             self._watch.cancel()
+            self._watch = None
 
 
 def _request(scope: dict, client: _Client) -> GatewayRequest:

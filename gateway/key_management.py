@@ -46,13 +46,9 @@ def make(user_id: uuid.UUID, fields: KeyFields) -> tuple[ApiKey, str]:
 
     Raises Forbidden when there are too many, InvalidRequest for a model that doesn't exist.
     """
-    if of_user(user_id).count() >= MAX_KEYS:
-        raise Forbidden(
-            f"There are {MAX_KEYS} keys already: delete some first.", code="too_many_keys"
-        )
     _check_models(fields)
-    user = User.objects.get(pk=user_id)
     with transaction.atomic():
+        user = _with_room_for_a_key(user_id)
         key, text = keys.issue(user, **fields.columns)
         set_caps(key, fields.caps)
     return find(user_id, key.id), text
@@ -93,11 +89,13 @@ def rotate(
 ) -> tuple[ApiKey, str]:
     """A new key with the rules and caps of an old one, which ends after `grace`.
 
-    What it has spent begins at nothing. Raises NotFound, Forbidden for a management key, and
-    InvalidRequest for one that has ended.
+    What it has spent begins at nothing. Raises NotFound, Forbidden for a management key or when
+    both would be too many, and InvalidRequest for one that has ended.
     """
     old = _find_to_manage(user_id, key_id, signed_in=signed_in)
     with transaction.atomic():
+        if grace:
+            _with_room_for_a_key(user_id)
         try:
             new, text = keys.rotate(old, grace=grace)
         except InvalidKey as error:
@@ -109,6 +107,19 @@ def rotate(
 def revoke(user_id: uuid.UUID, key_id: uuid.UUID | None, *, signed_in: bool = False) -> None:
     """For good. Raises NotFound, and Forbidden for a management key."""
     keys.revoke(_find_to_manage(user_id, key_id, signed_in=signed_in))
+
+
+def _with_room_for_a_key(user_id: uuid.UUID) -> User:
+    """The person, locked until the transaction ends: nobody else makes them a key meanwhile.
+
+    Raises Forbidden when there are too many.
+    """
+    user = User.objects.select_for_update(no_key=True).get(pk=user_id)
+    if of_user(user_id).count() >= MAX_KEYS:
+        raise Forbidden(
+            f"There are {MAX_KEYS} keys already: delete some first.", code="too_many_keys"
+        )
+    return user
 
 
 def _find_to_manage(user_id: uuid.UUID, key_id: uuid.UUID | None, *, signed_in: bool) -> ApiKey:

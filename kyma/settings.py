@@ -255,6 +255,7 @@ AUTH_PASSWORD_VALIDATORS = [
         "OPTIONS": {"min_length": 10},
     },
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "accounts.password_rules.CommonCoreValidator"},
 ]
 SIGNUP_CREDIT_NANO = env.int("SIGNUP_CREDIT_NANO", default=500_000_000)  # nano-dollars: $0.50
 STAFF_MFA_REQUIRED = env.bool("STAFF_MFA_REQUIRED", default=PRODUCTION)  # to enter the admin
@@ -289,6 +290,7 @@ MFA_TOTP_ISSUER = "Kyma"
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not PRODUCTION  # http://localhost
 
 SESSION_ENGINE = "accounts.sessions"
+KNOWN_BROWSER_COOKIE_NAME = "known_browser"  # accounts/known_browsers.py
 SESSION_COOKIE_AGE = 30 * 24 * 60 * 60  # seconds
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
@@ -349,10 +351,8 @@ LOCAL_PROVIDER_URL = env.str("LOCAL_PROVIDER_URL", default="http://127.0.0.1:879
 
 # --- Chat --------------------------------------------------------------------------------------
 
-# By one person, on the pages and at /api/: each search may open all that they ever wrote.
-CHAT_SEARCHES_PER_MINUTE = env.int("CHAT_SEARCHES_PER_MINUTE", default=20)
-# Stored of one person, each chat and each message with 4,000 bytes beside what it holds.
-CHAT_BYTES_PER_PERSON = env.int("CHAT_BYTES_PER_PERSON", default=500_000_000)
+CHAT_SEARCHES_PER_MINUTE = env.int("CHAT_SEARCHES_PER_MINUTE", default=20)  # on whichever way
+CHAT_BYTES_PER_PERSON = env.int("CHAT_BYTES_PER_PERSON", default=500_000_000)  # chat/quota.py
 
 # --- The developers' API -------------------------------------------------------------------------
 
@@ -413,6 +413,7 @@ CSRF_COOKIE_SECURE = PRODUCTION
 if PRODUCTION:  # By these names browsers take them from this very host alone, over TLS.
     SESSION_COOKIE_NAME = "__Host-sessionid"
     CSRF_COOKIE_NAME = "__Host-csrftoken"
+    KNOWN_BROWSER_COOKIE_NAME = "__Host-known_browser"
 SECURE_REFERRER_POLICY = "same-origin"
 # Everything comes from here, nothing is inline (P6). `data:` is for images that a person sends.
 CONTENT_SECURITY_POLICY = {

@@ -32,6 +32,7 @@ FACTS = {
     "deleted_email": "gone@example.org",
     "ip": "192.0.2.1",
     "user_agent": "<b>Lynx</b> & friends",
+    "browser": "<b>Lynx</b>",
     "timestamp": dt.datetime(2026, 4, 5, 12, 30, tzinfo=dt.UTC),
 }
 

@@ -1,0 +1,114 @@
+"""A sign-in from a browser that is new is told by mail."""
+
+import pytest
+from django.conf import settings
+from django.core import mail
+from django.test import Client
+
+from accounts import known_browsers, notices
+from accounts.models import Notice
+from tests.accounts.pages import PASSWORD, enter_code, is_signed_in, sign_in, sign_up
+from tests.factories import make_user
+
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+COOKIE = settings.KNOWN_BROWSER_COOKIE_NAME
+
+
+@pytest.fixture
+def dora(books):
+    return make_user("dora@example.org", password=PASSWORD)
+
+
+def told() -> int:
+    """How many mails about new browsers there were since it was last asked."""
+    return Notice.objects.filter(template="account/email/new_browser").delete()[0]
+
+
+def test_the_mail_says_when_and_what_browser_and_no_more(dora, caplog):
+    client = Client(headers={"user-agent": FIREFOX}, REMOTE_ADDR="192.0.2.7")
+    sign_in(client, dora.email)
+    assert is_signed_in(client)
+    assert mail.outbox == [], "nobody waits for it"
+    notice = Notice.objects.get()
+    assert b"Firefox" not in bytes(notice.sealed)
+    with caplog.at_level("DEBUG"):
+        notices.send(notice.id)
+    assert mail.outbox[0].to == [dora.email]
+    bodies = [mail.outbox[0].body, mail.outbox[0].alternatives[0].content]
+    for body in bodies:
+        assert "Firefox on Linux" in body
+        assert f"{notice.created_at:%Y-%m-%d %H:%M} UTC" in body
+        for untrue_or_needless in ("192.0.2.7", "Gecko", "sessions have ended"):
+            assert untrue_or_needless not in body
+    assert "Firefox" not in caplog.text
+    assert dora.email not in caplog.text
+
+
+def test_a_browser_is_new_once(dora, client):
+    for _ in range(2):
+        sign_in(client, dora.email)
+        client.post("/accounts/logout/")
+    assert told() == 1
+    sign_in(Client(), dora.email)
+    assert told() == 1
+
+
+def test_a_wrong_password_tells_nothing_and_makes_nothing_known(dora, client):
+    sign_in(client, dora.email, "wrong")
+    assert COOKIE not in client.cookies
+    assert told() == 0
+
+
+def test_who_has_just_signed_up_is_told_nothing(books, client):
+    sign_up(client, "new@example.org")
+    enter_code(client)
+    assert is_signed_in(client)
+    client.post("/accounts/logout/")
+    sign_in(client, "new@example.org")
+    assert is_signed_in(client)
+    assert told() == 0
+
+
+def test_a_browser_that_somebody_else_uses_is_new_to_her(dora, client):
+    make_user("erik@example.org", password=PASSWORD)
+    for address in ("erik@example.org", dora.email, "erik@example.org", dora.email):
+        sign_in(client, address)
+        client.post("/accounts/logout/")
+    assert told() == 2
+
+
+def test_after_a_new_password_every_browser_is_new(dora, client):
+    sign_in(client, dora.email)
+    assert told() == 1
+    dora.set_password("battery staple correct")
+    dora.save()
+    sign_in(client, dora.email, "battery staple correct")
+    assert told() == 1
+
+
+@pytest.mark.parametrize("cookie", ["", ".", "x" * 32, "é" * 32, "." * 9000])
+def test_a_made_up_cookie_makes_nobody_known(dora, client, cookie):
+    assert not known_browsers.knows(cookie, dora)
+    client.cookies[COOKIE] = cookie
+    sign_in(client, dora.email)
+    assert told() == 1
+    assert known_browsers.knows(client.cookies[COOKIE].value, dora)
+
+
+def test_the_cookie_names_nobody_and_does_not_grow_without_end(books):
+    people = [make_user(f"person-{number}@example.org") for number in range(10)]
+    cookie = ""
+    for one in people:
+        cookie = known_browsers.remember(cookie, one)
+    assert known_browsers.remember(cookie, people[-1]) == cookie
+    assert [known_browsers.knows(cookie, one) for one in people] == [False] * 2 + [True] * 8
+    assert len(cookie) < 300
+    assert not any(one.id.hex in cookie for one in people)
+
+
+def test_no_script_reads_the_cookie(dora, client):
+    sign_in(client, dora.email)
+    cookie = client.cookies[COOKIE]
+    assert cookie["httponly"]
+    assert (cookie["samesite"], cookie["path"]) == ("Lax", "/")
+    assert cookie["max-age"] == known_browsers.AGE_S

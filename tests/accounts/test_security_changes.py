@@ -1,0 +1,179 @@
+"""A new password or address, and any change of second factors, ends all other sessions."""
+
+import pytest
+from allauth.mfa.models import Authenticator
+from allauth.mfa.totp.internal import auth as apps
+from allauth.mfa.webauthn.internal import auth as passkeys
+from allauth.usersessions.models import UserSession
+from django.contrib.sessions.models import Session
+from django.core import mail
+from django.test import Client
+from django.urls import reverse
+
+from accounts import notices
+from accounts.models import Notice
+from tests.accounts.pages import (
+    PASSWORD,
+    TOTP_COUNTER,
+    enter_code,
+    is_signed_in,
+    just_signed_in,
+    last_link,
+    sign_up,
+    text_of,
+    totp_code,
+)
+from tests.factories import make_user
+
+NEW_PASSWORDS = {"password1": "battery staple correct", "password2": "battery staple correct"}
+OTHERS_HAVE_ENDED = "All other sessions have ended"
+
+
+@pytest.fixture(autouse=True)
+def _time_stands_still(monkeypatch):
+    """A code must not run out between its making and its use."""
+    monkeypatch.setattr(apps, "yield_hotp_counters_from_time", lambda: iter([TOTP_COUNTER]))
+
+
+@pytest.fixture
+def dora(_some_books):
+    return make_user("dora@example.org", password=PASSWORD)
+
+
+def session_of(user) -> Client:
+    """Signed in as at the pages: in the list of sessions too."""
+    client = just_signed_in(user)
+    key = client.session.session_key
+    UserSession.objects.create(user=user, session_key=key, ip="192.0.2.1", user_agent="Lynx")
+    return client
+
+
+def is_open(client: Client) -> bool:
+    return client.get("/dashboard").status_code == 200
+
+
+def have_app(dora) -> None:
+    apps.TOTP.activate(dora, apps.generate_totp_secret())
+
+
+def have_passkey(dora) -> None:
+    Authenticator.objects.create(user=dora, type="webauthn", data={"name": "phone"})
+
+
+def have_no_password(dora) -> None:
+    dora.set_unusable_password()
+    dora.save()
+
+
+def set_up_app(client) -> None:
+    path = "/accounts/2fa/totp/activate/"
+    client.post(path, {"code": totp_code(client.get(path).context["form"].secret)})
+
+
+def turn_app_off(client) -> None:
+    client.post("/accounts/2fa/totp/deactivate/")
+
+
+def make_recovery_codes(client) -> None:
+    client.post("/accounts/2fa/recovery-codes/generate/")
+
+
+def add_passkey(client) -> None:
+    client.post("/accounts/2fa/webauthn/add/", {"name": "phone", "credential": '{"id": "any"}'})
+
+
+def remove_passkey(client) -> None:
+    row = Authenticator.objects.get(type="webauthn")
+    client.post(reverse("mfa_remove_webauthn", args=[row.pk]))
+
+
+def change_password(client) -> None:
+    client.post("/accounts/password/change/", {**NEW_PASSWORDS, "oldpassword": PASSWORD})
+
+
+def set_password(client) -> None:
+    client.post("/accounts/password/set/", NEW_PASSWORDS)
+
+
+def change_address(client) -> None:
+    client.post("/accounts/email/", {"email": "dora@example.net", "action_add": ""})
+    enter_code(client)
+
+
+def nothing(dora) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("before", "change", "mail_of_it"),
+    [
+        (nothing, set_up_app, "mfa/email/totp_activated"),
+        (have_app, turn_app_off, "mfa/email/totp_deactivated"),
+        (have_app, make_recovery_codes, "mfa/email/recovery_codes_generated"),
+        (nothing, add_passkey, "mfa/email/webauthn_added"),
+        (have_passkey, remove_passkey, "mfa/email/webauthn_removed"),
+        (nothing, change_password, "account/email/password_changed"),
+        (have_no_password, set_password, "account/email/password_set"),
+        (nothing, change_address, "account/email/email_changed"),
+    ],
+)
+def test_a_change_ends_all_other_sessions_of_that_person_and_says_so(
+    committed_books, dora, bob, before, change, mail_of_it, monkeypatch
+):
+    monkeypatch.setattr(passkeys, "parse_registration_response", dict)
+    monkeypatch.setattr(passkeys, "complete_registration", dict)  # Browsers do it in tests/browser.
+    before(dora)
+    others = [session_of(dora), session_of(dora)]
+    client, bobs = session_of(dora), session_of(bob)
+    assert all(map(is_open, [client, *others, bobs])), "the control"
+    change(client)
+
+    assert not any(map(is_open, others))
+    assert is_open(bobs)
+    page = text_of(client.get("/keys"))
+    assert page.count(OTHERS_HAVE_ENDED) == 1
+    assert [one.session_key for one in UserSession.objects.filter(user=dora)] == [
+        client.session.session_key
+    ]
+    assert Session.objects.count() == 2
+    notices.send(Notice.objects.get(template=mail_of_it).id)
+    assert OTHERS_HAVE_ENDED in mail.outbox[-1].body
+    assert OTHERS_HAVE_ENDED in mail.outbox[-1].alternatives[0].content
+
+
+def test_where_there_was_no_other_session_nothing_is_said(dora):
+    client = session_of(dora)
+    change_password(client)
+    page = text_of(client.get("/keys"))
+    assert "Your password is changed" in page
+    assert OTHERS_HAVE_ENDED not in page
+
+
+def test_a_change_that_is_refused_ends_nothing(dora):
+    client, other = session_of(dora), session_of(dora)
+    client.post("/accounts/password/change/", {**NEW_PASSWORDS, "oldpassword": "wrong"})
+    client.post("/accounts/2fa/totp/activate/", {"code": "000000"})
+    client.post("/accounts/email/", {"email": "dora@example.net", "action_add": ""})
+    enter_code(client, "000000")
+    assert is_open(other)
+
+
+def test_a_reset_password_ends_every_session(dora, bob):
+    sessions, bobs = [session_of(dora), session_of(dora)], session_of(bob)
+    client = Client()
+    client.post("/accounts/password/reset/", {"email": dora.email})
+    action = client.get(last_link(), follow=True).context["action_url"]
+    page = text_of(client.post(action, NEW_PASSWORDS, follow=True))
+    assert "All sessions have ended: sign in with the new password" in page
+    assert not any(map(is_open, sessions))
+    assert is_open(bobs)
+    assert not UserSession.objects.filter(user=dora).exists()
+    notices.send(Notice.objects.get().id)
+    assert "All sessions have ended" in mail.outbox[-1].body
+
+
+def test_the_first_address_is_no_change(books, client):
+    sign_up(client, "new@example.org")
+    enter_code(client)
+    assert is_signed_in(client)
+    assert OTHERS_HAVE_ENDED not in text_of(client.get("/keys"))
