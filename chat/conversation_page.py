@@ -34,7 +34,7 @@ def render_conversation(
     *,
     draft: str = "",
     error: str = "",
-    wants_credit: bool = False,
+    error_code: str = "",
     settings_form: SettingsForm | None = None,
     status: int = 200,
 ) -> HttpResponse:
@@ -52,7 +52,7 @@ def render_conversation(
         "settings_open": settings_form is not None,
         "draft": draft,
         "error": error,
-        "wants_credit": wants_credit,
+        "error_code": error_code,
         **composer(request.user, chosen=conversation.model),
         **sidebar(request.user),
     }
@@ -65,13 +65,13 @@ def render_new(
     draft: str = "",
     model: str = "",
     error: str = "",
-    wants_credit: bool = False,
+    error_code: str = "",
     status: int = 200,
 ) -> HttpResponse:
     context = {
         "draft": draft,
         "error": error,
-        "wants_credit": wants_credit,
+        "error_code": error_code,
         **composer(request.user, chosen=model),
         **sidebar(request.user),
     }

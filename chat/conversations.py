@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from accounts.keyring import data_keys
 from accounts.models import User
+from chat import quota
 from chat.errors import NotAllowed
 from chat.models import Conversation
 from gateway.chat_fields import FORWARDED, READ
@@ -43,12 +44,21 @@ def start(
 ) -> Conversation:
     """A new conversation, still without messages; its title comes from the first of them.
 
-    Raises NotAllowed.
+    Raises NotAllowed, ChatsFull.
     """
+    conversation = draft(user, model=model, system_prompt=system_prompt, parameters=parameters)
+    quota.check(user.id, more_rows=1, more_bytes=len(conversation.system_prompt or b""))
+    conversation.save(force_insert=True)
+    return conversation
+
+
+def draft(
+    user: User, *, model: str, system_prompt: str = "", parameters: dict | None = None
+) -> Conversation:
+    """One that isn't stored yet. Raises NotAllowed."""
     _check_model(model)
     conversation = Conversation(user=user, model=model, parameters=checked(parameters or {}))
     _seal_system_prompt(conversation, system_prompt)
-    conversation.save(force_insert=True)
     return conversation
 
 
@@ -113,8 +123,12 @@ def _check_model(model: str) -> None:
 
 
 def set_system_prompt(conversation: Conversation, *, text: str) -> None:
-    """Of the replies from now on; an empty text is none. Raises NotAllowed."""
+    """Of the replies from now on; an empty text is none. Raises NotAllowed, ChatsFull."""
+    before = len(conversation.system_prompt or b"")
     _seal_system_prompt(conversation, text)
+    more = len(conversation.system_prompt or b"") - before
+    if more > 0:
+        quota.check(conversation.user_id, more_bytes=more)
     conversation.save(update_fields=["system_prompt"])
 
 

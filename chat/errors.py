@@ -5,6 +5,7 @@ ChatError
 │   ├── StillAnswering  a reply is being written: one at a time in a conversation
 │   ├── NoCredit        there is none left
 │   ├── NoVision        images for a model that sees none
+│   ├── ChatsFull       so much is stored already that nothing more is
 │   └── ImportRefused   a file that is no conversation, or too large
 """
 
@@ -27,6 +28,10 @@ class NoCredit(NotAllowed):
 
 class NoVision(NotAllowed):
     code = "no_vision"
+
+
+class ChatsFull(NotAllowed):
+    code = "chats_full"
 
 
 class ImportRefused(NotAllowed):

@@ -1,16 +1,19 @@
 """Conversations as JSON, with every branch.
 
     {"format": "kyma-chat", "version": 1, "conversations": [
-        {"title": …, "model": …, "parameters": {…}, "leaf": "m2", "messages": [
+        {"title": …, "model": …, "parameters": {…}, "messages": [
             {"role": "system", "content": …},
             {"id": "m1", "parent": null, "role": "user", "content": …},
-            {"id": "m2", "parent": "m1", "role": "assistant", "content": …, "reasoning": …}]}]}
+            {"id": "m2", "parent": "m1", "role": "assistant", "content": …, "reasoning": …}],
+         "leaf": "m2"}]}
 
 `messages` are OpenAI's, with what makes a tree of them. What is read may also be one conversation,
 or the body of a chat completion, or its list of messages: without ids, each follows the one before.
 """
 
 import datetime as dt
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import orjson
@@ -18,7 +21,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from chat.errors import ImportRefused
-from chat.portable import Portable, PortableMessage
+from chat.portable import Outgoing, Portable, PortableMessage
 from chat.prompt import Said
 
 FORMAT = "kyma-chat"
@@ -28,19 +31,21 @@ VERSION = 1
 # --- Out
 
 
-def write(conversations: list[Portable]) -> bytes:
-    document = {
+def write(conversations: Iterable[Outgoing]) -> Iterator[bytes]:
+    """The file part by part."""
+    head = {
         "format": FORMAT,
         "version": VERSION,
         "exported_at": timezone.now(),
-        "conversations": [_conversation(one) for one in conversations],
+        "conversations": [],
     }
-    return orjson.dumps(document, option=orjson.OPT_INDENT_2)
+    return _filled(head, (_conversation(one, said) for one, said in conversations))
 
 
-def _conversation(one: Portable) -> dict:
+def _conversation(one: Portable, said: Iterable[PortableMessage]) -> Iterator[bytes]:
     prompt = [{"role": "system", "content": one.system_prompt}] if one.system_prompt else []
-    return {
+    entries = itertools.chain(prompt, itertools.starmap(_message, enumerate(said)))
+    head = {
         "title": one.title,
         "model": one.model,
         "parameters": one.parameters,
@@ -48,9 +53,27 @@ def _conversation(one: Portable) -> dict:
         "archived": one.is_archived,
         "created_at": one.created_at,
         "updated_at": one.updated_at,
-        "leaf": _name(one.leaf),
-        "messages": prompt + [_message(index, said) for index, said in enumerate(one.messages)],
+        "messages": [],
     }
+    return _filled(head, ([_dumped(entry)] for entry in entries), lambda: {"leaf": _name(one.leaf)})
+
+
+def _filled(
+    head: dict, entries: Iterable[Iterable[bytes]], tail: Callable[[], dict] = dict
+) -> Iterator[bytes]:
+    """`head`, the list at its end filled with `entries`, each in parts; then what `tail` gives."""
+    yield _dumped(head).removesuffix(b"]\n}")
+    before, end = b"\n    ", b"]"
+    for entry in entries:
+        yield before
+        yield from (part.replace(b"\n", b"\n    ") for part in entry)
+        before, end = b",\n    ", b"\n  ]"
+    last = tail()
+    yield end + (b"," + _dumped(last).removeprefix(b"{") if last else b"\n}")
+
+
+def _dumped(value: dict) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2)
 
 
 def _message(index: int, said: PortableMessage) -> dict:

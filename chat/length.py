@@ -14,6 +14,7 @@ from chat.errors import NotAllowed
 from chat.models import Conversation
 
 BYTES = Coalesce(Length("text"), 0) + Coalesce(Length("images"), 0)
+ALL_BYTES = BYTES + Coalesce(Length("reasoning"), 0) + Coalesce(Length("error_text"), 0)
 
 
 def check(conversation: Conversation, branch: Collection[uuid.UUID], more_bytes: int) -> None:

@@ -1,9 +1,11 @@
 """All conversations at once: the list and its search, deleting many, files out and in."""
 
 import uuid
+from collections.abc import AsyncIterator, Iterator
 
+from asgiref.sync import sync_to_async
 from django.contrib import messages as notices
-from django.http import HttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -12,9 +14,11 @@ from accounts.models import User
 from accounts.signed_in import SignedInRequest
 from chat import conversations, model_choice, search, transfer
 from chat.conversation_page import own_conversation, sidebar
-from chat.errors import ImportRefused
+from chat.errors import NotAllowed
 from chat.forms import ImportForm
 from chat.models import Conversation
+from gateway.database import give_connections_back
+from gateway.errors import TooManyRequests
 
 PAGE = 100  # conversations
 CONTENT_TYPES = {"json": "application/json", "md": "text/markdown; charset=utf-8"}
@@ -22,18 +26,29 @@ CONTENT_TYPES = {"json": "application/json", "md": "text/markdown; charset=utf-8
 
 @require_GET
 def all_conversations(request: SignedInRequest) -> HttpResponse:
-    return _list(request)
-
-
-def _list(request: SignedInRequest, *, form: ImportForm | None = None, status: int = 200):
     text = request.GET.get("q", "").strip()
+    return _found(request, text) if text else _list(request)
+
+
+def _found(request: SignedInRequest, text: str) -> HttpResponse:
+    context = {"q": text, "most_hits": search.MAX_HITS, "is_list": True, **sidebar(request.user)}
+    try:
+        search.count(request.user)
+    except TooManyRequests as refusal:
+        response = render(request, "chat/all.html", context | {"refusal": refusal.message})
+        response.status_code, response["Retry-After"] = 429, refusal.headers["Retry-After"]
+        return response
+    hits = search.search(request.user, text=text)
+    return render(request, "chat/all.html", context | {"hits": hits})
+
+
+def _list(
+    request: SignedInRequest, *, form: ImportForm | None = None, status: int = 200
+) -> HttpResponse:
     is_archive = request.GET.get("archived") == "yes"
     number = _page_number(request.GET.get("page", ""))
-    listed = [] if text else _listed(request.user, is_archive, number)
+    listed = _listed(request.user, is_archive, number)
     context = {
-        "q": text,
-        "hits": search.search(request.user, text=text) if text else [],
-        "most_hits": search.MAX_HITS,
         "is_archive": is_archive,
         "listed": listed[:PAGE],
         "newer": number - 1,
@@ -68,15 +83,17 @@ def delete_many(request: SignedInRequest) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def export_many(request: SignedInRequest, kind: str) -> HttpResponse:
+def export_many(request: SignedInRequest, kind: str) -> StreamingHttpResponse:
     """Those that are ticked, or all of them."""
-    return _file(request.user, kind, _ids(request.POST.getlist("ids")) or None, "kyma-chats")
+    return _file(request, kind, _ids(request.POST.getlist("ids")) or None, "kyma-chats")
 
 
 @require_GET
-def export(request: SignedInRequest, conversation_id: uuid.UUID, kind: str) -> HttpResponse:
+def export(
+    request: SignedInRequest, conversation_id: uuid.UUID, kind: str
+) -> StreamingHttpResponse:
     found = own_conversation(request.user, conversation_id)
-    return _file(request.user, kind, [found.id], "kyma-chat")
+    return _file(request, kind, [found.id], "kyma-chat")
 
 
 @require_POST
@@ -88,7 +105,7 @@ def import_file(request: SignedInRequest) -> HttpResponse:
     model = model_choice.default(request.user, choices)
     try:
         found = transfer.import_file(request.user, content=form.cleaned_data["file"], model=model)
-    except ImportRefused as refusal:
+    except NotAllowed as refusal:
         form.add_error("file", str(refusal))
         return _list(request, form=form, status=422)
     return _imported(request, found)
@@ -101,12 +118,33 @@ def _imported(request: SignedInRequest, found: list[Conversation]) -> HttpRespon
     return redirect("conversations")
 
 
-def _file(user, kind: str, ids: list[uuid.UUID] | None, name: str) -> HttpResponse:
-    make = transfer.as_json if kind == "json" else transfer.as_markdown
-    response = HttpResponse(make(user, ids=ids), content_type=CONTENT_TYPES[kind])
+def _file(
+    request: SignedInRequest, kind: str, ids: list[uuid.UUID] | None, name: str
+) -> StreamingHttpResponse:
+    make = transfer.json_parts if kind == "json" else transfer.markdown_parts
+    parts = make(request.user, ids=ids)
+    # Under ASGI a sync iterator would be read to its end before anything is sent.
+    content = _in_thread(parts) if hasattr(request, "scope") else parts
     day = timezone.localdate().isoformat()
-    response["Content-Disposition"] = f'attachment; filename="{name}-{day}.{kind}"'
-    return response
+    return StreamingHttpResponse(
+        content,
+        content_type=CONTENT_TYPES[kind],
+        headers={"Content-Disposition": f'attachment; filename="{name}-{day}.{kind}"'},
+    )
+
+
+async def _in_thread(parts: Iterator[bytes]) -> AsyncIterator[bytes]:
+    following = sync_to_async(_next_part)
+    while (part := await following(parts)) is not None:
+        yield part
+
+
+def _next_part(parts: Iterator[bytes]) -> bytes | None:
+    """None after the last. Between two parts no connection is kept: the reader may be slow."""
+    try:
+        return next(parts, None)
+    finally:
+        give_connections_back()
 
 
 def _ids(texts: list[str]) -> list[uuid.UUID]:

@@ -16,9 +16,10 @@ are in the JSON alone.
 """
 
 import re
+from collections.abc import Iterable, Iterator
 
 from chat.errors import ImportRefused
-from chat.portable import Portable, PortableMessage
+from chat.portable import Outgoing, Portable, PortableMessage
 
 NEXT = "<!-- next conversation -->"
 _MARK = re.compile(
@@ -32,18 +33,24 @@ _MARK = re.compile(
 _MODEL = "Model: "
 
 
-def write(conversations: list[Portable]) -> str:
-    return f"\n{NEXT}\n\n".join(map(_conversation, conversations))
+def write(conversations: Iterable[Outgoing]) -> Iterator[bytes]:
+    """The file part by part."""
+    for index, (one, shown) in enumerate(conversations):
+        if index:
+            yield f"\n{NEXT}\n\n".encode()
+        yield _head(one).encode()
+        for said in shown:
+            yield _message(said).encode()
 
 
-def _conversation(one: Portable) -> str:
-    parts = [f"# {one.title}", f"{_MODEL}{one.model}"]
-    if one.system_prompt:
-        parts += ["## System", _escaped(one.system_prompt)]
-    for said in one.shown():
-        parts += [f"## {said.role.title()}", _escaped(said.text)]
-        parts += [f"![]({url})" for url in said.images]
-    return "\n\n".join(parts) + "\n"
+def _head(one: Portable) -> str:
+    head = f"# {one.title}\n\n{_MODEL}{one.model}\n"
+    return f"{head}\n## System\n\n{_escaped(one.system_prompt)}\n" if one.system_prompt else head
+
+
+def _message(said: PortableMessage) -> str:
+    images = "".join(f"\n![]({url})\n" for url in said.images)
+    return f"\n## {said.role.title()}\n\n{_escaped(said.text)}\n{images}"
 
 
 def _escaped(text: str) -> str:

@@ -19,7 +19,7 @@ from django.utils import timezone
 from accounts.encryption import Cipher
 from accounts.ids import uuid7
 from accounts.keyring import data_keys
-from chat import conversations, length, pictures, stored_replies
+from chat import conversations, length, pictures, quota, stored_replies
 from chat.errors import NotAllowed, NoVision, StillAnswering
 from chat.models import Conversation, Message
 
@@ -160,7 +160,8 @@ def say(
 ) -> Message:
     """Add what the person says after the leaf. Returns the reply to it, still to be written.
 
-    `blind` are the models that see no images. Raises NotAllowed, NoVision, StillAnswering.
+    `blind` are the models that see no images. Raises NotAllowed, NoVision, ChatsFull,
+    StillAnswering.
     """
     return _add(conversation, conversation.leaf_id, text, images, blind)
 
@@ -170,7 +171,7 @@ def edit(
 ) -> Message:
     """Say something else in the place of `message`. Returns the reply to it, to be written.
 
-    Raises NotAllowed, NoVision, StillAnswering.
+    Raises NotAllowed, NoVision, ChatsFull, StillAnswering.
     """
     if message.is_reply:
         raise NotAllowed("Only what you said yourself can be edited.")
@@ -180,7 +181,7 @@ def edit(
 def regenerate(reply: Message, *, blind: Container[str] = ()) -> Message:
     """Another reply in the place of `reply`, to be written; one that failed empty makes room.
 
-    Raises NotAllowed, NoVision, StillAnswering.
+    Raises NotAllowed, NoVision, ChatsFull, StillAnswering.
     """
     if not reply.is_reply:
         raise NotAllowed("Only a reply can be written once more.")
@@ -188,6 +189,7 @@ def regenerate(reply: Message, *, blind: Container[str] = ()) -> Message:
         raise NotAllowed("There is nothing that it answers.")
     conversation = reply.conversation
     _check_vision(conversation, reply.parent_id, (), blind)
+    quota.check(conversation.user_id, more_rows=1)
     with _one_at_a_time(conversation):
         new = _reply_to(reply.parent_id, conversation)
         if reply.state == Message.State.FAILED and not reply.text and not reply.replies.exists():
@@ -210,6 +212,7 @@ def _add(
     said.seal(cipher, text=text, images=orjson.dumps(images).decode() if images else "")
     sealed = len(said.text or b"") + len(said.images or b"")
     length.check(conversation, Tree(conversation).path_to(parent), sealed)
+    quota.check(conversation.user_id, more_rows=2, more_bytes=sealed)  # With the reply.
     with _one_at_a_time(conversation):
         said.save(force_insert=True)
         if conversation.title is None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime as dt
+from collections.abc import Iterable
 
 from django.utils import timezone
 
@@ -41,13 +42,9 @@ class Portable:
     messages: list[PortableMessage] = dataclasses.field(default_factory=list)
     leaf: int | None = None
 
-    def shown(self) -> list[PortableMessage]:
-        """The branch that ends at the leaf."""
-        branch, index = [], self.leaf
-        while index is not None:
-            branch.append(self.messages[index])
-            index = self.messages[index].parent
-        return branch[::-1]
+
+# On its way out: its messages come one by one, and its leaf is known after the last of them.
+Outgoing = tuple[Portable, Iterable[PortableMessage]]
 
 
 def check_counts(conversations: list[Portable]) -> None:

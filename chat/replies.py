@@ -47,8 +47,8 @@ _beginning: set[asyncio.Task] = set()
 
 
 async def send(conversation: Conversation, *, text: str, images: Sequence[str] = ()) -> Message:
-    """Raises NotAllowed, StillAnswering, NoVision, or Unavailable without a database; then nothing
-    is stored.
+    """Raises NotAllowed, StillAnswering, NoVision, ChatsFull, or Unavailable without a database;
+    then nothing is stored.
     """
     return await _begin(functools.partial(messages.say, conversation, text=text, images=images))
 

@@ -45,15 +45,24 @@ async def start(request: SignedInRequest) -> HttpResponse:
     form = MessageForm(request.POST, request.FILES)
     try:
         await sync_to_async(_check)(request.user, form)
-        said = form.cleaned_data
-        found = await sync_to_async(conversations.start)(request.user, model=said["model"])
-        await replies.send(found, text=said["text"], images=said["images"])
+        found = await _begun(request.user, form.cleaned_data)
     except NotAllowed as refusal:
         model = form.data.get("model", "")
         if _wants_json(request):
             return _refusal_as_json(refusal)
         return await sync_to_async(render_new)(request, model=model, **_refused(form, refusal))
     return _to_the_end_of(request, found)
+
+
+async def _begun(user: User, said: dict) -> Conversation:
+    """With its first message; there is none without. Raises NotAllowed."""
+    found = await sync_to_async(conversations.start)(user, model=said["model"])
+    try:
+        await replies.send(found, text=said["text"], images=said["images"])
+    except NotAllowed:
+        await sync_to_async(conversations.delete)(user, ids=[found.id])
+        raise
+    return found
 
 
 @require_POST
@@ -151,7 +160,7 @@ def _refused(form: MessageForm | None, refusal: NotAllowed) -> dict:
     return {
         "draft": form.data.get("text", "") if form else "",
         "error": str(refusal),
-        "wants_credit": isinstance(refusal, NoCredit),
+        "error_code": refusal.code,
         "status": _status_of(refusal),
     }
 

@@ -1,17 +1,26 @@
 """Search in a person's own conversations: by decrypting them, since there is no plain index.
 
-The newest first, page by page, until there are enough hits.
+The newest first, page by page, until there are enough hits. What isn't found has all of them
+decrypted, so searches are counted: `count` comes before `search`.
 """
 
 import dataclasses
+import math
 import re
 import uuid
 from collections.abc import Iterator
 
+from asgiref.sync import async_to_sync
+from django.conf import settings
+
 from accounts.encryption import Cipher
 from accounts.keyring import data_keys
 from accounts.models import User
+from billing.accounts import open_account
 from chat.models import Conversation, Message
+from gateway import token_buckets
+from gateway.errors import TooManyRequests
+from gateway.token_buckets import Bucket, Level
 
 MAX_HITS = 50
 MAX_QUERY = 200  # characters
@@ -29,6 +38,26 @@ class Hit:
     before: str
     match: str
     after: str
+
+
+def count(user: User) -> None:
+    """Count a search of `user`'s, wherever it is asked. Raises TooManyRequests."""
+    if open_account(user).unlimited:
+        return
+    most = settings.CHAT_SEARCHES_PER_MINUTE
+    level = async_to_sync(_take)(Bucket(f"chat_searches:{user.id}", most))
+    if level.wait_s:
+        seconds = math.ceil(level.wait_s)
+        raise TooManyRequests(
+            f"Chats may be searched {most:,} times per minute, and that is used up: "
+            f"try again in {seconds} s.",
+            retry_after_s=seconds,
+        )
+
+
+async def _take(bucket: Bucket) -> Level:
+    (level,) = await token_buckets.take([bucket])
+    return level
 
 
 def search(user: User, *, text: str) -> list[Hit]:

@@ -26,4 +26,5 @@ STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # Or WhiteNoise warns.
 SHOWCASE_TTL_S = 0  # What one test made must not be shown to the next.
 
 # Tests ask more often than people; those about these limits set their own.
+CHAT_SEARCHES_PER_MINUTE = 100_000
 API_REQUESTS_PER_MINUTE = dict.fromkeys(API_REQUESTS_PER_MINUTE, 100_000)

@@ -15,9 +15,10 @@ from accounts.keyring import data_keys
 from accounts.models import ApiKey
 from chat import conversations, search
 from chat.models import Conversation
-from kyma.api.description import example
+from kyma.api.description import PROBLEM_REF, example
 from kyma.api.fields import StrictSerializer, TimeField
 from kyma.api.pagination import PageQuery, list_of, page, page_of
+from kyma.api.problems import CONTENT_TYPE
 from kyma.api.resource import Resource
 
 # --- What is answered ----------------------------------------------------------------------------
@@ -71,6 +72,7 @@ class HitSerializer(serializers.Serializer):
 
 
 ConversationPage, HitList = page_of(ConversationSerializer), list_of(HitSerializer)
+FULL = {(409, CONTENT_TYPE): PROBLEM_REF}
 
 
 # --- What is taken -------------------------------------------------------------------------------
@@ -143,7 +145,7 @@ class Conversations(ChatResource):
         summary="Begin a conversation",
         request=BeginningSerializer,
         examples=[example({"model": "fast", "system_prompt": "Be brief."})],
-        responses={201: OneConversationSerializer},
+        responses={201: OneConversationSerializer, **FULL},
     )
     def post(self, request: Request) -> Response:
         given = self.body(BeginningSerializer)
@@ -166,7 +168,7 @@ class OneConversation(ChatResource):
         summary="Rename, pin, archive or set up a conversation",
         request=ChangesSerializer,
         examples=[example({"title": "Tides", "pinned": True})],
-        responses=OneConversationSerializer,
+        responses={200: OneConversationSerializer, **FULL},
     )
     def patch(self, request: Request, conversation_id: uuid.UUID) -> Response:
         conversation = self.find(conversation_id)
@@ -203,6 +205,7 @@ class ConversationSearch(ChatResource):
         responses=HitList,
     )
     def get(self, request: Request) -> Response:
-        """The newest first, at most 50 places."""
+        """The newest first, at most 50 places. Searches have a limit of their own, with a 429."""
+        search.count(request.user)
         hits = search.search(request.user, text=self.query(SearchQuery)["text"])
         return Response(HitList({"data": hits}).data)

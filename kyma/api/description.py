@@ -103,7 +103,7 @@ _WHEN = {
     401: "No key and no session, or a key that doesn't count.",
     403: "The key lacks the scope, or may not be used from here; the account is suspended.",
     404: "There is no such thing in this account.",
-    409: "A reply is being written: wait for it, or stop it.",
+    409: "A reply is being written: wait for it, or stop it. The chats are full: delete some.",
     413: "The body is too large.",
     415: "The body isn't JSON.",
     429: "Too often: ask again after `Retry-After`.",

@@ -34,5 +34,6 @@ def page(request: HttpRequest) -> HttpResponse:
         "things": reference.things(),
         "scopes": ApiKey.Scope.choices,
         "rates": settings.API_REQUESTS_PER_MINUTE,
+        "searches": settings.CHAT_SEARCHES_PER_MINUTE,
     }
     return render(request, "api/docs.html", shown)

@@ -16,7 +16,7 @@ from rest_framework import exceptions
 from rest_framework.exceptions import APIException
 from rest_framework.response import Response
 
-from chat.errors import ChatError, StillAnswering
+from chat.errors import ChatError, ChatsFull, StillAnswering
 from gateway.errors import GatewayError
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ def handle(error: Exception, context: dict) -> Response:
     if isinstance(error, GatewayError):
         return _refusal_of_a_rule(error)
     if isinstance(error, ChatError):
-        status = 409 if isinstance(error, StillAnswering) else 400
+        status = 409 if isinstance(error, (StillAnswering, ChatsFull)) else 400
         return problem(status, str(error), error.code)
     if isinstance(error, Http404):
         error = exceptions.NotFound("There is no such thing in this account.")

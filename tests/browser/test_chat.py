@@ -130,6 +130,17 @@ def test_a_draft_stays_in_the_box_until_kyma_has_it(chat, fake):
     expect(answer_of(chat)).to_contain_text("Here you are.")
 
 
+def test_a_refusal_shows_the_link_that_leads_out_of_it(chat):
+    refusal = {"code": "chats_full", "message": "Your chats are full."}
+    chat.route("**/chat/start", lambda route: route.fulfill(status=422, json=refusal))
+    with chat.watch.allowing("422"):
+        say(chat, "My draft")
+        alert = chat.get_by_role("alert")
+        expect(alert).to_contain_text("Your chats are full.")
+    expect(alert.get_by_role("link")).to_have_text(["All chats"])
+    expect(chat.get_by_label("Your message", exact=True)).to_have_value("My draft")
+
+
 def test_a_connection_that_breaks_is_told_and_the_answer_goes_on(chat, fake):
     prompt, refused = held_up(fake), []
 

@@ -4,8 +4,9 @@ import html
 import re
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.test import Client
+from django.test import AsyncClient, Client
 from django.urls import reverse
 
 from chat.models import Conversation, Message
@@ -184,7 +185,7 @@ def test_out_of_credit_the_draft_stays_and_billing_is_a_click_away(bob):
     text = text_of(answer)
     assert answer.status_code == 402
     assert "My &lt;long&gt; draft</textarea>" in text
-    assert re.search(rf'id="problem-credit" href="{reverse("billing")}">', text)
+    assert re.search(rf'data-code="insufficient_credits" href="{reverse("billing")}">', text)
     assert not Conversation.objects.exists()
 
 
@@ -272,7 +273,7 @@ def test_what_is_exported_can_be_imported(kind, alice, bob, hers):
     assert file["Content-Disposition"].startswith("attachment; filename=")
     his = signed_in(bob)
     answer = his.post(
-        "/chat/import", {"file": SimpleUploadedFile("chats", file.content)}, follow=True
+        "/chat/import", {"file": SimpleUploadedFile("chats", file.getvalue())}, follow=True
     )
     assert "With half a brain." in text_of(answer)
     assert Conversation.objects.filter(user=bob).count() == 1
@@ -281,8 +282,22 @@ def test_what_is_exported_can_be_imported(kind, alice, bob, hers):
 def test_the_ticked_are_exported_or_all(alice, hers):
     ticked = talk(alice, "a", title="Ticked")
     talk(alice, "b", title="Not ticked")
-    assert b"Not ticked" not in hers.post("/chat/export.json", {"ids": [ticked.id]}).content
-    assert b"Not ticked" in hers.get("/chat/export.json").content
+    assert b"Not ticked" not in hers.post("/chat/export.json", {"ids": [ticked.id]}).getvalue()
+    assert b"Not ticked" in hers.get("/chat/export.json").getvalue()
+
+
+@pytest.mark.parametrize("kind", ["json", "md"])
+def test_under_asgi_an_export_is_streamed(kind, alice):
+    talk(alice, "How do whales sleep?")
+
+    async def download() -> bytes:
+        client = AsyncClient()
+        await client.aforce_login(alice)
+        answer = await client.get(f"/chat/export.{kind}")
+        assert answer.is_async
+        return b"".join([part async for part in answer.streaming_content])
+
+    assert b"How do whales sleep?" in async_to_sync(download)()
 
 
 def test_a_file_that_is_no_conversation_is_refused_with_a_reason(hers):

@@ -1,7 +1,10 @@
 """Conversations as files: what goes out comes in again, and what is no conversation doesn't."""
 
+import tracemalloc
+
 import orjson
 import pytest
+from django.db.models.signals import post_init
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +27,14 @@ def taken_in(user, content: str | bytes | dict | list) -> list[Conversation]:
     return transfer.import_file(user, content=raw, model="scripted")
 
 
+def as_json(user, **which) -> bytes:
+    return b"".join(transfer.json_parts(user, **which))
+
+
+def as_markdown(user, **which) -> bytes:
+    return b"".join(transfer.markdown_parts(user, **which))
+
+
 def shown(conversation: Conversation) -> list[tuple[str, str]]:
     return [(one.message.role, one.text) for one in messages.page_of(conversation).shown]
 
@@ -38,14 +49,14 @@ def test_json_brings_back_every_branch(alice, bob):
     say(one, "Good day", after=first, provider="local", cost_nano=1500, model="other")
     say(one, "And now?")
     conversations.pin(one)
-    (copy,) = taken_in(bob, transfer.as_json(alice))
+    (copy,) = taken_in(bob, as_json(alice))
     assert shown(copy) == shown(one)
     assert [text for _, text in shown(copy)] == ["Hi", "Good day", "And now?"]
     assert messages.page_of(copy).shown[1].position == 2
     assert copy.messages.count() == 4
     assert (copy.user, copy.parameters) == (bob, {"top_p": 0.5})
-    again = orjson.loads(transfer.as_json(bob))["conversations"][0]
-    original = orjson.loads(transfer.as_json(alice))["conversations"][0]
+    again = orjson.loads(as_json(bob))["conversations"][0]
+    original = orjson.loads(as_json(alice))["conversations"][0]
     assert again["messages"][0] == {"role": "system", "content": "Be kind."}
     for name in ("title", "model", "parameters", "pinned", "leaf", "created_at"):
         assert again[name] == original[name]
@@ -56,13 +67,13 @@ def test_messages_of_one_millisecond_go_out_in_their_order(alice, bob):
     conversation = talk(alice)
     say(conversation, "Hi", id=later)
     say(conversation, "Hello!", id=earlier)
-    (copy,) = taken_in(bob, transfer.as_json(alice))
+    (copy,) = taken_in(bob, as_json(alice))
     assert shown(copy) == [("user", "Hi"), ("assistant", "Hello!")]
 
 
 def test_what_comes_in_costs_nothing(alice):
     say(talk(alice, "Hi"), "Hello!", cost_nano=1500, prompt_tokens=3)
-    exported = transfer.as_json(alice)
+    exported = as_json(alice)
     assert orjson.loads(exported)["conversations"][0]["messages"][1]["cost_usd"] == "0.0000015"
     (copy,) = taken_in(alice, exported)
     reply = copy.messages.get(role="assistant")
@@ -73,16 +84,16 @@ def test_what_comes_in_costs_nothing(alice):
 def test_markdown_brings_back_the_branch_that_is_shown(alice, bob):
     one = talk(alice, "Hi", "# A heading\n\n## User\n\\## User\nHello!", title="T", model="m")
     conversations.set_system_prompt(one, text="Be kind.\n\nAlways.")
-    (copy,) = taken_in(bob, transfer.as_markdown(alice))
+    (copy,) = taken_in(bob, as_markdown(alice))
     assert shown(copy) == shown(one)
     assert copy.model == "m"
-    assert transfer.as_markdown(bob) == transfer.as_markdown(alice)
+    assert as_markdown(bob) == as_markdown(alice)
 
 
 def test_images_go_out_and_come_in(alice, bob):
     document = {"messages": [{"role": "user", "content": [image(PIXEL)]}]}
     taken_in(alice, document)
-    for exported in (transfer.as_json(alice), transfer.as_markdown(alice)):
+    for exported in (as_json(alice), as_markdown(alice)):
         (copy,) = taken_in(bob, exported)
         assert messages.page_of(copy).shown[0].images == [PIXEL]
 
@@ -90,10 +101,74 @@ def test_images_go_out_and_come_in(alice, bob):
 def test_some_conversations_or_all_of_ones_own_go_out(alice, bob):
     one, _ = talk(alice, "Hi", title="One"), talk(alice, "Hi", title="Two")
     talk(bob, "Three")
-    assert titles(transfer.as_json(alice)) == {"One", "Two"}
-    assert titles(transfer.as_json(alice, ids=[one.id])) == {"One"}
-    assert titles(transfer.as_json(bob, ids=[one.id])) == set()
-    assert transfer.as_markdown(alice).count(markdown_file.NEXT) == 1
+    assert titles(as_json(alice)) == {"One", "Two"}
+    assert titles(as_json(alice, ids=[one.id])) == {"One"}
+    assert titles(as_json(bob, ids=[one.id])) == set()
+    assert as_markdown(alice).count(markdown_file.NEXT.encode()) == 1
+
+
+def test_json_in_parts_is_laid_out_as_if_it_were_written_at_once(alice, bob):
+    talk(alice, "Hi", "Hello!", title="One", system_prompt="Be kind.\nAlways.")
+    talk(alice, title="Empty")
+    for user in (alice, bob):
+        exported = as_json(user)
+        assert orjson.dumps(orjson.loads(exported), option=orjson.OPT_INDENT_2) == exported
+
+
+def test_messages_are_read_a_few_at_a_time(alice, monkeypatch):
+    monkeypatch.setattr(transfer, "MOST_ROWS", 10)
+    monkeypatch.setattr(transfer, "PART_BYTES", 1)
+    talk(alice, *["text"] * 35, title="Long")
+    assert most_ahead(transfer.json_parts(alice), b'"created_at"') <= 10 + 1
+    assert most_ahead(transfer.markdown_parts(alice), b"\ntext") <= 10
+
+
+def most_ahead(parts, each: bytes) -> int:
+    """How many messages were read, but not yet written, at the most."""
+    read, written, most = [], 0, 0
+
+    def count(sender, instance, **more):
+        read.append(instance.pk)
+
+    post_init.connect(count, sender=Message)
+    try:
+        for part in parts:
+            most = max(most, len(read) - written)
+            written += part.count(each)
+    finally:
+        post_init.disconnect(count, sender=Message)
+    assert len(read) == 35
+    return most
+
+
+@pytest.mark.parametrize("export", [transfer.json_parts, transfer.markdown_parts])
+def test_memory_does_not_grow_with_what_is_exported(alice, monkeypatch, export):
+    monkeypatch.setattr(transfer, "MOST_BYTES", 500_000)
+    talk(alice, *["x" * 250_000] * 80)
+    tracemalloc.start()
+    try:
+        size = sum(len(part) for part in export(alice))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert size > 80 * 250_000
+    assert peak < size / 3
+
+
+def test_what_is_deleted_while_it_is_read_is_left_out(alice, bob, monkeypatch):
+    monkeypatch.setattr(transfer, "MOST_ROWS", 1)
+    monkeypatch.setattr(transfer, "PART_BYTES", 1)
+    kept, half, gone = (talk(alice, "Hi", "Hello!", title=title) for title in "ABC")
+    parts = transfer.json_parts(alice, ids=[kept.id, half.id, gone.id])
+    exported = b""
+    while b'"title": "B"' not in exported:  # The last used is the first.
+        exported += next(parts)
+    reply = half.leaf
+    messages.switch_to(say(half, "Hello again!", after=reply.parent))
+    reply.delete()
+    conversations.delete(alice, ids=[kept.id])
+    copies = taken_in(bob, exported + b"".join(parts))
+    assert [one.messages.count() for one in copies] == [2, 1]
 
 
 def titles(exported: bytes) -> set[str]:
@@ -118,7 +193,8 @@ def test_any_text_survives_markdown(said):
     one = Portable(title="Title", model="m", leaf=len(said) - 1)
     for index, text in enumerate(said):
         one.messages.append(PortableMessage(roles[index], text, index - 1 if index else None))
-    (back, also) = markdown_file.read(markdown_file.write([one, one]).encode())
+    parts = markdown_file.write([(one, one.messages)] * 2)
+    (back, also) = markdown_file.read(b"".join(parts))
     assert [(said.role, said.text) for said in back.messages] == [
         (said.role, said.text) for said in one.messages
     ]

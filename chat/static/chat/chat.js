@@ -15,10 +15,11 @@ function say(text) {
   document.querySelector("#status").textContent = text;
 }
 
-function complain(text, wantsCredit = false) {
+// The code of a refusal shows the link that leads out of it.
+function complain(text, code = "") {
   document.querySelector("#problem").hidden = !text;
   document.querySelector("#problem-text").textContent = text;
-  document.querySelector("#problem-credit").hidden = !wantsCredit;
+  for (const link of document.querySelectorAll("#problem a")) link.hidden = link.dataset.code !== code;
 }
 
 function setStreaming(streaming) {
@@ -332,7 +333,7 @@ async function sendTemporary() {
 async function refuse(response) {
   const isOurs = response?.headers.get("Content-Type")?.startsWith("application/json");
   const answer = isOurs ? await response.json() : null;
-  complain(answer?.message ?? whyNot(response), answer?.code === "insufficient_credits");
+  complain(answer?.message ?? whyNot(response), answer?.code);
   document.querySelector("#problem").scrollIntoView({ block: "nearest" });
 }
 
