@@ -18,7 +18,7 @@ from accounts.ids import uuid7
 from accounts.keyring import data_keys
 from accounts.models import User
 from billing.pricing import usd
-from chat import conversations, json_file, length, markdown_file, messages, quota
+from chat import conversations, json_file, length, markdown_file, messages, pictures, quota
 from chat.errors import ImportRefused, NotAllowed
 from chat.models import Conversation, Message
 from chat.portable import (
@@ -229,5 +229,6 @@ def _fill(row: Message, said: PortableMessage, cipher: Cipher) -> None:
     row.role = said.role
     row.model = _name_of(said.model) if row.is_reply else ""
     row.created_at = row.updated_at = said.created_at
-    images = orjson.dumps(said.images).decode() if said.images else ""
-    row.seal(cipher, text=said.text, reasoning=said.reasoning, images=images)
+    images = [pictures.without_metadata(image) for image in said.images]
+    shown = orjson.dumps(images).decode() if images else ""
+    row.seal(cipher, text=said.text, reasoning=said.reasoning, images=shown)

@@ -5,11 +5,12 @@ import struct
 import time
 import zlib
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from chat import messages, pictures
+from chat import messages, pictures, transfer
 from tests.chat.writing import talk
 
 SECRET = b"47.3667 N 8.5500 E, Dora's phone"
@@ -227,3 +228,13 @@ def test_what_a_conversation_stores_is_clean(alice):
         assert SECRET in picture
         assert SECRET not in cleaned
         assert orientation_of(cleaned) == orientation
+
+
+def test_what_is_imported_is_clean(alice):
+    url = f"data:image/png;base64,{base64.b64encode(png(chunk(b'tEXt', SECRET))).decode()}"
+    content = [{"type": "image_url", "image_url": {"url": url}}]
+    said = orjson.dumps({"messages": [{"role": "user", "content": content}]})
+    (imported,) = transfer.import_file(alice, content=said, model="scripted")
+    (image,) = messages.page_of(imported).shown[0].images
+    assert image.startswith("data:image/png;base64,")
+    assert SECRET not in base64.b64decode(image.partition(",")[2])
