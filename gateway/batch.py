@@ -1,9 +1,10 @@
 """One batch of durable operations, applied in one transaction.
 
 `apply` decides nothing about money and knows no engine: it locks the accounts, lets
-`billing.ledger` change their sheets one operation after the other, and writes the result back
-with one statement per table. It is a generator that yields statements and is sent their rows,
-so that the same batch runs on psycopg in the event loop and on Django's connection in a thread.
+`billing.ledger` change their sheets one operation after the other, and says what is to be written
+back, with one statement per table. It is a generator that yields statements to read by and is sent
+their rows, so that the same batch runs on psycopg in the event loop and on Django's connection in
+a thread.
 
 An operation that is refused changes nothing; its result is the exception. Safe to repeat after
 a commit whose fate is unknown: a hold that exists is granted again, a request that is in the
@@ -146,12 +147,10 @@ Decided = Callable[[list[Any]], object]
 
 
 def apply(
-    operations: list[Operation], decided: Decided | None = None
-) -> Generator[list[Statement], list[Rows], list[Any]]:
-    """Apply `operations` in order. Returns one result each, exceptions among them.
-
-    `decided` is told the results before they are written: nothing but a failing commit changes
-    them then.
+    operations: list[Operation],
+) -> Generator[list[Statement], list[Rows], tuple[list[Any], list[Statement]]]:
+    """Apply `operations` in order. Returns one result each, exceptions among them; and what is to
+    be written of them before the commit. Nothing but a failing commit changes the results then.
     """
     books = Books()
     yield from books.open(operations)
@@ -161,12 +160,7 @@ def apply(
             results.append(books.apply(operation))
         except (BillingError, HoldClosed, GivenUp, KeyTaken) as refusal:
             results.append(refusal)
-    if decided is not None:
-        decided(results)
-    writes = [(name, rows) for name, rows in books.writes() if rows]
-    if writes:
-        yield writes
-    return results
+    return results, [(name, rows) for name, rows in books.writes() if rows]
 
 
 class Books:

@@ -279,10 +279,15 @@ def commit_now(operations: list[Operation], decided: Decided | None = None) -> l
     with transaction.atomic():
         connection = connections["default"]
         run = _run_on_sqlite if connection.vendor == "sqlite" else _run_on_postgres
-        return _drive(connection, run, batch.apply(operations, decided))
+        results, writes = _drive(connection, run, batch.apply(operations))
+        if decided is not None:
+            decided(results)
+        for one in writes:
+            run(connection, *one)
+        return results
 
 
-def _drive(connection, run: Callable, generator) -> list[Any]:
+def _drive(connection, run: Callable, generator) -> tuple[list[Any], list[batch.Statement]]:
     rows = None
     try:
         while True:

@@ -6,6 +6,7 @@ closed; the next batch opens another.
 """
 
 import asyncio
+import functools
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -28,7 +29,7 @@ _READERS: dict[int, Callable[[bytes], Any]] = {
     23: int,  # int
 }
 
-Batch = Generator[list[batch.Statement], list[batch.Rows], list[Any]]
+Batch = Generator[list[batch.Statement], list[batch.Rows], tuple[list[Any], list[batch.Statement]]]
 Command = tuple[bytes, list[bytes] | None]
 BEGIN: Command = (b"BEGIN", None)
 COMMIT: Command = (b"COMMIT", None)
@@ -43,7 +44,7 @@ class PostgresEngine:
         """Apply `operations` in one transaction. Raises psycopg.Error."""
         line = await self._connected()
         try:
-            return await _transact(line, batch.apply(operations, decided))
+            return await _transact(line, batch.apply(operations), decided)
         except BaseException:
             await self.close()
             raise
@@ -75,7 +76,7 @@ async def connect() -> psycopg.AsyncConnection:
     )
 
 
-async def _transact(line: "Line", generator: Batch) -> list[Any]:
+async def _transact(line: "Line", generator: Batch, decided: Decided | None) -> list[Any]:
     """What the batch that `generator` is returns, once it is committed."""
     begun: list[Command] = [BEGIN]
     rows: Any = None
@@ -83,16 +84,21 @@ async def _transact(line: "Line", generator: Batch) -> list[Any]:
         try:
             commands = [_command(*one) for one in generator.send(rows)]
         except StopIteration as done:
-            await line.ask([*begun, COMMIT])
-            return done.value
+            results, writes = done.value
+            break
         rows = (await line.ask([*begun, *commands]))[len(begun) :]
         begun = []
+    if decided is not None:
+        decided(results)
+    await line.ask([*begun, *(_command(*one) for one in writes), COMMIT])
+    return results
 
 
 def _command(name: str, values: list[dict]) -> Command:
     return _numbered(name), [as_json(values).encode()]
 
 
+@functools.cache
 def _numbered(name: str) -> bytes:
     """The statement with libpq's own placeholder."""
     return statement(name, "postgresql").replace("%s", "$1").encode()
