@@ -10,16 +10,15 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import orjson
 import pytest
 import requests
 from django.db import transaction
 from django.utils import timezone
 
 from billing.models import CreditAccount
-from gateway.asgi import close, gateway_application
 from gateway.sweeper import sweep
 from tests.gateway.conftest import live_route
+from tests.gateway.in_process import served
 from tests.gateway.receipts import (
     END,
     HELLO,
@@ -282,7 +281,7 @@ def test_a_fault_of_ours_costs_nothing(customer, fake):
         raise RuntimeError("a fault")
 
     prompt = fake.script([Head(), HELLO, WORLD, WaitFor("the hang-up"), STOP, *END])
-    asyncio.run(served(customer, prompt, b"World", fail))
+    asyncio.run(served(customer, prompt, when_sent(b"World", fail)))
     fake.wait_for_hang_up(prompt)
     billed(customer, 0, outcome="upstream-failed", status=200)
 
@@ -292,30 +291,18 @@ def test_what_is_sent_to_a_client_that_has_just_left_is_not_delivered(customer, 
         arriving.put_nowait({"type": "http.disconnect"})
 
     prompt = fake.script([Head(), HELLO, WaitFor("the hang-up"), WORLD, STOP, *END])
-    asyncio.run(served(customer, prompt, b"Hello", hang_up))
+    asyncio.run(served(customer, prompt, when_sent(b"Hello", hang_up)))
     fake.wait_for_hang_up(prompt)
     billed(customer, 0, outcome="client-gone", status=200)
 
 
-async def served(
-    customer: Customer, prompt: str, content: bytes, happens: Callable[[asyncio.Queue], None]
-) -> None:
-    """A stream, served in this process; when `content` is to be sent, something else happens."""
-    arriving: asyncio.Queue = asyncio.Queue()
+def when_sent(
+    content: bytes, happens: Callable[[asyncio.Queue], None]
+) -> Callable[[dict, asyncio.Queue], None]:
+    """When `content` is to be sent, something else happens."""
 
-    async def send(message: dict) -> None:
+    def sent(message: dict, arriving: asyncio.Queue) -> None:
         if content in message.get("body", b""):
             happens(arriving)
 
-    body = {"model": "scripted", "stream": True, "messages": [{"role": "user", "content": prompt}]}
-    arriving.put_nowait({"type": "http.request", "body": orjson.dumps(body)})
-    headers = {**customer.headers, "content-type": "application/json"}
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": "/v1/chat/completions",
-        "query_string": b"",
-        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
-    }
-    await gateway_application(scope, arriving.get, send)
-    await close()
+    return sent

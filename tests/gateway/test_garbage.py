@@ -7,11 +7,11 @@ caches when it does.
 import asyncio
 import gc
 
-import orjson
 import pytest
 
-from gateway.asgi import close, gateway_application
-from tests.provider_scripts import answer, either, stream
+from tests.gateway.in_process import served
+from tests.provider_scripts import answer, either
+from tests.provider_scripts import stream as scripted_stream
 
 
 @pytest.fixture
@@ -31,33 +31,14 @@ def _found() -> list:
     return gc.garbage
 
 
-@pytest.mark.parametrize("streamed", [False, True])
-def test_an_answer_leaves_no_garbage(customer, fake, collected, streamed):
-    prompt = fake.script(either(stream("Hello"), answer("Hello")))
-    sent = asyncio.run(asked(customer, prompt, streamed=streamed))
-    assert b"Hello" in sent
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_leaves_no_garbage(customer, fake, collected, stream):
+    prompt = fake.script(either(scripted_stream("Hello"), answer("Hello")))
+    bodies: list[bytes] = []
+
+    def sent(message: dict, arriving: asyncio.Queue) -> None:
+        bodies.append(message.get("body", b""))
+
+    asyncio.run(served(customer, prompt, sent, stream=stream))
+    assert b"Hello" in b"".join(bodies)
     assert collected() == []
-
-
-async def asked(customer, prompt: str, *, streamed: bool) -> bytes:
-    """The body of an answer that was asked for in this process, on a connection that stays."""
-    sent: list[dict] = []
-    messages = [{"role": "user", "content": prompt}]
-    body = {"model": "scripted", "messages": messages, "stream": streamed}
-    arriving: asyncio.Queue = asyncio.Queue()
-    arriving.put_nowait({"type": "http.request", "body": orjson.dumps(body)})
-    headers = {**customer.headers, "content-type": "application/json"}
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": "/v1/chat/completions",
-        "query_string": b"",
-        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
-    }
-
-    async def send(message):
-        sent.append(message)
-
-    await gateway_application(scope, arriving.get, send)
-    await close()
-    return b"".join(message.get("body", b"") for message in sent)
