@@ -13,13 +13,16 @@ from tests.gateway.in_process import served
 from tests.provider_scripts import answer, either
 from tests.provider_scripts import stream as scripted_stream
 
+KINDS = (asyncio.Task, BaseException)
+
 
 @pytest.fixture
 def collected():
-    """What the collector finds, kept instead of freed."""
-    gc.collect()
+    """The tasks and exceptions that the collector finds, kept instead of freed."""
+    while gc.collect():
+        pass  # What other tests have left.
     gc.disable()
-    yield lambda: [one for one in _found() if isinstance(one, asyncio.Task | BaseException)]
+    yield lambda: [one for one in _found() if issubclass(type(one), KINDS)]
     gc.set_debug(0)
     gc.garbage.clear()
     gc.enable()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from gateway.models import Route
 from tests.gateway.receipts import (
     CACHED,
     END,
@@ -199,17 +200,18 @@ def test_an_answer_without_content_costs_nothing(customer, fake, streamed, usage
 
 @both
 def test_more_than_was_held_is_not_charged_but_recorded(customer, fake, streamed):
-    usage = usage_of(10, 100)
+    usage = usage_of(10, 300)
     prompt = fake.script(either(stream(TEXT, usage=usage), answer(TEXT, extra={"usage": usage})))
     shown = finished(customer, streamed, prompt, max_tokens=3)
-    held = (len(prompt) + 16) * INPUT + 1 + 3 * OUTPUT
-    full = 10 * INPUT + 100 * OUTPUT
+    template = Route.objects.get(model__slug="scripted").template_tokens
+    held = (len(prompt) + 16 + template) * INPUT + 1 + 3 * OUTPUT
+    full = 10 * INPUT + 300 * OUTPUT
     billed(
         customer,
         held,
         hold_nano=held,
         loss_nano=full - held,
         upstream_cost_nano=full,
-        completion_tokens=100,
+        completion_tokens=300,
     )
     assert shown["cost"] == held / USD
