@@ -26,7 +26,8 @@ streams, rows, memory) and only prints it. What is measured, and how, stands in 
 
 - {machine}
 - {software}
-- 4 KB reach the disk (`fdatasync`) in {disk}; an answer waits for that twice
+- 4 KB reach the disk (`fdatasync`) in {disk}; an answer waits for
+  that once after its provider, and once beside it
 - Kyma {commit}, {date}; {load}
 
 One process of the gateway has a core to itself; load generator, upstream, Valkey and Postgres share
