@@ -72,9 +72,9 @@ class _Waiting:
 
 
 class Promise:
-    """A reservation that is granted, and about to be committed."""
+    """A reservation that is granted, and about to be committed; or is already, without a future."""
 
-    def __init__(self, grant: Grant, committed: asyncio.Future):
+    def __init__(self, grant: Grant, committed: asyncio.Future | None = None):
         self.grant = grant
         self._committed = committed
 
@@ -83,9 +83,9 @@ class Promise:
 
         Raises as `CommitQueue.submit` does.
         """
-        if not self._committed.done():
+        if self._committed is not None:
             await asyncio.wait((self._committed,))
-        self.grant = self._committed.result()
+            self.grant = self._committed.result()
         return self.grant
 
 

@@ -209,6 +209,7 @@ class Completion:
             self._identify()
             self.content = b"" if self.request.stream else self._content()
         except UpstreamFailed as failure:
+            await self._wait_for_hold()  # Without one there is nothing to settle.
             raise failure.gateway_error() from failure
         self.record.status = 200
         self.record.overhead_ms = round(

@@ -128,13 +128,14 @@ async def reserve(
         deadline=now + dt.timedelta(seconds=lifetime_s),
         claim=claim,
     )
+    queue, timeout_s = commit_queue.queue(), settings.ADMISSION_TIMEOUT_S
     with _told():
-        promise = await commit_queue.queue().promise(operation, settings.ADMISSION_TIMEOUT_S)
+        if claim is None:
+            promise = await queue.promise(operation, timeout_s)
+        else:  # To be asked once and no more, even if this process dies meanwhile.
+            promise = Promise(await queue.submit(operation, timeout_s))
     metrics.open_holds.inc()
-    reservation = Reservation(promise)
-    if claim is not None:  # Asked once and no more: even if this process dies meanwhile.
-        await reservation.durable()
-    return reservation
+    return Reservation(promise)
 
 
 @contextmanager

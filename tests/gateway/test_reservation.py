@@ -1,20 +1,25 @@
 """A hold is granted before it is durable: the provider is asked meanwhile, and nothing leaves."""
 
 import asyncio
+import datetime as dt
 
 import pytest
 from django.db import IntegrityError, connection
+from django.utils import timezone
 
 from billing.errors import InsufficientCredit
 from billing.ledger import Grant
 from billing.models import CreditAccount, Hold
+from gateway import commit_queue
+from gateway.batch import Claim
 from gateway.commit_queue import CommitFailed, CommitQueue
-from gateway.models import ApiRequest
+from gateway.models import ApiRequest, IdempotentRequest
+from gateway.reservation import reserve
 from tests.books import sums
-from tests.factories import make_account, make_price
+from tests.factories import make_account, make_ask, make_price, make_record
 from tests.gateway.watched_engine import AMPLE_S, on_postgres, reserves_of, run
 from tests.live import eventually
-from tests.provider_scripts import answer, either, stream
+from tests.provider_scripts import answer, either, error, stream
 
 LATE_S = 2  # More than a decision takes.
 
@@ -65,6 +70,26 @@ def test_who_hangs_up_before_the_decision_leaves_no_hold(account, price):
 
     run(story)
     assert not Hold.objects.exists()
+    assert sums(account) == (100_000, 0)
+
+
+def test_who_hangs_up_with_a_key_while_the_hold_is_written_leaves_neither(
+    account, price, monkeypatch
+):
+    async def story(queue, engine):
+        monkeypatch.setattr(commit_queue, "queue", lambda: queue)
+        engine.may_return.clear()
+        record = make_record(reserves_of(account, price, 1)[0])
+        claim = Claim("a-digest", "of-a-body", timezone.now() + dt.timedelta(days=1))
+        asking = asyncio.create_task(reserve(record, make_ask(), price.id.hex, claim))
+        await engine.committed.wait()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+    run(story)
+    assert not Hold.objects.exists()
+    assert not IdempotentRequest.objects.exists()
     assert sums(account) == (100_000, 0)
 
 
@@ -142,8 +167,15 @@ def no_hold(customer):
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_an_answer_whose_hold_cannot_be_written_never_leaves(customer, fake, no_hold, streamed):
-    prompt = fake.script_attempts([either(stream("Never said"), answer("Never said"))])
+@pytest.mark.parametrize(
+    "script",
+    [either(stream("Never said"), answer("Never said")), error(500)],
+    ids=["says", "fails"],
+)
+def test_an_answer_whose_hold_cannot_be_written_never_leaves(
+    customer, fake, no_hold, script, streamed
+):
+    prompt = fake.script_attempts([script])
     response = customer.ask(prompt, stream=streamed)
     assert response.status_code == 503
     assert response.json()["error"]["code"] == "unavailable"
