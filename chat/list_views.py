@@ -1,9 +1,7 @@
 """All conversations at once: the list and its search, deleting many, files out and in."""
 
 import uuid
-from collections.abc import AsyncIterator, Iterator
 
-from asgiref.sync import sync_to_async
 from django.contrib import messages as notices
 from django.http import HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
@@ -17,7 +15,7 @@ from chat.conversation_page import own_conversation, sidebar
 from chat.errors import NotAllowed
 from chat.forms import ImportForm
 from chat.models import Conversation
-from gateway.database import give_connections_back
+from gateway.database import by_part
 from gateway.errors import TooManyRequests
 
 PAGE = 100  # conversations
@@ -123,28 +121,12 @@ def _file(
 ) -> StreamingHttpResponse:
     make = transfer.json_parts if kind == "json" else transfer.markdown_parts
     parts = make(request.user, ids=ids)
-    # Under ASGI a sync iterator would be read to its end before anything is sent.
-    content = _in_thread(parts) if hasattr(request, "scope") else parts
     day = timezone.localdate().isoformat()
     return StreamingHttpResponse(
-        content,
+        by_part(request, parts),
         content_type=CONTENT_TYPES[kind],
         headers={"Content-Disposition": f'attachment; filename="{name}-{day}.{kind}"'},
     )
-
-
-async def _in_thread(parts: Iterator[bytes]) -> AsyncIterator[bytes]:
-    following = sync_to_async(_next_part)
-    while (part := await following(parts)) is not None:
-        yield part
-
-
-def _next_part(parts: Iterator[bytes]) -> bytes | None:
-    """None after the last. Between two parts no connection is kept: the reader may be slow."""
-    try:
-        return next(parts, None)
-    finally:
-        give_connections_back()
 
 
 def _ids(texts: list[str]) -> list[uuid.UUID]:

@@ -4,11 +4,15 @@ Postgres' goes back to the pool. SQLite's stays with its thread: opening one rea
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
+from asgiref.sync import sync_to_async
 from django.db import connections
+from django.http import HttpRequest
+
+Part = TypeVar("Part", str, bytes)
 
 _threads = ThreadPoolExecutor(4, thread_name_prefix="read")
 
@@ -34,3 +38,25 @@ def give_connections_back() -> None:
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:
             connection.close()
+
+
+def by_part(request: HttpRequest, parts: Iterator[Part]) -> Iterator[Part] | AsyncIterator[Part]:
+    """`parts` for a streaming response to `request`, each read when it is to be sent.
+
+    Under ASGI a plain iterator would be read to its end before anything is sent.
+    """
+    return _each_in_thread(parts) if hasattr(request, "scope") else parts
+
+
+async def _each_in_thread(parts: Iterator[Part]) -> AsyncIterator[Part]:
+    following = sync_to_async(next_part)
+    while (part := await following(parts)) is not None:
+        yield part
+
+
+def next_part(parts: Iterator[Part]) -> Part | None:
+    """None after the last. Between two parts no connection is kept: the reader may be slow."""
+    try:
+        return next(parts, None)
+    finally:
+        give_connections_back()

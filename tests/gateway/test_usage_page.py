@@ -18,9 +18,9 @@ from billing.models import LedgerEntry
 from billing.templatetags.money import usd
 from gateway import usage
 from gateway.commit_queue import commit_now
+from gateway.database import next_part
 from gateway.newest_first import older
 from gateway.pages import usage_lines
-from gateway.pages.usage import next_part
 from gateway.sessions import hash_of
 from tests.books import hold
 from tests.factories import make_account, make_key, make_price, make_request, make_settle, make_user
