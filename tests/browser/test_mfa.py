@@ -84,6 +84,7 @@ def test_a_passkey_says_once_more_who_one_is_is_renamed_and_removed(
 ):
     signed_in(page, dora).goto("/accounts/2fa/webauthn/add/")
     page.get_by_role("button", name="Add it").click()
+    expect(page.get_by_role("heading", name="Recovery codes")).to_be_visible()
     page.goto("/accounts/2fa/webauthn/reauthenticate/?next=/settings/security")
     page.get_by_role("button", name="Use a passkey or security key").click()
     page.get_by_role("link", name="Rename").click()
