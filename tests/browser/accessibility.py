@@ -36,10 +36,12 @@ def faults(page: Page) -> list[str]:
 
     A table shows all its columns: no sideways scrolling in its frame, on a phone neither.
     """
-    found = axe_by_any_light(page)
-    too_wide = page.evaluate(OVERFLOW_PX)
-    found += [f"{too_wide} px too wide"] if too_wide > 0 else []
-    return found + page.evaluate(WIDE_TABLES)
+    return axe_by_any_light(page) + too_wide(page)
+
+
+def too_wide(page: Page) -> list[str]:
+    px = page.evaluate(OVERFLOW_PX)
+    return [f"{px} px too wide"] * (px > 0) + page.evaluate(WIDE_TABLES)
 
 
 def axe_by_any_light(page: Page, **options) -> list[str]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.browser.accessibility import faults
+from tests.browser.accessibility import faults, too_wide
 from tests.browser.looks import SIZES
 from tests.browser.moments import TEMPLATES
 from tests.browser.visitors import ROUTES, is_no_page, is_page
@@ -61,6 +61,17 @@ def test_everybody_can_use_every_page(size, open_page, visitors, become):
             if visitor is visitors[0] or path not in public:
                 page.goto(path)
                 found += [f"{path}: {fault}" for fault in faults(page)]
+    assert found == []
+
+
+@pytest.mark.parametrize("width", [833, 1025])  # The least that tables and the side have.
+def test_tables_show_all_their_columns_in_half_a_window_too(width, open_page, visitors, become):
+    found = []
+    for visitor in (visitors[0], visitors[-1]):
+        page = become(open_page(viewport={"width": width, "height": 800}), visitor)
+        for path in visitor.pages:
+            page.goto(path)
+            found += [f"{path}: {fault}" for fault in too_wide(page)]
     assert found == []
 
 
