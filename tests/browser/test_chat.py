@@ -122,9 +122,12 @@ def test_what_one_said_is_asked_of_the_model_that_is_picked_now(chat, fake):
 def test_a_draft_stays_in_the_box_until_kyma_has_it(chat, fake):
     chat.route("**/chat/start", lambda route: route.abort())
     with chat.watch.allowing("chat/start|ERR_FAILED"):
-        say(chat, draft := fake.script(stream("Here you are.")))
+        box = chat.get_by_label("Your message", exact=True)
+        box.fill(draft := fake.script(stream("Here you are.")))
+        chat.get_by_role("button", name="Send", exact=True).click()
         expect(chat.get_by_role("alert")).to_contain_text("nothing was sent")
-    expect(chat.get_by_label("Your message", exact=True)).to_have_value(draft)
+    expect(box).to_have_value(draft)
+    expect(box).to_be_focused()
     chat.unroute("**/chat/start")
     chat.keyboard.press("Enter")
     expect(answer_of(chat)).to_contain_text("Here you are.")
@@ -226,6 +229,18 @@ def test_a_temporary_answer_is_stopped_and_paid_for(page, signed_in, person, fak
     page.get_by_role("button", name="Stop").click()
     expect(answer_of(page)).to_contain_text("Stopped")
     expect(answer_of(page)).to_contain_text("$0.00")
+
+
+def test_what_a_temporary_chat_failed_to_answer_can_be_sent_again(page, signed_in, person, fake):
+    signed_in(page, person).goto("/chat/temporary")
+    say(page, prompt := fake.script([Head(), End()]))
+    why = answer_of(page).locator(".notice")
+    expect(why).to_be_visible()
+    expect(page.locator("#status")).to_have_text(why.inner_text())
+    box = page.get_by_label("Your message", exact=True)
+    expect(box).to_have_value(prompt)
+    expect(box).to_be_focused()
+    page.on("dialog", lambda dialog: dialog.accept())  # Leaving loses it.
 
 
 def test_enter_sends_and_shift_enter_begins_a_line(chat, fake):

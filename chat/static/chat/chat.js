@@ -84,8 +84,9 @@ function finish(article, html) {
   holder.innerHTML = html;
   const finished = holder.content.querySelector("article");
   keepingTheEnd(() => article.replaceWith(finished));
-  const facts = finished.querySelector(".message-facts").textContent.replace(/\s+/g, " ");
-  say(`The answer is complete: ${facts}`);
+  const [trouble, facts] = [".notice", ".message-facts"]
+    .map((part) => finished.querySelector(part)?.textContent.replace(/\s+/g, " ").trim());
+  say(trouble ?? `The answer is complete: ${facts}`);
   setStreaming(false);
 }
 
@@ -165,6 +166,7 @@ box?.addEventListener("keydown", (event) => {
 composer?.addEventListener("submit", (event) => {
   event.preventDefault();
   if (isStreaming || isSending || (!box.value.trim() && !images?.files.length)) return;
+  focusBox(); // Before the button that has it goes.
   if (isTemporary) sendTemporary();
   else send(composer);
 });
@@ -355,6 +357,7 @@ async function readAnswer(response, article, message) {
     } else if (name === "over") {
       finish(article, content.html);
       if (content.text) said.push(message, { role: "assistant", text: content.text });
+      else box.value ||= message.text; // Nothing came of it: it can be sent again.
       return;
     }
   }
