@@ -17,10 +17,16 @@ TOO_COMMON = (
 
 class CommonCoreValidator:
     def __init__(self) -> None:
-        self._common = CommonPasswordValidator().passwords | OUR_NAMES
+        self._known_to_django = CommonPasswordValidator().passwords
+        self._common = self._known_to_django | OUR_NAMES
 
     def validate(self, password: str, user=None) -> None:
-        """Raises ValidationError."""
+        """Raises ValidationError, but not for what Django's validator of common passwords refuses.
+
+        Both stand in the settings, and one of them says it.
+        """
+        if password.lower().strip() in self._known_to_django:
+            return
         said = _once(password.lower())
         core = _core(said)
         cores = {one for one in (core, _once(core)) if len(one) >= SHORTEST_CORE}

@@ -1,3 +1,6 @@
+import pytest
+from playwright.sync_api import expect
+
 from tests.factories import make_user
 
 SUBMIT_TWICE = """button => {
@@ -19,3 +22,16 @@ def test_a_form_on_its_way_says_so_and_is_not_sent_twice(page, signed_in):
     assert button.evaluate(SUBMIT_TWICE) == {"sent": [True, False], "busy": "true"}
     page.evaluate("dispatchEvent(new Event('pageshow'))")  # The way back.
     assert button.get_attribute("aria-busy") is None
+
+
+@pytest.mark.parametrize(
+    ("address", "where"),
+    [("nobody@example.org", "main .errorlist.nonfield"), ("", "main [name=login]")],
+)
+def test_a_form_that_comes_back_is_entered_where_it_says_what_is_wrong(page, address, where):
+    page.goto("/accounts/login/")
+    page.get_by_label("Email").fill(address)
+    page.get_by_label("Password").fill("a wrong one")
+    page.locator("main form").first.evaluate("form => { form.noValidate = true; }")
+    page.get_by_role("button", name="Sign in", exact=True).click()
+    expect(page.locator(where)).to_be_focused()

@@ -45,6 +45,12 @@ addEventListener("pageshow", () => {
   for (const button of document.querySelectorAll("button[aria-busy]")) button.ariaBusy = null;
 });
 
+// A form that comes back is entered where it says what is wrong: above its fields, or in the first
+// that has an error, which its description names.
+const wrong = document.querySelector("main :is(.errorlist.nonfield, [aria-invalid=true])");
+if (wrong?.matches(".errorlist")) wrong.tabIndex = -1;
+wrong?.focus();
+
 // A menu closes on Escape, and gives the focus back to what opened it.
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
