@@ -144,6 +144,18 @@ def test_a_refusal_shows_the_link_that_leads_out_of_it(chat):
     expect(chat.get_by_label("Your message", exact=True)).to_have_value("My draft")
 
 
+def test_what_is_wrong_with_a_parameter_stays_in_sight(page, signed_in, person):
+    conversation = talk(person, "Hello", "Hi\n\n" * 60)
+    signed_in(page, person).goto(f"/chat/{conversation.id}")
+    page.locator(".talk-settings summary").click()
+    page.get_by_label("Temperature").fill("9")
+    page.locator(".talk-settings form").evaluate("form => { form.noValidate = true; }")
+    with page.watch.allowing("422"):
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_label("Temperature")).to_be_focused()
+    expect(page.get_by_label("Temperature")).to_be_in_viewport()
+
+
 def test_a_connection_that_breaks_is_told_and_the_answer_goes_on(chat, fake):
     prompt, refused = held_up(fake), []
 

@@ -397,7 +397,8 @@ if (composer) useModel();
 if (thread && !isTemporary) {
   const [how] = performance.getEntriesByType("navigation");
   const unfinished = thread.querySelector("[data-events]");
-  const isNew = how?.type === "navigate" && (!location.hash || location.hash === "#end");
+  const isRefused = document.querySelector(".messages .error, main [aria-invalid=true]");
+  const isNew = how?.type === "navigate" && !isRefused && ["", "#end"].includes(location.hash);
   if (unfinished || isNew) scrollToEnd();
   if (unfinished) follow(unfinished);
   if (isNew) {
