@@ -23,9 +23,17 @@ def validate_networks(value: list) -> None:
         try:
             network = ip_network(text)
         except ValueError as error:
-            raise ValidationError(f"Not an IP address or network: {error}") from error
+            raise ValidationError(_why_no_network(text)) from error
         if network.version == 6 and network.network_address.ipv4_mapped:
             raise ValidationError(f"Write {text} as the IPv4 address or network that it is.")
+
+
+def _why_no_network(text: str) -> str:
+    try:
+        meant = ip_network(text, strict=False)
+    except ValueError:
+        return "This is no IP address and no network."
+    return f"The network of this address is written {meant}."
 
 
 def _is_list_of_texts(value: object) -> bool:

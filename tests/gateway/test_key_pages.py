@@ -128,7 +128,8 @@ def test_every_rule_is_kept(page, alice):
         ("retention_days", "91", "valid choice"),
         ("allowed_models", "no-such-model", "valid choice"),
         ("scopes", "everything", "valid choice"),
-        ("allowed_networks", "192.0.2.0/24\n10.0.0.0/33", "Line 2, “10.0.0.0/33”"),
+        ("allowed_networks", "192.0.2.0/24\n10.0.0.0/33", "Line 2, “10.0.0.0/33”: This is no"),
+        ("allowed_networks", "10.0.0.1/8", "is written 10.0.0.0/8."),
     ],
 )
 def test_what_is_wrong_is_said_beside_its_field(page, field, value, message):
