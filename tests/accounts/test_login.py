@@ -133,10 +133,11 @@ def test_asking_for_a_link_says_the_same_of_a_known_and_of_an_unknown_address(do
 
 def test_links_can_be_asked_for_only_so_often(dora, client):
     answers = [
-        client.post("/accounts/password/reset/", {"email": "dora@example.org"}).status_code
-        for _ in range(6)
+        client.post("/accounts/password/reset/", {"email": "dora@example.org"}) for _ in range(6)
     ]
-    assert answers == [302] * 5 + [429]
+    assert [answer.status_code for answer in answers] == [302] * 5 + [429]
+    way_back = '<a href="/accounts/password/reset/">Back to the page</a>'
+    assert way_back in answers[-1].content.decode()
 
 
 # --- Changes -------------------------------------------------------------------------------------
