@@ -56,17 +56,16 @@ def as_json(rows: list[dict]) -> str:
 
 def as_django(row: dict) -> dict:
     """The values of a row as Django writes them in SQLite."""
-    return {name: _as_django(value) for name, value in row.items()}
+    return {
+        name: value if type(value) in _PLAIN else _as_django(value) for name, value in row.items()
+    }
 
 
 def _as_django(value: Any) -> Any:
     """UTC datetimes are naive text there, lists JSON, choices their values."""
-    kind = type(value)
-    if kind in _PLAIN:
-        return value
-    if issubclass(kind, dt.date):
+    if isinstance(value, dt.date):
         return str(value).removesuffix("+00:00")
-    return orjson.dumps(value).decode() if kind is list else str(value)
+    return orjson.dumps(value).decode() if isinstance(value, list) else str(value)
 
 
 _PLAIN = frozenset({str, int, float, bool, type(None)})
