@@ -109,17 +109,24 @@ async def test_what_is_no_http_ends_the_connection(provider, answer):
     assert await provider.ask() == b"two"
 
 
-@pytest.mark.parametrize("line", [b"X-Filler: " + b"x" * 1000 + b"\r\n", b"x" * 1000])
 @pytest.mark.parametrize(
-    "head", [HEAD, HEAD + b"Content-Length: 3\r\nX: ", b"HTTP/1.1 103 Hints\r\n"]
+    "begun",
+    [
+        HEAD,
+        HEAD + b"Content-Length: 3\r\nX: ",
+        b"HTTP/1.1 103 Hints\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n",
+    ],
+    ids=["head", "value", "hints", "trailers"],
 )
+@pytest.mark.parametrize("line", [b"X-Filler: " + b"x" * 1000 + b"\r\n", b"x" * 1000])
 @story
-async def test_a_head_has_to_end(provider, head, line):
+async def test_a_head_has_to_end_and_so_have_trailers(provider, begun, line):
     async def endlessly(wire: Wire) -> None:
         while True:
             await wire.send(line)
 
-    await provider.answers([head, endlessly])
+    await provider.answers([begun, endlessly])
     assert await provider.ask_in_vain() == b""
     await provider.wires[0].gone.wait()
 
