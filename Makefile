@@ -25,7 +25,7 @@ help:
 	@echo 'make test         all tests, on SQLite and on Postgres'
 	@echo 'make proof        the long proofs, on both'
 	@echo 'make screenshots  a picture of each page, phone and desktop, light and dark'
-	@echo 'make bench        what a request costs, beside nginx and LiteLLM (or ONLY=cpu, …): ten minutes'
+	@echo 'make bench        what a request costs, beside nginx and LiteLLM (or ONLY=cpu, …): a quarter of an hour'
 	@echo 'make lint         style, types, missing migrations'
 	@echo 'make format       rewrite the code in its style'
 	@echo 'make clean-state  remove var: databases, secrets, logs'

@@ -10,16 +10,17 @@ the requests or events that were answered meanwhile.
     cpu       64 connections that ask for whole answers over and over: CPU per answer. 64 streams
               of 200 events, each event a packet of its own: CPU per event, that of their requests
               included. 8 connections, a provider that takes 100 ms: p50 and p99, less those of the
-              provider asked directly. On both engines, then the same of nginx and of LiteLLM.
+              provider asked directly; the middle one of five rounds. On both engines, then the
+              same of nginx and of LiteLLM.
     streams   1,000 streams of ten events a second: the core and the memory that they take, then
-              how soon 200 further ones get their first token.
+              how soon 200 further ones get their first token, five times: the middle one.
     rows      CPU per whole answer of two gateways in turns, one before 10,000 request rows and one
               before 1,000,000, on both engines.
     memory    resident memory after 10,000 and after 100,000 whole answers.
 
 A promise that isn't kept is profiled at once, under the load that showed it. Everything is bounded
-in time and count, and talks to 127.0.0.1 only. A whole run takes about ten minutes and writes
-`benchmarks/README.md`; a part is only printed.
+in time and count, and talks to 127.0.0.1 only. A whole run takes about a quarter of an hour and
+writes `benchmarks/README.md`; a part is only printed.
 """
 
 import argparse

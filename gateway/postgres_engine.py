@@ -1,12 +1,14 @@
 """Runs batches on Postgres from the event loop, on one connection, in two round trips each.
 
 Straight on libpq's pipeline mode: a batch has a dozen statements, and psycopg's cursors cost more
-for each of them than all that a batch does besides. A connection on which anything went wrong is
-closed; the next batch opens another.
+for each of them than all that a batch does besides. They are prepared once for each connection,
+unless a pooler stands between. A connection on which anything went wrong is closed; the next batch
+opens another.
 """
 
 import asyncio
 import functools
+import hashlib
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -18,7 +20,7 @@ from psycopg.pq.abc import PGconn, PGresult
 
 from gateway import batch
 from gateway.batch import Decided, Operation
-from gateway.sql import as_json, statement
+from gateway.sql import NAMES, as_json, statement
 
 DEAF_MS = 10_000  # A server that doesn't even acknowledge what it is sent for so long is gone.
 # How values are read that aren't text, by the type's number in pg_type.
@@ -30,31 +32,41 @@ _READERS: dict[int, Callable[[bytes], Any]] = {
 }
 
 Batch = Generator[list[batch.Statement], list[batch.Rows], tuple[list[Any], list[batch.Statement]]]
-Command = tuple[bytes, list[bytes] | None]
-BEGIN: Command = (b"BEGIN", None)
-COMMIT: Command = (b"COMMIT", None)
+Command = tuple[str, list[bytes] | None]  # The name of a statement and its rows, or plain SQL.
+BEGIN: Command = ("BEGIN", None)
+COMMIT: Command = ("COMMIT", None)
+# What a pooler says that wasn't recognised as one: the statement is another connection's.
+_NOT_OURS = (errors.InvalidSqlStatementName, errors.DuplicatePreparedStatement)
 
 
 class PostgresEngine:
     def __init__(self) -> None:
         self._connection: psycopg.AsyncConnection | None = None
         self._line: Line | None = None
+        self._may_prepare = True
 
     async def run(self, operations: list[Operation], decided: Decided | None = None) -> list[Any]:
         """Apply `operations` in one transaction. Raises psycopg.Error."""
-        line = await self._connected()
         try:
+            line = await self._connected()
             return await _transact(line, batch.apply(operations), decided)
+        except _NOT_OURS:
+            await self.close()
+            self._may_prepare = False
         except BaseException:
             await self.close()
             raise
+        return await self.run(operations, decided)
 
     async def _connected(self) -> "Line":
         if self._line is None or self._connection is None or self._connection.closed:
             await self.close()
             self._connection = await connect()
+            may_prepare = self._may_prepare and await is_direct(self._connection)
             self._connection.pgconn.enter_pipeline_mode()
             self._line = Line(self._connection.pgconn)
+            if may_prepare:
+                await self._line.prepare()
         return self._line
 
     async def close(self) -> None:
@@ -76,6 +88,14 @@ async def connect() -> psycopg.AsyncConnection:
     )
 
 
+async def is_direct(connection: psycopg.AsyncConnection) -> bool:
+    """Whether the server itself is at the other end. A pooler, which gives each transaction to
+    another process of the server, makes up the process that it says the connection has.
+    """
+    cursor = await connection.execute("SELECT pg_backend_pid()")
+    return await cursor.fetchone() == (connection.pgconn.backend_pid,)
+
+
 async def _transact(line: "Line", generator: Batch, decided: Decided | None) -> list[Any]:
     """What the batch that `generator` is returns, once it is committed."""
     begun: list[Command] = [BEGIN]
@@ -94,14 +114,20 @@ async def _transact(line: "Line", generator: Batch, decided: Decided | None) -> 
     return results
 
 
-def _command(name: str, values: list[dict]) -> Command:
-    return _numbered(name), [as_json(values).encode()]
+def _command(name: str, rows: list[dict]) -> Command:
+    return name, [as_json(rows).encode()]
 
 
 @functools.cache
-def _numbered(name: str) -> bytes:
+def _sql(name: str) -> bytes:
     """The statement with libpq's own placeholder."""
     return statement(name, "postgresql").replace("%s", "$1").encode()
+
+
+@functools.cache
+def _prepared(name: str) -> bytes:
+    """What the statement is called at the server: never what one of another text is called."""
+    return f"{name}_{hashlib.sha256(_sql(name)).hexdigest()[:16]}".encode()
 
 
 class Line:
@@ -115,12 +141,29 @@ class Line:
         self._socket = pgconn.socket
         self._waiter: asyncio.Future | None = None
         self._is_watched = False
+        self._has_prepared = False
+
+    async def prepare(self) -> None:
+        """Let the server parse all statements, and keep their plans. Raises psycopg.Error."""
+        for name in NAMES:
+            self._pgconn.send_prepare(_prepared(name), _sql(name))
+        await self._answers()
+        self._has_prepared = True
 
     async def ask(self, commands: list[Command]) -> list[batch.Rows]:
         """Send all of `commands` at once; the rows of each. Raises psycopg.Error."""
+        for name, rows in commands:
+            if rows is None:
+                self._pgconn.send_query_params(name.encode(), None)
+            elif self._has_prepared:
+                self._pgconn.send_query_prepared(_prepared(name), rows)
+            else:
+                self._pgconn.send_query_params(_sql(name), rows)
+        return await self._answers()
+
+    async def _answers(self) -> list[batch.Rows]:
+        """What the server says to all that was sent. Raises psycopg.Error."""
         pgconn = self._pgconn
-        for sql, values in commands:
-            pgconn.send_query_params(sql, values)
         pgconn.pipeline_sync()
         while pgconn.flush():
             await self._writable()

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import load, profiles, report, streams, upstream
 from benchmarks.figures import Figure
-from benchmarks.measurements import Latency
+from benchmarks.measurements import Latency, Rounds
 from benchmarks.parts import Comparison, Run
 from benchmarks.web import OUT_OF_REACH
 
@@ -55,9 +55,16 @@ def test_a_missed_figure_leads_to_its_profile():
     assert "### Streams, SQLite" in page
 
 
+def test_the_middle_round_counts_and_the_others_are_told():
+    rounds = Rounds((112.0, 430.0, 113.5, 111.0, 250.0)) - Rounds((101.0, 100.5, 180.0))
+    assert rounds.middle == 12.5
+    assert rounds.note == "rounds: 10.0 to 329.0"
+
+
 def test_a_comparison_has_a_line_of_its_own():
     run = Run("http://127.0.0.1:9")
-    run.comparisons.append(Comparison("nginx", 0.0312, 20_000, Latency(0.1, 0.4), 6))
+    added = Latency(Rounds((0.1,)), Rounds((0.4,)))
+    run.comparisons.append(Comparison("nginx", 0.0312, 20_000, added, 6))
     assert "| nginx | 0.031 | 20000 | 0.1 | 0.4 | 6 |" in report.render("", run)
 
 

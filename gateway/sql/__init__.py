@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 _FOLDER = pathlib.Path(__file__).parent
+NAMES = sorted(path.stem for path in _FOLDER.glob("*.sql"))
 
 
 @functools.cache

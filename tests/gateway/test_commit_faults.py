@@ -1,6 +1,7 @@
 """Group commit when the database fails or is slow, and when nobody waits any more."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 from django.db import connection
@@ -9,8 +10,8 @@ from billing.ledger import Grant
 from billing.models import Hold, LedgerEntry
 from gateway.commit_queue import CommitFailed
 from gateway.models import ApiRequest
-from gateway.postgres_engine import PostgresEngine, connect
-from gateway.sql import statement
+from gateway.postgres_engine import PostgresEngine, connect, is_direct
+from gateway.sql import NAMES, statement
 from tests.books import sums
 from tests.factories import make_account, make_price, make_settle
 from tests.gateway.watched_engine import (
@@ -90,6 +91,40 @@ def test_it_connects_again_after_the_server_closed_the_connection(account, price
 
     assert run(story) == [4, *[Grant(10, 0)] * 3]
     assert sums(account) == (99_996, 30)
+
+
+@only_postgres
+def test_statements_that_a_pooler_has_lost_are_prepared_no_more(account, price):
+    counting = ("SELECT count(*) FROM pg_prepared_statements", None)
+
+    async def story(queue, engine):
+        reserve = reserves_of(account, price, 1)[0]
+        await queue.submit(reserve, AMPLE_S)
+        (prepared,) = await engine.real._line.ask([counting])
+        await engine.real._line.ask([("DEALLOCATE ALL", None)])
+        results = await submit_all(
+            queue, [make_settle(reserve, 4), *reserves_of(account, price, 3)]
+        )
+        (since,) = await engine.real._line.ask([counting])
+        return prepared, results, since
+
+    prepared, results, since = run(story)
+    assert (prepared, since) == ([(len(NAMES),)], [(0,)])
+    assert results == [4, *[Grant(10, 0)] * 3]
+    assert sums(account) == (99_996, 30)
+
+
+@only_postgres
+def test_a_pooler_is_told_by_a_process_that_the_server_does_not_know(committed_books):
+    async def story():
+        async with await connect() as server:
+            pooler = SimpleNamespace(
+                execute=server.execute,
+                pgconn=SimpleNamespace(backend_pid=server.info.backend_pid + 1),
+            )
+            return await is_direct(server), await is_direct(pooler)
+
+    assert asyncio.run(story()) == (True, False)
 
 
 @only_postgres
