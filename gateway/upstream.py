@@ -7,11 +7,11 @@ no header, no address, no id. All four timeouts are kept here or in the relay.
 import asyncio
 import time
 
-import aiohttp
 import orjson
 from django.conf import settings
 
 from gateway.alarm import Alarm
+from gateway.provider_connection import Connection, Pool, Unreachable
 from gateway.routing import Candidate
 from gateway.sse import EventParser, EventTooLarge
 from gateway.upstream_errors import (
@@ -27,42 +27,38 @@ MAX_ANSWER_BYTES = 50_000_000
 MAX_ERROR_BYTES = 64_000
 MAX_DEPTH = 200  # orjson reads what is nested more deeply than it can write.
 
-_session: aiohttp.ClientSession | None = None
+_pool: Pool | None = None
 
 
-def _open_session() -> aiohttp.ClientSession:
-    global _session
-    if _session is None or _session.closed:
-        _session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),
-            timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=settings.UPSTREAM_CONNECT_TIMEOUT_S
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": "Kyma", "Accept-Encoding": "identity"},
-            read_bufsize=2**18,
-        )
-    return _session
+def _connections() -> Pool:
+    global _pool
+    if _pool is None:
+        _pool = Pool()
+    return _pool
 
 
 async def close() -> None:
-    global _session
-    if _session is not None:
-        await _session.close()
-        _session = None
+    """Hang up; the next request begins anew."""
+    global _pool
+    if _pool is not None:
+        _pool.close()
+        _pool = None
+        await asyncio.sleep(0)  # The loop tells the connections, and lets go of them.
 
 
 async def fetch(route: Candidate, path: str, body: bytes, deadline: float) -> dict:
     """The provider's whole answer, by `deadline` (monotonic). Raises UpstreamFailed."""
     try:
         async with asyncio.timeout(_time_left(settings.UPSTREAM_ANSWER_TIMEOUT_S, deadline)):
-            response = await _post(route, path, body)
-            async with response:
-                answer = await _json(response, MAX_ANSWER_BYTES)
+            connection = await _post(route, path, body)
+            try:
+                answer = await _json(connection, MAX_ANSWER_BYTES)
+            finally:
+                connection.end()
     except _FAULTS as error:
         raise _meaning(error) from error
     if not isinstance(answer, dict):
-        raise Garbled(status=response.status)
+        raise Garbled(status=connection.status)
     if answer.get("error"):
         raise error_inside(answer)
     return answer
@@ -71,11 +67,12 @@ async def fetch(route: Candidate, path: str, body: bytes, deadline: float) -> di
 class EventStream:
     """The events of one streamed answer, as they come."""
 
-    def __init__(self, response: aiohttp.ClientResponse):
-        self._response = response
+    def __init__(self, connection: Connection):
+        self._connection = connection
         self._parser = EventParser()
         self._alarm = Alarm()
         self._ended = False
+        self._is_closed = False
 
     async def read(self, timeout_s: float) -> list[bytes] | None:
         """The events that the next bytes complete; None at the end of the body.
@@ -86,12 +83,12 @@ class EventStream:
             return None
         self._alarm.set(timeout_s)
         try:
-            received = await self._response.content.readany()
+            received = await self._connection.read()
         except asyncio.CancelledError:
             if self._alarm.was_it():
                 raise TimeoutError from None
             raise
-        except (aiohttp.ClientError, ConnectionError) as error:
+        except ConnectionError as error:
             raise Broken(status=200) from error
         finally:
             self._alarm.stop()
@@ -104,30 +101,32 @@ class EventStream:
             raise Garbled(status=200) from error
 
     def close(self) -> None:
-        """End it: the connection is closed, unless the body was read to its end."""
-        self._alarm.close()
-        self._response.close()
+        """End it, once: what was read to its end may be another request's connection by now."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._alarm.close()
+            self._connection.end()
 
 
 async def open_stream(route: Candidate, path: str, body: bytes, deadline: float) -> EventStream:
     """The stream, once the provider has begun to answer with one. Raises UpstreamFailed."""
     try:
         async with asyncio.timeout(_time_left(settings.UPSTREAM_FIRST_BYTE_TIMEOUT_S, deadline)):
-            response = await _post(route, path, body)
+            connection = await _post(route, path, body)
             try:
-                await _require_events(response)
+                await _require_events(connection)
             except BaseException:
-                response.close()
+                connection.end()
                 raise
     except _FAULTS as error:
         raise _meaning(error) from error
-    return EventStream(response)
+    return EventStream(connection)
 
 
-async def _require_events(response: aiohttp.ClientResponse) -> None:
-    if "event-stream" in response.content_type:
+async def _require_events(connection: Connection) -> None:
+    if "event-stream" in connection.header(b"content-type").partition(";")[0].lower():
         return
-    answer = await _json(response, MAX_ERROR_BYTES)
+    answer = await _json(connection, MAX_ERROR_BYTES)
     if isinstance(answer, dict) and answer.get("error"):
         raise error_inside(answer)
     raise Garbled(status=200)
@@ -141,30 +140,26 @@ def error_inside(answer: dict) -> UpstreamFailed:
     return from_status(status, answer, None)
 
 
-async def _post(route: Candidate, path: str, body: bytes) -> aiohttp.ClientResponse:
-    headers = {"Content-Type": "application/json"}
-    if route.api_key:
-        headers["Authorization"] = f"Bearer {route.api_key}"
-    response = await _open_session().post(
-        route.base_url + path, data=body, headers=headers, allow_redirects=False
-    )
-    if response.status == 200:
-        return response
-    async with response:
-        try:
-            said = await _json(response, MAX_ERROR_BYTES)
-        except UpstreamFailed:
-            said = None
-    raise from_status(response.status, said, response.headers.get("Retry-After"))
+async def _post(route: Candidate, path: str, body: bytes) -> Connection:
+    connection = await _connections().post(route.base_url + path, route.api_key, body)
+    if connection.status == 200:
+        return connection
+    try:
+        said = await _json(connection, MAX_ERROR_BYTES)
+    except UpstreamFailed:
+        said = None
+    finally:
+        connection.end()
+    raise from_status(connection.status, said, connection.header(b"retry-after") or None)
 
 
-async def _json(response: aiohttp.ClientResponse, limit: int) -> object:
+async def _json(connection: Connection, limit: int) -> object:
     received = bytearray()
-    async for chunk in response.content.iter_any():
-        received += chunk
+    while part := await connection.read():
+        received += part
         if len(received) > limit:
-            raise Garbled(status=response.status)
-    return parse(received, response.status)
+            raise Garbled(status=connection.status)
+    return parse(received, connection.status)
 
 
 def parse(received: bytes | bytearray, status: int = 200) -> object:
@@ -182,11 +177,11 @@ def _time_left(most_s: float, deadline: float) -> float:
     return min(most_s, deadline - time.monotonic())
 
 
-_FAULTS = (aiohttp.ClientError, ConnectionError, TimeoutError)
+_FAULTS = (ConnectionError, TimeoutError)
 
 
 def _meaning(error: Exception) -> UpstreamFailed:
     """One of _FAULTS as the failure that it is."""
-    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+    if isinstance(error, Unreachable):
         return Refused()
     return Silent() if isinstance(error, TimeoutError) else Broken()

@@ -7,10 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from gateway import provider_connection
-from gateway.provider_connection import (
-    KEPT_S,
-    MAX_WAITING_BYTES,
-)
+from gateway.provider_connection import KEPT_S, MAX_WAITING_BYTES
+from gateway.upstream import EventStream
 from tests.gateway.wire_server import (
     Wire,
     chunked,
@@ -235,6 +233,20 @@ async def test_a_connection_ended_twice_is_kept_once(provider):
     await provider.is_asked(3)
     both.set()
     assert await asyncio.gather(*asking) == [b"two", b"two"]
+
+
+@story
+async def test_a_stream_closed_again_leaves_the_next_one_alone(provider):
+    ends = asyncio.Event()
+    await provider.answers([CHUNKED], [TWO[:-1], until(ends), TWO[-1:]])
+    stream = EventStream(await provider.post())
+    assert await stream.read(1) == [b"1", b"2"]
+    stream.close()
+    following = await provider.post()
+    stream.close()
+    ends.set()
+    assert await rest_of(following) == b"two"
+    assert len(provider.wires) == 1
 
 
 @pytest.mark.parametrize(
