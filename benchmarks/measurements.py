@@ -14,8 +14,8 @@ BUSY, FEW = 64, 8
 TURNS, TURN_S = 5, 3
 ROUNDS = 5  # The middle one counts: a machine that stands still for a moment spoils one or two.
 STREAMS = 1_000
-OPENED_PER_S = 100
-PROBES, PROBES_PER_S = 200, 20
+OPENED_PER_S = 97  # No multiple of ten, or the events of many would come at the same moments.
+PROBES, PROBES_PER_S = 200, 19
 MEMORY_LOAD_S, MEMORY_DEADLINE_S = 2, 600
 
 

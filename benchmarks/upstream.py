@@ -109,6 +109,7 @@ class Connection(asyncio.Protocol):
 
     def _answer(self, name: str) -> None:
         script = SCRIPTS[name]
+        self._due = asyncio.get_running_loop().time()
         if script.events:
             self._transport.write(STREAM_HEAD)
             self._send_event(name, script, script.events)
@@ -125,7 +126,11 @@ class Connection(asyncio.Protocol):
         self._later(script.interval_s, self._send_event, name, script, left - 1)
 
     def _later(self, delay_s: float, callback, *arguments) -> None:
-        self._timer = asyncio.get_running_loop().call_later(delay_s, callback, *arguments)
+        """Counted from when the last one was due: streams that were late together would go on in
+        step for ever, as those of independent people don't.
+        """
+        self._due += delay_s
+        self._timer = asyncio.get_running_loop().call_at(self._due, callback, *arguments)
 
 
 def _content_length(head: bytes) -> int:
