@@ -84,7 +84,8 @@ class Promise:
         Raises as `CommitQueue.submit` does.
         """
         if self._committed is not None:
-            await asyncio.wait((self._committed,))
+            if not self._committed.done():
+                await asyncio.wait((self._committed,))
             self.grant = self._committed.result()
         return self.grant
 
