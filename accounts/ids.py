@@ -17,6 +17,11 @@ def uuid7() -> uuid.UUID:
     return uuid.UUID(int=milliseconds << 80 | _VERSION_AND_VARIANT | fraction << 64 | random)
 
 
+def dashed(id_hex: str) -> str:
+    """An id's 32 digits as they are shown: what `str(uuid.UUID(id_hex))` gives, but cheaper."""
+    return f"{id_hex[:8]}-{id_hex[8:12]}-{id_hex[12:16]}-{id_hex[16:20]}-{id_hex[20:]}"
+
+
 def id_at(moment: dt.datetime) -> uuid.UUID:
     """An id as it would have been made at `moment`."""
     random = int.from_bytes(os.urandom(10)) & _RANDOM_BITS

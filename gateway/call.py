@@ -4,13 +4,12 @@ import asyncio
 import dataclasses
 import datetime as dt
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Mapping
 
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 
-from accounts.ids import uuid7
+from accounts.ids import dashed, uuid7
 from gateway.authentication import Caller
 from gateway.errors import BodyTimeout, BodyTooLarge, InvalidRequest, UnsupportedMediaType
 from gateway.request_log import RequestRecord
@@ -39,7 +38,7 @@ class Call:
     @property
     def public_id(self) -> str:
         """The request's id as it stands in headers and error bodies."""
-        return str(uuid.UUID(self.id))
+        return dashed(self.id)
 
     @property
     def user_agent(self) -> str:

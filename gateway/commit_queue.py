@@ -59,6 +59,11 @@ class _Waiting:
     decided: asyncio.Future | None = None
     timer: asyncio.TimerHandle | None = None
 
+    def decide(self, result: Any) -> None:
+        """What is granted. A refusal waits for the commit: it may be undone until then."""
+        if self.decided and not self.decided.done() and not isinstance(result, Exception):
+            self.decided.set_result(result)
+
     @property
     def is_given_up(self) -> bool:
         """A reservation that nobody waits for. What is to be settled is settled all the same."""
@@ -234,19 +239,13 @@ class CommitQueue:
     async def _apply(self, taken: list[_Waiting]) -> list[Any]:
         """One transaction, tried twice when the connection was lost: `batch` may be repeated."""
         operations = [one.operation for one in taken]
-        decided = partial(self._announce, taken) if any(one.decided for one in taken) else None
+        decided = partial(_announce, taken) if any(one.decided for one in taken) else None
         try:
             return await self._engine.run(operations, decided)
         except (psycopg.Error, DatabaseError) as error:
             if not _is_out_of_reach(error):
                 raise
         return await self._engine.run(operations, decided)
-
-    def _announce(self, taken: list[_Waiting], results: list[Any]) -> None:
-        """What is granted, before it is committed. A refusal waits for that: it may be undone."""
-        for one, result in zip(taken, results, strict=True):
-            if one.decided and not one.decided.done() and not isinstance(result, Exception):
-                one.decided.set_result(result)
 
     def _resolve(self, one: _Waiting, result: Any) -> None:
         if one.timer is not None:
@@ -257,7 +256,7 @@ class CommitQueue:
         elif isinstance(result, Exception):
             one.fail(result)
         else:
-            self._announce([one], [result])
+            one.decide(result)
             one.future.set_result(result)
 
     def _release(self, op: Operation) -> None:
@@ -265,6 +264,11 @@ class CommitQueue:
         assert isinstance(op, Reserve)
         now = dt.datetime.now(dt.UTC)
         self._push(Release(op.request_id, op.account_id, op.key_id, now, op.claim))
+
+
+def _announce(taken: list[_Waiting], results: list[Any]) -> None:
+    for one, result in zip(taken, results, strict=True):
+        one.decide(result)
 
 
 def _was_granted(future: asyncio.Future) -> bool:

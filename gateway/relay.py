@@ -1,6 +1,7 @@
 """A provider's answer, made Kyma's: id, model, provider and usage are ours, the rest as it came."""
 
 import dataclasses
+import functools
 
 import orjson
 
@@ -13,9 +14,10 @@ from gateway.upstream import error_inside, parse
 from gateway.upstream_errors import Garbled
 
 STREAM_END = b"[DONE]"
+SAID_IN = frozenset({"content", "reasoning", "reasoning_content", "refusal", "text"})
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class Identity:
     """What stands in every chunk of one answer."""
 
@@ -24,6 +26,11 @@ class Identity:
     model: str
     provider: str
     endpoint: Endpoint = CHAT
+
+    @functools.cached_property
+    def of_chunks(self) -> dict:
+        """The members that say so in each chunk of a stream."""
+        return self.of(self.endpoint.chunk_object)
 
     def of(self, kind: str) -> dict:
         """The members that say so, in an object of this kind."""
@@ -57,7 +64,7 @@ def own_chunk(chunk: dict, identity: Identity, *, include_usage: bool) -> dict |
     """One chunk under Kyma's identity; None if it says nothing but usage."""
     if not chunk.get("choices"):
         return None
-    chunk.update(identity.of(identity.endpoint.chunk_object))
+    chunk.update(identity.of_chunks)
     if include_usage:
         chunk["usage"] = None
     else:
@@ -81,7 +88,7 @@ def usage_object(usage: Usage, cost_nano: int) -> dict:
 def usage_chunk(identity: Identity, usage: dict) -> dict:
     """The extra chunk before the end, for those who asked for usage."""
     return {
-        **identity.of(identity.endpoint.chunk_object),
+        **identity.of_chunks,
         "choices": [],
         "usage": usage,
     }
@@ -90,7 +97,7 @@ def usage_chunk(identity: Identity, usage: dict) -> dict:
 def error_chunk(identity: Identity, error: GatewayError) -> dict:
     """How a stream ends that cannot end well, once it has begun."""
     return {
-        **identity.of(identity.endpoint.chunk_object),
+        **identity.of_chunks,
         "error": {**error.as_dict(), "code": error.status},
         "choices": [{"index": 0, **identity.endpoint.says_nothing, "finish_reason": "error"}],
     }
@@ -109,9 +116,9 @@ class Transcript:
             delta = choice.get("delta") or choice
             index = index_of(choice)
             parts = self._parts.setdefault(index, {})
-            for field in ("content", "reasoning", "reasoning_content", "refusal", "text"):
-                if delta.get(field):
-                    parts.setdefault(field, []).append(delta[field])
+            for field, said in delta.items():
+                if said and field in SAID_IN:
+                    parts.setdefault(field, []).append(said)
             for call in delta.get("tool_calls") or ():
                 self._add_call(index, call)
 

@@ -166,7 +166,7 @@ def parse(received: bytes | bytearray, status: int = 200) -> object:
     """JSON that can be written again. Raises Garbled."""
     try:
         said = orjson.loads(received)
-        if received.count(b"[") + received.count(b"{") > MAX_DEPTH:
+        if len(received) > MAX_DEPTH and received.count(b"[") + received.count(b"{") > MAX_DEPTH:
             orjson.dumps(said)
     except (orjson.JSONDecodeError, orjson.JSONEncodeError) as error:
         raise Garbled(status=status) from error

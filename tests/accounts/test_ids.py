@@ -1,7 +1,7 @@
 import datetime as dt
 import time
 
-from accounts.ids import first_id_of, uuid7
+from accounts.ids import dashed, first_id_of, uuid7
 
 
 def test_an_id_is_a_version_7_uuid():
@@ -44,3 +44,8 @@ def test_days_part_the_ids_made_in_them(monkeypatch):
 def test_the_text_of_ids_sorts_as_the_ids_do():
     ids = [uuid7() for _ in range(1000)]
     assert sorted(ids) == sorted(ids, key=str) == sorted(ids, key=lambda one: one.hex)
+
+
+def test_an_id_is_shown_as_python_shows_it():
+    made = uuid7()
+    assert dashed(made.hex) == str(made)

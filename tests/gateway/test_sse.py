@@ -123,6 +123,17 @@ def test_one_byte_after_the_other_is_the_same_stream(start, text):
     assert parse(*(bytes([byte]) for byte in whole)) == parse(whole)
 
 
+PACKETS = [
+    *(b"data: a\n\n", b"data: \n\n", b"data:b\n\n", b"data: a\rb\n\n", b"data: a\r\n\r\n"),
+    *(b"data: a\nb\n\n", b"data: a\n", b"data: a", b"\n\n", b"\n", b": c\n\n", b"event: d\n", BOM),
+]
+
+
+@given(packets=st.lists(st.sampled_from(PACKETS), max_size=6))
+def test_events_in_packets_of_their_own_are_those_of_one_piece(packets):
+    assert parse(*packets) == parse(b"".join(packets))
+
+
 def test_every_border_in_a_real_stream():
     text = BOM + 'data: {"content": "Grüße 🌍"}\r\n\r\n: ping\n\ndata: [DONE]\n\n'.encode()
     expected = ['{"content": "Grüße 🌍"}'.encode(), b"[DONE]"]
