@@ -34,8 +34,6 @@ MAX_BATCH_BYTES = 8_000_000
 # A transaction costs much the same for one operation and for many: under load it waits for more.
 MANY = 16
 LINGER_S = 0.001
-# How often requests that have just arrived get their turn before a batch is taken without them.
-IDLE_TURNS = 4
 # What says that the database is out of reach, rather than that an operation is at fault.
 _OUT_OF_REACH = ("OperationalError", "InterfaceError", "PoolTimeout", "AdminShutdown")
 
@@ -205,9 +203,9 @@ class CommitQueue:
                 return
 
     async def _gather(self) -> None:
-        """Let those come that the loop has heard of: one batch is cheaper than two."""
+        """Let those come that the loop has heard of, where one batch is cheaper than two."""
         count = idle = 0
-        while idle < IDLE_TURNS and len(self._waiting) < MANY:
+        while idle < self._engine.idle_turns and len(self._waiting) < MANY:
             idle = idle + 1 if len(self._waiting) == count else 0
             count = len(self._waiting)
             await asyncio.sleep(0)

@@ -40,6 +40,8 @@ _NOT_OURS = (errors.InvalidSqlStatementName, errors.DuplicatePreparedStatement)
 
 
 class PostgresEngine:
+    idle_turns = 0  # The server works beside us: the sooner it begins, the better.
+
     def __init__(self) -> None:
         self._connection: psycopg.AsyncConnection | None = None
         self._line: Line | None = None

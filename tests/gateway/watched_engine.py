@@ -21,6 +21,7 @@ class WatchedEngine:
 
     def __init__(self):
         self.real = PostgresEngine() if on_postgres else SqliteEngine(commit_now)
+        self.idle_turns = self.real.idle_turns
         self.batches: list[int] = []
         self.began = asyncio.Event()
         self.may_start = asyncio.Event()
