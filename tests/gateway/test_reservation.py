@@ -119,6 +119,8 @@ def test_what_has_to_be_decided_again_may_be_refused(account, price):
     """Two reservations share a batch that can't be written; alone, the second doesn't fit."""
 
     class Engine:
+        idle_turns = 0
+
         async def run(self, operations, decided=None):
             if len(operations) == 2:
                 decided([Grant(10, 0), Grant(10, 0)])
