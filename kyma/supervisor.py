@@ -46,6 +46,7 @@ class StopSignals:
     """The first Ctrl-C, SIGTERM or hang-up raises Stopped; a later one says: hurry."""
 
     def __init__(self):
+        self._is_asked = False
         self._is_stopping = False
         self._hurry = False
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -56,14 +57,19 @@ class StopSignals:
         """From now on nothing is raised."""
         self._is_stopping = True
 
+    def check(self) -> None:
+        """Raises Stopped if it was raised where Python drops what is raised: in a destructor."""
+        if self._is_asked and not self._is_stopping:
+            raise Stopped
+
     def hurry(self) -> bool:
         return self._hurry
 
     def _receive(self, number, frame) -> None:
-        if self._is_stopping:
+        if self._is_asked or self._is_stopping:
             self._hurry = True
         else:
-            self._is_stopping = True
+            self._is_asked = True
             raise Stopped
 
 

@@ -53,7 +53,7 @@ class Command(BaseCommand):
             login = self._start(supervisor, listener)
             programs.wait_until_ready(supervisor, port)
             self._say(welcome.text(port, login, first_run.first_key(login)))
-            self._watch(supervisor)
+            self._watch(supervisor, signals)
         except SupervisorError as error:
             self.stderr.write(str(error))
             sys.exit(1)
@@ -63,11 +63,12 @@ class Command(BaseCommand):
                 self._say("Stopping. Open streams run to their end; Ctrl-C again to hurry.")
             supervisor.stop(hurry=signals.hurry)
 
-    def _watch(self, supervisor: Supervisor) -> None:
+    def _watch(self, supervisor: Supervisor, signals: StopSignals) -> None:
         """Until one of the programs ends; meanwhile, say which mails there are."""
         said = {mail.id for mail in mailbox.mails()}
         while True:
             supervisor.check()
+            signals.check()
             for mail in mailbox.mails():
                 if mail.id not in said:  # Two processes may write theirs in either order.
                     self._say(mail.line)
