@@ -17,7 +17,8 @@ from benchmarks.streams import percentile
 
 PAGE = Path(__file__).with_name("README.md")
 
-WRITES, BLOCK, PAUSE_S = 2000, bytes(4096), 0.005  # to learn how fast the disk is
+# To learn how fast the disk is: over ten seconds, since one that stands still does so now and then.
+WRITES, BLOCK, PAUSE_S = 2000, bytes(4096), 0.005
 MOST_LOAD = 0.5  # average, from others than the bench
 HEAD = """# What Kyma costs
 

@@ -58,7 +58,7 @@ async def fetch(route: Candidate, path: str, body: bytes, deadline: float) -> di
     except _FAULTS as error:
         raise _meaning(error) from error
     if not isinstance(answer, dict):
-        raise Garbled(status=connection.status)
+        raise Garbled(status=200)
     if answer.get("error"):
         raise error_inside(answer)
     return answer
@@ -142,7 +142,8 @@ def error_inside(answer: dict) -> UpstreamFailed:
 
 async def _post(route: Candidate, path: str, body: bytes) -> Connection:
     connection = await _connections().post(route.base_url + path, route.api_key, body)
-    if connection.status == 200:
+    status, retry_after = connection.status, connection.header(b"retry-after")
+    if status == 200:
         return connection
     try:
         said = await _json(connection, MAX_ERROR_BYTES)
@@ -150,7 +151,7 @@ async def _post(route: Candidate, path: str, body: bytes) -> Connection:
         said = None
     finally:
         connection.end()
-    raise from_status(connection.status, said, connection.header(b"retry-after") or None)
+    raise from_status(status, said, retry_after or None)
 
 
 async def _json(connection: Connection, limit: int) -> object:

@@ -19,6 +19,11 @@ from gateway.provider_connection import MAX_HEAD_BYTES, Connection, Unreachable
 from tests.gateway.faults import deaf_port
 from tests.gateway.wire_client import Answer
 from tests.gateway.wire_server import (
+    CHUNKED,
+    HEAD,
+    ONE,
+    TWO,
+    UNTIL_THE_END,
     Provider,
     Wire,
     chunked,
@@ -30,12 +35,6 @@ from tests.gateway.wire_server import (
     until,
 )
 from tests.ports import free_port
-
-ONE, TWO = sized(b"one"), sized(b"two")
-CHUNKED = chunked(b"data: 1\n\n", b"data: 2\n\n")
-HEAD = b"HTTP/1.1 200 OK\r\n"
-UNTIL_THE_END = HEAD + b"\r\none"
-
 
 # --- What breaks ---------------------------------------------------------------------------------
 

@@ -10,6 +10,11 @@ from gateway import provider_connection
 from gateway.provider_connection import KEPT_S, MAX_WAITING_BYTES
 from gateway.upstream import EventStream
 from tests.gateway.wire_server import (
+    CHUNKED,
+    HEAD,
+    ONE,
+    TWO,
+    UNTIL_THE_END,
     Wire,
     chunked,
     close,
@@ -22,10 +27,6 @@ from tests.gateway.wire_server import (
     until,
 )
 
-ONE, TWO = sized(b"one"), sized(b"two")
-CHUNKED = chunked(b"data: 1\n\n", b"data: 2\n\n")
-HEAD = b"HTTP/1.1 200 OK\r\n"
-UNTIL_THE_END = HEAD + b"\r\none"
 HEADERS = {
     b"User-Agent: Kyma",
     b"Accept: */*",

@@ -47,6 +47,12 @@ def chunked(*parts: bytes) -> bytes:
     return Head(200, {}).encode() + b"".join(chunks)
 
 
+ONE, TWO = sized(b"one"), sized(b"two")
+CHUNKED = chunked(b"data: 1\n\n", b"data: 2\n\n")
+HEAD = b"HTTP/1.1 200 OK\r\n"
+UNTIL_THE_END = HEAD + b"\r\none"
+
+
 class Wire:
     """One connection, as the provider sees it."""
 
