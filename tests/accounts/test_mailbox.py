@@ -122,8 +122,12 @@ def test_up_prints_each_mail_once_and_none_of_an_earlier_run(local, capsys):
             elif len(rounds) == 4:
                 raise Ended
 
+    class NoSignals:
+        def check(self):
+            return
+
     with pytest.raises(Ended):
-        Command()._watch(Programs())
+        Command()._watch(Programs(), NoSignals())
     assert capsys.readouterr().out.split("\n")[:-1] == [
         "Mail to one@example.org: one",
         "Mail to two@example.org: two",
