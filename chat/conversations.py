@@ -171,7 +171,13 @@ def delete(user: User, *, ids: Iterable[uuid.UUID]) -> int:
         own = Conversation.objects.filter(user=user, id__in=list(ids)).select_for_update()
         found = list(own.values_list("id", flat=True))
         Conversation.objects.filter(id__in=found).delete()  # Its messages go before it.
-    if found and connection.vendor == "sqlite" and not connection.in_atomic_block:
-        with connection.cursor() as cursor:
-            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # The log holds them too.
+    if found:
+        empty_log()
     return len(found)
+
+
+def empty_log() -> None:
+    """SQLite's, which holds what was just deleted too."""
+    if connection.vendor == "sqlite" and not connection.in_atomic_block:
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
