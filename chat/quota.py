@@ -1,6 +1,6 @@
 """How much is stored of a person's chats at most, so that nobody fills the disk for all.
 
-It is checked before anything is stored; a reply that has begun is stored to its end.
+It is checked in the transaction that stores something; a reply that has begun is stored to its end.
 """
 
 import uuid
@@ -20,7 +20,11 @@ _HEAD_BYTES = Coalesce(Length("title"), 0) + Coalesce(Length("system_prompt"), 0
 
 
 def check(user_id: uuid.UUID, *, more_rows: int = 0, more_bytes: int = 0) -> None:
-    """Raises ChatsFull if so much more is too much."""
+    """Raises ChatsFull if so much more is too much.
+
+    To be asked in the transaction that stores it, which locks out whoever stores more.
+    """
+    lock(user_id)
     most = settings.CHAT_BYTES_PER_PERSON
     if used(user_id) + counted(more_rows, more_bytes) > most:
         raise ChatsFull(
@@ -30,7 +34,10 @@ def check(user_id: uuid.UUID, *, more_rows: int = 0, more_bytes: int = 0) -> Non
 
 
 def lock(user_id: uuid.UUID) -> None:
-    """Until the transaction ends, nobody else begins or ends an import of this person's."""
+    """Until the transaction ends, nobody else adds to what is stored of this person.
+
+    Whoever locks a conversation too locks that first, or two could wait for each other.
+    """
     User.objects.select_for_update(no_key=True).only("pk").get(pk=user_id)
 
 
