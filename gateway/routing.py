@@ -139,9 +139,7 @@ async def resolve(request: ProviderRequest, caller: Caller, session: str = "") -
         if one := _find(slug, models, caller):
             found.setdefault(one.entry.slug, one)
     if not found:
-        raise ModelNotFound(
-            "There is no such model. GET /v1/models lists those that can be used.", param="model"
-        )
+        raise _none_such(request.models[0])
     most = MAX_ATTEMPTS if len(found) == 1 else MAX_ATTEMPTS_OF_EACH
     routes: list[Candidate] = []
     refusals: list[GatewayError] = []
@@ -156,6 +154,15 @@ async def resolve(request: ProviderRequest, caller: Caller, session: str = "") -
         tuple(routes[:MAX_ATTEMPTS_OF_ALL]),
         {slug: one.alias for slug, one in found.items() if one.alias},
     )
+
+
+def _none_such(slug: str) -> ModelNotFound:
+    alias, _ = preferences.split_suffix(slug)
+    if alias in aliases.ALIASES:
+        problem = f"None of the models that {alias} stands for can be used now."
+    else:
+        problem = "There is no such model."
+    return ModelNotFound(f"{problem} GET /v1/models lists those that can be used.", param="model")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

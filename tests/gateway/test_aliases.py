@@ -65,7 +65,16 @@ def test_an_alias_is_listed_only_if_it_resolves(gateway, fake):
     customer = Customer(gateway)
     assert customer.get("/v1/models/cheap").json()["alias_of"] == "smollm2-135m"
     assert customer.get("/v1/models/vision").status_code == 404
-    refused(customer.ask("Hi", model="vision"), 400, "invalid_request")
+
+
+@pytest.mark.parametrize("asked", ["vision", "vision:nitro"])
+def test_an_alias_that_resolves_to_nothing_says_so(customer, asked):
+    told = refused(customer.ask("Hi", model=asked), 400, "invalid_request")
+    assert told["code"] == "model_not_found"
+    assert told["message"] == (
+        "None of the models that vision stands for can be used now. "
+        "GET /v1/models lists those that can be used."
+    )
 
 
 # --- Fallbacks: `models`
