@@ -216,7 +216,7 @@ def _add(
         if conversation.title is None:
             title = conversations.title_from(text) or "An image"
             conversation.seal(cipher, title=title)
-            sealed += len(conversation.title)
+            sealed += len(conversation.title or b"")
         quota.check(conversation.user_id, more_rows=2, more_bytes=sealed)  # With the reply.
         said.save(force_insert=True)
         return _reply_to(said.id, conversation)
