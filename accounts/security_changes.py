@@ -1,9 +1,11 @@
 """What ends a person's other sessions: a new password or address, and any change of second factors.
 
 Whoever got in with what counted before is then out (ASVS 7.4.3), and so is who is just getting in:
-each change begins an epoch, and a session of an earlier one is void, whenever it is stored. The
-session that made the change goes on; after a reset, which nobody needs to be signed in for, none
-does, since no session outlives the password that it was begun with.
+each change begins an epoch, and a session of an earlier one is void, whenever it is stored. A
+sign-in that waits for its second factor meanwhile begins anew (`accounts/adapter.py`).
+
+The session that made the change goes on; after a reset, which nobody needs to be signed in for,
+none does, since no session outlives the password that it was begun with.
 """
 
 from allauth.account import signals as of_account

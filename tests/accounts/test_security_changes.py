@@ -167,6 +167,22 @@ def test_a_sign_in_that_had_begun_before_the_change_is_void_after_it(
     assert is_open(client)
 
 
+@pytest.mark.parametrize("change", [change_password, change_address, make_recovery_codes])
+def test_a_sign_in_that_waits_for_its_second_factor_begins_anew_after_a_change(
+    committed_books, dora, change
+):
+    secret = apps.generate_totp_secret()
+    apps.TOTP.activate(dora, secret)
+    client, late = session_of(dora), Client()
+    sign_in(late, dora.email)
+    change(client)
+    page = late.post("/accounts/2fa/authenticate/", {"code": totp_code(secret)}, follow=True)
+    assert page.redirect_chain[0][0] == "/accounts/login/"
+    assert "How you sign in was changed meanwhile" in text_of(page)
+    assert not is_open(late)
+    assert is_open(client)
+
+
 def test_of_two_changes_the_session_of_the_first_is_ended_by_the_second(committed_books, dora):
     first, second = session_of(dora), session_of(dora)
     rows = [type(dora).objects.get(pk=dora.pk) for _ in range(2)]
