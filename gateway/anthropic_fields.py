@@ -220,6 +220,7 @@ CHECKS: dict[str, Check] = {
 
 def check(body: dict, *, only_count: bool = False) -> None:
     """Raises InvalidRequest, with `param` like "messages.2.content.0.text"."""
+    _check_thread(body.get("thread"))
     try:
         for name in NEEDED_TO_COUNT if only_count else NEEDED:
             if body.get(name) is None:
@@ -232,6 +233,19 @@ def check(body: dict, *, only_count: bool = False) -> None:
         raise InvalidRequest(f"`{path}` {mismatch.problem}.", param=path) from None
     _check_tool_results(body["messages"])
     _check_tool_choice(body.get("tool_choice"), body.get("tools") or [])
+
+
+def _check_thread(thread: Any) -> None:
+    """Anthropic's packages run tools in a thread that the server keeps. Those that read this code
+    go on without one.
+    """
+    if thread is not None:
+        raise InvalidRequest(
+            "`thread` is not supported, as Kyma keeps no conversations: leave it out, and send the "
+            "whole conversation in `messages` each time.",
+            param="thread",
+            code="thread_unsupported_request",
+        )
 
 
 def _check_field(name: str, value: Any) -> None:

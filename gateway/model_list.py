@@ -1,8 +1,10 @@
-"""The public face of a model: what `GET /v1/models` says of it, for OpenAI's and OpenRouter's
-clients alike, with Kyma's own `providers` and `verified_price`.
+"""The public face of a model: what `GET /v1/models` says of it, for OpenAI's, OpenRouter's and
+Anthropic's clients alike, with Kyma's own `providers` and `verified_price`.
 
 The price is that of the cheapest route. Dollars are decimal strings, exact and without exponent.
 """
+
+import datetime as dt
 
 from billing.pricing import Price
 from gateway.routing import EMBEDDING, Candidate, ModelEntry, only_embeds
@@ -51,12 +53,14 @@ def model_object(model: ModelEntry) -> dict:
         "supported_parameters": supported_parameters(model),
         "providers": [_provider(candidate) for candidate in model.candidates],
         "verified_price": cheapest.price_verified,
+        **_for_anthropic(model),
     }
 
 
 def alias_object(alias: str, model: ModelEntry) -> dict:
     """The model object of an alias: that of the model that it means now, under its own name."""
-    shown = {"id": alias, "name": f"{alias} (now {model.name})", "alias_of": model.slug}
+    name = f"{alias} (now {model.name})"
+    shown = {"id": alias, "name": name, "display_name": name, "alias_of": model.slug}
     return {**model_object(model), **shown}
 
 
@@ -93,6 +97,18 @@ def _architecture(capabilities: tuple[str, ...]) -> dict:
         "output_modalities": outputs,
         "tokenizer": "Other",  # OpenRouter's word for one that it doesn't name.
         "instruct_type": None,
+    }
+
+
+def _for_anthropic(model: ModelEntry) -> dict:
+    created_at = dt.datetime.fromtimestamp(model.created, dt.UTC)
+    return {
+        "type": "model",
+        "display_name": model.name,
+        "created_at": f"{created_at:%Y-%m-%dT%H:%M:%SZ}",
+        "lifecycle": "active",
+        "max_input_tokens": model.context_length,
+        "max_tokens": model.max_output_tokens,
     }
 
 

@@ -9,7 +9,13 @@ from typing import Any
 
 import orjson
 
-from gateway import openapi_answers, openapi_events, openapi_objects, openapi_requests
+from gateway import (
+    claude_code,
+    openapi_answers,
+    openapi_events,
+    openapi_objects,
+    openapi_requests,
+)
 from gateway.idempotency import LONGEST_KEY
 from gateway.json_schema import ID, INTEGER, TEXT, Schema, ref
 from gateway.key_views import MAX_PAGE
@@ -79,6 +85,12 @@ _IDEMPOTENCY_KEY = {
     "in": "header",
     "description": "The same request under the same key is answered once, and repeated for a day.",
     "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY},
+}
+_MODEL_NAMES = {
+    "name": claude_code.HEADER,
+    "in": "header",
+    "description": f"`{claude_code.HEADER_VALUE}` for names that Claude Code's picker takes.",
+    "schema": TEXT,
 }
 _SESSION = {
     "name": "x-session-id",
@@ -238,7 +250,13 @@ _ANSWER_PATHS = {
 }
 _ACCOUNT_PATHS = {
     "/v1/models": {
-        "get": _reading("listModels", "Models", "List the models and aliases to use", "ModelList")
+        "get": _reading(
+            "listModels",
+            "Models",
+            "List the models and aliases to use",
+            "ModelList",
+            parameters=(_MODEL_NAMES,),
+        )
     },
     "/v1/models/{model}": {
         "get": _reading(

@@ -94,6 +94,12 @@ _CATALOGUE: dict[str, Schema] = {
                 )
             ),
             "verified_price": BOOLEAN,
+            "type": const("model"),
+            "display_name": TEXT,
+            "created_at": TIME,
+            "lifecycle": const("active"),
+            "max_input_tokens": COUNT,
+            "max_tokens": or_null(COUNT),
             "alias_of": {**TEXT, "description": "Of an alias: the model that it means now."},
         },
         optional=("alias_of",),

@@ -120,7 +120,10 @@ _output = object_of(
     required=("call_id", "output"),
 )
 _reasoning = object_of({"content": list_of(_text), "summary": list_of(_text)})
-_REFERENCE = "refers to an item, and Kyma keeps none: send the item itself"
+_REFERENCE = (
+    "refers to an item, and Kyma keeps none: send the item itself, as clients do that are told "
+    "`store: false`"
+)
 _typed_item = _tagged_but(
     {"item_reference": _REFERENCE},
     {

@@ -15,7 +15,7 @@ from django.db import Error as DatabaseError
 
 from accounts.errors import SealBroken
 from billing.pricing import Price
-from gateway import aliases, key_rules, preferences, route_health
+from gateway import aliases, claude_code, key_rules, preferences, route_health
 from gateway.authentication import Caller
 from gateway.database import in_thread
 from gateway.errors import GatewayError, InvalidRequest, ModelNotFound, NotFound, Unavailable
@@ -156,8 +156,8 @@ async def resolve(request: ProviderRequest, caller: Caller, session: str = "") -
     )
 
 
-def _none_such(slug: str) -> ModelNotFound:
-    alias, _ = preferences.split_suffix(slug)
+def _none_such(name: str) -> ModelNotFound:
+    alias, _ = preferences.split_suffix(claude_code.own_name(name))
     if alias in aliases.ALIASES:
         problem = f"None of the models that {alias} stands for can be used now."
     else:
@@ -174,7 +174,8 @@ class _Asked:
     sort: str | None
 
 
-def _find(slug: str, models: dict[str, ModelEntry], caller: Caller) -> _Asked | None:
+def _find(name: str, models: dict[str, ModelEntry], caller: Caller) -> _Asked | None:
+    slug = claude_code.own_name(name)
     plain, sort = (slug, None) if slug in models else preferences.split_suffix(slug)
     if plain in models:
         return _Asked(models[plain], "", sort)

@@ -13,6 +13,7 @@ from django.http.response import HttpResponseBase
 from billing.models import CreditAccount
 from gateway import (
     anthropic,
+    claude_code,
     completions,
     json_body,
     kept_content,
@@ -192,13 +193,17 @@ async def models(request: GatewayRequest, caller: Caller) -> HttpResponse:
     for alias in ALIASES:
         if slug := routing.alias_target(alias, entries, caller):
             data.append(alias_object(alias, entries[slug].seen_by(caller)))
+    if claude_code.is_asked_for(request.call.headers):
+        data = [claude_code.renamed(one) for one in data]
     return json_response({"object": "list", "data": data})
 
 
 @allow("GET", "HEAD")
 @logged("model")
 async def model(request: GatewayRequest, caller: Caller, slug: str) -> HttpResponse:
+    """One of these models, by its id or an alias."""
     entries = await routing.catalogue()
+    slug = claude_code.own_name(slug)
     meant = slug if slug in entries else routing.alias_target(slug, entries, caller)
     entry = entries.get(meant or "")
     if entry is None or not entry.usable_by(caller):

@@ -5,7 +5,7 @@ All read the key from KYMA_API_KEY, so that none holds a secret and each works a
 
 import dataclasses
 
-from gateway import aliases
+from gateway import aliases, claude_code
 from gateway.routing import ModelEntry
 
 KEY_VARIABLE = "KYMA_API_KEY"
@@ -114,6 +114,9 @@ export ANTHROPIC_BASE_URL="{base_url}"
 export ANTHROPIC_AUTH_TOKEN="${KEY_VARIABLE}"
 export ANTHROPIC_MODEL="{model}"
 export ANTHROPIC_DEFAULT_HAIKU_MODEL="{small_model}"
+# So that /model lists Kyma's:
+export CLAUDE_CODE_ENABLE_GATEWAY_MODEL_DISCOVERY=1
+export ANTHROPIC_CUSTOM_HEADERS="{claude_code.HEADER}: {claude_code.HEADER_VALUE}"
 """
 
 

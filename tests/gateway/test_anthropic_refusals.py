@@ -121,6 +121,14 @@ def test_what_cannot_be_done_is_said_in_anthropics_terms(fields, param, said):
     assert said in error.message
 
 
+@pytest.mark.parametrize(
+    "thread", [{"type": "create"}, {"type": "continue", "previous_message_id": "msg_1"}, False]
+)
+def test_no_conversation_is_kept_in_a_thread(thread):
+    error = refusal(body_with(thread=thread, messages=[]))
+    assert (error.param, error.code) == ("thread", "thread_unsupported_request")
+
+
 def test_as_many_messages_as_kyma_takes():
     turns = [HELLO, {"role": "assistant", "content": "Hi"}] * (MAX_MESSAGES // 2)
     assert len(chat_messages(*turns)) == MAX_MESSAGES

@@ -44,6 +44,16 @@ def entry(**fields):
     )
 
 
+FOR_ANTHROPIC = {
+    "type": "model",
+    "display_name": "gpt-oss 120B",
+    "created_at": "2025-08-05T00:00:00Z",
+    "lifecycle": "active",
+    "max_input_tokens": 131072,
+    "max_tokens": 65536,
+}
+
+
 def test_a_model_looks_as_clients_expect_it():
     assert model_object(entry()) == {
         "id": "gpt-oss-120b",
@@ -102,6 +112,7 @@ def test_a_model_looks_as_clients_expect_it():
             }
         ],
         "verified_price": True,
+        **FOR_ANTHROPIC,
     }
 
 

@@ -79,6 +79,7 @@ def test_node_answers(customer, tmp_path):
 CLAUDE = """
 import anthropic, os
 client = anthropic.Anthropic()
+assert all("claude" in model.id for model in client.models.list())
 for model in (os.environ["ANTHROPIC_MODEL"], os.environ["ANTHROPIC_DEFAULT_HAIKU_MODEL"]):
     message = client.messages.create(
         model=model, max_tokens=100, messages=[{"role": "user", "content": "Hello"}]
@@ -90,7 +91,7 @@ for model in (os.environ["ANTHROPIC_MODEL"], os.environ["ANTHROPIC_DEFAULT_HAIKU
 def test_the_variables_of_claude_code_are_those_of_the_anthropic_package(customer):
     script = f"{snippet(customer, 'claude-code').text}\nexec {sys.executable} -c '{CLAUDE}'"
     assert run(customer, "bash", "-c", script).count("Hello") == 2
-    assert {row.api for row in customer.requests()} == {"messages"}
+    assert {row.api for row in customer.requests()} == {"models", "messages"}
 
 
 def test_the_settings_of_codex_reach_the_responses_api(customer):

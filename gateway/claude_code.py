@@ -1,0 +1,27 @@
+"""Names of models for Claude Code, whose picker lists only ids that hold "claude" or "anthropic".
+
+Whoever wants Kyma's models there says so in a header of every request, as Claude Code's variable
+ANTHROPIC_CUSTOM_HEADERS can; nobody else sees these names. They lead to the same models.
+Source: https://code.claude.com/docs/en/llm-gateway-protocol, "Model discovery".
+"""
+
+from collections.abc import Mapping
+
+HEADER = "x-kyma-model-names"
+HEADER_VALUE = "claude-code"
+PREFIX = "claude-code/"
+
+
+def is_asked_for(headers: Mapping[str, str]) -> bool:
+    """Whether a list of models shall bear these names."""
+    return headers.get(HEADER, "").strip().lower() == HEADER_VALUE
+
+
+def renamed(model: dict) -> dict:
+    """A model object of the list, under its name for Claude Code."""
+    return {**model, "id": f"{PREFIX}{model['id']}"}
+
+
+def own_name(name: str) -> str:
+    """The slug or alias that `name` stands for: without the prefix, if it has one."""
+    return name.removeprefix(PREFIX)
