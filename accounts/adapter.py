@@ -17,9 +17,10 @@ from allauth.account.models import EmailAddress
 from allauth.core import context as allauth_context
 from allauth.core.exceptions import ImmediateHttpResponse
 from django.conf import settings
+from django.contrib import messages
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 
 from accounts import known_browsers, mails, notices, session_list
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 TRY_AGAIN_AFTER_S = 60
 NEW_BROWSER = "account/email/new_browser"
+CHANGED_MEANWHILE = "How you sign in was changed meanwhile. Please sign in once more."
+_BEGUN_WITH = "sign_in_begun_with"  # the hash of password and epoch (accounts/security_changes.py)
 
 
 def display(user: User) -> str:
@@ -57,6 +60,21 @@ class AccountAdapter(DefaultAccountAdapter):
             return super().get_client_ip(request)
         except ImproperlyConfigured:
             return request.META["REMOTE_ADDR"]
+
+    def pre_login(self, request: HttpRequest, user: User, **facts):
+        request.session[_BEGUN_WITH] = user.get_session_auth_hash()
+        return super().pre_login(request, user, **facts)
+
+    def login(self, request: HttpRequest, user: User) -> None:
+        """Who has shown what doesn't count any more begins anew, however late the last step is.
+
+        Raises ImmediateHttpResponse with the way there.
+        """
+        if request.session.pop(_BEGUN_WITH, None) != user.get_session_auth_hash():
+            clear_login(request)
+            messages.error(request, CHANGED_MEANWHILE)
+            raise ImmediateHttpResponse(redirect("account_login"))
+        super().login(request, user)
 
     def post_login(self, request: HttpRequest, user: User, *, signup: bool, **facts):
         """A sign-in from a browser that is new is noticed by mail, but for the first of all."""

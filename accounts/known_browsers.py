@@ -42,5 +42,4 @@ def _marks(cookie: str) -> list[str]:
 
 
 def _mark(user: User) -> str:
-    password = user.get_session_auth_hash()
-    return salted_hmac(_SALT, password, algorithm="sha256").hexdigest()[:_MARK_LENGTH]
+    return salted_hmac(_SALT, user.password, algorithm="sha256").hexdigest()[:_MARK_LENGTH]

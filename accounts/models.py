@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from ipaddress import ip_network
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
@@ -79,6 +80,12 @@ class User(AbstractBaseUser, PermissionsMixin):
         default=False,
         help_text="May be sent to providers that don't state how long they keep data (P7).",
     )
+    session_epoch = models.PositiveIntegerField(
+        default=0,
+        db_default=0,
+        editable=False,
+        help_text="Sessions are of the epoch in which they began; those of an earlier are void.",
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects = UserManager()
@@ -94,6 +101,16 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def __str__(self):
         return f"User {str(self.id)[:13]}"
+
+    def get_session_auth_hash(self) -> str:
+        """What a session must hold to be this person's: of this password, and of this epoch."""
+        return self._of_this_epoch(super().get_session_auth_hash())
+
+    def get_session_auth_fallback_hash(self) -> Iterator[str]:
+        return map(self._of_this_epoch, super().get_session_auth_fallback_hash())
+
+    def _of_this_epoch(self, password_hash: str) -> str:
+        return f"{password_hash}.{self.session_epoch}"
 
 
 class ApiKeyQuerySet(models.QuerySet):

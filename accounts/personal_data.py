@@ -22,7 +22,14 @@ PERSONAL_DATA = {
         "person": "id",
         "identity": ["email", "password"],
         "content": [],
-        "metadata": ["last_login", "created_at", "state", "is_active", "allows_unstated_retention"],
+        "metadata": [
+            "last_login",
+            "created_at",
+            "state",
+            "is_active",
+            "allows_unstated_retention",
+            "session_epoch",
+        ],
         "plain": ["id", "is_staff", "is_superuser"],
     },
     "accounts.User_groups": {

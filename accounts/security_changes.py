@@ -1,12 +1,19 @@
 """What ends a person's other sessions: a new password or address, and any change of second factors.
 
-Whoever got in with what counted before is then out (ASVS 7.4.3). The session that made the change
-goes on; after a reset, which nobody needs to be signed in for, none does.
+Whoever got in with what counted before is then out (ASVS 7.4.3), and so is who is just getting in:
+each change begins an epoch, and a session of an earlier one is void, whenever it is stored. A
+sign-in that waits for its second factor meanwhile begins anew (`accounts/adapter.py`).
+
+The session that made the change goes on; after a reset, which nobody needs to be signed in for,
+none does, since no session outlives the password that it was begun with.
 """
 
 from allauth.account import signals as of_account
 from allauth.mfa import signals as of_mfa
 from django.contrib import messages
+from django.contrib.auth import HASH_SESSION_KEY
+from django.db import transaction
+from django.db.models import F
 from django.http import HttpRequest
 
 from accounts import session_list
@@ -16,7 +23,7 @@ OTHERS_HAVE_ENDED = "All other sessions have ended."
 ALL_HAVE_ENDED = "All sessions have ended: sign in with the new password."
 
 _CHANGES = (
-    *(of_account.password_changed, of_account.password_set, of_account.email_changed),
+    *(of_account.password_changed, of_account.password_set),
     *(of_mfa.authenticator_added, of_mfa.authenticator_removed, of_mfa.authenticator_reset),
 )
 
@@ -24,12 +31,27 @@ _CHANGES = (
 def connect() -> None:
     for change in _CHANGES:
         change.connect(_end_others)
+    of_account.email_changed.connect(_end_others_but_at_the_first_address)
     of_account.password_reset.connect(_end_all)
 
 
 def _end_others(sender, request: HttpRequest, user: User, **facts) -> None:
+    begin_epoch(user)
+    request.session[HASH_SESSION_KEY] = user.get_session_auth_hash()
     if session_list.end_others(user, current=request.session.session_key):
         messages.success(request, OTHERS_HAVE_ENDED)
+
+
+def _end_others_but_at_the_first_address(sender, from_email_address, **facts) -> None:
+    if from_email_address is not None:
+        _end_others(sender, **facts)
+
+
+def begin_epoch(user: User) -> None:
+    """Make void whatever session of `user` was begun before."""
+    with transaction.atomic():  # Of two changes at once, each has an epoch of its own.
+        User.objects.filter(pk=user.pk).update(session_epoch=F("session_epoch") + 1)
+        user.refresh_from_db(fields=["session_epoch"])
 
 
 def _end_all(sender, request: HttpRequest, user: User, **facts) -> None:

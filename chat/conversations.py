@@ -4,6 +4,7 @@ import dataclasses
 import datetime as dt
 import uuid
 from collections.abc import Iterable
+from typing import Any
 
 from django.db import connection, transaction
 from django.utils import timezone
@@ -47,8 +48,9 @@ def start(
     Raises NotAllowed, ChatsFull.
     """
     conversation = draft(user, model=model, system_prompt=system_prompt, parameters=parameters)
-    quota.check(user.id, more_rows=1, more_bytes=len(conversation.system_prompt or b""))
-    conversation.save(force_insert=True)
+    with transaction.atomic():
+        quota.check(user.id, more_rows=1, more_bytes=len(conversation.system_prompt or b""))
+        conversation.save(force_insert=True)
     return conversation
 
 
@@ -124,12 +126,25 @@ def _check_model(model: str) -> None:
 
 def set_system_prompt(conversation: Conversation, *, text: str) -> None:
     """Of the replies from now on; an empty text is none. Raises NotAllowed, ChatsFull."""
-    before = len(conversation.system_prompt or b"")
     _seal_system_prompt(conversation, text)
-    more = len(conversation.system_prompt or b"") - before
-    if more > 0:
-        quota.check(conversation.user_id, more_bytes=more)
-    conversation.save(update_fields=["system_prompt"])
+    with transaction.atomic():
+        before = locked(conversation, "system_prompt") or b""
+        more = len(conversation.system_prompt or b"") - len(before)
+        if more > 0:
+            quota.check(conversation.user_id, more_bytes=more)
+        conversation.save(update_fields=["system_prompt"])
+
+
+def locked(conversation: Conversation, field: str) -> Any:
+    """The `field` as it is now: nobody else changes it until the transaction ends.
+
+    Raises NotAllowed.
+    """
+    rows = Conversation.objects.select_for_update().filter(pk=conversation.pk)
+    now = rows.values_list(field).first()
+    if now is None:
+        raise NotAllowed("This conversation was deleted.")
+    return now[0]
 
 
 def _seal_system_prompt(conversation: Conversation, text: str) -> None:
@@ -171,7 +186,13 @@ def delete(user: User, *, ids: Iterable[uuid.UUID]) -> int:
         own = Conversation.objects.filter(user=user, id__in=list(ids)).select_for_update()
         found = list(own.values_list("id", flat=True))
         Conversation.objects.filter(id__in=found).delete()  # Its messages go before it.
-    if found and connection.vendor == "sqlite" and not connection.in_atomic_block:
-        with connection.cursor() as cursor:
-            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # The log holds them too.
+    if found:
+        empty_log()
     return len(found)
+
+
+def empty_log() -> None:
+    """SQLite's, which holds what was just deleted too."""
+    if connection.vendor == "sqlite" and not connection.in_atomic_block:
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")

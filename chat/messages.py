@@ -189,8 +189,8 @@ def regenerate(reply: Message, *, blind: Container[str] = ()) -> Message:
         raise NotAllowed("There is nothing that it answers.")
     conversation = reply.conversation
     _check_vision(conversation, reply.parent_id, (), blind)
-    quota.check(conversation.user_id, more_rows=1)
     with _one_at_a_time(conversation):
+        quota.check(conversation.user_id, more_rows=1)
         new = _reply_to(reply.parent_id, conversation)
         if reply.state == Message.State.FAILED and not reply.text and not reply.replies.exists():
             reply.delete()
@@ -212,12 +212,13 @@ def _add(
     said.seal(cipher, text=text, images=orjson.dumps(images).decode() if images else "")
     sealed = len(said.text or b"") + len(said.images or b"")
     length.check(conversation, Tree(conversation).path_to(parent), sealed)
-    quota.check(conversation.user_id, more_rows=2, more_bytes=sealed)  # With the reply.
     with _one_at_a_time(conversation):
-        said.save(force_insert=True)
         if conversation.title is None:
             title = conversations.title_from(text) or "An image"
             conversation.seal(cipher, title=title)
+            sealed += len(conversation.title or b"")
+        quota.check(conversation.user_id, more_rows=2, more_bytes=sealed)  # With the reply.
+        said.save(force_insert=True)
         return _reply_to(said.id, conversation)
 
 
@@ -256,10 +257,7 @@ def _one_at_a_time(conversation: Conversation) -> Iterator[None]:
     stored_replies.end_silent(conversation.messages.all())
     try:
         with transaction.atomic():
-            rows = Conversation.objects.select_for_update().filter(pk=conversation.pk)
-            if (now := rows.values_list("title").first()) is None:
-                raise NotAllowed("This conversation was deleted.")
-            (conversation.title,) = now
+            conversation.title = conversations.locked(conversation, "title")
             yield
     except IntegrityError as error:
         raise StillAnswering("A reply is being written: wait for it, or stop it.") from error

@@ -59,7 +59,7 @@ def _choice(entry: ModelEntry, providers: tuple[Candidate, ...]) -> Choice:
 def default(user: User, among: Sequence[Choice]) -> str:
     """What the person used last, else what is best; empty if there is nothing to choose from."""
     slugs = [choice.slug for choice in among]
-    last = Conversation.objects.filter(user=user).order_by("-updated_at")
+    last = Conversation.objects.of(user).order_by("-updated_at")
     used = last.values_list("model", flat=True).first()
     if used in slugs:
         return used

@@ -39,11 +39,27 @@ class SealedFields(models.Model):
         return cipher.seal(plain, self.place_of(self.id, field)) if text else None
 
 
+class Import(models.Model):
+    """A file whose conversations are being stored; it goes when all of them are there.
+
+    It counts as `bytes` of what is stored of the person (chat/imports.py).
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user = models.ForeignKey(User, models.PROTECT, related_name="+")
+    bytes = models.PositiveBigIntegerField()
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    def __str__(self):
+        return f"Import {str(self.id)[:13]}"
+
+
 class ConversationQuerySet(models.QuerySet):
     def of(self, user: User):
-        """What is `user`'s: the pinned first, then as they were last used."""
+        """What is `user`'s and whole: the pinned first, then as they were last used."""
         pinned_last = models.F("pinned_at").desc(nulls_last=True)
-        return self.filter(user=user).order_by(pinned_last, "-updated_at", "-id")
+        rows = self.filter(user=user, part_of=None)
+        return rows.order_by(pinned_last, "-updated_at", "-id")
 
     def current(self):
         return self.filter(archived_at=None)
@@ -63,6 +79,14 @@ class Conversation(SealedFields):
     leaf = models.ForeignKey(
         "chat.Message", models.DO_NOTHING, null=True, related_name="+", db_index=False
     )
+    part_of = models.ForeignKey(
+        Import,
+        models.CASCADE,
+        null=True,
+        related_name="+",
+        db_index=False,
+        help_text="The import that isn't stored wholly yet: it is shown nowhere.",
+    )
     pinned_at = models.DateTimeField(null=True)
     archived_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -71,7 +95,14 @@ class Conversation(SealedFields):
     objects = ConversationQuerySet.as_manager()
 
     class Meta:
-        indexes = [models.Index(fields=["user", "-updated_at"], name="conversations_of_user")]
+        indexes = [
+            models.Index(fields=["user", "-updated_at"], name="conversations_of_user"),
+            models.Index(
+                fields=["part_of"],
+                condition=Q(part_of__isnull=False),
+                name="conversations_of_import",
+            ),
+        ]
 
     def __str__(self):
         return f"Conversation {str(self.id)[:13]}"
@@ -79,7 +110,7 @@ class Conversation(SealedFields):
 
 class MessageQuerySet(models.QuerySet):
     def of(self, user: User):
-        return self.filter(conversation__user=user)
+        return self.filter(conversation__user=user, conversation__part_of=None)
 
 
 class Message(SealedFields):

@@ -1,6 +1,13 @@
 """What the chat knows of a person; how to read it: `accounts/personal_data.py`."""
 
 PERSONAL_DATA = {
+    "chat.Import": {
+        "person": "user",
+        "identity": [],
+        "content": [],
+        "metadata": ["bytes", "created_at"],
+        "plain": ["id", "user"],
+    },
     "chat.Conversation": {
         "person": "user",
         "identity": [],
@@ -13,7 +20,7 @@ PERSONAL_DATA = {
             "created_at",
             "updated_at",
         ],
-        "plain": ["id", "user", "leaf"],
+        "plain": ["id", "user", "leaf", "part_of"],
     },
     "chat.Message": {
         "person": "conversation__user",

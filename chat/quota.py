@@ -1,6 +1,6 @@
 """How much is stored of a person's chats at most, so that nobody fills the disk for all.
 
-It is checked before anything is stored; a reply that has begun is stored to its end.
+It is checked in the transaction that stores something; a reply that has begun is stored to its end.
 """
 
 import uuid
@@ -10,31 +10,54 @@ from django.db.models import Count, QuerySet, Sum
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce, Length
 
+from accounts.models import User
 from chat.errors import ChatsFull
 from chat.length import ALL_BYTES
-from chat.models import Conversation, Message
+from chat.models import Conversation, Import, Message
 
 ROW_BYTES = 4_000  # that a conversation or a message counts beside what it holds
 _HEAD_BYTES = Coalesce(Length("title"), 0) + Coalesce(Length("system_prompt"), 0)
 
 
 def check(user_id: uuid.UUID, *, more_rows: int = 0, more_bytes: int = 0) -> None:
-    """Raises ChatsFull if so much more is too much."""
+    """Raises ChatsFull if so much more is too much.
+
+    To be asked in the transaction that stores it, which locks out whoever stores more.
+    """
+    lock(user_id)
     most = settings.CHAT_BYTES_PER_PERSON
-    if used(user_id) + more_rows * ROW_BYTES + more_bytes > most:
+    if used(user_id) + counted(more_rows, more_bytes) > most:
         raise ChatsFull(
             f"Your chats are full: at most {most / 1e6:,.0f} MB are stored of one person. Delete "
             "some under “All chats”, where you can export them first. Then try again."
         )
 
 
+def lock(user_id: uuid.UUID) -> None:
+    """Until the transaction ends, nobody else adds to what is stored of this person.
+
+    Whoever locks a conversation too locks that first, or two could wait for each other.
+    """
+    User.objects.select_for_update(no_key=True).only("pk").get(pk=user_id)
+
+
 def used(user_id: uuid.UUID) -> int:
-    """In bytes, as they count."""
-    conversations = Conversation.objects.filter(user_id=user_id)
-    messages = Message.objects.filter(conversation__user_id=user_id)
-    return _counted(conversations, _HEAD_BYTES) + _counted(messages, ALL_BYTES)
+    """In bytes, as they count; of what is being imported, what it will be."""
+    incoming = Import.objects.filter(user_id=user_id).aggregate(bytes=Sum("bytes"))
+    conversations = Conversation.objects.filter(user_id=user_id, part_of=None)
+    messages = Message.objects.filter(conversation__user_id=user_id, conversation__part_of=None)
+    return (
+        (incoming["bytes"] or 0)
+        + _counted(conversations, _HEAD_BYTES)
+        + _counted(messages, ALL_BYTES)
+    )
 
 
 def _counted(rows: QuerySet, size: Combinable) -> int:
     found = rows.aggregate(rows=Count("pk"), bytes=Sum(size))
-    return found["rows"] * ROW_BYTES + (found["bytes"] or 0)
+    return counted(found["rows"], found["bytes"] or 0)
+
+
+def counted(rows: int, size: int) -> int:
+    """As how many bytes so many rows count that hold `size`."""
+    return rows * ROW_BYTES + size

@@ -18,9 +18,9 @@ from accounts.ids import uuid7
 from accounts.keyring import data_keys
 from accounts.models import User
 from billing.pricing import usd
-from chat import conversations, json_file, length, markdown_file, messages, pictures, quota
+from chat import conversations, imports, json_file, length, markdown_file, messages, pictures
 from chat.errors import ImportRefused, NotAllowed
-from chat.models import Conversation, Message
+from chat.models import Conversation, Import, Message
 from chat.portable import (
     MAX_FILE_BYTES,
     Outgoing,
@@ -147,7 +147,7 @@ def _details(reply: Message) -> dict:
 
 
 def import_file(user: User, *, content: bytes, model: str) -> list[Conversation]:
-    """The conversations in a file of either kind, all of them or none.
+    """The conversations in a file of either kind, all of them or none, whatever happens meanwhile.
 
     `model` is for those that name none. Raises ImportRefused, ChatsFull.
     """
@@ -159,11 +159,12 @@ def import_file(user: User, *, content: bytes, model: str) -> list[Conversation]
     cipher = data_keys.cipher_of(user.id)
     drafts = [_draft(user, one, model, cipher) for one in found]
     rows = len(found) + sum(len(one.messages) for one in found)
-    quota.check(user.id, more_rows=rows, more_bytes=len(content))
+    whole = imports.begin(user, rows=rows, size=len(content))
     try:
-        _write(drafts, found, cipher)
+        _write(drafts, found, whole, cipher)
+        imports.finish(whole)
     except DatabaseError as error:
-        conversations.delete(user, ids=[one.id for one in drafts])
+        imports.take_back(whole)
         raise ImportRefused("Kyma could store nothing of this file. Try again later.") from error
     return drafts
 
@@ -199,11 +200,12 @@ def _name_of(model: str) -> str:
     return slug if len(slug) <= conversations.MAX_SLUG and slug.isprintable() else ""
 
 
-def _write(drafts: list[Conversation], found: list[Portable], cipher: Cipher) -> None:
-    """Some rows in each transaction, so that nobody else waits long; last, what each one shows.
-
-    A process that dies meanwhile leaves conversations that show nothing.
-    """
+def _write(
+    drafts: list[Conversation], found: list[Portable], whole: Import, cipher: Cipher
+) -> None:
+    """Some rows in each transaction, so that nobody else waits long; last, what each one shows."""
+    for draft in drafts:
+        draft.part_of = whole
     for batch in _batches((one, len(one.system_prompt or b"")) for one in drafts):
         Conversation.objects.bulk_create(batch)
     for rows in _batches(_rows(drafts, found, cipher)):

@@ -175,10 +175,10 @@ class ApiRequest(models.Model):
     """
 
     class Outcome(models.TextChoices):
-        FINISHED = "finished"
+        FINISHED = "finished", "finished"
         EMPTY = "empty", "no content at all"
-        CLIENT_GONE = "client-gone"
-        UPSTREAM_FAILED = "upstream-failed"
+        CLIENT_GONE = "client-gone", "the client went away"
+        UPSTREAM_FAILED = "upstream-failed", "the provider failed"
         REFUSED = "refused", "refused before any provider was asked"
         REPLAYED = "replayed", "answered before, under the same Idempotency-Key"
         LOST = "lost", "the process that served it died"

@@ -199,32 +199,21 @@ CELERY_BEAT_SCHEDULE = {
         "task": "chat.tasks.end_silent_replies",
         "schedule": HOLD_SWEEP_INTERVAL_S,
     },
-    "purge content": {
-        "task": "gateway.tasks.purge_content",
-        "schedule": 60 * 60,
-    },
+    "take back imports": {"task": "chat.tasks.take_back_imports", "schedule": 10 * 60},
+    "purge content": {"task": "gateway.tasks.purge_content", "schedule": 60 * 60},
     "fold usage": {
         "task": "gateway.tasks.fold_usage",
         "schedule": ROLLUP_INTERVAL_S,
         "options": {"expires": ROLLUP_INTERVAL_S},
     },
-    "fold late usage": {
-        "task": "gateway.tasks.fold_late_usage",
-        "schedule": 60 * 60,
-    },
+    "fold late usage": {"task": "gateway.tasks.fold_late_usage", "schedule": 60 * 60},
     "send notices": {
         "task": "accounts.tasks.send_notices",
         "schedule": NOTICE_INTERVAL_S,
         "options": {"expires": NOTICE_INTERVAL_S},
     },
-    "purge sessions": {
-        "task": "accounts.tasks.purge_sessions",
-        "schedule": 24 * 60 * 60,
-    },
-    "purge mailbox": {
-        "task": "accounts.tasks.purge_mailbox",
-        "schedule": 10 * 60,
-    },
+    "purge sessions": {"task": "accounts.tasks.purge_sessions", "schedule": 24 * 60 * 60},
+    "purge mailbox": {"task": "accounts.tasks.purge_mailbox", "schedule": 10 * 60},
 }
 
 # --- Cache -------------------------------------------------------------------------------------

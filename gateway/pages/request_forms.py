@@ -7,13 +7,13 @@ from django.utils import timezone
 
 from accounts.models import ApiKey, User
 from gateway.models import Model, Provider
-from gateway.pages.usage_form import NO_SUCH_KEY, DayField
+from gateway.pages.usage_form import NO_SUCH_STATUS, DayField, KeyField
 from gateway.request_search import Search, Status
 
 _DAY = dt.timedelta(days=1)
 
 
-class KeyChoice(forms.ModelChoiceField):
+class KeyChoice(KeyField):
     def label_from_instance(self, key: ApiKey) -> str:
         ended = " (revoked)" if key.revoked_at else ""
         return f"{key.name} {key.start}…{key.end}{ended}"
@@ -24,15 +24,20 @@ class SearchForm(forms.Form):
 
     since = DayField("From")
     until = DayField("To")
-    key = KeyChoice(
-        ApiKey.objects.none(),
+    key = KeyChoice(ApiKey.objects.none(), required=False, empty_label="all")
+    model = forms.ChoiceField(
         required=False,
-        empty_label="all",
-        error_messages=dict.fromkeys(("invalid_choice", "invalid_pk_value"), NO_SUCH_KEY),
+        error_messages={"invalid_choice": "There is no such model: choose one of the list."},
     )
-    model = forms.ChoiceField(required=False)
-    provider = forms.ChoiceField(required=False)
-    status = forms.ChoiceField(required=False, choices=[("", "all"), *Status.choices])
+    provider = forms.ChoiceField(
+        required=False,
+        error_messages={"invalid_choice": "There is no such provider: choose one of the list."},
+    )
+    status = forms.ChoiceField(
+        required=False,
+        choices=[("", "all"), *Status.choices],
+        error_messages={"invalid_choice": NO_SUCH_STATUS},
+    )
     session = forms.CharField(required=False, max_length=512)
 
     def __init__(self, *arguments, user: User, **options):

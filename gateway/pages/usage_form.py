@@ -4,6 +4,7 @@ import dataclasses
 import datetime as dt
 import uuid
 from collections.abc import Mapping
+from typing import Any
 
 from django import forms
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -18,13 +19,20 @@ from gateway.usage import Filter
 DEFAULT_DAYS = 30
 MOST_DAYS = 366
 ANY = (("", "All"),)
-NO_SUCH_KEY = "This account has no such key."
+NO_SUCH_KEY = "This account has no such key: choose one of the list."
+NO_SUCH_STATUS = "There is no such status: choose one of the list."
 STATUSES = (*ANY, ("ok", "Answered"), ("error", "Failed"))
 
 
 class KeyField(forms.ModelChoiceField):
     def label_from_instance(self, key: ApiKey) -> str:
         return key_label(key)
+
+    def to_python(self, value: Any) -> ApiKey | None:
+        try:
+            return super().to_python(value)
+        except forms.ValidationError as error:
+            raise forms.ValidationError(NO_SUCH_KEY, code="invalid_choice") from error
 
 
 class DayField(forms.DateField):
@@ -46,7 +54,7 @@ class UsageForm(forms.Form):
     key = KeyField(ApiKey.objects.none())
     model = forms.CharField(max_length=96, widget=forms.Select(choices=ANY))
     provider = forms.CharField(max_length=32, widget=forms.Select(choices=ANY))
-    status = forms.ChoiceField(choices=STATUSES)
+    status = forms.ChoiceField(choices=STATUSES, error_messages={"invalid_choice": NO_SUCH_STATUS})
     session = forms.CharField(label="Session id", max_length=256)
 
     def __init__(self, data: Mapping[str, str], *, user: User):
@@ -56,10 +64,7 @@ class UsageForm(forms.Form):
         given = {name: value for name, value in data.items() if value}
         super().__init__({**days, **given}, label_suffix="")
         keys = ApiKey.objects.filter(user=user).order_by("-created_at")
-        refusals = dict.fromkeys(("invalid_choice", "invalid_pk_value"), NO_SUCH_KEY)
-        self.fields["key"] = KeyField(
-            keys, label="API key", empty_label="All", error_messages=refusals
-        )
+        self.fields["key"] = KeyField(keys, label="API key", empty_label="All")
         for field in self.fields.values():
             field.required = False
 

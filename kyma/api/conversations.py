@@ -112,7 +112,7 @@ class ChatResource(Resource):
 
     @property
     def rows(self) -> QuerySet[Conversation]:
-        return Conversation.objects.filter(user=self.request.user)
+        return Conversation.objects.of(self.request.user)
 
     @property
     def cipher(self) -> Cipher:

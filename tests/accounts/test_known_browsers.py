@@ -5,7 +5,7 @@ from django.conf import settings
 from django.core import mail
 from django.test import Client
 
-from accounts import known_browsers, notices
+from accounts import known_browsers, notices, security_changes
 from accounts.models import Notice
 from tests.accounts.pages import PASSWORD, enter_code, is_signed_in, sign_in, sign_up
 from tests.factories import make_user
@@ -84,6 +84,16 @@ def test_after_a_new_password_every_browser_is_new(dora, client):
     dora.save()
     sign_in(client, dora.email, "battery staple correct")
     assert told() == 1
+
+
+def test_after_a_change_of_second_factors_browsers_are_known_still(dora, client):
+    sign_in(client, dora.email)
+    client.post("/accounts/logout/")
+    assert told() == 1
+    security_changes.begin_epoch(dora)
+    sign_in(client, dora.email)
+    assert is_signed_in(client)
+    assert told() == 0
 
 
 @pytest.mark.parametrize("cookie", ["", ".", "x" * 32, "é" * 32, "." * 9000])

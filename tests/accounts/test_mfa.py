@@ -26,7 +26,7 @@ def _time_stands_still(monkeypatch):
 
 
 @pytest.fixture
-def dora(books):
+def dora(_some_books):
     return make_user("dora@example.org", password=PASSWORD)
 
 
@@ -146,11 +146,8 @@ def test_a_seal_under_another_key_does_not_open(settings):
         MfaAdapter().decrypt(sealed)
 
 
-def test_turning_the_app_on_and_off_is_noticed_by_mail(
-    signed_in, django_capture_on_commit_callbacks
-):
-    with django_capture_on_commit_callbacks(execute=True):
-        enrol(signed_in)
+def test_turning_the_app_on_and_off_is_noticed_by_mail(committed_books, signed_in):
+    enrol(signed_in)
     signed_in.post("/accounts/2fa/totp/deactivate/")
     assert not Authenticator.objects.exists()
     assert mail.outbox == []

@@ -1,16 +1,20 @@
 """A new password or address, and any change of second factors, ends all other sessions."""
 
 import pytest
+from allauth.mfa import signals as of_mfa
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal import auth as apps
 from allauth.mfa.webauthn.internal import auth as passkeys
 from allauth.usersessions.models import UserSession
+from django.contrib.messages.storage.fallback import FallbackStorage
 from django.contrib.sessions.models import Session
 from django.core import mail
+from django.http import HttpRequest
 from django.test import Client
 from django.urls import reverse
 
 from accounts import notices
+from accounts.adapter import AccountAdapter
 from accounts.models import Notice
 from tests.accounts.pages import (
     PASSWORD,
@@ -19,6 +23,7 @@ from tests.accounts.pages import (
     is_signed_in,
     just_signed_in,
     last_link,
+    sign_in,
     sign_up,
     text_of,
     totp_code,
@@ -139,6 +144,66 @@ def test_a_change_ends_all_other_sessions_of_that_person_and_says_so(
     notices.send(Notice.objects.get(template=mail_of_it).id)
     assert OTHERS_HAVE_ENDED in mail.outbox[-1].body
     assert OTHERS_HAVE_ENDED in mail.outbox[-1].alternatives[0].content
+
+
+@pytest.mark.parametrize("change", [set_up_app, add_passkey, change_address])
+def test_a_sign_in_that_had_begun_before_the_change_is_void_after_it(
+    committed_books, dora, change, monkeypatch
+):
+    """It found nothing to ask for but the password, and its session isn't stored yet."""
+    monkeypatch.setattr(passkeys, "parse_registration_response", dict)
+    monkeypatch.setattr(passkeys, "complete_registration", dict)
+    client, late, login = session_of(dora), Client(), AccountAdapter.login
+
+    def change_first(adapter, request, user):
+        monkeypatch.setattr(AccountAdapter, "login", login)
+        change(client)
+        adapter.login(request, user)
+
+    monkeypatch.setattr(AccountAdapter, "login", change_first)
+    sign_in(late, dora.email)
+    assert "_auth_user_id" in late.session, "the control"
+    assert not is_open(late)
+    assert is_open(client)
+
+
+@pytest.mark.parametrize("change", [change_password, change_address, make_recovery_codes])
+def test_a_sign_in_that_waits_for_its_second_factor_begins_anew_after_a_change(
+    committed_books, dora, change
+):
+    secret = apps.generate_totp_secret()
+    apps.TOTP.activate(dora, secret)
+    client, late = session_of(dora), Client()
+    sign_in(late, dora.email)
+    change(client)
+    page = late.post("/accounts/2fa/authenticate/", {"code": totp_code(secret)}, follow=True)
+    assert page.redirect_chain[0][0] == "/accounts/login/"
+    assert "How you sign in was changed meanwhile" in text_of(page)
+    assert not is_open(late)
+    assert is_open(client)
+
+
+def test_of_two_changes_the_session_of_the_first_is_ended_by_the_second(committed_books, dora):
+    first, second = session_of(dora), session_of(dora)
+    rows = [type(dora).objects.get(pk=dora.pk) for _ in range(2)]
+    for client, user in zip((first, second), rows, strict=True):
+        request = HttpRequest()
+        request.session, request.user = client.session, user
+        request._messages = FallbackStorage(request)
+        UserSession.objects.all().delete()  # As though neither found the other's.
+        of_mfa.authenticator_added.send(Authenticator, request=request, user=user)
+        request.session.save()
+    assert not is_open(first)
+    assert is_open(second)
+
+
+def test_a_new_secret_key_ends_no_session(dora, settings):
+    client = session_of(dora)
+    settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+    settings.SECRET_KEY = "another key, of which nobody knew before"
+    assert is_open(client)
+    settings.SECRET_KEY_FALLBACKS = []
+    assert is_open(client), "by the hash of the new key"
 
 
 def test_where_there_was_no_other_session_nothing_is_said(dora):

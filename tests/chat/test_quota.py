@@ -50,7 +50,7 @@ def test_everything_counts_that_lies_sealed_and_each_row(alice, bob):
 
 
 def test_what_still_fits_is_stored_and_what_is_more_is_not(alice, room):
-    conversation = talk(alice, "One", "Two")
+    conversation = talk(alice, "One", "Two", title="A talk")
     room(2 * ROW_BYTES + 1_000)
     with pytest.raises(ChatsFull, match="at most 0 MB are stored of one person"):
         messages.say(conversation, text="x" * 1_000)
@@ -61,6 +61,16 @@ def test_what_still_fits_is_stored_and_what_is_more_is_not(alice, room):
     for again in (messages.regenerate, lambda one: messages.edit(one.parent, text="x")):
         with pytest.raises(ChatsFull):
             again(Message.objects.get(pk=reply.pk))
+
+
+def test_the_title_that_a_first_message_makes_counts_too(alice, room):
+    conversation = talk(alice)
+    seal = len(say(talk(alice), "Hi").text)
+    room(2 * ROW_BYTES + seal)
+    with pytest.raises(ChatsFull):
+        messages.say(conversation, text="Hi")
+    room(2 * ROW_BYTES + 2 * seal)
+    assert messages.say(conversation, text="Hi").is_streaming
 
 
 def test_the_full_write_again_once_they_have_deleted_something(alice, room):

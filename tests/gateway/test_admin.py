@@ -109,6 +109,14 @@ def test_nothing_is_deleted_here(operator, client, provider, route, api_request)
         assert type(row).objects.filter(pk=row.pk).exists()
 
 
+def test_the_filter_by_outcome_says_each_of_them_in_the_same_style(operator, client, api_request):
+    changes = client.get(page("changelist", ApiRequest)).context["cl"]
+    by_outcome, *_ = changes.filter_specs
+    _all, *labels = [one["display"] for one in by_outcome.choices(changes)]
+    assert len(labels) == len(ApiRequest.Outcome)
+    assert [one for one in labels if not one[0].islower()] == []
+
+
 @pytest.mark.parametrize("kind", [Provider, Model, Route, ApiRequest])
 def test_each_list_takes_few_queries(
     operator, client, api_request, alice, django_assert_max_num_queries, kind

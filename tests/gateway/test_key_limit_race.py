@@ -1,16 +1,15 @@
 """Nobody gets more keys than the limit, however many are asked for at once."""
 
 import datetime as dt
-import threading
 
 import pytest
-from django.db import connections
 
 from accounts import keys
 from accounts.models import ApiKey
 from gateway import key_management
 from gateway.errors import Forbidden
 from gateway.key_fields import KeyFields
+from tests.at_once import at_once
 from tests.factories import make_account
 
 AT_ONCE = 8
@@ -20,29 +19,6 @@ LIMIT = 3
 @pytest.fixture(autouse=True)
 def _few_keys(monkeypatch):
     monkeypatch.setattr(key_management, "MAX_KEYS", LIMIT)
-
-
-def at_once(actions) -> list[str]:
-    """Run all of `actions` on connections of their own: "made", or why each was refused."""
-    start = threading.Barrier(len(actions))
-    outcomes = []
-
-    def run(action) -> None:
-        try:
-            start.wait()
-            action()
-            outcomes.append("made")
-        except Forbidden as refusal:
-            outcomes.append(refusal.code)
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run, args=[action]) for action in actions]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return sorted(outcomes)
 
 
 def make_one(user) -> None:
@@ -56,7 +32,7 @@ def rotate_with_grace(key) -> None:
 def test_of_8_keys_made_at_once_3_are_made(committed_books, alice, bob):
     for _ in range(LIMIT - 1):
         make_one(bob)  # Somebody else's keys count for nothing.
-    outcomes = at_once([lambda: make_one(alice)] * AT_ONCE)
+    outcomes = at_once([lambda: make_one(alice)] * AT_ONCE, Forbidden)
     assert outcomes == ["made"] * LIMIT + ["too_many_keys"] * (AT_ONCE - LIMIT)
     assert ApiKey.objects.filter(user=alice).count() == LIMIT
 
@@ -64,7 +40,8 @@ def test_of_8_keys_made_at_once_3_are_made(committed_books, alice, bob):
 def test_a_rotation_that_leaves_the_old_key_for_a_while_counts_too(committed_books, alice):
     old, _ = keys.issue(alice, name="old")
     rotations = [lambda: rotate_with_grace(old)] * (AT_ONCE // 2)
-    outcomes = at_once([*rotations, *[lambda: make_one(alice)] * (AT_ONCE // 2)])
+    makings = [lambda: make_one(alice)] * (AT_ONCE // 2)
+    outcomes = at_once([*rotations, *makings], Forbidden)
     assert outcomes.count("made") == LIMIT - 1
     assert ApiKey.objects.filter(user=alice).count() == LIMIT
 

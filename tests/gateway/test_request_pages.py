@@ -4,6 +4,7 @@ import base64
 import datetime as dt
 import json
 import uuid
+from html import unescape
 
 import orjson
 import pytest
@@ -179,11 +180,22 @@ def test_days_are_those_of_whoever_looks(page, key):
     assert listed(page.get("/requests?since=2001-05-02&until=2001-05-02")) == [row.id]
 
 
-@pytest.mark.parametrize("query", ["since=yesterday", "status=odd", "model=none", "key=1"])
-def test_a_filter_that_makes_no_sense_is_said(page, query):
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [
+        ("since=yesterday", "Enter a valid date."),
+        ("status=odd", "There is no such status: choose one of the list."),
+        ("model=none", "There is no such model: choose one of the list."),
+        ("provider=none", "There is no such provider: choose one of the list."),
+        ("key=1", "This account has no such key: choose one of the list."),
+        (f"key={uuid7()}", "This account has no such key: choose one of the list."),
+    ],
+)
+def test_a_filter_that_makes_no_sense_is_said_with_what_to_do(page, query, why):
     response = page.get(f"/requests?{query}")
     assert response.status_code == 400
-    assert "These filters can't be used" in response.content.decode()
+    assert "These filters can't be used" in unescape(response.text)
+    assert why in unescape(response.text)
 
 
 @pytest.mark.parametrize("cursor", ["x", str(uuid7())])

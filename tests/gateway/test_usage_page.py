@@ -116,7 +116,8 @@ def test_without_days_it_is_the_last_thirty(alice):
         ({"since": "2026-03-05", "until": "2026-03-04"}, "lies before the first"),
         ({"since": "2020-01-01", "until": "2026-03-04"}, "at most 366 days"),
         ({"since": "soon"}, "Enter a valid date"),
-        ({"status": "odd"}, "not one of the available choices"),
+        ({"status": "odd"}, "There is no such status: choose one of the list."),
+        ({"key": "odd"}, "This account has no such key: choose one of the list."),
     ],
 )
 def test_filters_that_make_no_sense_are_named(wrong, message, alice):
