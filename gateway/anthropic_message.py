@@ -4,6 +4,8 @@ from typing import Any
 
 import orjson
 
+from gateway import finish_reasons
+
 # Says that a thinking block is Kyma's. No open model checks one, but some clients drop the blocks
 # that have none. It has to be base64.
 SIGNATURE = "a3ltYQ=="
@@ -11,13 +13,7 @@ SIGNATURE = "a3ltYQ=="
 # place would be a call without arguments, which a tool might obey.
 INVALID_JSON = "INVALID_JSON"
 
-_STOP_REASONS = {
-    "length": "max_tokens",
-    "max_tokens": "max_tokens",
-    "content_filter": "refusal",
-    "refusal": "refusal",
-    "stop_sequence": "stop_sequence",
-}
+_STOP_REASONS = {"length": "max_tokens", "content_filter": "refusal"}
 _FEW_BRACKETS = 200  # JSON with no more of them is not too deep to be written out again.
 
 
@@ -140,7 +136,9 @@ def _tool_use(call: dict, own_id: str, place: int) -> dict:
 
 def stop_reason(finish_reason: Any, *, calls: bool, refused: bool) -> str:
     """Clients look for tool calls only where the reason is tool_use: providers aren't so strict."""
-    known = _STOP_REASONS.get(finish_reason) if type(finish_reason) is str else None
+    if finish_reason == "stop_sequence":
+        return "stop_sequence"
+    known = _STOP_REASONS.get(finish_reasons.meaning(finish_reason))
     if known is None and refused:
         return "refusal"
     return known or ("tool_use" if calls else "end_turn")

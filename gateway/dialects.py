@@ -10,6 +10,7 @@ from gateway import (
     anthropic,
     chat_request,
     embedding_request,
+    finish_reasons,
     relay,
     responses,
     sse,
@@ -71,10 +72,11 @@ class Dialect:
 
 
 class ChatStream:
-    """A stream of chat or text: the chunks as they are, but a message begins with its role.
+    """A stream of chat or text: the chunks as they are, but a message begins with its role, and
+    ends for one of OpenAI's reasons.
 
-    Some providers leave it out, and then OpenAI's package makes a message of it that has none,
-    which can't be sent back.
+    Some providers leave the role out, and then OpenAI's package makes a message of it that has
+    none, which can't be sent back.
     """
 
     waiting = 0
@@ -83,11 +85,17 @@ class ChatStream:
         self._identity = identity
         self._include_usage = include_usage
         self._begun: set[int] = set()
+        self._calling: set[int] = set()
 
     def feed(self, chunk: dict) -> bytes:
         for choice in chunk["choices"]:
-            if index_of(choice) not in self._begun:
+            index = index_of(choice)
+            if index not in self._begun:
                 self._begin(choice)
+            if (delta := choice.get("delta")) and delta.get("tool_calls"):
+                self._calling.add(index)
+            if choice.get("finish_reason"):
+                finish_reasons.tell(choice, called=index in self._calling)
         return sse.event(orjson.dumps(chunk))
 
     def _begin(self, choice: dict) -> None:
@@ -126,10 +134,18 @@ def _open_responses(opening: Opening) -> tuple[Stream, bytes]:
     return stream, stream.start(id=identity.id, created=identity.created, model=identity.model)
 
 
+def _whole_chat(answer: dict, usage: dict, _: dict) -> dict:
+    for choice in answer["choices"]:
+        if choice.get("finish_reason"):
+            called = bool((choice.get("message") or {}).get("tool_calls"))
+            finish_reasons.tell(choice, called=called)
+    return {**answer, "usage": usage}
+
+
 CHAT = Dialect(
     "chat",
     read=chat_request.parse,
-    whole=lambda answer, usage, _: {**answer, "usage": usage},
+    whole=_whole_chat,
     open=_open_chat,
 )
 MESSAGES = Dialect(
@@ -148,7 +164,7 @@ RESPONSES = Dialect(
 COMPLETIONS = Dialect(
     "completions",
     read=text_request.parse,
-    whole=lambda answer, usage, _: {**answer, "usage": usage},
+    whole=_whole_chat,
     open=_open_chat,
     prompt_field="prompt",
 )

@@ -209,9 +209,12 @@ class Forwarding:
 
     def _count(self, chunk: dict) -> int:
         try:
-            return self.meter.saw(chunk)
+            size = self.meter.saw(chunk)
         except MALFORMED as error:
             raise self._failed(Garbled(status=200)) from error
+        if self.meter.finish_reasons and self.meter.broke_off:
+            raise self._failed(Broken(status=200))
+        return size
 
     def _failed(self, failure: UpstreamFailed) -> UpstreamFailed:
         self._attempt["error"] = failure.fault

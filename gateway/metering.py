@@ -17,6 +17,7 @@ from enum import Enum
 from typing import Any, TypeGuard
 
 from billing.pricing import Usage
+from gateway.finish_reasons import BROKEN_OFF
 
 BYTES_PER_TOKEN = 4
 BYTES_PER_NUMBER = 4  # In a vector.
@@ -94,6 +95,12 @@ class Meter:
     def is_complete(self) -> bool:
         """Whether every answer has its finish reason."""
         return len(self.finish_reasons) >= self._answers
+
+    @property
+    def broke_off(self) -> bool:
+        """Whether the provider says that it couldn't go on."""
+        reasons = self.finish_reasons.values()
+        return any(isinstance(reason, str) and reason in BROKEN_OFF for reason in reasons)
 
     def reported(self) -> tuple[Usage | None, bool]:
         """The provider's usage, None when it sent none; and whether what it sent is absurd."""

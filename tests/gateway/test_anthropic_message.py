@@ -86,6 +86,7 @@ def test_tool_input_is_always_an_object(arguments, expected):
 REASONS = [
     ("stop", {}, "end_turn"),
     ("length", {}, "max_tokens"),
+    ("model_length", {}, "max_tokens"),
     ("content_filter", {}, "refusal"),
     ("stop_sequence", {}, "stop_sequence"),
     (None, {}, "end_turn"),

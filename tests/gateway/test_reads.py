@@ -260,7 +260,11 @@ def test_a_receipt_adds_up_to_what_the_ledger_took(customer, fake):
 def test_a_finish_reason_that_no_database_could_hold_is_no_obstacle(customer, fake):
     token = fake.script(answer("Hello.", finish_reason="st\0op" + 100 * "x"))
     assert customer.ask(token).status_code == 200
-    assert customer.settled_request().finish_reason == "stop" + 20 * "x"
+    row = customer.settled_request()
+    assert row.finish_reason == "stop" + 20 * "x"
+    told = customer.get(f"/v1/generation?id={row.id}").json()["data"]
+    assert told["finish_reason"] == "stop"
+    assert told["native_finish_reason"] == row.finish_reason
     assert len(customer.usage_entries()) == 1
 
 

@@ -109,6 +109,7 @@ def test_a_response_repeats_its_request():
         ("tool_calls", "completed", None),
         (None, "completed", None),
         ("length", "incomplete", "max_output_tokens"),
+        ("model_length", "incomplete", "max_output_tokens"),
         ("content_filter", "incomplete", "content_filter"),
     ],
 )
