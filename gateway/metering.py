@@ -182,7 +182,7 @@ def read_usage(
         return None, False
     if not (0 <= prompt <= most_prompt and 0 <= completion <= most_completion):
         return None, True
-    cached = _detail(raw, "prompt_tokens_details", "cached_tokens")
+    cached = _cached(raw)
     reasoning = _detail(raw, "completion_tokens_details", "reasoning_tokens")
     usage = Usage(
         prompt=prompt,
@@ -192,6 +192,13 @@ def read_usage(
         images=images,
     )
     return usage, False
+
+
+def _cached(raw: dict) -> int:
+    """What came from the provider's cache, and is cheaper: some tell it at a place of their own."""
+    told = (raw.get("cached_tokens"), raw.get("prompt_cache_hit_tokens"))
+    standard = _detail(raw, "prompt_tokens_details", "cached_tokens")
+    return standard or next(filter(_is_count, told), 0)
 
 
 def _detail(raw: dict, group: str, name: str) -> int:
