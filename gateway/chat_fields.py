@@ -27,7 +27,8 @@ MAX_TOKENS = 2**31 - 1  # no model has more, and no price makes it overflow 64 b
 MAX_TOOLS = 128
 
 _json_object = object_of({})
-NAME = matching(r"[a-zA-Z0-9_-]{1,64}", "1 to 64 letters, digits, _ or -")
+MAX_NAME = 128  # As at Anthropic: agents put the name of a tool's server before its own.
+NAME = matching(rf"[a-zA-Z0-9_-]{{1,{MAX_NAME}}}", f"1 to {MAX_NAME} letters, digits, _ or -")
 _model = text(filled=True, most=200)
 _effort = one_of("none", "minimal", "low", "medium", "high", "xhigh")
 _token_limit = integer(1, MAX_TOKENS)

@@ -157,7 +157,7 @@ FIELDS = [
     (
         {"tools": [{"type": "function", "function": {"name": "a b"}}]},
         "tools[0].function.name",
-        "1 to 64 letters, digits, _ or -",
+        "1 to 128 letters, digits, _ or -",
     ),
     ({"tool_choice": "maybe"}, "tool_choice", "must be none, auto or required, not maybe"),
     ({"temperature": 3}, "temperature", "not 3"),

@@ -229,7 +229,7 @@ def test_a_field_of_the_wrong_type_or_range_is_named(name, value):
         ({"tools": [{"type": "function", "function": {}}]}, "tools[0].function.name"),
         ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name"),
         (
-            {"tools": [{"type": "function", "function": {"name": "x" * 65}}]},
+            {"tools": [{"type": "function", "function": {"name": "x" * 129}}]},
             "tools[0].function.name",
         ),
         (
