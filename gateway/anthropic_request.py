@@ -17,7 +17,6 @@ from gateway.metering import BYTES_PER_TOKEN
 IMAGE_TOKENS = 1_600  # Anthropic's own figure for an image of the largest size it doesn't shrink.
 
 _KEPT = ("model", "max_tokens", "temperature", "top_p", "top_k", "stream", *OWN)
-_EFFORTS = {"max": "xhigh"}
 _TOOL_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
 
@@ -90,7 +89,7 @@ def _thinking(given: dict) -> dict:
             fields["reasoning"]["exclude"] = True
     effort = given.get("output_config", {}).get("effort")
     if effort is not None:
-        fields["reasoning_effort"] = _EFFORTS.get(effort, effort)
+        fields["reasoning_effort"] = effort
     return fields
 
 

@@ -223,7 +223,7 @@ CHAT_FORMAT = {
             {"reasoning": {"enabled": True, "exclude": True}},
         ),
         ({"output_config": {"effort": "low"}}, {"reasoning_effort": "low"}),
-        ({"output_config": {"effort": "max"}}, {"reasoning_effort": "xhigh"}),
+        ({"output_config": {"effort": "max"}}, {"reasoning_effort": "max"}),
         (
             {"output_config": {"effort": "low"}, "thinking": {"type": "disabled"}},
             {"reasoning": {"enabled": False}},

@@ -189,7 +189,7 @@ FIELDS = [
         "response_format.json_schema",
         "is missing",
     ),
-    ({"reasoning_effort": "max"}, "reasoning_effort", "high or xhigh, not max"),
+    ({"reasoning_effort": "most"}, "reasoning_effort", "xhigh or max, not most"),
     ({"user": 513 * "x"}, "user", "513"),
     ({"provider": {"sort": "cheapest"}}, "provider.sort", "price, throughput or latency"),
     ({"models": "scripted"}, "models", "must be a list"),
