@@ -85,7 +85,8 @@ class _ToolUse:
 
     def add(self, call: dict) -> None:
         name, arguments = name_and_arguments(call)
-        self._name += name
+        if name != self._name:  # Some providers repeat it in every fragment.
+            self._name += name
         self.waiting += size_of(name) + size_of(arguments)
         self.given_id = self.given_id or call.get("id")
         if arguments and (self._pieces or arguments.strip()):

@@ -130,7 +130,8 @@ class Transcript:
         if known is None or (name and given_id and known["id"] not in (None, given_id)):
             known = self._open_calls[place] = {"id": given_id, "name": "", "arguments": ""}
             self._calls.setdefault(owner, []).append(known)
-        known["name"] += name
+        if name != known["name"]:  # Some providers repeat it in every fragment.
+            known["name"] += name
         known["arguments"] += arguments
 
     def messages(self) -> list[dict]:
