@@ -62,13 +62,13 @@ class Preferences:
                 self.allow_fallbacks or not self.order or one.provider in self.order
             ),
             "provider.quantizations": lambda one: (
-                not self.quantizations or one.quantization in self.quantizations
+                not self.quantizations or _quantization(one) in self.quantizations
             ),
             "provider.max_price": lambda one: all(
                 getattr(one.price, name) <= most for name, most in self.max_price
             ),
             "provider.data_collection": lambda one: (
-                not self.denies_collection or one.retention == "none"
+                not self.denies_collection or (one.retention == "none" and one.states_retention)
             ),
             "provider.require_parameters": lambda one: not (self.required_fields & one.unsupported),
         }
@@ -139,6 +139,10 @@ def _cost(route) -> int:
 
 def _place(provider: str, order: tuple[str, ...]) -> int:
     return order.index(provider) if provider in order else len(order)
+
+
+def _quantization(route) -> str:
+    return (route.quantization or "unknown").lower()  # OpenRouter's word for one that isn't told.
 
 
 def _slugs(names: list[str] | None) -> list[str]:

@@ -13,8 +13,14 @@ USD = 10**9  # nano-dollars
 
 def route(name: str, usd: float = 1, **fields) -> SimpleNamespace:
     price = Price(input=int(usd * USD), cached_input=0, output=0)
-    fields = {"quantization": "", "retention": "none", "unsupported": frozenset(), **fields}
-    return SimpleNamespace(route_id=name, provider=name, price=price, **fields)
+    given = {
+        "quantization": "",
+        "retention": "none",
+        "states_retention": True,
+        "unsupported": frozenset(),
+        **fields,
+    }
+    return SimpleNamespace(route_id=name, provider=name, price=price, **given)
 
 
 def wishes(provider: dict | None = None, *, sort=None, fields=()) -> Preferences:
@@ -41,6 +47,7 @@ def order(routes, preferences, latencies=None, open_ones=(), session="") -> list
         ({"order": ["c"]}, "abc", []),
         ({"order": ["c"], "allow_fallbacks": False}, "c", ["provider.order"]),
         ({"quantizations": ["fp8"]}, "b", ["provider.quantizations"]),
+        ({"quantizations": ["FP8", "unknown"]}, "abc", []),
         ({"max_price": {"prompt": 2}}, "ab", ["provider.max_price"]),
         ({"max_price": {"prompt": "1.5", "completion": 0}}, "a", ["provider.max_price"]),
         ({"max_price": {"prompt": None, "image": None}}, "abc", []),
@@ -59,6 +66,14 @@ def test_a_wish_keeps_the_routes_that_fulfil_it(provider, kept, excluded_by):
     found, reasons = admitted(routes, wishes(provider, fields=["seed"]))
     assert "".join(one.provider for one in found) == kept
     assert reasons == excluded_by
+
+
+def test_who_denies_collection_is_not_served_on_evidence_that_is_too_old():
+    routes = (route("new"), route("old", states_retention=False))
+    for wish in ({"data_collection": "deny"}, {"zdr": True}):
+        found, reasons = admitted(routes, wishes(wish))
+        assert [one.provider for one in found] == ["new"]
+        assert reasons == ["provider.data_collection"]
 
 
 def test_the_cheapest_comes_first_and_an_open_breaker_last():
