@@ -27,6 +27,7 @@ from gateway.short_cache import ShortCache
 logger = logging.getLogger(__name__)
 
 EMBEDDING = "embedding"  # A capability.
+DATA_POLICY = "data_policy:retention"
 MAX_ATTEMPTS = 3
 MAX_ATTEMPTS_OF_EACH = 2  # when a request names several models
 MAX_ATTEMPTS_OF_ALL = 6
@@ -199,18 +200,20 @@ def _routes(
     """
     key_rules.check_model(caller, asked.entry.slug)
     _check_ability(asked.entry, request.endpoint)
-    usable = _serving(_usable(asked.entry, caller), asked.entry, request)
+    allowed = _usable(asked.entry, caller)
+    usable = _serving(allowed, asked.entry, request)
     wishes = Preferences.of(
         request.routing.get("provider", {}), sort=asked.sort, fields=frozenset(request.fields)
     )
     admitted, excluded_by = preferences.admitted(usable, wishes)
     if not admitted:
+        by_policy = [DATA_POLICY] if len(allowed) < len(asked.entry.candidates) else []
         raise NotFound(
             f"No provider of {asked.entry.slug} fits this request's `provider` wishes. "
             "Loosen them.",
             code="no_route",
             param="provider",
-            metadata={"excluded_by": excluded_by},
+            metadata={"excluded_by": by_policy + excluded_by},
         )
     health = functools.partial(route_health.of, path=request.endpoint.path)
     return preferences.ordered(admitted, wishes, health, time.monotonic(), session)
@@ -224,7 +227,7 @@ def _usable(entry: ModelEntry, caller: Caller) -> tuple[Candidate, ...]:
             "only those that do. Allow others in the privacy settings, or choose another model.",
             code="no_route",
             param="model",
-            metadata={"excluded_by": ["data_policy:retention"]},
+            metadata={"excluded_by": [DATA_POLICY]},
         )
     return usable
 

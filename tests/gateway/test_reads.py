@@ -175,6 +175,9 @@ def test_of_two_routes_only_the_stated_one_is_shown_and_used(customer, fake):
     token = fake.script(error(500))
     assert customer.ask(token, model="two-routes").status_code == 502
     assert fake.count(token) == 1  # No second try with the one that states nothing.
+    wish = {"only": ["two-routes"]}
+    refusal = error_of(customer.ask(token, model="two-routes", provider=wish))
+    assert refusal["metadata"]["excluded_by"] == ["data_policy:retention", "provider.only"]
 
     allow_unstated(customer)
     shown = eventually(
