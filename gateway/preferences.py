@@ -32,13 +32,24 @@ class Preferences:
     allow_fallbacks: bool = True
     denies_collection: bool = False
     required_fields: frozenset[str] = frozenset()
+    requires_passthrough: bool = False
 
     @classmethod
-    def of(cls, provider: dict, *, sort: str | None, fields: frozenset[str]) -> "Preferences":
-        """`sort` comes from the slug's suffix and yields to an explicit one."""
+    def of(
+        cls,
+        provider: dict,
+        *,
+        sort: str | None,
+        fields: frozenset[str],
+        unknown: frozenset[str] = frozenset(),
+    ) -> "Preferences":
+        """`sort` comes from the slug's suffix and yields to an explicit one.
+
+        `fields` are those of the request that go to any provider, `unknown` all others.
+        """
         if not provider:
             return NO_WISH if sort is None else cls(sort=sort)
-        wished = provider.get("sort")
+        wished, is_strict = provider.get("sort"), bool(provider.get("require_parameters"))
         return cls(
             order=tuple(_slugs(provider.get("order"))),
             only=frozenset(_slugs(provider.get("only"))),
@@ -49,7 +60,8 @@ class Preferences:
             allow_fallbacks=provider.get("allow_fallbacks") is not False,
             denies_collection=provider.get("data_collection") == "deny"
             or bool(provider.get("zdr")),
-            required_fields=fields if provider.get("require_parameters") else frozenset(),
+            required_fields=fields | unknown if is_strict else frozenset(),
+            requires_passthrough=is_strict and bool(unknown),
         )
 
     @property
@@ -70,7 +82,10 @@ class Preferences:
             "provider.data_collection": lambda one: (
                 not self.denies_collection or (one.retention == "none" and one.states_retention)
             ),
-            "provider.require_parameters": lambda one: not (self.required_fields & one.unsupported),
+            "provider.require_parameters": lambda one: (
+                not self.required_fields & one.unsupported
+                and (one.passthrough or not self.requires_passthrough)
+            ),
         }
 
 

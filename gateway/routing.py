@@ -203,7 +203,10 @@ def _routes(
     allowed = _usable(asked.entry, caller)
     usable = _serving(allowed, asked.entry, request)
     wishes = Preferences.of(
-        request.routing.get("provider", {}), sort=asked.sort, fields=frozenset(request.fields)
+        request.routing.get("provider", {}),
+        sort=asked.sort,
+        fields=frozenset(request.fields),
+        unknown=frozenset(request.unknown),
     )
     admitted, excluded_by = preferences.admitted(usable, wishes)
     if not admitted:

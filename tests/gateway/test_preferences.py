@@ -18,6 +18,7 @@ def route(name: str, usd: float = 1, **fields) -> SimpleNamespace:
         "retention": "none",
         "states_retention": True,
         "unsupported": frozenset(),
+        "passthrough": False,
         **fields,
     }
     return SimpleNamespace(route_id=name, provider=name, price=price, **given)
@@ -66,6 +67,23 @@ def test_a_wish_keeps_the_routes_that_fulfil_it(provider, kept, excluded_by):
     found, reasons = admitted(routes, wishes(provider, fields=["seed"]))
     assert "".join(one.provider for one in found) == kept
     assert reasons == excluded_by
+
+
+def test_who_requires_all_parameters_is_served_where_none_is_dropped():
+    routes = (
+        route("plain"),
+        route("passing", passthrough=True),
+        route("picky", passthrough=True, unsupported=frozenset({"new_field"})),
+    )
+    provider = {"require_parameters": True}
+    strict = Preferences.of(
+        provider, sort=None, fields=frozenset({"seed"}), unknown=frozenset({"new_field"})
+    )
+    found, reasons = admitted(routes, strict)
+    assert [one.provider for one in found] == ["passing"]
+    assert reasons == ["provider.require_parameters"]
+    found, _ = admitted(routes, wishes(provider, fields=["seed"]))
+    assert len(found) == 3
 
 
 def test_who_denies_collection_is_not_served_on_evidence_that_is_too_old():
