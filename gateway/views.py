@@ -3,7 +3,7 @@
 import datetime as dt
 import functools
 import uuid
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from django.db import Error as DatabaseError
@@ -111,7 +111,7 @@ async def answer(request: GatewayRequest, dialect: Dialect) -> AnyResponse:
     """What a model says, in the dialect that the URL is for."""
     completion = await completions.begin(request.call, dialect)
     if completion.kept is not None:
-        return _replayed(completion.kept)
+        return _replayed(completion.kept, completion.limit_headers)
     headers = {
         "Content-Type": completion.content_type,
         **completion.headers,
@@ -123,8 +123,8 @@ async def answer(request: GatewayRequest, dialect: Dialect) -> AnyResponse:
     return CompletionResponse(completion, completion.body(), headers)
 
 
-def _replayed(kept: Kept) -> HttpResponse:
-    headers = {**kept.headers, **NOT_BUFFERED, "idempotent-replayed": "true"}
+def _replayed(kept: Kept, limit_headers: Mapping[str, str]) -> HttpResponse:
+    headers = {**kept.headers, **limit_headers, **NOT_BUFFERED, "idempotent-replayed": "true"}
     return HttpResponse(kept.body, content_type=kept.content_type, headers=headers)
 
 

@@ -85,6 +85,7 @@ def test_the_same_request_gets_the_same_answer_and_is_charged_once(
     for name in ("Content-Type", "X-Generation-Id", "x-kyma-model", "x-kyma-provider"):
         assert second.headers[name] == first.headers[name]
     assert second.headers["x-request-id"] != first.headers["x-request-id"]
+    assert int(second.headers["x-ratelimit-remaining-requests"]) > 0
     assert fake.count(hello) == 1
     charged_once(customer)
     assert outcomes(customer, 2) == ["finished", "replayed"]

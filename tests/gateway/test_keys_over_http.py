@@ -172,6 +172,7 @@ def test_more_requests_at_once_than_an_account_may_run_are_refused(customer, fak
     assert error["metadata"] == {"error_type": "rate_limit_exceeded"}
     assert "may run 8 requests at once" in error["message"]
     assert response.headers["Retry-After"] == "1"
+    assert int(response.headers["x-ratelimit-remaining-requests"]) > 0
     assert fake.count(token) == 8
     (row,) = eventually(customer.requests)
     assert (row.status, row.outcome, row.hold_nano) == (429, ApiRequest.Outcome.REFUSED, 0)
