@@ -149,7 +149,7 @@ class Forwarding:
     def note(self, failure: UpstreamFailed) -> None:
         """Count a failure against the route, unless it is the request's own."""
         if failure.retryable:
-            self._health_of(self.route).failed(time.monotonic())
+            self._health_of(self.route).failed(time.monotonic(), failure.retry_after_s or 0)
 
     def _health_of(self, route: Candidate) -> RouteHealth:
         return route_health.of(route.route_id, self._request.endpoint.path)
@@ -259,9 +259,12 @@ class Forwarding:
 
 
 def _most_telling(failures: list[UpstreamFailed]) -> UpstreamFailed:
-    """The one to tell the caller: what it can act on itself, else "try later", else the last."""
-    for kind in (Declined, Overloaded):
-        for failure in failures:
-            if isinstance(failure, kind):
-                return failure
-    return failures[-1]
+    """The one to tell the caller: what it can act on itself, else "try later", else the last.
+
+    Of providers that are busy, the one that may be asked again first.
+    """
+    for failure in failures:
+        if isinstance(failure, Declined):
+            return failure
+    busy = [failure for failure in failures if isinstance(failure, Overloaded)]
+    return min(busy, key=lambda one: one.wait_s) if busy else failures[-1]

@@ -18,13 +18,16 @@ LATENCY_WEIGHT = 0.2  # Of the newest first-token latency in the moving average.
 
 @dataclasses.dataclass(slots=True)
 class RouteHealth:
-    """Opens at 50 % failures of at least 20 attempts in 30 s; then one probe every 10 s."""
+    """Opens at 50 % failures of at least 20 attempts in 30 s; then one probe every 10 s. Open too
+    for as long as its provider has asked not to be asked.
+    """
 
     latency_ms: float | None = None
     _attempts: deque[tuple[float, bool]] = dataclasses.field(default_factory=deque)
     _failures: int = 0
     _is_open: bool = False
     _next_probe_at: float = 0.0
+    _rests_until: float = 0.0
 
     def succeeded(self, now: float, latency_ms: float | None = None) -> None:
         """A route that answers is closed again, whatever came before.
@@ -40,8 +43,9 @@ class RouteHealth:
             old = latency_ms if self.latency_ms is None else self.latency_ms
             self.latency_ms = old + LATENCY_WEIGHT * (latency_ms - old)
 
-    def failed(self, now: float) -> None:
+    def failed(self, now: float, retry_after_s: int = 0) -> None:
         self._note(now, failed=True)
+        self._rests_until = max(self._rests_until, now + retry_after_s)
         if self._is_open:
             self._next_probe_at = now + PROBE_INTERVAL_S
             return
@@ -52,7 +56,7 @@ class RouteHealth:
 
     def is_open(self, now: float) -> bool:
         """Whether to try other routes first. False also for the one request that may probe."""
-        return self._is_open and now < self._next_probe_at
+        return now < self._rests_until or (self._is_open and now < self._next_probe_at)
 
     @property
     def has_tripped(self) -> bool:

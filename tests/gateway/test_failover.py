@@ -71,6 +71,23 @@ def test_of_several_failures_the_most_telling_is_told(gateway, fake, twofold, at
     assert fake.count(prompt) == 2
 
 
+@pytest.mark.parametrize("waits", [("20", "7"), ("7", "20")])
+def test_of_providers_that_are_busy_the_shortest_wait_is_told(gateway, fake, twofold, waits):
+    attempts = [error(429, headers={"Retry-After": wait}) for wait in waits]
+    response = Customer(gateway).ask(fake.script_attempts(attempts), model=twofold.model.slug)
+    refused(response, 429, "rate_limit_exceeded")
+    assert response.headers["Retry-After"] == "7"
+
+
+def test_a_provider_that_asks_for_a_pause_gets_it(gateway, fake, twofold):
+    customer, slug = Customer(gateway), twofold.model.slug
+    busy = fake.script_attempts([error(429, headers={"Retry-After": "60"}), GOOD])
+    assert customer.ask(busy, model=slug).headers["x-kyma-provider"] == "dearer"
+    response = customer.ask(fake.script(GOOD), model=slug)
+    assert response.headers["x-kyma-provider"] == "dearer"
+    assert response.headers["x-kyma-attempts"] == "1"
+
+
 def test_a_request_may_name_its_providers(gateway, fake, twofold):
     slug = twofold.model.slug
     customer = Customer(gateway)
