@@ -120,8 +120,12 @@ def _open_chat(opening: Opening) -> tuple[Stream, bytes]:
     return ChatStream(opening.identity, include_usage=opening.request.include_usage), b""
 
 
+def _stop_sequences(body: dict) -> list[str]:
+    return body.get("stop_sequences") or []
+
+
 def _open_messages(opening: Opening) -> tuple[Stream, bytes]:
-    stream = anthropic.MessageStream()
+    stream = anthropic.MessageStream(_stop_sequences(opening.body))
     identity = opening.identity
     return stream, stream.start(
         answer_id=identity.id, model=identity.model, input_tokens=opening.prompt_tokens
@@ -151,7 +155,7 @@ CHAT = Dialect(
 MESSAGES = Dialect(
     "messages",
     read=lambda body: chat_request.parse(anthropic.chat_body(body)),
-    whole=lambda answer, usage, _: anthropic.message(answer, usage),
+    whole=lambda answer, usage, body: anthropic.message(answer, usage, _stop_sequences(body)),
     open=_open_messages,
 )
 RESPONSES = Dialect(
