@@ -6,6 +6,7 @@ the next route; after it, never.
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator
 
@@ -60,16 +61,18 @@ class Forwarding:
     async def open(self) -> None:
         """Return once a route has begun to answer. Raises the most telling UpstreamFailed."""
         failures: list[UpstreamFailed] = []
-        declined_by: set[str] = set()  # What one provider of a model declines, all of them do.
+        # What one provider of a model declines, all of them do: but where the prompt was too long
+        # for its context, those with a larger one may not.
+        declined: dict[str, float] = {}
         for route in self._routes:
-            if route.model in declined_by:
+            if route.context_length <= declined.get(route.model, 0):
                 continue
             try:
                 return await self._try(route)
             except UpstreamFailed as failure:
                 failures.append(failure)
                 if not failure.retryable:
-                    declined_by.add(route.model)
+                    declined[route.model] = route.context_length if failure.too_long else math.inf
         raise _most_telling(failures)
 
     async def _try(self, route: Candidate) -> None:

@@ -37,6 +37,7 @@ class UpstreamFailed(Exception):
 
     fault = "failed"
     retryable = True
+    too_long = False
     answer: type[errors.GatewayError] = errors.BadUpstream
     sentence = "The provider failed to answer."
 
@@ -113,7 +114,9 @@ class Declined(UpstreamFailed):
 
     def gateway_error(self) -> errors.GatewayError:
         if self.too_long:
-            return errors.ContextTooLong(self.message, param="messages")
+            # Claude Code makes its conversation shorter when it reads these first words.
+            message = f"The prompt is too long. {self.message}"
+            return errors.ContextTooLong(message, param="messages")
         if self.status == 403:
             return errors.Forbidden(self.message, code="content_policy_violation")
         kinds = {413: errors.BodyTooLarge, 422: errors.Unprocessable}

@@ -43,6 +43,27 @@ def test_no_other_provider_is_asked_what_one_has_declined(gateway, fake, twofold
     assert fake.count(prompt) == 1
 
 
+TOO_LONG = error(400, "The maximum context length is 4096 tokens.", "context_length_exceeded")
+
+
+@both
+def test_a_prompt_that_is_too_long_for_one_provider_may_fit_the_next(
+    gateway, fake, twofold, streamed
+):
+    narrow = Route.objects.filter(model=twofold.model).exclude(pk=twofold.pk)
+    assert narrow.update(context_length=4096) == 1
+    customer, slug = Customer(gateway), twofold.model.slug
+    prompt = fake.script_attempts([TOO_LONG, GOOD])
+    response = customer.ask(prompt, model=slug, stream=streamed)
+    assert response.status_code == 200
+    assert response.headers["x-kyma-provider"] == "dearer"
+    narrow.update(context_length=None)
+    both_narrow = fake.script_attempts([TOO_LONG, GOOD])
+    told = refused(customer.ask(both_narrow, model=slug), 400, "context_length_exceeded")
+    assert told["message"].startswith("The prompt is too long. The provider declined the request:")
+    assert fake.count(both_narrow) == 1
+
+
 def test_no_other_provider_is_asked_once_an_answer_has_begun(gateway, fake, twofold):
     customer = Customer(gateway)
     prompt = fake.script_attempts([[Head(), HELLO, WaitFor("the break"), Reset()], GOOD])
