@@ -33,6 +33,10 @@ class ChatRequest(ProviderRequest):
         return TOKENS_PER_MESSAGE * self.message_count + tools
 
     @property
+    def hides_reasoning(self) -> bool:
+        return self.fields.get("reasoning", {}).get("exclude") is True
+
+    @property
     def content(self) -> dict[str, Any]:
         return {"messages": self.messages}
 

@@ -17,7 +17,7 @@ from gateway import route_health, upstream
 from gateway.metering import MALFORMED, Bill, Meter
 from gateway.provider_body import upstream_body
 from gateway.provider_request import ProviderRequest
-from gateway.relay import STREAM_END, read_chunk
+from gateway.relay import STREAM_END, hide_reasoning, read_chunk
 from gateway.request_log import RequestRecord
 from gateway.reservation import PromptSize
 from gateway.route_health import RouteHealth
@@ -43,6 +43,7 @@ class Forwarding:
         deadline: float,
     ):
         self._request = request
+        self._hides_reasoning = request.hides_reasoning
         self._routes = routes
         self._max_tokens = max_tokens
         self._record = record
@@ -211,13 +212,14 @@ class Forwarding:
             raise self._failed(failure) from failure
 
     def _count(self, chunk: dict) -> int:
+        """The bytes of content in it that are for the caller. Raises UpstreamFailed."""
         try:
             size = self.meter.saw(chunk)
         except MALFORMED as error:
             raise self._failed(Garbled(status=200)) from error
         if self.meter.finish_reasons and self.meter.broke_off:
             raise self._failed(Broken(status=200))
-        return size
+        return hide_reasoning(chunk) if self._hides_reasoning else size
 
     def _failed(self, failure: UpstreamFailed) -> UpstreamFailed:
         self._attempt["error"] = failure.fault

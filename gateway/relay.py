@@ -8,12 +8,13 @@ import orjson
 from billing.pricing import Usage, usd
 from gateway.anthropic_message import name_and_arguments
 from gateway.errors import GatewayError
-from gateway.metering import index_of
+from gateway.metering import content_bytes, index_of
 from gateway.provider_request import CHAT, Endpoint
 from gateway.upstream import error_inside, parse
 from gateway.upstream_errors import Garbled
 
 STREAM_END = b"[DONE]"
+REASONING = ("reasoning", "reasoning_content", "reasoning_details")
 SAID_IN = frozenset({"content", "reasoning", "reasoning_content", "refusal", "text"})
 
 
@@ -70,6 +71,19 @@ def own_chunk(chunk: dict, identity: Identity, *, include_usage: bool) -> dict |
     else:
         chunk.pop("usage", None)
     return chunk
+
+
+def hide_reasoning(answer: dict) -> int:
+    """Leave what the model thought out of a chunk or a whole answer, for those who exclude it: few
+    providers do. Returns the bytes of content that are left.
+    """
+    size = 0
+    for choice in answer.get("choices") or ():
+        said = choice.get("delta") or choice.get("message") or {}
+        for name in REASONING:
+            said.pop(name, None)
+        size += content_bytes(said)
+    return size
 
 
 def usage_object(usage: Usage, cost_nano: int) -> dict:
