@@ -14,7 +14,7 @@ from django.conf import settings
 
 from billing.pricing import cost_nano
 from gateway import route_health, upstream
-from gateway.metering import MALFORMED, Bill, Meter
+from gateway.metering import MALFORMED, Bill, Ending, Meter
 from gateway.provider_body import upstream_body
 from gateway.provider_request import ProviderRequest
 from gateway.relay import STREAM_END, hide_reasoning, read_chunk
@@ -27,6 +27,7 @@ from gateway.upstream_errors import Broken, Declined, Garbled, Overloaded, Silen
 
 logger = logging.getLogger(__name__)
 
+LEAST_WRITING_S = 0.1  # What is written in a moment came in one piece, and tells no speed.
 
 Counted = tuple[dict, int]  # A chunk and the bytes of content in it.
 
@@ -51,6 +52,7 @@ class Forwarding:
         self._stream: EventStream | None = None
         self._fetching: asyncio.Task | None = None
         self._ended = False
+        self._begun_writing = 0.0
         self._attempt: dict = {}
         self.route = routes[0]
         self.meter = self._new_meter(self.route)
@@ -87,7 +89,7 @@ class Forwarding:
             else:
                 await self._fetch(route)
             self._attempt["status"] = 200
-            now = time.monotonic()
+            self._begun_writing = now = time.monotonic()
             health.succeeded(now, (now - begun) * 1000 if self._request.stream else None)
         except UpstreamFailed as failure:
             self.close()
@@ -188,6 +190,13 @@ class Forwarding:
             elif time.monotonic() - said >= interval_s:
                 yield []
                 said = time.monotonic()
+        self._note_speed()
+
+    def _note_speed(self) -> None:
+        writing_s = time.monotonic() - self._begun_writing
+        if writing_s >= LEAST_WRITING_S:
+            tokens = self.meter.bill(Ending.FINISHED).usage.completion
+            self._health_of(self.route).wrote(tokens / writing_s)
 
     def _take(self, payloads: list[bytes] | None) -> list[Counted]:
         """Count the events of one read; notes the end of the answer. Raises UpstreamFailed."""

@@ -8,6 +8,7 @@ cache serves it: by rendezvous hashing, which every process and every start agre
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -130,8 +131,11 @@ def ordered(
         state = health(route.route_id)
         latency = state.latency_ms or 0.0  # A route that nobody has tried yet is worth a try.
         by_sort: tuple
-        if preferences.sort in ("latency", "throughput"):
+        if preferences.sort == "latency":
             by_sort = (latency, _cost(route))
+        elif preferences.sort == "throughput":
+            speed = math.inf if state.tokens_per_s is None else state.tokens_per_s
+            by_sort = (-speed, latency, _cost(route))
         elif preferences.sort == "price" or _cost(route) * of > cheapest * most:
             by_sort = (_cost(route), latency)
         else:

@@ -1,4 +1,5 @@
-"""How each route is doing, as this process sees it: its breaker and its first-token latency.
+"""How each route is doing, as this process sees it: its breaker, how soon it begins to answer and
+how fast it writes.
 
 Belongs to one process and is never shared. A new one begins with what the request log tells
 (`route_history.py`); all else it learns from its own requests.
@@ -13,7 +14,7 @@ WINDOW_S = 30.0
 LEAST_ATTEMPTS = 20
 MOST_FAILURES = 0.5
 PROBE_INTERVAL_S = 10.0
-LATENCY_WEIGHT = 0.2  # Of the newest first-token latency in the moving average.
+WEIGHT = 0.2  # Of the newest latency and speed in their moving averages.
 
 
 @dataclasses.dataclass(slots=True)
@@ -23,6 +24,7 @@ class RouteHealth:
     """
 
     latency_ms: float | None = None
+    tokens_per_s: float | None = None
     _attempts: deque[tuple[float, bool]] = dataclasses.field(default_factory=deque)
     _failures: int = 0
     _is_open: bool = False
@@ -40,8 +42,11 @@ class RouteHealth:
             self._failures = 0
         self._note(now, failed=False)
         if latency_ms is not None:
-            old = latency_ms if self.latency_ms is None else self.latency_ms
-            self.latency_ms = old + LATENCY_WEIGHT * (latency_ms - old)
+            self.latency_ms = _average(self.latency_ms, latency_ms)
+
+    def wrote(self, tokens_per_s: float) -> None:
+        """A stream came to its end at this speed."""
+        self.tokens_per_s = _average(self.tokens_per_s, tokens_per_s)
 
     def failed(self, now: float, retry_after_s: int = 0) -> None:
         self._note(now, failed=True)
@@ -73,6 +78,10 @@ class RouteHealth:
         self._failures += failed
         while self._attempts[0][0] < now - WINDOW_S:
             self._failures -= self._attempts.popleft()[1]
+
+
+def _average(old: float | None, new: float) -> float:
+    return new if old is None else old + WEIGHT * (new - old)
 
 
 _health: dict[tuple[str, str], RouteHealth] = {}

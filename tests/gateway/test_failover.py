@@ -7,9 +7,11 @@ import pytest
 from gateway.models import Route
 from tests.gateway.conftest import live_route, two_routes
 from tests.gateway.receipts import (
+    END,
     GOOD,
     HELLO,
     OVERLOADED,
+    STOP,
     UNAVAILABLE,
     billed,
     both,
@@ -21,10 +23,14 @@ from tests.gateway.receipts import (
 )
 from tests.live import Customer
 from tests.provider_scripts import (
+    Event,
     Head,
+    Pause,
     Reset,
     WaitFor,
     error,
+    usage_chunk,
+    usage_of,
 )
 
 
@@ -124,6 +130,18 @@ def test_a_request_may_name_its_providers(gateway, fake, twofold):
 def test_a_suffix_is_no_part_of_the_model(gateway, fake, twofold):
     response = Customer(gateway).ask(fake.script(GOOD), model=f"{twofold.model.slug}:floor")
     assert response.headers["x-kyma-provider"] == twofold.model.slug
+
+
+def test_nitro_takes_the_provider_that_writes_fastest(gateway, fake, twofold):
+    customer, slug = Customer(gateway), twofold.model.slug
+    for provider, first, tokens in ((slug, [], 2), ("dearer", [Pause(0.1)], 400)):
+        usage = Event(usage_chunk(usage_of(10, tokens)))
+        prompt = fake.script([Head(), *first, HELLO, Pause(0.2), STOP, usage, *END])
+        wish = {"only": [provider]}
+        response = customer.ask(prompt, model=slug, stream=True, provider=wish)
+        assert "[DONE]" in list(events_of(response))
+    response = customer.ask(fake.script(GOOD), model=f"{slug}:nitro")
+    assert response.headers["x-kyma-provider"] == "dearer"
 
 
 def test_a_provider_that_gives_one_answer_only_is_not_asked_for_several(gateway, fake):

@@ -28,10 +28,12 @@ def wishes(provider: dict | None = None, *, sort=None, fields=()) -> Preferences
     return Preferences.of(provider or {}, sort=sort, fields=frozenset(fields))
 
 
-def order(routes, preferences, latencies=None, open_ones=(), session="") -> list[str]:
+def order(routes, preferences, latencies=None, open_ones=(), session="", speeds=None) -> list[str]:
     health = {one.route_id: RouteHealth() for one in routes}
     for name, latency in (latencies or {}).items():
         health[name].succeeded(0, latency)
+    for name, speed in (speeds or {}).items():
+        health[name].wrote(speed)
     for name in open_ones:
         for _ in range(20):
             health[name].failed(0)
@@ -104,6 +106,16 @@ def test_among_those_nearly_as_cheap_the_faster_comes_first():
     routes = [route("slow", 1), route("fast", 1.1), route("faster", 1.2)]
     latencies = {"slow": 900, "fast": 300, "faster": 100}
     assert order(routes, wishes(), latencies) == ["fast", "slow", "faster"]
+
+
+def test_sorted_by_throughput_the_fastest_writer_comes_first():
+    routes = [route("mute"), route("soon"), route("fast"), route("new", 9)]
+    speeds = {"mute": 0, "soon": 20, "fast": 200}
+    latencies = {"mute": 1, "soon": 10, "fast": 900}
+    sorts = [wishes({"sort": "throughput"}), wishes(sort="throughput")]
+    order_of_speed = ["new", "fast", "soon", "mute"]  # What nobody has tried yet is worth a try.
+    for preferences in sorts:
+        assert order(routes, preferences, latencies, speeds=speeds) == order_of_speed
 
 
 @pytest.mark.parametrize("sort", ["latency", "throughput"])

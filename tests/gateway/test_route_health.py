@@ -70,3 +70,12 @@ def test_a_provider_that_is_busy_is_left_alone_for_as_long_as_it_says():
     assert not health.has_tripped
     health.failed(101)
     assert health.is_open(106.9)
+
+
+def test_the_speed_is_a_moving_average():
+    health = RouteHealth()
+    assert health.tokens_per_s is None
+    health.wrote(100)
+    assert health.tokens_per_s == 100
+    health.wrote(50)
+    assert health.tokens_per_s == 90
