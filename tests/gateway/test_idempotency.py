@@ -175,9 +175,11 @@ def test_a_key_has_1_to_255_characters(customer, hello, text):
 def test_with_retention_0_nothing_is_kept_and_a_repeat_is_refused_without_charge(customer, hello):
     customer.key, customer.key_text = make_key(customer.user, retention_days=0)
     body, headers = body_for("/v1/chat/completions", hello), new_key()
-    assert customer.post(body, headers=headers).status_code == 200
+    first = customer.post(body, headers=headers)
     error = refused(customer.post(body, headers=headers), 409, "conflict")
     assert error["code"] == "content_not_retained"
+    assert error["metadata"]["generation_id"] == first.headers["X-Generation-Id"]
+    assert error["metadata"]["usage"] == first.json()["usage"]
     assert IdempotentRequest.objects.get(account=customer.account).answer is None
     charged_once(customer)
 
