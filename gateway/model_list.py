@@ -5,6 +5,7 @@ The price is that of the cheapest route. Dollars are decimal strings, exact and 
 """
 
 import datetime as dt
+from collections.abc import Iterable, Mapping
 
 from billing.pricing import Price
 from gateway.routing import EMBEDDING, Candidate, ModelEntry, only_embeds
@@ -62,6 +63,25 @@ def alias_object(alias: str, model: ModelEntry) -> dict:
     name = f"{alias} (now {model.name})"
     shown = {"id": alias, "name": name, "display_name": name, "alias_of": model.slug}
     return {**model_object(model), **shown}
+
+
+def chosen(models: Iterable[dict], query: Mapping[str, str]) -> list[dict]:
+    """Those model objects that fit OpenRouter's filters: lists of names, with commas between.
+
+    A model must support all the parameters, and put out one of the modalities.
+    """
+    parameters = _names(query.get("supported_parameters"))
+    modalities = _names(query.get("output_modalities")) - {"all"}
+    return [
+        one
+        for one in models
+        if parameters <= {*one["supported_parameters"]}
+        and (not modalities or modalities & {*one["architecture"]["output_modalities"]})
+    ]
+
+
+def _names(text: str | None) -> set[str]:
+    return set(filter(None, (name.strip() for name in (text or "").split(","))))
 
 
 def pricing(price: Price) -> dict[str, str]:

@@ -186,6 +186,10 @@ def _in_path(name: str, description: str, schema: Schema) -> dict:
 
 _MODEL = _in_path("model", "An id or an alias of GET /v1/models.", {**TEXT, "minLength": 1})
 _HASH = _in_path("hash", "The `hash` of a key.", {**TEXT, "pattern": "^[0-9a-f]{32}$"})
+_FILTERS = (
+    _query("supported_parameters", "Only models with all of these: tools,reasoning.", TEXT),
+    _query("output_modalities", "Only models with one of these: text,embeddings.", TEXT),
+)
 _GENERATION = _query(
     "id", "The id of an answer, or its x-request-id.", {**TEXT, "minLength": 1}, required=True
 )
@@ -255,7 +259,7 @@ _ACCOUNT_PATHS = {
             "Models",
             "List the models and aliases to use",
             "ModelList",
-            parameters=(_MODEL_NAMES,),
+            parameters=(_MODEL_NAMES, *_FILTERS),
         )
     },
     "/v1/models/{model}": {

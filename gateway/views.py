@@ -39,7 +39,7 @@ from gateway.errors import (
 from gateway.generations import generation_object, request_id
 from gateway.idempotency import Kept
 from gateway.json_response import json_response, usd_number
-from gateway.model_list import alias_object, model_object
+from gateway.model_list import alias_object, chosen, model_object
 from gateway.models import ApiRequest
 from gateway.receipt_keys import published
 from gateway.receipts import signed_receipt
@@ -193,6 +193,7 @@ async def models(request: GatewayRequest, caller: Caller) -> HttpResponse:
     for alias in ALIASES:
         if slug := routing.alias_target(alias, entries, caller):
             data.append(alias_object(alias, entries[slug].seen_by(caller)))
+    data = chosen(data, request.call.query)
     if claude_code.is_asked_for(request.call.headers):
         data = [claude_code.renamed(one) for one in data]
     return json_response({"object": "list", "data": data})
