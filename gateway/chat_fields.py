@@ -55,7 +55,7 @@ _response_format = tagged(
 
 FORWARDED: dict[str, Check] = {
     "temperature": number(0, 2),
-    "top_p": number(0, 1, without_low=True),
+    "top_p": number(0, 1),
     "stop": by_type(
         "a string that isn't empty or a list of up to 16 of them",
         {str: text(filled=True), list: list_of(text(filled=True), most=16)},

@@ -164,7 +164,7 @@ FIELDS = [
     ({"temperature": "hot"}, "temperature", "must be a number"),
     ({"temperature": True}, "temperature", "not true"),
     ({"temperature": 1e308}, "temperature", "not 1e+308"),
-    ({"top_p": 0}, "top_p", "above 0"),
+    ({"top_p": 1.1}, "top_p", "from 0 to 1"),
     ({"max_tokens": 0}, "max_tokens", "must be an integer from 1 to 2147483647, not 0"),
     ({"max_tokens": -1}, "max_tokens", "from 1"),
     ({"max_tokens": 2**31}, "max_tokens", "to 2147483647"),

@@ -68,6 +68,10 @@ def test_null_counts_as_absent(name):
     assert request_with(**{name: None}) == request_with()
 
 
+def test_the_narrowest_nucleus_is_asked_for_as_it_came():
+    assert request_with(top_p=0).fields == {"top_p": 0}
+
+
 def test_null_in_an_unknown_field_counts_as_absent():
     assert request_with(documents=None) == request_with()
 
@@ -129,7 +133,7 @@ def test_usage_is_shown_to_those_who_ask(fields, expected):
         ("temperature", True),
         ("temperature", "1"),
         ("temperature", float("nan")),
-        ("top_p", 0),
+        ("top_p", -0.01),
         ("top_p", 1.01),
         ("n", 0),
         ("n", 9),
