@@ -44,6 +44,17 @@ JSON_SCHEMA = object_of(
     {"name": NAME, "description": text(), "schema": _json_object, "strict": boolean},
     required=("name", "schema"),
 )
+_chosen_function = object_of({"function": _named_function}, required=("function",))
+_allowed_tool = object_of(
+    {"type": one_of("function"), "function": _named_function}, required=("type", "function")
+)
+_allowed_tools = object_of(
+    {
+        "mode": one_of("auto", "required"),
+        "tools": list_of(_allowed_tool, filled=True, most=MAX_TOOLS),
+    },
+    required=("mode", "tools"),
+)
 _response_format = tagged(
     "type",
     {
@@ -72,9 +83,14 @@ FORWARDED: dict[str, Check] = {
         'none, auto, required or {"type": "function", "function": {"name": "…"}}',
         {
             str: one_of("none", "auto", "required"),
-            dict: object_of(
-                {"type": one_of("function"), "function": _named_function},
-                required=("type", "function"),
+            dict: tagged(
+                "type",
+                {
+                    "function": _chosen_function,
+                    "allowed_tools": object_of(
+                        {"allowed_tools": _allowed_tools}, required=("allowed_tools",)
+                    ),
+                },
             ),
         },
     ),
@@ -189,11 +205,28 @@ def check_together(fields: dict) -> None:
         )
     if type(choice) is dict:
         offered = [tool["function"]["name"] for tool in tools]
-        _check_offered(choice["function"]["name"], offered, "tool_choice", "tools")
+        for chosen in _chosen(choice):
+            _check_offered(chosen, offered, "tool_choice", "tools")
     legacy_choice = fields.get("function_call")
     if type(legacy_choice) is dict:
         offered = [function["name"] for function in fields.get("functions") or []]
         _check_offered(legacy_choice["name"], offered, "function_call", "functions")
+
+
+def _chosen(choice: dict) -> list[str]:
+    tools = choice["allowed_tools"]["tools"] if choice["type"] == "allowed_tools" else [choice]
+    return [tool["function"]["name"] for tool in tools]
+
+
+def offer_only_allowed(fields: dict) -> None:
+    """Where `tool_choice` allows some tools alone, offer these: few providers know that kind of
+    choice, and a model can't choose what it doesn't see.
+    """
+    choice = fields.get("tool_choice")
+    if type(choice) is dict and choice["type"] == "allowed_tools":
+        allowed = frozenset(_chosen(choice))
+        fields["tools"] = [one for one in fields["tools"] if one["function"]["name"] in allowed]
+        fields["tool_choice"] = choice["allowed_tools"]["mode"]
 
 
 def _check_offered(name: str, offered: list[str], param: str, list_param: str) -> None:
