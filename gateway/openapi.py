@@ -129,7 +129,8 @@ def _operation(
         content["text/event-stream"] = {"schema": openapi_events.event_of(streams)}
     is_of_model = _IDEMPOTENCY_KEY in parameters
     rates = _RATES | _ANTHROPIC_RATES if anthropic else _RATES
-    headers = _headers(*(_WITH_ANSWERS | rates if is_of_model else ("x-request-id",)))
+    own = _WITH_ANSWERS if is_of_model else ("x-request-id",)
+    headers = _headers(*own, *(rates if 429 in errors else ()))
     told = "The answer" + ("; with `stream` as events, each of the schema." if streams else ".")
     success = {"description": told, "headers": headers, "content": content}
     kind = "AnthropicError" if anthropic else "Error"

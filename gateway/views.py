@@ -128,14 +128,17 @@ def _replayed(kept: Kept, limit_headers: Mapping[str, str]) -> HttpResponse:
     return HttpResponse(kept.body, content_type=kept.content_type, headers=headers)
 
 
-async def _admit_read(call: Call, caller: Caller, rule: Callable[[Caller], None]) -> None:
+async def _admit_read(
+    call: Call, caller: Caller, rule: Callable[[Caller], None]
+) -> Mapping[str, str]:
+    """Returns the headers that tell how the limit of reads stands. Raises GatewayError."""
     try:
         completions.admit(caller, call.ip)
         rule(caller)
     except Forbidden as refusal:
         await limits.count_refusal(caller, refusal)
         raise
-    await limits.admit_read(caller)
+    return await limits.admit_read(caller)
 
 
 def logged(
@@ -155,8 +158,10 @@ def logged(
             record.status, record.error_type = InternalError.status, InternalError.error_type
             record.outcome = ApiRequest.Outcome.REFUSED
             try:
-                await _admit_read(call, caller, rule)
+                limit_headers = await _admit_read(call, caller, rule)
                 response = await view(request, caller, *arguments, **named)
+                for name, value in limit_headers.items():
+                    response.headers[name] = value
                 record.status, record.error_type = response.status_code, ""
                 record.outcome = ApiRequest.Outcome.FINISHED
                 return response
