@@ -16,6 +16,7 @@ from gateway import (
     sse,
     text_request,
 )
+from gateway.anthropic_message import spoken
 from gateway.errors import GatewayError
 from gateway.metering import index_of
 from gateway.provider_request import ProviderRequest
@@ -72,8 +73,8 @@ class Dialect:
 
 
 class ChatStream:
-    """A stream of chat or text: the chunks as they are, but a message begins with its role, and
-    ends for one of OpenAI's reasons.
+    """A stream of chat or text: the chunks as they are, but a message begins with its role, has its
+    content as text, and ends for one of OpenAI's reasons.
 
     Some providers leave the role out, and then OpenAI's package makes a message of it that has
     none, which can't be sent back.
@@ -92,8 +93,10 @@ class ChatStream:
             index = index_of(choice)
             if index not in self._begun:
                 self._begin(choice)
-            if (delta := choice.get("delta")) and delta.get("tool_calls"):
-                self._calling.add(index)
+            if delta := choice.get("delta"):
+                _speak_plainly(delta)
+                if delta.get("tool_calls"):
+                    self._calling.add(index)
             if choice.get("finish_reason"):
                 finish_reasons.tell(choice, called=index in self._calling)
         return sse.event(orjson.dumps(chunk))
@@ -140,10 +143,20 @@ def _open_responses(opening: Opening) -> tuple[Stream, bytes]:
 
 def _whole_chat(answer: dict, usage: dict, _: dict) -> dict:
     for choice in answer["choices"]:
+        said = choice.get("message") or {}
+        _speak_plainly(said)
         if choice.get("finish_reason"):
-            called = bool((choice.get("message") or {}).get("tool_calls"))
-            finish_reasons.tell(choice, called=called)
+            finish_reasons.tell(choice, called=bool(said.get("tool_calls")))
     return {**answer, "usage": usage}
+
+
+def _speak_plainly(said: dict) -> None:
+    """Content in parts, with reasoning among them, as the text that OpenAI's clients expect."""
+    if type(said.get("content")) is list:
+        thought, said["content"] = spoken({"content": said["content"]})
+        if thought:
+            earlier = said.get("reasoning")
+            said["reasoning"] = earlier + thought if isinstance(earlier, str) else thought
 
 
 CHAT = Dialect(

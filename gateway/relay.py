@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import orjson
 
@@ -82,8 +83,14 @@ def hide_reasoning(answer: dict) -> int:
         said = choice.get("delta") or choice.get("message") or {}
         for name in REASONING:
             said.pop(name, None)
+        if isinstance(said.get("content"), list):
+            said["content"] = [one for one in said["content"] if not _is_thought(one)]
         size += content_bytes(said)
     return size
+
+
+def _is_thought(part: Any) -> bool:
+    return isinstance(part, dict) and "thinking" in part
 
 
 def usage_object(usage: Usage, cost_nano: int) -> dict:

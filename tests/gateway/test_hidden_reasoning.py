@@ -1,8 +1,8 @@
-"""Who excludes what a model thinks is not told it, whether or not the provider obeys."""
+"""What a model thinks: told apart from its answer however it comes, and not to who excludes it."""
 
 import pytest
 
-from tests.gateway.receipts import INPUT, OUTPUT, both
+from tests.gateway.receipts import INPUT, OUTPUT, both, events_of
 from tests.provider_scripts import (
     Done,
     End,
@@ -62,3 +62,43 @@ def test_what_a_model_thinks_is_billed_and_not_told_to_who_excludes_it(
     assert row.cost_nano == 10 * INPUT + 8 * OUTPUT
     assert THOUGHT.encode() not in customer.content(row.id)
     assert THOUGHT in customer.post(body | other, path=path).text
+
+
+PARTS = [
+    {"type": "thinking", "thinking": [{"type": "text", "text": THOUGHT}]},
+    {"type": "text", "text": "Hi"},
+]
+
+
+@pytest.fixture
+def in_parts(fake) -> str:
+    """As Mistral answers: content is a list, and what was thought stands in it."""
+    said = {"role": "assistant", "content": PARTS}
+    chunks = [
+        chunk({"role": "assistant", "content": ""}),
+        *(chunk({"content": [part]}) for part in PARTS),
+        chunk({}, finish_reason="stop"),
+        usage_chunk(USAGE),
+    ]
+    return fake.script(
+        either(
+            [Head(), *map(Event, chunks), Done(), End()],
+            json_answer(completion(said, USAGE, "stop", "fake-model")),
+        )
+    )
+
+
+@both
+@pytest.mark.parametrize("excluded", [False, True])
+def test_content_in_parts_comes_as_text(customer, in_parts, streamed, excluded):
+    wish = {"reasoning": {"exclude": True}} if excluded else {}
+    response = customer.ask(in_parts, stream=streamed, **wish)
+    said = list(events_of(response))[:-1] if streamed else [response.json()]
+    messages = [
+        choice.get("delta") or choice.get("message") or {}
+        for one in said
+        for choice in one["choices"]
+    ]
+    assert "".join(one.get("content") or "" for one in messages) == "Hi"
+    told = "".join(one.get("reasoning") or "" for one in messages)
+    assert told == ("" if excluded else THOUGHT)
