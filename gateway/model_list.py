@@ -8,7 +8,7 @@ import datetime as dt
 from collections.abc import Iterable, Mapping
 
 from billing.pricing import Price
-from gateway.routing import EMBEDDING, Candidate, ModelEntry, only_embeds
+from gateway.routing import EMBEDDING, PARAMETERS_OF, Candidate, ModelEntry, only_embeds
 
 _USD_DECIMALS = 9  # of an amount in nano-dollars
 _PER_TOKEN_DECIMALS = 15  # of a price in nano-dollars per million tokens
@@ -23,11 +23,6 @@ _SAMPLING = (
     "presence_penalty",
 )
 _OF_EMBEDDINGS = ("encoding_format",)
-_BY_CAPABILITY = {
-    "tools": ("tools", "tool_choice", "parallel_tool_calls"),
-    "json": ("response_format", "structured_outputs"),
-    "reasoning": ("reasoning", "reasoning_effort"),
-}
 
 
 def model_object(model: ModelEntry) -> dict:
@@ -100,7 +95,7 @@ def supported_parameters(model: ModelEntry) -> list[str]:
     if only_embeds(model.capabilities):
         return list(_OF_EMBEDDINGS)
     possible = list(_SAMPLING)
-    for capability, parameters in _BY_CAPABILITY.items():
+    for capability, parameters in PARAMETERS_OF.items():
         if capability in model.capabilities:
             possible += parameters
     rejected = frozenset.intersection(*(one.unsupported for one in model.candidates))

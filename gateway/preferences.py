@@ -34,6 +34,7 @@ class Preferences:
     denies_collection: bool = False
     required_fields: frozenset[str] = frozenset()
     requires_passthrough: bool = False
+    requires_impossible: bool = False
 
     @classmethod
     def of(
@@ -43,10 +44,12 @@ class Preferences:
         sort: str | None,
         fields: frozenset[str],
         unknown: frozenset[str] = frozenset(),
+        impossible: frozenset[str] = frozenset(),
     ) -> "Preferences":
         """`sort` comes from the slug's suffix and yields to an explicit one.
 
-        `fields` are those of the request that go to any provider, `unknown` all others.
+        `fields` are those of the request that go to any provider, `unknown` all others, and
+        `impossible` those that mean nothing to the model.
         """
         if not provider:
             return NO_WISH if sort is None else cls(sort=sort)
@@ -63,6 +66,7 @@ class Preferences:
             or bool(provider.get("zdr")),
             required_fields=fields | unknown if is_strict else frozenset(),
             requires_passthrough=is_strict and bool(unknown),
+            requires_impossible=is_strict and bool(fields & impossible),
         )
 
     @property
@@ -84,7 +88,8 @@ class Preferences:
                 not self.denies_collection or (one.retention == "none" and one.states_retention)
             ),
             "provider.require_parameters": lambda one: (
-                not self.required_fields & one.unsupported
+                not self.requires_impossible
+                and not self.required_fields & one.unsupported
                 and (one.passthrough or not self.requires_passthrough)
             ),
         }

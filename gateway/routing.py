@@ -27,6 +27,12 @@ from gateway.short_cache import ShortCache
 logger = logging.getLogger(__name__)
 
 EMBEDDING = "embedding"  # A capability.
+# What only models with a capability can do.
+PARAMETERS_OF = {
+    "tools": ("tools", "tool_choice", "parallel_tool_calls"),
+    "json": ("response_format", "structured_outputs"),
+    "reasoning": ("reasoning", "reasoning_effort"),
+}
 DATA_POLICY = "data_policy:retention"
 MAX_ATTEMPTS = 3
 MAX_ATTEMPTS_OF_EACH = 2  # when a request names several models
@@ -88,6 +94,12 @@ class ModelEntry:
     def writes(self) -> bool:
         """Whether it chats and completes: all do, but those that can do nothing but embed."""
         return not only_embeds(self.capabilities)
+
+    @functools.cached_property
+    def impossible(self) -> frozenset[str]:
+        """The parameters that it lacks the capability for."""
+        lacking = PARAMETERS_OF.keys() - set(self.capabilities)
+        return frozenset(name for capability in lacking for name in PARAMETERS_OF[capability])
 
     @functools.cached_property
     def _stating_retention(self) -> tuple[Candidate, ...]:
@@ -207,6 +219,7 @@ def _routes(
         sort=asked.sort,
         fields=frozenset(request.fields),
         unknown=frozenset(request.unknown),
+        impossible=asked.entry.impossible,
     )
     admitted, excluded_by = preferences.admitted(usable, wishes)
     if not admitted:

@@ -127,6 +127,18 @@ def test_a_request_may_name_its_providers(gateway, fake, twofold):
     assert told["metadata"]["excluded_by"] == ["provider.only"]
 
 
+def test_who_requires_all_parameters_gets_no_model_that_can_not_do_them(gateway, fake, twofold):
+    customer, model = Customer(gateway), twofold.model
+    tool = {"type": "function", "function": {"name": "look"}}
+    wish = {"provider": {"require_parameters": True}, "tools": [tool]}
+    told = refused(customer.ask("hello", model=model.slug, **wish), 404, "not_found")
+    assert told["metadata"]["excluded_by"] == ["provider.require_parameters"]
+    type(model).objects.filter(pk=model.pk).update(capabilities=["tools"])
+    assert customer.ask(fake.script(GOOD), model=model.slug, **wish).status_code == 200
+    told = refused(customer.ask("hello", model=model.slug, **wish, new_field=1), 404, "not_found")
+    assert told["metadata"]["excluded_by"] == ["provider.require_parameters"]
+
+
 def test_a_suffix_is_no_part_of_the_model(gateway, fake, twofold):
     response = Customer(gateway).ask(fake.script(GOOD), model=f"{twofold.model.slug}:floor")
     assert response.headers["x-kyma-provider"] == twofold.model.slug

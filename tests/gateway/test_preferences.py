@@ -88,6 +88,16 @@ def test_who_requires_all_parameters_is_served_where_none_is_dropped():
     assert len(found) == 3
 
 
+def test_who_requires_what_the_model_can_not_do_is_served_by_nobody():
+    tools, sampling = frozenset({"tools"}), frozenset({"seed"})
+    for fields, left in ((tools, 0), (sampling, 1)):
+        strict = Preferences.of(
+            {"require_parameters": True}, sort=None, fields=fields, impossible=tools
+        )
+        found, _ = admitted((route("any"),), strict)
+        assert len(found) == left
+
+
 def test_who_denies_collection_is_not_served_on_evidence_that_is_too_old():
     routes = (route("new"), route("old", states_retention=False))
     for wish in ({"data_collection": "deny"}, {"zdr": True}):
