@@ -122,6 +122,7 @@ def in_flight() -> Conflict:
     return Conflict(
         "A request with this Idempotency-Key is being answered. Wait for that answer.",
         code="idempotency_key_in_use",
+        headers={"Retry-After": "1"},  # For who repeats it on purpose; no package does by itself.
     )
 
 

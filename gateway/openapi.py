@@ -365,7 +365,7 @@ _SCHEMAS = (
 
 def _error(kind: str, status: int) -> dict:
     names = ["x-request-id", "x-should-retry"]
-    if status in (429, 503):
+    if status in (409, 429, 503):
         names.append("Retry-After")
     if status == 429:
         names += ["retry-after-ms", *_RATES]

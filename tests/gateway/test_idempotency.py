@@ -157,6 +157,7 @@ def test_a_request_in_flight_is_not_sent_again(customer, other_process, fake):
             response = customer.at(gateway).post(body, headers=headers)
             assert refused(response, 409, "conflict")["code"] == "idempotency_key_in_use"
             assert response.headers["x-should-retry"] == "false"
+            assert response.headers["Retry-After"] == "1"
         fake.go(prompt, "on")
         assert first.result().status_code == 200
     assert customer.post(body, headers=headers).content == first.result().content
