@@ -6,7 +6,7 @@ field under a name that isn't Anthropic's. Fields that aren't named here are acc
 
 from typing import Any
 
-from gateway.chat_fields import FORWARDED, MAX_TOKENS, MAX_TOOLS, READ, ROUTING
+from gateway.chat_fields import FORWARDED, MAX_TOKENS, MAX_TOOLS, NAME, READ, ROUTING
 from gateway.chat_messages import WEB_ADDRESS
 from gateway.errors import InvalidRequest
 from gateway.field_checks import (
@@ -50,7 +50,6 @@ _REFUSED_BLOCKS = {
 }
 
 _json_object = object_of({})
-_name = matching(r"[a-zA-Z0-9_-]{1,64}", "1 to 64 letters, digits, _ or -")
 
 
 def _kind_of(block: Any) -> str:
@@ -146,7 +145,7 @@ _message = tagged(
 _custom_tool = _block(
     {
         "type": one_of("custom"),
-        "name": _name,
+        "name": NAME,
         "description": text(),
         "input_schema": _json_object,
         "strict": boolean,
@@ -195,7 +194,7 @@ CHECKS: dict[str, Check] = {
         {
             "auto": object_of(_choice),
             "any": object_of(_choice),
-            "tool": object_of({**_choice, "name": _name}, required=("name",)),
+            "tool": object_of({**_choice, "name": NAME}, required=("name",)),
             "none": anything,
         },
     ),

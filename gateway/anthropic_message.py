@@ -1,8 +1,11 @@
 """A chat answer as a Message: what its parts are called, whether it comes whole or in chunks."""
 
+from collections.abc import Collection
 from typing import Any
 
 import orjson
+
+from gateway import finish_reasons
 
 # Says that a thinking block is Kyma's. No open model checks one, but some clients drop the blocks
 # that have none. It has to be base64.
@@ -11,18 +14,15 @@ SIGNATURE = "a3ltYQ=="
 # place would be a call without arguments, which a tool might obey.
 INVALID_JSON = "INVALID_JSON"
 
-_STOP_REASONS = {
-    "length": "max_tokens",
-    "max_tokens": "max_tokens",
-    "content_filter": "refusal",
-    "refusal": "refusal",
-    "stop_sequence": "stop_sequence",
-}
+_STOP_REASONS = {"length": "max_tokens", "content_filter": "refusal"}
 _FEW_BRACKETS = 200  # JSON with no more of them is not too deep to be written out again.
 
 
-def message(answer: dict, usage: dict) -> dict:
-    """The whole answer, of which only the first choice counts: there is never another."""
+def message(answer: dict, usage: dict, stop_sequences: Collection[str] = ()) -> dict:
+    """The whole answer, of which only the first choice counts: there is never another.
+
+    `stop_sequences` are those that were asked for.
+    """
     choice = (answer.get("choices") or [{}])[0]
     said = choice.get("message") or {}
     own_id = message_id(answer["id"])
@@ -37,8 +37,11 @@ def message(answer: dict, usage: dict) -> dict:
     return {
         **opening(own_id, answer["model"]),
         "content": content,
-        "stop_reason": stop_reason(
-            choice.get("finish_reason"), calls=bool(calls), refused=bool(said.get("refusal"))
+        **ending(
+            choice.get("finish_reason"),
+            calls=bool(calls),
+            refused=bool(said.get("refusal")),
+            stopped_at=stopped_at(choice, stop_sequences),
         ),
         "usage": usage_object(usage),
     }
@@ -138,12 +141,25 @@ def _tool_use(call: dict, own_id: str, place: int) -> dict:
     }
 
 
-def stop_reason(finish_reason: Any, *, calls: bool, refused: bool) -> str:
-    """Clients look for tool calls only where the reason is tool_use: providers aren't so strict."""
-    known = _STOP_REASONS.get(finish_reason) if type(finish_reason) is str else None
-    if known is None and refused:
-        return "refusal"
-    return known or ("tool_use" if calls else "end_turn")
+def ending(finish_reason: Any, *, calls: bool, refused: bool, stopped_at: str | None) -> dict:
+    """Why it ended. Clients look for tool calls only where the reason is tool_use: providers aren't
+    so strict.
+    """
+    reason = _STOP_REASONS.get(finish_reasons.meaning(finish_reason))
+    if reason is None and refused:
+        reason = "refusal"
+    if reason is None and (stopped_at is not None or finish_reason == "stop_sequence"):
+        reason = "stop_sequence"
+    return {
+        "stop_reason": reason or ("tool_use" if calls else "end_turn"),
+        "stop_sequence": stopped_at if reason == "stop_sequence" else None,
+    }
+
+
+def stopped_at(choice: dict, stop_sequences: Collection[str]) -> str | None:
+    """The stop sequence at which a choice ended, where its provider tells: vLLM and SGLang do."""
+    told = (choice.get(name) for name in ("stop_reason", "matched_stop"))
+    return next((one for one in told if isinstance(one, str) and one in stop_sequences), None)
 
 
 def usage_object(usage: dict) -> dict:

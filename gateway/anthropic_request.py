@@ -10,14 +10,13 @@ import orjson
 
 from gateway import anthropic_fields, chat_request
 from gateway.anthropic_fields import OWN
-from gateway.chat_messages import MAX_MESSAGES
+from gateway.chat_messages import MAX_MESSAGES, image_label
 from gateway.errors import InvalidRequest
 from gateway.metering import BYTES_PER_TOKEN
 
 IMAGE_TOKENS = 1_600  # Anthropic's own figure for an image of the largest size it doesn't shrink.
 
 _KEPT = ("model", "max_tokens", "temperature", "top_p", "top_k", "stream", *OWN)
-_EFFORTS = {"max": "xhigh"}
 _TOOL_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
 
@@ -90,7 +89,7 @@ def _thinking(given: dict) -> dict:
             fields["reasoning"]["exclude"] = True
     effort = given.get("output_config", {}).get("effort")
     if effort is not None:
-        fields["reasoning_effort"] = _EFFORTS.get(effort, effort)
+        fields["reasoning_effort"] = effort
     return fields
 
 
@@ -146,7 +145,7 @@ def _user(blocks: list[dict]) -> list[dict]:
         else:
             parts.append(_part(block))
     for number, image in enumerate(images, 1):
-        parts[2 * number - 2 : 2 * number - 2] = [_image_label(number), image]
+        parts[2 * number - 2 : 2 * number - 2] = [image_label(number), image]
     if parts:
         messages.append({"role": "user", "content": _content(parts)})
     return messages
@@ -161,17 +160,13 @@ def _tool_message(block: dict, images: list[dict]) -> dict:
         cached = cached or _cached(inner)
         if part["type"] == "image_url":
             images.append(part)
-            part = _image_label(len(images))
+            part = image_label(len(images))
         texts.append(part["text"])
     said = "\n".join(texts)
     if block.get("is_error"):
         said = f"Error: {said}" if said else "Error"
     content = _content([{"type": "text", "text": said, **cached}])
     return {"role": "tool", "tool_call_id": block["tool_use_id"], "content": content}
-
-
-def _image_label(number: int) -> dict:
-    return {"type": "text", "text": f"[image {number} of the tool results]"}
 
 
 def _assistant(blocks: list[dict]) -> dict:

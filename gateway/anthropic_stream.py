@@ -7,17 +7,19 @@ arguments are whole, for fragments of parallel calls may come in any order.
 """
 
 from collections import deque
+from collections.abc import Collection
 
 import orjson
 
 from gateway.anthropic_errors import error_object
 from gateway.anthropic_message import (
     SIGNATURE,
+    ending,
     message_id,
     name_and_arguments,
     opening,
     spoken,
-    stop_reason,
+    stopped_at,
     tool_calls,
     tool_input,
     tool_use_id,
@@ -85,7 +87,8 @@ class _ToolUse:
 
     def add(self, call: dict) -> None:
         name, arguments = name_and_arguments(call)
-        self._name += name
+        if name != self._name:  # Some providers repeat it in every fragment.
+            self._name += name
         self.waiting += size_of(name) + size_of(arguments)
         self.given_id = self.given_id or call.get("id")
         if arguments and (self._pieces or arguments.strip()):
@@ -135,9 +138,14 @@ def _json_delta(piece: str) -> dict:
 
 
 class MessageStream:
-    """The events of one answer: start, then feed for each chunk, then finish or fail."""
+    """The events of one answer: start, then feed for each chunk, then finish or fail.
 
-    def __init__(self) -> None:
+    `stop_sequences` are those that were asked for.
+    """
+
+    def __init__(self, stop_sequences: Collection[str] = ()) -> None:
+        self._stop_sequences = stop_sequences
+        self._stopped_at: str | None = None
         self._own_id = ""
         self._index = 0  # of the first block in the queue
         self._is_open = False  # the first block in the queue
@@ -179,10 +187,12 @@ class MessageStream:
         events = [self._speak()]
         while self._queue:
             events.append(self._close())
-        reason = stop_reason(
-            self._finish_reason, calls=bool(self._calls_seen), refused=self._refused
+        delta = ending(
+            self._finish_reason,
+            calls=bool(self._calls_seen),
+            refused=self._refused,
+            stopped_at=self._stopped_at,
         )
-        delta = {"stop_reason": reason, "stop_sequence": None}
         end = {"type": "message_delta", "delta": delta, "usage": usage_object(usage)}
         return b"".join([*events, event(end), event({"type": "message_stop"})])
 
@@ -193,7 +203,9 @@ class MessageStream:
     # --- What comes in
 
     def _take(self, choice: dict) -> None:
-        self._finish_reason = choice.get("finish_reason") or self._finish_reason
+        if choice.get("finish_reason"):
+            self._finish_reason = choice["finish_reason"]
+            self._stopped_at = stopped_at(choice, self._stop_sequences)
         delta = choice.get("delta") or {}
         reasoning, text = spoken(delta)
         self._refused = self._refused or bool(delta.get("refusal"))

@@ -187,6 +187,7 @@ async def _respond(request: GatewayRequest) -> AnyResponse:
             completions.log_fault(request.call.id, error)
             response = error_response(InternalError("Kyma failed."), request)
     response.headers["x-request-id"] = request.call.public_id
+    response.headers["openai-processing-ms"] = str(round(request.call.elapsed_ms()))
     if request.path_info.startswith(MESSAGES_PATH):
         response.headers["request-id"] = request.call.public_id
     if response.status_code == 204:

@@ -59,7 +59,8 @@ async def authenticate(headers: Mapping[str, str]) -> Caller:
 
 def _key_in(headers: Mapping[str, str]) -> str:
     scheme, _, text = headers.get("authorization", "").partition(" ")
-    text = text.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "").strip()
+    given = text.strip() if scheme.lower() == "bearer" else ""
+    text = given or headers.get("x-api-key", "").strip()  # Anthropic's package may send both.
     if not text:
         raise Unauthenticated(
             "No API key given. Send the header 'Authorization: Bearer kyma-...' with a key from "

@@ -27,9 +27,10 @@ MAX_TOKENS = 2**31 - 1  # no model has more, and no price makes it overflow 64 b
 MAX_TOOLS = 128
 
 _json_object = object_of({})
-NAME = matching(r"[a-zA-Z0-9_-]{1,64}", "1 to 64 letters, digits, _ or -")
+MAX_NAME = 128  # As at Anthropic: agents put the name of a tool's server before its own.
+NAME = matching(rf"[a-zA-Z0-9_-]{{1,{MAX_NAME}}}", f"1 to {MAX_NAME} letters, digits, _ or -")
 _model = text(filled=True, most=200)
-_effort = one_of("none", "minimal", "low", "medium", "high", "xhigh")
+_effort = one_of("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _token_limit = integer(1, MAX_TOKENS)
 _penalty = number(-2, 2)
 
@@ -43,6 +44,17 @@ JSON_SCHEMA = object_of(
     {"name": NAME, "description": text(), "schema": _json_object, "strict": boolean},
     required=("name", "schema"),
 )
+_chosen_function = object_of({"function": _named_function}, required=("function",))
+_allowed_tool = object_of(
+    {"type": one_of("function"), "function": _named_function}, required=("type", "function")
+)
+_allowed_tools = object_of(
+    {
+        "mode": one_of("auto", "required"),
+        "tools": list_of(_allowed_tool, filled=True, most=MAX_TOOLS),
+    },
+    required=("mode", "tools"),
+)
 _response_format = tagged(
     "type",
     {
@@ -54,7 +66,7 @@ _response_format = tagged(
 
 FORWARDED: dict[str, Check] = {
     "temperature": number(0, 2),
-    "top_p": number(0, 1, without_low=True),
+    "top_p": number(0, 1),
     "stop": by_type(
         "a string that isn't empty or a list of up to 16 of them",
         {str: text(filled=True), list: list_of(text(filled=True), most=16)},
@@ -71,9 +83,14 @@ FORWARDED: dict[str, Check] = {
         'none, auto, required or {"type": "function", "function": {"name": "…"}}',
         {
             str: one_of("none", "auto", "required"),
-            dict: object_of(
-                {"type": one_of("function"), "function": _named_function},
-                required=("type", "function"),
+            dict: tagged(
+                "type",
+                {
+                    "function": _chosen_function,
+                    "allowed_tools": object_of(
+                        {"allowed_tools": _allowed_tools}, required=("allowed_tools",)
+                    ),
+                },
             ),
         },
     ),
@@ -188,11 +205,28 @@ def check_together(fields: dict) -> None:
         )
     if type(choice) is dict:
         offered = [tool["function"]["name"] for tool in tools]
-        _check_offered(choice["function"]["name"], offered, "tool_choice", "tools")
+        for chosen in _chosen(choice):
+            _check_offered(chosen, offered, "tool_choice", "tools")
     legacy_choice = fields.get("function_call")
     if type(legacy_choice) is dict:
         offered = [function["name"] for function in fields.get("functions") or []]
         _check_offered(legacy_choice["name"], offered, "function_call", "functions")
+
+
+def _chosen(choice: dict) -> list[str]:
+    tools = choice["allowed_tools"]["tools"] if choice["type"] == "allowed_tools" else [choice]
+    return [tool["function"]["name"] for tool in tools]
+
+
+def offer_only_allowed(fields: dict) -> None:
+    """Where `tool_choice` allows some tools alone, offer these: few providers know that kind of
+    choice, and a model can't choose what it doesn't see.
+    """
+    choice = fields.get("tool_choice")
+    if type(choice) is dict and choice["type"] == "allowed_tools":
+        allowed = frozenset(_chosen(choice))
+        fields["tools"] = [one for one in fields["tools"] if one["function"]["name"] in allowed]
+        fields["tool_choice"] = choice["allowed_tools"]["mode"]
 
 
 def _check_offered(name: str, offered: list[str], param: str, list_param: str) -> None:

@@ -109,6 +109,13 @@ def check_tool_replies(messages: list[dict]) -> None:
             )
 
 
+def image_label(number: int) -> dict:
+    """Stands in the result of a tool for an image of it. A tool message may hold only text, so
+    what is in the results to be seen follows them in a message of the user's.
+    """
+    return {"type": "text", "text": f"[image {number} of the tool results]"}
+
+
 def size_of(value: Any) -> int:
     """UTF-8 bytes of a text, or of anything else written as JSON."""
     if type(value) is str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from gateway import chat_messages, provider_request
-from gateway.chat_fields import FORWARDED, READ, ROUTING, check_together
+from gateway.chat_fields import FORWARDED, READ, ROUTING, check_together, offer_only_allowed
 from gateway.chat_messages import size_of
 from gateway.provider_request import Endpoint, FieldTable, ProviderRequest, SortedFields
 
@@ -33,6 +33,10 @@ class ChatRequest(ProviderRequest):
         return TOKENS_PER_MESSAGE * self.message_count + tools
 
     @property
+    def hides_reasoning(self) -> bool:
+        return self.fields.get("reasoning", {}).get("exclude") is True
+
+    @property
     def content(self) -> dict[str, Any]:
         return {"messages": self.messages}
 
@@ -40,6 +44,7 @@ class ChatRequest(ProviderRequest):
 def parse(body: dict) -> ChatRequest:
     found = TABLE.sort(body)
     check_together(found.fields)
+    offer_only_allowed(found.fields)
     chat_messages.check_tool_replies(found.read["messages"])
     return _request(found)
 

@@ -155,7 +155,7 @@ class Completion:
     async def _find_kept(self, claim: Claim) -> None:
         self.kept = await idempotency.find(claim, self.caller)
         if self.kept is not None:
-            await limits.count(self.caller)
+            self.limit_headers = await limits.count(self.caller)
             self.record.status = 200
             self._log(ApiRequest.Outcome.REPLAYED)
 
@@ -212,9 +212,8 @@ class Completion:
             await self._wait_for_hold()  # Without one there is nothing to settle.
             raise failure.gateway_error() from failure
         self.record.status = 200
-        self.record.overhead_ms = round(
-            begun_ms + self.call.elapsed_ms() - self.record.first_token_ms, 3
-        )
+        own_ms = begun_ms + self.call.elapsed_ms() - self.record.first_token_ms
+        self.record.overhead_ms = round(own_ms, 3)
 
     async def _wait_for_hold(self) -> None:
         """It was written while the provider was asked. Raises GatewayError if it couldn't be."""
@@ -386,8 +385,9 @@ class Completion:
                 await limits.count_refusal(self.caller, error)
             except errors.TooManyRequests as limit:
                 error = limit
-        record = self.record
-        record.status, record.error_type = error.status, error.error_type
+        if isinstance(error, errors.TooManyRequests):
+            error.headers = {**self.limit_headers, **error.headers}
+        self.record.status, self.record.error_type = error.status, error.error_type
         if isinstance(error, errors.ContextTooLong):
             error.param = self.dialect.prompt_field
         if self._reservation is not None:

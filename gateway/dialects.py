@@ -10,11 +10,13 @@ from gateway import (
     anthropic,
     chat_request,
     embedding_request,
+    finish_reasons,
     relay,
     responses,
     sse,
     text_request,
 )
+from gateway.anthropic_message import spoken
 from gateway.errors import GatewayError
 from gateway.metering import index_of
 from gateway.provider_request import ProviderRequest
@@ -71,10 +73,11 @@ class Dialect:
 
 
 class ChatStream:
-    """A stream of chat or text: the chunks as they are, but a message begins with its role.
+    """A stream of chat or text: the chunks as they are, but a message begins with its role, has its
+    content as text, and ends for one of OpenAI's reasons.
 
-    Some providers leave it out, and then OpenAI's package makes a message of it that has none,
-    which can't be sent back.
+    Some providers leave the role out, and then OpenAI's package makes a message of it that has
+    none, which can't be sent back.
     """
 
     waiting = 0
@@ -83,11 +86,19 @@ class ChatStream:
         self._identity = identity
         self._include_usage = include_usage
         self._begun: set[int] = set()
+        self._calling: set[int] = set()
 
     def feed(self, chunk: dict) -> bytes:
         for choice in chunk["choices"]:
-            if index_of(choice) not in self._begun:
+            index = index_of(choice)
+            if index not in self._begun:
                 self._begin(choice)
+            if delta := choice.get("delta"):
+                _speak_plainly(delta)
+                if delta.get("tool_calls"):
+                    self._calling.add(index)
+            if choice.get("finish_reason"):
+                finish_reasons.tell(choice, called=index in self._calling)
         return sse.event(orjson.dumps(chunk))
 
     def _begin(self, choice: dict) -> None:
@@ -112,8 +123,12 @@ def _open_chat(opening: Opening) -> tuple[Stream, bytes]:
     return ChatStream(opening.identity, include_usage=opening.request.include_usage), b""
 
 
+def _stop_sequences(body: dict) -> list[str]:
+    return body.get("stop_sequences") or []
+
+
 def _open_messages(opening: Opening) -> tuple[Stream, bytes]:
-    stream = anthropic.MessageStream()
+    stream = anthropic.MessageStream(_stop_sequences(opening.body))
     identity = opening.identity
     return stream, stream.start(
         answer_id=identity.id, model=identity.model, input_tokens=opening.prompt_tokens
@@ -126,16 +141,34 @@ def _open_responses(opening: Opening) -> tuple[Stream, bytes]:
     return stream, stream.start(id=identity.id, created=identity.created, model=identity.model)
 
 
+def _whole_chat(answer: dict, usage: dict, _: dict) -> dict:
+    for choice in answer["choices"]:
+        said = choice.get("message") or {}
+        _speak_plainly(said)
+        if choice.get("finish_reason"):
+            finish_reasons.tell(choice, called=bool(said.get("tool_calls")))
+    return {**answer, "usage": usage}
+
+
+def _speak_plainly(said: dict) -> None:
+    """Content in parts, with reasoning among them, as the text that OpenAI's clients expect."""
+    if type(said.get("content")) is list:
+        thought, said["content"] = spoken({"content": said["content"]})
+        if thought:
+            earlier = said.get("reasoning")
+            said["reasoning"] = earlier + thought if isinstance(earlier, str) else thought
+
+
 CHAT = Dialect(
     "chat",
     read=chat_request.parse,
-    whole=lambda answer, usage, _: {**answer, "usage": usage},
+    whole=_whole_chat,
     open=_open_chat,
 )
 MESSAGES = Dialect(
     "messages",
     read=lambda body: chat_request.parse(anthropic.chat_body(body)),
-    whole=lambda answer, usage, _: anthropic.message(answer, usage),
+    whole=lambda answer, usage, body: anthropic.message(answer, usage, _stop_sequences(body)),
     open=_open_messages,
 )
 RESPONSES = Dialect(
@@ -148,7 +181,7 @@ RESPONSES = Dialect(
 COMPLETIONS = Dialect(
     "completions",
     read=text_request.parse,
-    whole=lambda answer, usage, _: {**answer, "usage": usage},
+    whole=_whole_chat,
     open=_open_chat,
     prompt_field="prompt",
 )

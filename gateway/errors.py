@@ -135,8 +135,9 @@ class Conflict(GatewayError):
     type = "invalid_request_error"
     error_type = "conflict"
 
-    def __init__(self, message: str, **details):
-        super().__init__(message, headers={"x-should-retry": "false"}, **details)
+    def __init__(self, message: str, *, headers: dict[str, str] | None = None, **details):
+        headers = {**(headers or {}), "x-should-retry": "false"}
+        super().__init__(message, headers=headers, **details)
 
 
 class BodyTooLarge(GatewayError):

@@ -6,6 +6,7 @@ the next route; after it, never.
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator
 
@@ -13,10 +14,10 @@ from django.conf import settings
 
 from billing.pricing import cost_nano
 from gateway import route_health, upstream
-from gateway.metering import MALFORMED, Bill, Meter
+from gateway.metering import MALFORMED, Bill, Ending, Meter
 from gateway.provider_body import upstream_body
 from gateway.provider_request import ProviderRequest
-from gateway.relay import STREAM_END, read_chunk
+from gateway.relay import STREAM_END, hide_reasoning, read_chunk
 from gateway.request_log import RequestRecord
 from gateway.reservation import PromptSize
 from gateway.route_health import RouteHealth
@@ -26,6 +27,7 @@ from gateway.upstream_errors import Broken, Declined, Garbled, Overloaded, Silen
 
 logger = logging.getLogger(__name__)
 
+LEAST_WRITING_S = 0.1  # What is written in a moment came in one piece, and tells no speed.
 
 Counted = tuple[dict, int]  # A chunk and the bytes of content in it.
 
@@ -42,6 +44,7 @@ class Forwarding:
         deadline: float,
     ):
         self._request = request
+        self._hides_reasoning = request.hides_reasoning
         self._routes = routes
         self._max_tokens = max_tokens
         self._record = record
@@ -49,6 +52,7 @@ class Forwarding:
         self._stream: EventStream | None = None
         self._fetching: asyncio.Task | None = None
         self._ended = False
+        self._begun_writing = 0.0
         self._attempt: dict = {}
         self.route = routes[0]
         self.meter = self._new_meter(self.route)
@@ -60,16 +64,18 @@ class Forwarding:
     async def open(self) -> None:
         """Return once a route has begun to answer. Raises the most telling UpstreamFailed."""
         failures: list[UpstreamFailed] = []
-        declined_by: set[str] = set()  # What one provider of a model declines, all of them do.
+        # What one provider of a model declines, all of them do: but where the prompt was too long
+        # for its context, those with a larger one may not.
+        declined: dict[str, float] = {}
         for route in self._routes:
-            if route.model in declined_by:
+            if route.context_length <= declined.get(route.model, 0):
                 continue
             try:
                 return await self._try(route)
             except UpstreamFailed as failure:
                 failures.append(failure)
                 if not failure.retryable:
-                    declined_by.add(route.model)
+                    declined[route.model] = route.context_length if failure.too_long else math.inf
         raise _most_telling(failures)
 
     async def _try(self, route: Candidate) -> None:
@@ -83,7 +89,7 @@ class Forwarding:
             else:
                 await self._fetch(route)
             self._attempt["status"] = 200
-            now = time.monotonic()
+            self._begun_writing = now = time.monotonic()
             health.succeeded(now, (now - begun) * 1000 if self._request.stream else None)
         except UpstreamFailed as failure:
             self.close()
@@ -149,7 +155,7 @@ class Forwarding:
     def note(self, failure: UpstreamFailed) -> None:
         """Count a failure against the route, unless it is the request's own."""
         if failure.retryable:
-            self._health_of(self.route).failed(time.monotonic())
+            self._health_of(self.route).failed(time.monotonic(), failure.retry_after_s or 0)
 
     def _health_of(self, route: Candidate) -> RouteHealth:
         return route_health.of(route.route_id, self._request.endpoint.path)
@@ -184,6 +190,13 @@ class Forwarding:
             elif time.monotonic() - said >= interval_s:
                 yield []
                 said = time.monotonic()
+        self._note_speed()
+
+    def _note_speed(self) -> None:
+        writing_s = time.monotonic() - self._begun_writing
+        if writing_s >= LEAST_WRITING_S:
+            tokens = self.meter.bill(Ending.FINISHED).usage.completion
+            self._health_of(self.route).wrote(tokens / writing_s)
 
     def _take(self, payloads: list[bytes] | None) -> list[Counted]:
         """Count the events of one read; notes the end of the answer. Raises UpstreamFailed."""
@@ -208,10 +221,14 @@ class Forwarding:
             raise self._failed(failure) from failure
 
     def _count(self, chunk: dict) -> int:
+        """The bytes of content in it that are for the caller. Raises UpstreamFailed."""
         try:
-            return self.meter.saw(chunk)
+            size = self.meter.saw(chunk)
         except MALFORMED as error:
             raise self._failed(Garbled(status=200)) from error
+        if self.meter.finish_reasons and self.meter.broke_off:
+            raise self._failed(Broken(status=200))
+        return hide_reasoning(chunk) if self._hides_reasoning else size
 
     def _failed(self, failure: UpstreamFailed) -> UpstreamFailed:
         self._attempt["error"] = failure.fault
@@ -256,9 +273,12 @@ class Forwarding:
 
 
 def _most_telling(failures: list[UpstreamFailed]) -> UpstreamFailed:
-    """The one to tell the caller: what it can act on itself, else "try later", else the last."""
-    for kind in (Declined, Overloaded):
-        for failure in failures:
-            if isinstance(failure, kind):
-                return failure
-    return failures[-1]
+    """The one to tell the caller: what it can act on itself, else "try later", else the last.
+
+    Of providers that are busy, the one that may be asked again first.
+    """
+    for failure in failures:
+        if isinstance(failure, Declined):
+            return failure
+    busy = [failure for failure in failures if isinstance(failure, Overloaded)]
+    return min(busy, key=lambda one: one.wait_s) if busy else failures[-1]

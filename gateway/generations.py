@@ -5,6 +5,7 @@ import uuid
 import orjson
 
 from billing.pricing import Usage, cost_lines, usd
+from gateway.finish_reasons import meaning
 from gateway.models import ApiRequest
 from gateway.provider_request import CHAT, EMBEDDINGS, TEXT
 
@@ -52,7 +53,8 @@ def generation_object(row: ApiRequest) -> dict:
         "native_tokens_reasoning": row.reasoning_tokens,
         "native_tokens_cached": row.cached_tokens,
         "estimated": row.estimated,
-        "finish_reason": row.finish_reason or None,
+        "finish_reason": meaning(row.finish_reason) if row.finish_reason else None,
+        "native_finish_reason": row.finish_reason or None,
         "total_cost": orjson.Fragment(usd(row.cost_nano)),
         "usage": orjson.Fragment(usd(row.cost_nano)),
         "cost_details": _cost_details(row),

@@ -21,7 +21,9 @@ from gateway.batch import Claim, ClaimEnd
 from gateway.call import Call
 from gateway.database import in_thread
 from gateway.errors import Conflict, InvalidRequest, Unavailable, Unprocessable
-from gateway.models import IdempotentRequest, kept_answer_place
+from gateway.generations import answer_id, usage_of
+from gateway.models import ApiRequest, IdempotentRequest, kept_answer_place
+from gateway.relay import usage_object
 
 HEADER = "idempotency-key"
 LONGEST_KEY = 255
@@ -100,14 +102,27 @@ def _find(claim: Claim, caller: Caller) -> Kept | None:
             f"content, or it was longer than {MAX_KEPT_BYTES:,} bytes. Nothing was charged for "
             "asking again.",
             code="content_not_retained",
+            metadata=_told_of(row),
         )
     return Kept.opened(row.answer, row.place, caller)
+
+
+def _told_of(row: IdempotentRequest) -> dict:
+    """What is known of an answer that wasn't kept: its id, and what it used."""
+    request = ApiRequest.objects.filter(pk=row.request_id, account=row.account_id).first()
+    if request is None:
+        return {}
+    return {
+        "generation_id": answer_id(request.api, request.id.hex),
+        "usage": usage_object(usage_of(request), request.cost_nano),
+    }
 
 
 def in_flight() -> Conflict:
     return Conflict(
         "A request with this Idempotency-Key is being answered. Wait for that answer.",
         code="idempotency_key_in_use",
+        headers={"Retry-After": "1"},  # For who repeats it on purpose; no package does by itself.
     )
 
 

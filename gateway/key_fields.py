@@ -47,10 +47,20 @@ _AMOUNT = "an amount of dollars from 0 to 1000000 with at most 9 decimals"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class KeyFields:
-    """`columns` of ApiKey, and `caps` in nano-dollars; what isn't named stays as it is."""
+    """`columns` of ApiKey, and `caps` in nano-dollars; what isn't named stays as it is.
+
+    `keeps_reset` says of a `limit` that it came without `limit_reset`.
+    """
 
     columns: dict[str, Any]
     caps: dict[str, int | None]
+    keeps_reset: bool = False
+
+    def caps_of(self, limited: str | None) -> dict[str, int | None]:
+        """The caps to set on a key whose limit, if it has one, is that of the period `limited`."""
+        if not self.keeps_reset or limited is None:
+            return self.caps
+        return dict.fromkeys(CAPS) | {limited: self.caps["total"]}
 
 
 def parse(body: dict, *, new: bool) -> KeyFields:
@@ -68,7 +78,8 @@ def parse(body: dict, *, new: bool) -> KeyFields:
     columns = {
         column: stored(body[name]) for name, (column, stored) in _COLUMNS.items() if name in body
     }
-    return KeyFields(columns, _caps(body))
+    keeps_reset = "limit" in body and "limit_reset" not in body
+    return KeyFields(columns, _caps(body), keeps_reset)
 
 
 def _check(name: str, value: Any) -> None:

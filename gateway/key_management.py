@@ -13,7 +13,7 @@ from django.db.models import OuterRef, Subquery
 from accounts import keys
 from accounts.errors import InvalidKey
 from accounts.models import ApiKey, ApiKeyQuerySet, User
-from billing.key_caps import caps_of, set_caps
+from billing.key_caps import caps_of, set_caps, sheet_of
 from gateway.errors import Forbidden, InvalidRequest, NotFound
 from gateway.key_fields import KeyFields
 from gateway.models import ApiRequest, Model
@@ -66,7 +66,7 @@ def change(
     with transaction.atomic():
         if columns:
             ApiKey.objects.filter(pk=key.pk).update(**columns)
-        set_caps(key, fields.caps)
+        set_caps(key, fields.caps_of(sheet_of(key).tightest))
     return find(user_id, key.id)
 
 

@@ -66,10 +66,15 @@ async def count_refusal(caller: Caller, refusal: GatewayError) -> None:
         await _take(caller, [Bucket(f"forbidden:{whose}", TIERS[caller.tier].requests)])
 
 
-async def admit_read(caller: Caller) -> None:
-    """Count a request that asks no provider. Raises TooManyRequests."""
-    if not caller.unlimited:
-        await _take(caller, [Bucket(f"reads:{caller.account_id}", TIERS[caller.tier].requests)])
+async def admit_read(caller: Caller) -> dict[str, str]:
+    """Count a request that asks no provider. Returns headers as `admit` does.
+
+    Raises TooManyRequests.
+    """
+    if caller.unlimited:
+        return {}
+    reads = Bucket(f"reads:{caller.account_id}", TIERS[caller.tier].requests)
+    return await _take(caller, [reads])
 
 
 def _request_buckets(caller: Caller) -> list[Bucket]:

@@ -17,6 +17,7 @@ from enum import Enum
 from typing import Any, TypeGuard
 
 from billing.pricing import Usage
+from gateway.finish_reasons import BROKEN_OFF
 
 BYTES_PER_TOKEN = 4
 BYTES_PER_NUMBER = 4  # In a vector.
@@ -94,6 +95,12 @@ class Meter:
     def is_complete(self) -> bool:
         """Whether every answer has its finish reason."""
         return len(self.finish_reasons) >= self._answers
+
+    @property
+    def broke_off(self) -> bool:
+        """Whether the provider says that it couldn't go on."""
+        reasons = self.finish_reasons.values()
+        return any(isinstance(reason, str) and reason in BROKEN_OFF for reason in reasons)
 
     def reported(self) -> tuple[Usage | None, bool]:
         """The provider's usage, None when it sent none; and whether what it sent is absurd."""
@@ -175,7 +182,7 @@ def read_usage(
         return None, False
     if not (0 <= prompt <= most_prompt and 0 <= completion <= most_completion):
         return None, True
-    cached = _detail(raw, "prompt_tokens_details", "cached_tokens")
+    cached = _cached(raw)
     reasoning = _detail(raw, "completion_tokens_details", "reasoning_tokens")
     usage = Usage(
         prompt=prompt,
@@ -185,6 +192,13 @@ def read_usage(
         images=images,
     )
     return usage, False
+
+
+def _cached(raw: dict) -> int:
+    """What came from the provider's cache, and is cheaper: some tell it at a place of their own."""
+    told = (raw.get("cached_tokens"), raw.get("prompt_cache_hit_tokens"))
+    standard = _detail(raw, "prompt_tokens_details", "cached_tokens")
+    return standard or next(filter(_is_count, told), 0)
 
 
 def _detail(raw: dict, group: str, name: str) -> int:

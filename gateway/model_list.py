@@ -5,9 +5,10 @@ The price is that of the cheapest route. Dollars are decimal strings, exact and 
 """
 
 import datetime as dt
+from collections.abc import Iterable, Mapping
 
 from billing.pricing import Price
-from gateway.routing import EMBEDDING, Candidate, ModelEntry, only_embeds
+from gateway.routing import EMBEDDING, PARAMETERS_OF, Candidate, ModelEntry, only_embeds
 
 _USD_DECIMALS = 9  # of an amount in nano-dollars
 _PER_TOKEN_DECIMALS = 15  # of a price in nano-dollars per million tokens
@@ -22,11 +23,6 @@ _SAMPLING = (
     "presence_penalty",
 )
 _OF_EMBEDDINGS = ("encoding_format",)
-_BY_CAPABILITY = {
-    "tools": ("tools", "tool_choice", "parallel_tool_calls"),
-    "json": ("response_format", "structured_outputs"),
-    "reasoning": ("reasoning", "reasoning_effort"),
-}
 
 
 def model_object(model: ModelEntry) -> dict:
@@ -64,6 +60,25 @@ def alias_object(alias: str, model: ModelEntry) -> dict:
     return {**model_object(model), **shown}
 
 
+def chosen(models: Iterable[dict], query: Mapping[str, str]) -> list[dict]:
+    """Those model objects that fit OpenRouter's filters: lists of names, with commas between.
+
+    A model must support all the parameters, and put out one of the modalities.
+    """
+    parameters = _names(query.get("supported_parameters"))
+    modalities = _names(query.get("output_modalities")) - {"all"}
+    return [
+        one
+        for one in models
+        if parameters <= {*one["supported_parameters"]}
+        and (not modalities or modalities & {*one["architecture"]["output_modalities"]})
+    ]
+
+
+def _names(text: str | None) -> set[str]:
+    return set(filter(None, (name.strip() for name in (text or "").split(","))))
+
+
 def pricing(price: Price) -> dict[str, str]:
     """Dollars per token, and for each request and each image."""
     return {
@@ -80,7 +95,7 @@ def supported_parameters(model: ModelEntry) -> list[str]:
     if only_embeds(model.capabilities):
         return list(_OF_EMBEDDINGS)
     possible = list(_SAMPLING)
-    for capability, parameters in _BY_CAPABILITY.items():
+    for capability, parameters in PARAMETERS_OF.items():
         if capability in model.capabilities:
             possible += parameters
     rejected = frozenset.intersection(*(one.unsupported for one in model.candidates))

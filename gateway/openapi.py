@@ -129,7 +129,8 @@ def _operation(
         content["text/event-stream"] = {"schema": openapi_events.event_of(streams)}
     is_of_model = _IDEMPOTENCY_KEY in parameters
     rates = _RATES | _ANTHROPIC_RATES if anthropic else _RATES
-    headers = _headers(*(_WITH_ANSWERS | rates if is_of_model else ("x-request-id",)))
+    own = _WITH_ANSWERS if is_of_model else ("x-request-id",)
+    headers = _headers(*own, *(rates if 429 in errors else ()))
     told = "The answer" + ("; with `stream` as events, each of the schema." if streams else ".")
     success = {"description": told, "headers": headers, "content": content}
     kind = "AnthropicError" if anthropic else "Error"
@@ -186,6 +187,10 @@ def _in_path(name: str, description: str, schema: Schema) -> dict:
 
 _MODEL = _in_path("model", "An id or an alias of GET /v1/models.", {**TEXT, "minLength": 1})
 _HASH = _in_path("hash", "The `hash` of a key.", {**TEXT, "pattern": "^[0-9a-f]{32}$"})
+_FILTERS = (
+    _query("supported_parameters", "Only models with all of these: tools,reasoning.", TEXT),
+    _query("output_modalities", "Only models with one of these: text,embeddings.", TEXT),
+)
 _GENERATION = _query(
     "id", "The id of an answer, or its x-request-id.", {**TEXT, "minLength": 1}, required=True
 )
@@ -255,7 +260,7 @@ _ACCOUNT_PATHS = {
             "Models",
             "List the models and aliases to use",
             "ModelList",
-            parameters=(_MODEL_NAMES,),
+            parameters=(_MODEL_NAMES, *_FILTERS),
         )
     },
     "/v1/models/{model}": {
@@ -360,7 +365,7 @@ _SCHEMAS = (
 
 def _error(kind: str, status: int) -> dict:
     names = ["x-request-id", "x-should-retry"]
-    if status in (429, 503):
+    if status in (409, 429, 503):
         names.append("Retry-After")
     if status == 429:
         names += ["retry-after-ms", *_RATES]

@@ -47,20 +47,20 @@ _CHOICE = obj(
             },
             "additionalProperties": True,
         },
-        "finish_reason": or_null(TEXT),
+        **same(or_null(TEXT), "finish_reason", "native_finish_reason"),
         "logprobs": or_null(ANY_OBJECT),
     },
-    optional=("index", "finish_reason", "logprobs"),
+    optional=("index", "finish_reason", "native_finish_reason", "logprobs"),
     additionalProperties=True,
 )
 _TEXT_CHOICE = obj(
     {
         "index": COUNT,
         "text": TEXT,
-        "finish_reason": or_null(TEXT),
+        **same(or_null(TEXT), "finish_reason", "native_finish_reason"),
         "logprobs": or_null(ANY_OBJECT),
     },
-    optional=("index", "finish_reason", "logprobs"),
+    optional=("index", "finish_reason", "native_finish_reason", "logprobs"),
     additionalProperties=True,
 )
 _BASE64 = {"type": "string", "contentEncoding": "base64"}

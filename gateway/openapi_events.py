@@ -84,9 +84,10 @@ _FAILURE = obj(
 
 
 def _chunk(kind: str, said: dict[str, Schema]) -> Schema:
+    reasons = same(or_null(TEXT), "finish_reason", "native_finish_reason")
     choice = obj(
-        {"index": COUNT, **said, "finish_reason": or_null(TEXT)},
-        optional=("index", "finish_reason"),
+        {"index": COUNT, **said, **reasons},
+        optional=("index", *reasons),
         additionalProperties=True,
     )
     return obj(

@@ -243,7 +243,7 @@ _RECEIPTS: dict[str, Schema] = {
                 **same(COUNT, "tokens_prompt", "tokens_completion"),
                 **same(COUNT, "native_tokens_prompt", "native_tokens_completion"),
                 **same(COUNT, "native_tokens_reasoning", "native_tokens_cached"),
-                "finish_reason": or_null(TEXT),
+                **same(or_null(TEXT), "finish_reason", "native_finish_reason"),
                 **same(USD, "total_cost", "usage"),
                 "cost_details": or_null(obj({"price_version": ID, **same(USD, *_PRICE_CLASSES)})),
                 "attempts": array(ANY_OBJECT),

@@ -8,6 +8,7 @@ cache serves it: by rendezvous hashing, which every process and every start agre
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -32,13 +33,27 @@ class Preferences:
     allow_fallbacks: bool = True
     denies_collection: bool = False
     required_fields: frozenset[str] = frozenset()
+    requires_passthrough: bool = False
+    requires_impossible: bool = False
 
     @classmethod
-    def of(cls, provider: dict, *, sort: str | None, fields: frozenset[str]) -> "Preferences":
-        """`sort` comes from the slug's suffix and yields to an explicit one."""
+    def of(
+        cls,
+        provider: dict,
+        *,
+        sort: str | None,
+        fields: frozenset[str],
+        unknown: frozenset[str] = frozenset(),
+        impossible: frozenset[str] = frozenset(),
+    ) -> "Preferences":
+        """`sort` comes from the slug's suffix and yields to an explicit one.
+
+        `fields` are those of the request that go to any provider, `unknown` all others, and
+        `impossible` those that mean nothing to the model.
+        """
         if not provider:
             return NO_WISH if sort is None else cls(sort=sort)
-        wished = provider.get("sort")
+        wished, is_strict = provider.get("sort"), bool(provider.get("require_parameters"))
         return cls(
             order=tuple(_slugs(provider.get("order"))),
             only=frozenset(_slugs(provider.get("only"))),
@@ -49,7 +64,9 @@ class Preferences:
             allow_fallbacks=provider.get("allow_fallbacks") is not False,
             denies_collection=provider.get("data_collection") == "deny"
             or bool(provider.get("zdr")),
-            required_fields=fields if provider.get("require_parameters") else frozenset(),
+            required_fields=fields | unknown if is_strict else frozenset(),
+            requires_passthrough=is_strict and bool(unknown),
+            requires_impossible=is_strict and bool(fields & impossible),
         )
 
     @property
@@ -62,15 +79,19 @@ class Preferences:
                 self.allow_fallbacks or not self.order or one.provider in self.order
             ),
             "provider.quantizations": lambda one: (
-                not self.quantizations or one.quantization in self.quantizations
+                not self.quantizations or _quantization(one) in self.quantizations
             ),
             "provider.max_price": lambda one: all(
                 getattr(one.price, name) <= most for name, most in self.max_price
             ),
             "provider.data_collection": lambda one: (
-                not self.denies_collection or one.retention == "none"
+                not self.denies_collection or (one.retention == "none" and one.states_retention)
             ),
-            "provider.require_parameters": lambda one: not (self.required_fields & one.unsupported),
+            "provider.require_parameters": lambda one: (
+                not self.requires_impossible
+                and not self.required_fields & one.unsupported
+                and (one.passthrough or not self.requires_passthrough)
+            ),
         }
 
 
@@ -115,8 +136,11 @@ def ordered(
         state = health(route.route_id)
         latency = state.latency_ms or 0.0  # A route that nobody has tried yet is worth a try.
         by_sort: tuple
-        if preferences.sort in ("latency", "throughput"):
+        if preferences.sort == "latency":
             by_sort = (latency, _cost(route))
+        elif preferences.sort == "throughput":
+            speed = math.inf if state.tokens_per_s is None else state.tokens_per_s
+            by_sort = (-speed, latency, _cost(route))
         elif preferences.sort == "price" or _cost(route) * of > cheapest * most:
             by_sort = (_cost(route), latency)
         else:
@@ -139,6 +163,10 @@ def _cost(route) -> int:
 
 def _place(provider: str, order: tuple[str, ...]) -> int:
     return order.index(provider) if provider in order else len(order)
+
+
+def _quantization(route) -> str:
+    return (route.quantization or "unknown").lower()  # OpenRouter's word for one that isn't told.
 
 
 def _slugs(names: list[str] | None) -> list[str]:

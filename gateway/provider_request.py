@@ -80,6 +80,11 @@ class ProviderRequest(ABC):
         return 0
 
     @property
+    def hides_reasoning(self) -> bool:
+        """Whether the caller doesn't want to read what the model thinks."""
+        return False
+
+    @property
     @abstractmethod
     def content(self) -> dict[str, Any]:
         """What the provider is asked, by the names of its fields."""

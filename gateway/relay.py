@@ -2,18 +2,20 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import orjson
 
 from billing.pricing import Usage, usd
 from gateway.anthropic_message import name_and_arguments
 from gateway.errors import GatewayError
-from gateway.metering import index_of
+from gateway.metering import content_bytes, index_of
 from gateway.provider_request import CHAT, Endpoint
 from gateway.upstream import error_inside, parse
 from gateway.upstream_errors import Garbled
 
 STREAM_END = b"[DONE]"
+REASONING = ("reasoning", "reasoning_content", "reasoning_details")
 SAID_IN = frozenset({"content", "reasoning", "reasoning_content", "refusal", "text"})
 
 
@@ -70,6 +72,25 @@ def own_chunk(chunk: dict, identity: Identity, *, include_usage: bool) -> dict |
     else:
         chunk.pop("usage", None)
     return chunk
+
+
+def hide_reasoning(answer: dict) -> int:
+    """Leave what the model thought out of a chunk or a whole answer, for those who exclude it: few
+    providers do. Returns the bytes of content that are left.
+    """
+    size = 0
+    for choice in answer.get("choices") or ():
+        said = choice.get("delta") or choice.get("message") or {}
+        for name in REASONING:
+            said.pop(name, None)
+        if isinstance(said.get("content"), list):
+            said["content"] = [one for one in said["content"] if not _is_thought(one)]
+        size += content_bytes(said)
+    return size
+
+
+def _is_thought(part: Any) -> bool:
+    return isinstance(part, dict) and "thinking" in part
 
 
 def usage_object(usage: Usage, cost_nano: int) -> dict:
@@ -130,7 +151,8 @@ class Transcript:
         if known is None or (name and given_id and known["id"] not in (None, given_id)):
             known = self._open_calls[place] = {"id": given_id, "name": "", "arguments": ""}
             self._calls.setdefault(owner, []).append(known)
-        known["name"] += name
+        if name != known["name"]:  # Some providers repeat it in every fragment.
+            known["name"] += name
         known["arguments"] += arguments
 
     def messages(self) -> list[dict]:

@@ -6,7 +6,7 @@ the response again.
 
 from typing import Any
 
-from gateway import responses_tools
+from gateway import finish_reasons, responses_tools
 from gateway.responses_output import Output
 
 # Why an answer isn't whole, by chat's finish reason.
@@ -32,7 +32,7 @@ def _ignore(name: str, said: dict) -> None:
 
 def ending(output: Output, finish_reason: Any, usage: dict) -> dict:
     """Close the output: the members of a Response that say how it ended, and what it holds."""
-    reason = _CUT_OFF.get(finish_reason) if isinstance(finish_reason, str) else None
+    reason = _CUT_OFF.get(finish_reasons.meaning(finish_reason))
     output.close(is_whole=reason is None)
     return {
         "status": "incomplete" if reason else "completed",

@@ -3,13 +3,14 @@
 Responses keeps apart what chat says in one message: reasoning, text and each call of a function
 are items of their own. They become one assistant message again, in the order in which a model
 says them: reasoning, text, calls. A message with calls takes in all that follows until the first
-output, because providers want the outputs right behind the calls.
+output, because providers want the outputs right behind the calls. The images of outputs follow
+the last of these.
 """
 
 from typing import Any
 
 from gateway import chat_messages
-from gateway.chat_messages import MAX_MESSAGES
+from gateway.chat_messages import MAX_MESSAGES, image_label
 from gateway.errors import InvalidRequest, Unprocessable
 from gateway.field_checks import (
     Check,
@@ -177,7 +178,7 @@ def messages(instructions: str | None, given: str | list[dict]) -> list[dict]:
     else:
         for index, item in enumerate(given):
             conversation.take(item, index)
-    made = conversation.messages
+    made = conversation.end()
     if len(made) > MAX_MESSAGES:
         raise InvalidRequest(
             f"`input` makes {len(made):,} messages: send at most {MAX_MESSAGES:,}.", param="input"
@@ -196,6 +197,7 @@ class _Conversation:
         self.messages: list[dict] = []
         self._answer: dict | None = None  # the assistant message that can still take something in
         self._thoughts: list[str] = []  # wait for the answer that they lead to
+        self._images: list[dict] = []  # of outputs: wait until there are no more of these
         self._called: set[str] = set()
 
     def take(self, item: dict, index: int) -> None:
@@ -213,8 +215,22 @@ class _Conversation:
         else:
             self._add({"role": item["role"], "content": _content(item["content"])})
 
+    def end(self) -> list[dict]:
+        self._show_images()
+        return self.messages
+
+    def _show_images(self) -> None:
+        if self._images:
+            parts = []
+            for number, image in enumerate(self._images, 1):
+                parts += [image_label(number), image]
+            self.messages.append({"role": "user", "content": parts})
+            self._images = []
+
     def _add(self, message: dict) -> None:
         self._answer = None
+        if message["role"] != "tool":
+            self._show_images()
         if message["role"] in ("user", "tool"):
             self._thoughts = []  # They led to nothing. Clients put their own rules in between.
         self.messages.append(message)
@@ -239,6 +255,7 @@ class _Conversation:
         answer = self._answer
         begins = is_said or self._thoughts
         if answer is None or (begins and "tool_calls" not in answer):
+            self._show_images()
             answer = self._answer = {"role": "assistant", "content": None}
             self.messages.append(answer)
         if self._thoughts:
@@ -254,8 +271,20 @@ class _Conversation:
                 "has made: send that item too.",
                 param=f"input[{index}].call_id",
             )
-        content = _content(item["output"])
+        content = self._told(item["output"])
         self._add({"role": "tool", "tool_call_id": item["call_id"], "content": content})
+
+    def _told(self, output: str | list[dict]) -> str | list[dict]:
+        content = _content(output)
+        if isinstance(content, str):
+            return content
+        told = []
+        for part in content:
+            if part["type"] == "image_url":
+                self._images.append(part)
+                part = image_label(len(self._images))
+            told.append(part)
+        return told[0]["text"] if len(told) == 1 else told
 
 
 def _thoughts(item: dict) -> list[str]:

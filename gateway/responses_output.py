@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.anthropic_message import name_and_arguments
 from gateway.chat_messages import size_of
 from gateway.responses_tools import Tool, told_by
 
@@ -225,8 +226,8 @@ class Output:
     # --- Calls
 
     def _hear(self, call: dict, place: int) -> None:
-        function = call.get("function") or {}
-        call_id, name = _text(call.get("id")), _text(function.get("name"))
+        call_id = _text(call.get("id"))
+        name, arguments = name_and_arguments(call)
         place = call["index"] if type(call.get("index")) is int else place
         known = self._calls.get(place)
         # Some providers give every call the same index; then it is told by its id and name.
@@ -234,7 +235,6 @@ class Output:
             known = self._calls[place] = _Call()
             self._unnamed.append(known)
             self._all_calls.append(known)
-        arguments = _text(function.get("arguments"))
         if known.is_open:
             self._argue(known, arguments)
             return

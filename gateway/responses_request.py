@@ -82,13 +82,6 @@ def _schema_format(value: dict) -> None:
     check_as_chat(CHECKS["response_format"], response_format, hidden=("json_schema",))
 
 
-@takes({"type": "string", "enum": [*schema_of(CHECKS["reasoning_effort"])["enum"], "max"]})
-def _effort(value: Any) -> None:
-    # Responses has one more than chat.
-    if value != "max":
-        CHECKS["reasoning_effort"](value)
-
-
 _chosen = object_of({"name": text(filled=True), "namespace": text()}, required=("name",))
 _allowed_tool = tagged("type", {"function": _chosen, "custom": _chosen})
 _tool_choice = by_type(
@@ -137,7 +130,12 @@ _RECEIVED: dict[str, Check] = {
     "tool_choice": _tool_choice,
     "parallel_tool_calls": boolean,
     "max_output_tokens": CHECKS["max_tokens"],
-    "reasoning": object_of({"effort": _effort, "summary": one_of("auto", "concise", "detailed")}),
+    "reasoning": object_of(
+        {
+            "effort": CHECKS["reasoning_effort"],
+            "summary": one_of("auto", "concise", "detailed"),
+        }
+    ),
     "text": object_of({"format": _format, "verbosity": one_of("low", "medium", "high")}),
     "include": list_of(text()),
     "top_logprobs": CHECKS["top_logprobs"],
@@ -208,9 +206,7 @@ def _function_name(chosen: dict) -> str:
 
 def _reasoning(body: dict) -> dict:
     effort = (body.get("reasoning") or {}).get("effort")
-    if effort is None:
-        return {}
-    return {"reasoning_effort": "xhigh" if effort == "max" else effort}
+    return {} if effort is None else {"reasoning_effort": effort}
 
 
 def _response_format(body: dict) -> dict:

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from gateway.chat_fields import FUNCTION, MAX_TOOLS, NAME
+from gateway.chat_fields import FUNCTION, MAX_NAME, MAX_TOOLS, NAME
 from gateway.field_checks import (
     Check,
     Mismatch,
@@ -79,7 +79,9 @@ def _namespace(value: dict) -> None:
             NAME(function_name(tool["name"], value["name"]))
         except Mismatch:
             raise (
-                Mismatch("is too long: with the name of its namespace it may have 64 characters")
+                Mismatch(
+                    f"is too long: with the name of its namespace it may have {MAX_NAME} characters"
+                )
                 .under("name")
                 .under(index)
                 .under("tools")

@@ -1,4 +1,5 @@
-"""How each route is doing, as this process sees it: its breaker and its first-token latency.
+"""How each route is doing, as this process sees it: its breaker, how soon it begins to answer and
+how fast it writes.
 
 Belongs to one process and is never shared. A new one begins with what the request log tells
 (`route_history.py`); all else it learns from its own requests.
@@ -13,18 +14,22 @@ WINDOW_S = 30.0
 LEAST_ATTEMPTS = 20
 MOST_FAILURES = 0.5
 PROBE_INTERVAL_S = 10.0
-LATENCY_WEIGHT = 0.2  # Of the newest first-token latency in the moving average.
+WEIGHT = 0.2  # Of the newest latency and speed in their moving averages.
 
 
 @dataclasses.dataclass(slots=True)
 class RouteHealth:
-    """Opens at 50 % failures of at least 20 attempts in 30 s; then one probe every 10 s."""
+    """Opens at 50 % failures of at least 20 attempts in 30 s; then one probe every 10 s. Open too
+    for as long as its provider has asked not to be asked.
+    """
 
     latency_ms: float | None = None
+    tokens_per_s: float | None = None
     _attempts: deque[tuple[float, bool]] = dataclasses.field(default_factory=deque)
     _failures: int = 0
     _is_open: bool = False
     _next_probe_at: float = 0.0
+    _rests_until: float = 0.0
 
     def succeeded(self, now: float, latency_ms: float | None = None) -> None:
         """A route that answers is closed again, whatever came before.
@@ -37,11 +42,15 @@ class RouteHealth:
             self._failures = 0
         self._note(now, failed=False)
         if latency_ms is not None:
-            old = latency_ms if self.latency_ms is None else self.latency_ms
-            self.latency_ms = old + LATENCY_WEIGHT * (latency_ms - old)
+            self.latency_ms = _average(self.latency_ms, latency_ms)
 
-    def failed(self, now: float) -> None:
+    def wrote(self, tokens_per_s: float) -> None:
+        """A stream came to its end at this speed."""
+        self.tokens_per_s = _average(self.tokens_per_s, tokens_per_s)
+
+    def failed(self, now: float, retry_after_s: int = 0) -> None:
         self._note(now, failed=True)
+        self._rests_until = max(self._rests_until, now + retry_after_s)
         if self._is_open:
             self._next_probe_at = now + PROBE_INTERVAL_S
             return
@@ -52,7 +61,7 @@ class RouteHealth:
 
     def is_open(self, now: float) -> bool:
         """Whether to try other routes first. False also for the one request that may probe."""
-        return self._is_open and now < self._next_probe_at
+        return now < self._rests_until or (self._is_open and now < self._next_probe_at)
 
     @property
     def has_tripped(self) -> bool:
@@ -69,6 +78,10 @@ class RouteHealth:
         self._failures += failed
         while self._attempts[0][0] < now - WINDOW_S:
             self._failures -= self._attempts.popleft()[1]
+
+
+def _average(old: float | None, new: float) -> float:
+    return new if old is None else old + WEIGHT * (new - old)
 
 
 _health: dict[tuple[str, str], RouteHealth] = {}

@@ -27,6 +27,13 @@ from gateway.short_cache import ShortCache
 logger = logging.getLogger(__name__)
 
 EMBEDDING = "embedding"  # A capability.
+# What only models with a capability can do.
+PARAMETERS_OF = {
+    "tools": ("tools", "tool_choice", "parallel_tool_calls"),
+    "json": ("response_format", "structured_outputs"),
+    "reasoning": ("reasoning", "reasoning_effort"),
+}
+DATA_POLICY = "data_policy:retention"
 MAX_ATTEMPTS = 3
 MAX_ATTEMPTS_OF_EACH = 2  # when a request names several models
 MAX_ATTEMPTS_OF_ALL = 6
@@ -87,6 +94,12 @@ class ModelEntry:
     def writes(self) -> bool:
         """Whether it chats and completes: all do, but those that can do nothing but embed."""
         return not only_embeds(self.capabilities)
+
+    @functools.cached_property
+    def impossible(self) -> frozenset[str]:
+        """The parameters that it lacks the capability for."""
+        lacking = PARAMETERS_OF.keys() - set(self.capabilities)
+        return frozenset(name for capability in lacking for name in PARAMETERS_OF[capability])
 
     @functools.cached_property
     def _stating_retention(self) -> tuple[Candidate, ...]:
@@ -199,18 +212,24 @@ def _routes(
     """
     key_rules.check_model(caller, asked.entry.slug)
     _check_ability(asked.entry, request.endpoint)
-    usable = _serving(_usable(asked.entry, caller), asked.entry, request)
+    allowed = _usable(asked.entry, caller)
+    usable = _serving(allowed, asked.entry, request)
     wishes = Preferences.of(
-        request.routing.get("provider", {}), sort=asked.sort, fields=frozenset(request.fields)
+        request.routing.get("provider", {}),
+        sort=asked.sort,
+        fields=frozenset(request.fields),
+        unknown=frozenset(request.unknown),
+        impossible=asked.entry.impossible,
     )
     admitted, excluded_by = preferences.admitted(usable, wishes)
     if not admitted:
+        by_policy = [DATA_POLICY] if len(allowed) < len(asked.entry.candidates) else []
         raise NotFound(
             f"No provider of {asked.entry.slug} fits this request's `provider` wishes. "
             "Loosen them.",
             code="no_route",
             param="provider",
-            metadata={"excluded_by": excluded_by},
+            metadata={"excluded_by": by_policy + excluded_by},
         )
     health = functools.partial(route_health.of, path=request.endpoint.path)
     return preferences.ordered(admitted, wishes, health, time.monotonic(), session)
@@ -224,7 +243,7 @@ def _usable(entry: ModelEntry, caller: Caller) -> tuple[Candidate, ...]:
             "only those that do. Allow others in the privacy settings, or choose another model.",
             code="no_route",
             param="model",
-            metadata={"excluded_by": ["data_policy:retention"]},
+            metadata={"excluded_by": [DATA_POLICY]},
         )
     return usable
 

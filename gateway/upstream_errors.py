@@ -14,6 +14,7 @@ import re
 
 from gateway import errors
 
+DEFAULT_WAIT_S = 5
 MAX_MESSAGE = 300
 MAX_SEARCHED = 1000  # Of a long word some of the patterns below would make work for minutes.
 # What a provider's message may give away.
@@ -36,6 +37,7 @@ class UpstreamFailed(Exception):
 
     fault = "failed"
     retryable = True
+    too_long = False
     answer: type[errors.GatewayError] = errors.BadUpstream
     sentence = "The provider failed to answer."
 
@@ -74,11 +76,15 @@ class Garbled(UpstreamFailed):
 class Overloaded(UpstreamFailed):
     fault = "overloaded"
 
+    @property
+    def wait_s(self) -> int:
+        return self.retry_after_s or DEFAULT_WAIT_S
+
     def gateway_error(self) -> errors.GatewayError:
         return errors.TooManyRequests(
             "All providers of this model are at capacity. Try again shortly.",
             code="provider_overloaded",
-            retry_after_s=self.retry_after_s or 5,
+            retry_after_s=self.wait_s,
         )
 
 
@@ -88,7 +94,7 @@ class Faulty(UpstreamFailed):
     def gateway_error(self) -> errors.GatewayError:
         if self.status in (503, 529):
             return errors.Unavailable(
-                "The provider is overloaded.", retry_after_s=self.retry_after_s or 5
+                "The provider is overloaded.", retry_after_s=self.retry_after_s or DEFAULT_WAIT_S
             )
         if self.status in (408, 504, 524):
             return errors.UpstreamTimeout("The provider didn't answer in time.")
@@ -108,7 +114,9 @@ class Declined(UpstreamFailed):
 
     def gateway_error(self) -> errors.GatewayError:
         if self.too_long:
-            return errors.ContextTooLong(self.message, param="messages")
+            # Claude Code makes its conversation shorter when it reads these first words.
+            message = f"The prompt is too long. {self.message}"
+            return errors.ContextTooLong(message, param="messages")
         if self.status == 403:
             return errors.Forbidden(self.message, code="content_policy_violation")
         kinds = {413: errors.BodyTooLarge, 422: errors.Unprocessable}

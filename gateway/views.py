@@ -3,7 +3,7 @@
 import datetime as dt
 import functools
 import uuid
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from django.db import Error as DatabaseError
@@ -39,7 +39,7 @@ from gateway.errors import (
 from gateway.generations import generation_object, request_id
 from gateway.idempotency import Kept
 from gateway.json_response import json_response, usd_number
-from gateway.model_list import alias_object, model_object
+from gateway.model_list import alias_object, chosen, model_object
 from gateway.models import ApiRequest
 from gateway.receipt_keys import published
 from gateway.receipts import signed_receipt
@@ -111,7 +111,7 @@ async def answer(request: GatewayRequest, dialect: Dialect) -> AnyResponse:
     """What a model says, in the dialect that the URL is for."""
     completion = await completions.begin(request.call, dialect)
     if completion.kept is not None:
-        return _replayed(completion.kept)
+        return _replayed(completion.kept, completion.limit_headers)
     headers = {
         "Content-Type": completion.content_type,
         **completion.headers,
@@ -123,19 +123,22 @@ async def answer(request: GatewayRequest, dialect: Dialect) -> AnyResponse:
     return CompletionResponse(completion, completion.body(), headers)
 
 
-def _replayed(kept: Kept) -> HttpResponse:
-    headers = {**kept.headers, **NOT_BUFFERED, "idempotent-replayed": "true"}
+def _replayed(kept: Kept, limit_headers: Mapping[str, str]) -> HttpResponse:
+    headers = {**kept.headers, **limit_headers, **NOT_BUFFERED, "idempotent-replayed": "true"}
     return HttpResponse(kept.body, content_type=kept.content_type, headers=headers)
 
 
-async def _admit_read(call: Call, caller: Caller, rule: Callable[[Caller], None]) -> None:
+async def _admit_read(
+    call: Call, caller: Caller, rule: Callable[[Caller], None]
+) -> Mapping[str, str]:
+    """Returns the headers that tell how the limit of reads stands. Raises GatewayError."""
     try:
         completions.admit(caller, call.ip)
         rule(caller)
     except Forbidden as refusal:
         await limits.count_refusal(caller, refusal)
         raise
-    await limits.admit_read(caller)
+    return await limits.admit_read(caller)
 
 
 def logged(
@@ -155,8 +158,10 @@ def logged(
             record.status, record.error_type = InternalError.status, InternalError.error_type
             record.outcome = ApiRequest.Outcome.REFUSED
             try:
-                await _admit_read(call, caller, rule)
+                limit_headers = await _admit_read(call, caller, rule)
                 response = await view(request, caller, *arguments, **named)
+                for name, value in limit_headers.items():
+                    response.headers[name] = value
                 record.status, record.error_type = response.status_code, ""
                 record.outcome = ApiRequest.Outcome.FINISHED
                 return response
@@ -193,6 +198,7 @@ async def models(request: GatewayRequest, caller: Caller) -> HttpResponse:
     for alias in ALIASES:
         if slug := routing.alias_target(alias, entries, caller):
             data.append(alias_object(alias, entries[slug].seen_by(caller)))
+    data = chosen(data, request.call.query)
     if claude_code.is_asked_for(request.call.headers):
         data = [claude_code.renamed(one) for one in data]
     return json_response({"object": "list", "data": data})

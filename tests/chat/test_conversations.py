@@ -99,7 +99,7 @@ def test_system_prompt_parameters_and_model_are_the_conversations_own(alice):
 
 @pytest.mark.parametrize(
     "parameters",
-    [{"temperature": 3}, {"temperature": "1"}, {"top_p": 0}, {"max_tokens": 0}, {"seed": 1}],
+    [{"temperature": 3}, {"temperature": "1"}, {"top_p": -1}, {"max_tokens": 0}, {"seed": 1}],
 )
 def test_parameters_out_of_range_are_refused(alice, parameters):
     with pytest.raises(NotAllowed):

@@ -1,5 +1,7 @@
 """Answers to make Messages of; and their streams, read with Anthropic's own package."""
 
+from collections.abc import Collection
+
 import orjson
 from anthropic.lib.streaming._messages import accumulate_event
 from anthropic.types import Message, RawMessageStreamEvent
@@ -57,9 +59,9 @@ def fragment(index: int, arguments: str = "", **members) -> dict:
     return chunk(tool_calls=[{"index": index, **call_id, "function": function}])
 
 
-def streamed(*chunks: dict) -> list[dict]:
+def streamed(*chunks: dict, stop_sequences: Collection[str] = ()) -> list[dict]:
     """The events of a whole stream, in good order."""
-    stream = MessageStream()
+    stream = MessageStream(stop_sequences)
     raw = stream.start(answer_id="chatcmpl-req1", model="kyma/m", input_tokens=9)
     raw += b"".join(stream.feed(one) for one in chunks)
     events = read(raw + stream.finish(USAGE))

@@ -33,7 +33,7 @@ GIVEN = {
     "tools": [TOOL],
     "tool_choice": {"type": "function", "function": {"name": "search"}},
     "parallel_tool_calls": False,
-    "reasoning_effort": "xhigh",
+    "reasoning_effort": "max",
     "prediction": {"type": "content", "content": "x"},
     "modalities": ["text"],
     "top_k": -1,

@@ -86,6 +86,7 @@ def test_tool_input_is_always_an_object(arguments, expected):
 REASONS = [
     ("stop", {}, "end_turn"),
     ("length", {}, "max_tokens"),
+    ("model_length", {}, "max_tokens"),
     ("content_filter", {}, "refusal"),
     ("stop_sequence", {}, "stop_sequence"),
     (None, {}, "end_turn"),
@@ -103,3 +104,24 @@ REASONS = [
 def test_why_an_answer_stopped(finish_reason, said, expected):
     assert message_with(finish_reason, **said)["stop_reason"] == expected
     assert accumulated(streamed(chunk(finish_reason, **said)))["stop_reason"] == expected
+
+
+@pytest.mark.parametrize(
+    ("told", "reason", "sequence"),
+    [
+        ({"stop_reason": "END"}, "stop_sequence", "END"),
+        ({"matched_stop": "END"}, "stop_sequence", "END"),
+        ({"matched_stop": 151645}, "end_turn", None),
+        ({"stop_reason": "eos"}, "end_turn", None),
+        ({"stop_reason": "END", "finish_reason": "length"}, "max_tokens", None),
+    ],
+)
+def test_the_stop_sequence_is_named_if_the_provider_tells(told, reason, sequence):
+    answer = answer_with(content="Hi")
+    answer["choices"][0] |= told
+    made = message(answer, USAGE, ["STOP", "END"])
+    assert (made["stop_reason"], made["stop_sequence"]) == (reason, sequence)
+    last = chunk("stop")
+    last["choices"][0] |= told
+    ended = accumulated(streamed(chunk(content="Hi"), last, stop_sequences=["STOP", "END"]))
+    assert (ended["stop_reason"], ended["stop_sequence"]) == (reason, sequence)

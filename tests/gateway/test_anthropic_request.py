@@ -81,6 +81,14 @@ def test_what_a_user_says(content, expected):
     ]
 
 
+def test_a_tool_may_have_as_long_a_name_as_at_anthropic():
+    tool = {"name": f"mcp__plugin_{'x' * 116}", "input_schema": {}}
+    choice = {"type": "tool", "name": tool["name"]}
+    chat = chat_with(tools=[tool], tool_choice=choice)
+    assert chat["tools"][0]["function"]["name"] == tool["name"]
+    assert chat["tool_choice"]["function"]["name"] == tool["name"]
+
+
 @pytest.mark.parametrize(
     ("blocks", "expected"),
     [
@@ -215,7 +223,7 @@ CHAT_FORMAT = {
             {"reasoning": {"enabled": True, "exclude": True}},
         ),
         ({"output_config": {"effort": "low"}}, {"reasoning_effort": "low"}),
-        ({"output_config": {"effort": "max"}}, {"reasoning_effort": "xhigh"}),
+        ({"output_config": {"effort": "max"}}, {"reasoning_effort": "max"}),
         (
             {"output_config": {"effort": "low"}, "thinking": {"type": "disabled"}},
             {"reasoning": {"enabled": False}},

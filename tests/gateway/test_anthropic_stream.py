@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gateway.anthropic import MessageStream
 from gateway.anthropic_message import INVALID_JSON
 from gateway.errors import BadUpstream, PaymentRequired
+from gateway.relay import Transcript
 from tests.gateway.anthropic_answers import (
     TEXT,
     THINKING,
@@ -196,6 +197,16 @@ def test_calls_that_all_have_index_0_are_told_apart_by_id_and_name():
 def test_an_id_that_changes_without_a_name_makes_no_new_call():
     chunks = [fragment(0, "{", id="c1", name="search"), fragment(0, "}", id="c2")]
     assert blocks_of(*chunks) == [tool_use()]
+
+
+def test_a_name_that_is_repeated_in_each_fragment_stays_itself():
+    pieces = ["", "{", "}"]
+    chunks = [fragment(0, piece, id="c1", name="search") for piece in pieces]
+    assert blocks_of(*chunks) == [tool_use()]
+    transcript = Transcript()
+    for one in chunks:
+        transcript.add(one)
+    assert transcript.messages()[0]["tool_calls"][0]["name"] == "search"
 
 
 def test_an_empty_answer_has_no_blocks():

@@ -68,6 +68,10 @@ def test_null_counts_as_absent(name):
     assert request_with(**{name: None}) == request_with()
 
 
+def test_the_narrowest_nucleus_is_asked_for_as_it_came():
+    assert request_with(top_p=0).fields == {"top_p": 0}
+
+
 def test_null_in_an_unknown_field_counts_as_absent():
     assert request_with(documents=None) == request_with()
 
@@ -129,7 +133,7 @@ def test_usage_is_shown_to_those_who_ask(fields, expected):
         ("temperature", True),
         ("temperature", "1"),
         ("temperature", float("nan")),
-        ("top_p", 0),
+        ("top_p", -0.01),
         ("top_p", 1.01),
         ("n", 0),
         ("n", 9),
@@ -229,7 +233,7 @@ def test_a_field_of_the_wrong_type_or_range_is_named(name, value):
         ({"tools": [{"type": "function", "function": {}}]}, "tools[0].function.name"),
         ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name"),
         (
-            {"tools": [{"type": "function", "function": {"name": "x" * 65}}]},
+            {"tools": [{"type": "function", "function": {"name": "x" * 129}}]},
             "tools[0].function.name",
         ),
         (
@@ -240,6 +244,10 @@ def test_a_field_of_the_wrong_type_or_range_is_named(name, value):
         ({"tool_choice": {}}, "tool_choice.type"),
         ({"tool_choice": {"type": "function"}}, "tool_choice.function"),
         ({"tool_choice": {"type": "function", "function": {}}}, "tool_choice.function.name"),
+        (
+            {"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto"}}},
+            "tool_choice.allowed_tools.tools",
+        ),
         ({"function_call": {}}, "function_call.name"),
         ({"models": ["a", ""]}, "models[1]"),
         ({"provider": {"order": "a"}}, "provider.order"),
@@ -306,6 +314,27 @@ def test_fields_that_contradict_each_other_are_unprocessable(fields, param):
 )
 def test_fields_that_go_together_pass(fields):
     assert request_with(**fields)
+
+
+OPEN = {"type": "function", "function": {"name": "open"}}
+
+
+def allowing(*names: str, mode: str = "required") -> dict:
+    tools = [{"type": "function", "function": {"name": name}} for name in names]
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}}
+
+
+def test_of_the_tools_only_those_that_are_allowed_are_offered():
+    fields = request_with(tools=[TOOL, OPEN], tool_choice=allowing("search")).fields
+    assert (fields["tools"], fields["tool_choice"]) == ([TOOL], "required")
+    fields = request_with(tools=[TOOL, OPEN], tool_choice=allowing("open", mode="auto")).fields
+    assert (fields["tools"], fields["tool_choice"]) == ([OPEN], "auto")
+
+
+@pytest.mark.parametrize("tools", [{}, {"tools": []}, {"tools": [OPEN]}])
+def test_a_tool_that_is_allowed_must_be_offered(tools):
+    body = body_with(**tools, tool_choice=allowing("open", "search"))
+    assert refusal(body, Unprocessable).param == "tool_choice"
 
 
 scalars = (

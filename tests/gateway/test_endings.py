@@ -45,6 +45,7 @@ from tests.provider_scripts import (
     Split,
     WaitFor,
     answer,
+    chunk,
     error,
     usage_chunk,
     usage_of,
@@ -177,6 +178,7 @@ BREAKS = {
     "reset": ([Reset()], 502, "provider_unavailable"),
     "closed": ([Close()], 502, "provider_unavailable"),
     "error object": ([FAILURE, *END], 502, "provider_unavailable"),
+    "given up": ([Event(chunk({}, finish_reason="error")), *END], 502, "provider_unavailable"),
 }
 
 

@@ -81,7 +81,8 @@ def test_head_says_what_get_would(customer, path):
     get = send(customer.gateway, "GET", path, headers=customer.headers)
     head = send(customer.gateway, "HEAD", path, headers=customer.headers)
     assert (head.status_code, head.content) == (get.status_code, b"")
-    varying = {"x-request-id", "date"}
+    rate = {f"x-ratelimit-{what}-requests" for what in ("remaining", "reset")}
+    varying = {"x-request-id", "openai-processing-ms", "date", *rate}
     told = [{k: v for k, v in each.headers.items() if k not in varying} for each in (get, head)]
     assert told[0] == told[1]
 
@@ -159,6 +160,7 @@ def test_every_response_has_an_id_and_no_more_than_it_needs(customer, fake, kind
     response = ask(customer, fake)
     assert response.status_code == status
     assert str(uuid.UUID(response.headers["x-request-id"])) == response.headers["x-request-id"]
+    assert 0 <= int(response.headers["openai-processing-ms"]) < 60_000
     check_open_to_all_origins(response)
     for header in ("Server", "X-Powered-By", "Set-Cookie", "Vary", "Location", "Content-Encoding"):
         assert header not in response.headers

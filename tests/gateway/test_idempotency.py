@@ -85,6 +85,7 @@ def test_the_same_request_gets_the_same_answer_and_is_charged_once(
     for name in ("Content-Type", "X-Generation-Id", "x-kyma-model", "x-kyma-provider"):
         assert second.headers[name] == first.headers[name]
     assert second.headers["x-request-id"] != first.headers["x-request-id"]
+    assert int(second.headers["x-ratelimit-remaining-requests"]) > 0
     assert fake.count(hello) == 1
     charged_once(customer)
     assert outcomes(customer, 2) == ["finished", "replayed"]
@@ -156,6 +157,7 @@ def test_a_request_in_flight_is_not_sent_again(customer, other_process, fake):
             response = customer.at(gateway).post(body, headers=headers)
             assert refused(response, 409, "conflict")["code"] == "idempotency_key_in_use"
             assert response.headers["x-should-retry"] == "false"
+            assert response.headers["Retry-After"] == "1"
         fake.go(prompt, "on")
         assert first.result().status_code == 200
     assert customer.post(body, headers=headers).content == first.result().content
@@ -174,9 +176,11 @@ def test_a_key_has_1_to_255_characters(customer, hello, text):
 def test_with_retention_0_nothing_is_kept_and_a_repeat_is_refused_without_charge(customer, hello):
     customer.key, customer.key_text = make_key(customer.user, retention_days=0)
     body, headers = body_for("/v1/chat/completions", hello), new_key()
-    assert customer.post(body, headers=headers).status_code == 200
+    first = customer.post(body, headers=headers)
     error = refused(customer.post(body, headers=headers), 409, "conflict")
     assert error["code"] == "content_not_retained"
+    assert error["metadata"]["generation_id"] == first.headers["X-Generation-Id"]
+    assert error["metadata"]["usage"] == first.json()["usage"]
     assert IdempotentRequest.objects.get(account=customer.account).answer is None
     charged_once(customer)
 

@@ -110,6 +110,16 @@ def test_one_limit_takes_the_place_of_all_caps(alice):
     body = {"limit": 3, "limit_reset": "monthly"}
     changed = alice.manage("PATCH", f"/{made['hash']}", body).json()["data"]
     assert changed["caps"] == {"total": None, "day": None, "week": None, "month": 3}
+    # How often it begins anew stays as it is, unless that is named.
+    for body, caps in (
+        ({"limit": 4}, {"month": 4}),
+        ({"limit": 5, "limit_reset": "daily"}, {"day": 5}),
+        ({"limit": 6, "limit_reset": None}, {"total": 6}),
+        ({"limit": None}, {}),
+        ({"limit": 7}, {"total": 7}),
+    ):
+        changed = alice.manage("PATCH", f"/{made['hash']}", body).json()["data"]
+        assert {name: cap for name, cap in changed["caps"].items() if cap is not None} == caps
 
 
 def test_a_key_is_disabled_and_enabled_again(alice):

@@ -135,6 +135,11 @@ def test_of_two_keys_the_one_in_authorization_counts(customer):
     assert send(customer.gateway, "GET", "/v1/models", headers=headers).status_code == 401
 
 
+def test_a_bearer_without_a_key_is_none_beside_another_header(customer):
+    headers = {"Authorization": "Bearer ", "x-api-key": customer.key_text}
+    assert send(customer.gateway, "GET", "/v1/models", headers=headers).status_code == 200
+
+
 def test_a_key_that_expires_later_is_good_until_then(customer):
     ApiKey.objects.filter(pk=customer.key.pk).update(
         expires_at=timezone.now() + dt.timedelta(minutes=1)
@@ -172,6 +177,7 @@ def test_more_requests_at_once_than_an_account_may_run_are_refused(customer, fak
     assert error["metadata"] == {"error_type": "rate_limit_exceeded"}
     assert "may run 8 requests at once" in error["message"]
     assert response.headers["Retry-After"] == "1"
+    assert int(response.headers["x-ratelimit-remaining-requests"]) > 0
     assert fake.count(token) == 8
     (row,) = eventually(customer.requests)
     assert (row.status, row.outcome, row.hold_nano) == (429, ApiRequest.Outcome.REFUSED, 0)

@@ -183,8 +183,12 @@ def test_requests_in_vain_count_too(pair):
 
 def test_reads_have_a_limit_of_their_own(pair, say):
     customer = Customer(pair[0])
-    found = [customer.get("/v1/credits/balance").status_code for _ in range(FREE.requests + 1)]
-    assert found == [200] * FREE.requests + [429]
+    found = [customer.get("/v1/credits/balance") for _ in range(FREE.requests + 1)]
+    assert [one.status_code for one in found] == [200] * FREE.requests + [429]
+    left = [int(one.headers["x-ratelimit-remaining-requests"]) for one in found]
+    assert left[0] == FREE.requests - 1
+    assert left[-1] == 0
+    assert {one.headers["x-ratelimit-limit-requests"] for one in found} == {str(FREE.requests)}
     assert customer.ask(say).status_code == 200
 
 
@@ -245,7 +249,9 @@ def test_a_count_of_tokens_that_is_refused_says_so_to_anthropics_clients(pair):
     customer = Customer(pair[0])
     question = {"model": "scripted", "messages": [{"role": "user", "content": "Hello"}]}
     with client_of(customer) as client:
-        for _ in range(FREE.requests):
+        raw = client.messages.with_raw_response.count_tokens(**question)
+        assert told_to_anthropic(raw.headers, "requests") == (FREE.requests, FREE.requests - 1)
+        for _ in range(FREE.requests - 1):
             client.messages.count_tokens(**question)
         with pytest.raises(anthropic.RateLimitError) as caught:
             client.messages.count_tokens(**question)

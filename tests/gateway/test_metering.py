@@ -222,6 +222,12 @@ def test_an_answer_begins_with_content_or_an_end_or_usage(nothing):
         (counts(20, 7, cached="4", reasoning=True), 0, 0),
         (counts(20, 7) | {"prompt_tokens_details": 4, "completion_tokens_details": [5]}, 0, 0),
         ({"prompt_tokens": 20, "completion_tokens": 7}, 0, 0),
+        # As Kimi and DeepSeek tell it.
+        ({"prompt_tokens": 20, "completion_tokens": 7, "cached_tokens": 4}, 4, 0),
+        ({"prompt_tokens": 20, "completion_tokens": 7, "prompt_cache_hit_tokens": 4}, 4, 0),
+        (counts(20, 7, cached=3) | {"cached_tokens": 4}, 3, 0),
+        (counts(20, 7) | {"cached_tokens": 21}, 20, 0),
+        (counts(20, 7) | {"cached_tokens": "4", "prompt_cache_hit_tokens": -1}, 0, 0),
     ],
 )
 def test_details_stay_within_what_they_are_part_of(raw, cached, reasoning):

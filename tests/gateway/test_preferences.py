@@ -13,18 +13,27 @@ USD = 10**9  # nano-dollars
 
 def route(name: str, usd: float = 1, **fields) -> SimpleNamespace:
     price = Price(input=int(usd * USD), cached_input=0, output=0)
-    fields = {"quantization": "", "retention": "none", "unsupported": frozenset(), **fields}
-    return SimpleNamespace(route_id=name, provider=name, price=price, **fields)
+    given = {
+        "quantization": "",
+        "retention": "none",
+        "states_retention": True,
+        "unsupported": frozenset(),
+        "passthrough": False,
+        **fields,
+    }
+    return SimpleNamespace(route_id=name, provider=name, price=price, **given)
 
 
 def wishes(provider: dict | None = None, *, sort=None, fields=()) -> Preferences:
     return Preferences.of(provider or {}, sort=sort, fields=frozenset(fields))
 
 
-def order(routes, preferences, latencies=None, open_ones=(), session="") -> list[str]:
+def order(routes, preferences, latencies=None, open_ones=(), session="", speeds=None) -> list[str]:
     health = {one.route_id: RouteHealth() for one in routes}
     for name, latency in (latencies or {}).items():
         health[name].succeeded(0, latency)
+    for name, speed in (speeds or {}).items():
+        health[name].wrote(speed)
     for name in open_ones:
         for _ in range(20):
             health[name].failed(0)
@@ -41,6 +50,7 @@ def order(routes, preferences, latencies=None, open_ones=(), session="") -> list
         ({"order": ["c"]}, "abc", []),
         ({"order": ["c"], "allow_fallbacks": False}, "c", ["provider.order"]),
         ({"quantizations": ["fp8"]}, "b", ["provider.quantizations"]),
+        ({"quantizations": ["FP8", "unknown"]}, "abc", []),
         ({"max_price": {"prompt": 2}}, "ab", ["provider.max_price"]),
         ({"max_price": {"prompt": "1.5", "completion": 0}}, "a", ["provider.max_price"]),
         ({"max_price": {"prompt": None, "image": None}}, "abc", []),
@@ -61,6 +71,41 @@ def test_a_wish_keeps_the_routes_that_fulfil_it(provider, kept, excluded_by):
     assert reasons == excluded_by
 
 
+def test_who_requires_all_parameters_is_served_where_none_is_dropped():
+    routes = (
+        route("plain"),
+        route("passing", passthrough=True),
+        route("picky", passthrough=True, unsupported=frozenset({"new_field"})),
+    )
+    provider = {"require_parameters": True}
+    strict = Preferences.of(
+        provider, sort=None, fields=frozenset({"seed"}), unknown=frozenset({"new_field"})
+    )
+    found, reasons = admitted(routes, strict)
+    assert [one.provider for one in found] == ["passing"]
+    assert reasons == ["provider.require_parameters"]
+    found, _ = admitted(routes, wishes(provider, fields=["seed"]))
+    assert len(found) == 3
+
+
+def test_who_requires_what_the_model_can_not_do_is_served_by_nobody():
+    tools, sampling = frozenset({"tools"}), frozenset({"seed"})
+    for fields, left in ((tools, 0), (sampling, 1)):
+        strict = Preferences.of(
+            {"require_parameters": True}, sort=None, fields=fields, impossible=tools
+        )
+        found, _ = admitted((route("any"),), strict)
+        assert len(found) == left
+
+
+def test_who_denies_collection_is_not_served_on_evidence_that_is_too_old():
+    routes = (route("new"), route("old", states_retention=False))
+    for wish in ({"data_collection": "deny"}, {"zdr": True}):
+        found, reasons = admitted(routes, wishes(wish))
+        assert [one.provider for one in found] == ["new"]
+        assert reasons == ["provider.data_collection"]
+
+
 def test_the_cheapest_comes_first_and_an_open_breaker_last():
     routes = [route("dear", 3), route("cheap", 1), route("middle", 2)]
     assert order(routes, wishes()) == ["cheap", "middle", "dear"]
@@ -71,6 +116,16 @@ def test_among_those_nearly_as_cheap_the_faster_comes_first():
     routes = [route("slow", 1), route("fast", 1.1), route("faster", 1.2)]
     latencies = {"slow": 900, "fast": 300, "faster": 100}
     assert order(routes, wishes(), latencies) == ["fast", "slow", "faster"]
+
+
+def test_sorted_by_throughput_the_fastest_writer_comes_first():
+    routes = [route("mute"), route("soon"), route("fast"), route("new", 9)]
+    speeds = {"mute": 0, "soon": 20, "fast": 200}
+    latencies = {"mute": 1, "soon": 10, "fast": 900}
+    sorts = [wishes({"sort": "throughput"}), wishes(sort="throughput")]
+    order_of_speed = ["new", "fast", "soon", "mute"]  # What nobody has tried yet is worth a try.
+    for preferences in sorts:
+        assert order(routes, preferences, latencies, speeds=speeds) == order_of_speed
 
 
 @pytest.mark.parametrize("sort", ["latency", "throughput"])

@@ -175,6 +175,9 @@ def test_of_two_routes_only_the_stated_one_is_shown_and_used(customer, fake):
     token = fake.script(error(500))
     assert customer.ask(token, model="two-routes").status_code == 502
     assert fake.count(token) == 1  # No second try with the one that states nothing.
+    wish = {"only": ["two-routes"]}
+    refusal = error_of(customer.ask(token, model="two-routes", provider=wish))
+    assert refusal["metadata"]["excluded_by"] == ["data_policy:retention", "provider.only"]
 
     allow_unstated(customer)
     shown = eventually(
@@ -260,7 +263,11 @@ def test_a_receipt_adds_up_to_what_the_ledger_took(customer, fake):
 def test_a_finish_reason_that_no_database_could_hold_is_no_obstacle(customer, fake):
     token = fake.script(answer("Hello.", finish_reason="st\0op" + 100 * "x"))
     assert customer.ask(token).status_code == 200
-    assert customer.settled_request().finish_reason == "stop" + 20 * "x"
+    row = customer.settled_request()
+    assert row.finish_reason == "stop" + 20 * "x"
+    told = customer.get(f"/v1/generation?id={row.id}").json()["data"]
+    assert told["finish_reason"] == "stop"
+    assert told["native_finish_reason"] == row.finish_reason
     assert len(customer.usage_entries()) == 1
 
 

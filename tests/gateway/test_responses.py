@@ -14,6 +14,7 @@ from tests.gateway.responses_bodies import (
     USAGE,
     answer_with,
     events_in,
+    stream_of,
     whole,
 )
 
@@ -109,6 +110,7 @@ def test_a_response_repeats_its_request():
         ("tool_calls", "completed", None),
         (None, "completed", None),
         ("length", "incomplete", "max_output_tokens"),
+        ("model_length", "incomplete", "max_output_tokens"),
         ("content_filter", "incomplete", "content_filter"),
     ],
 )
@@ -121,6 +123,14 @@ def test_the_finish_reason_decides_the_status(finish, status, reason):
 def test_only_what_was_said_last_is_incomplete():
     made = whole({"content": "Hi", "tool_calls": [CHAT_CALL, CHAT_OTHER_CALL]}, finish="length")
     assert [item["status"] for item in made["output"]] == ["completed", "completed", "incomplete"]
+
+
+def test_arguments_that_a_provider_sends_as_an_object_are_not_lost():
+    call = {**CHAT_CALL, "function": {"name": "search", "arguments": {"q": "ü"}}}
+    made = whole({"content": None, "tool_calls": [call]})
+    assert made["output"][0]["arguments"] == '{"q":"ü"}'
+    events = stream_of({"tool_calls": [call]})
+    assert events[-1]["response"]["output"] == made["output"]
 
 
 def test_a_refusal_is_a_part_of_the_message():

@@ -23,6 +23,12 @@ from tests.gateway.responses_bodies import (
     refusal,
 )
 
+LABEL = {"type": "text", "text": "[image 1 of the tool results]"}
+SEEN = {
+    "role": "user",
+    "content": [LABEL, {"type": "image_url", "image_url": {"url": PIXEL}}],
+}
+
 
 @pytest.mark.parametrize(
     ("items", "messages"),
@@ -117,11 +123,49 @@ from tests.gateway.responses_bodies import (
             [CALL, {**OUTPUT, "output": [{"type": "input_image", "image_url": PIXEL}]}],
             [
                 {"role": "assistant", "content": None, "tool_calls": [CHAT_CALL]},
+                {"role": "tool", "tool_call_id": "c1", "content": LABEL["text"]},
+                SEEN,
+            ],
+        ),
+        # What is to be seen in outputs waits for the last of them.
+        (
+            [
+                CALL,
+                OTHER_CALL,
+                {
+                    **OUTPUT,
+                    "output": [
+                        {"type": "input_text", "text": "found"},
+                        {"type": "input_image", "image_url": PIXEL},
+                    ],
+                },
+                OTHER_OUTPUT,
+                THOUGHT,
+                ANSWER,
+            ],
+            [
+                {
+                    "role": "assistant",
+                    "content": None,
+                    "tool_calls": [CHAT_CALL, CHAT_OTHER_CALL],
+                },
                 {
                     "role": "tool",
                     "tool_call_id": "c1",
-                    "content": [{"type": "image_url", "image_url": {"url": PIXEL}}],
+                    "content": [{"type": "text", "text": "found"}, LABEL],
                 },
+                {"role": "tool", "tool_call_id": "c2", "content": "opened"},
+                SEEN,
+                {"role": "assistant", "content": "Hi", "reasoning_content": "Hm."},
+            ],
+        ),
+        (
+            [CALL, {**OUTPUT, "output": [{"type": "input_image", "image_url": PIXEL}]}, USER],
+            [
+                {"role": "assistant", "content": None, "tool_calls": [CHAT_CALL]},
+                {"role": "tool", "tool_call_id": "c1", "content": LABEL["text"]},
+                SEEN,
+                USER,
             ],
         ),
         (

@@ -105,7 +105,7 @@ def test_a_request_is_left_as_it_is():
         ({"reasoning": {}}, {}),
         ({"reasoning": {"effort": None, "summary": "auto"}}, {}),
         ({"reasoning": {"effort": "none"}}, {"reasoning_effort": "none"}),
-        ({"reasoning": {"effort": "max"}}, {"reasoning_effort": "xhigh"}),
+        ({"reasoning": {"effort": "max"}}, {"reasoning_effort": "max"}),
         ({"top_logprobs": 0}, {}),
         ({"top_logprobs": 3}, {"logprobs": True, "top_logprobs": 3}),
         ({"include": ["message.output_text.logprobs"]}, {"logprobs": True}),

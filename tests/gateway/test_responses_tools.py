@@ -87,7 +87,7 @@ def test_such_a_tool_may_be_chosen(choice, function):
         ({**PATCH, "format": {"type": "xml"}}, "tools[0].format.type"),
         ({**PATCH, "format": {"type": "grammar", "syntax": "lark"}}, "tools[0].format.definition"),
         ({**CRM, "tools": [{"type": "mcp"}]}, "tools[0].tools[0].type"),
-        ({**CRM, "name": "n" * 64}, "tools[0].tools[0].name"),
+        ({**CRM, "name": "n" * 124}, "tools[0].tools[0].name"),
         ({"type": "namespace", "name": "crm"}, "tools[0].tools"),
     ],
 )

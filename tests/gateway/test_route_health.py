@@ -60,3 +60,22 @@ def test_the_latency_is_a_moving_average_of_streams():
     assert health.latency_ms == 120
     health.succeeded(2)
     assert health.latency_ms == 120
+
+
+def test_a_provider_that_is_busy_is_left_alone_for_as_long_as_it_says():
+    health = RouteHealth()
+    health.failed(100, retry_after_s=7)
+    assert health.is_open(106.9)
+    assert not health.is_open(107)
+    assert not health.has_tripped
+    health.failed(101)
+    assert health.is_open(106.9)
+
+
+def test_the_speed_is_a_moving_average():
+    health = RouteHealth()
+    assert health.tokens_per_s is None
+    health.wrote(100)
+    assert health.tokens_per_s == 100
+    health.wrote(50)
+    assert health.tokens_per_s == 90

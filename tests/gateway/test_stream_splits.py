@@ -34,7 +34,9 @@ COST_NANO = 10 * INPUT + 5 * OUTPUT
 DONE = b"data: [DONE]\n\n"
 # What Kyma says beyond the types of the packages. OpenAI itself says `store`, and the `name` of a
 # function whose arguments are done, which other versions of the package demand.
-BEYOND = {"provider", "cost", "is_byok", "reasoning", "reasoning_content", "store", "name"}
+BEYOND = {"provider", "cost", "is_byok", "reasoning", "reasoning_content", "store", "name"} | {
+    "native_finish_reason"
+}
 
 
 def fragment(index: int, arguments: str, **opening) -> dict:

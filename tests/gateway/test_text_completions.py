@@ -79,7 +79,8 @@ def test_a_whole_completion_is_kymas_own_and_costs_its_exact_price(customer, fak
     assert answer["id"] == response.headers["X-Generation-Id"]
     assert (answer["object"], answer["model"]) == ("text_completion", "scripted")
     assert answer["provider"] == "Scripted"
-    assert answer["choices"] == [text_choice("Hello", finish_reason="stop")]
+    ended = text_choice("Hello", finish_reason="stop") | {"native_finish_reason": "stop"}
+    assert answer["choices"] == [ended]
     assert answer["usage"]["total_tokens"] == 14
     assert orjson.dumps(answer["usage"]["cost"]) == b"2.6e-6"
     row = billed(customer, PRICE, api="completions", outcome="finished", finish_reason="stop")

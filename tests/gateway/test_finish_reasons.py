@@ -1,0 +1,82 @@
+"""Why an answer ended is told in OpenAI's words, and each client finds the calls that were sent."""
+
+import pytest
+
+from gateway.finish_reasons import meaning
+from tests.gateway.receipts import billed, both, events_of
+from tests.provider_scripts import (
+    End,
+    Event,
+    Head,
+    answer,
+    chunk,
+    either,
+    tool_call_answer,
+    tool_call_stream,
+)
+
+CALLS = [("look", {"q": 1}), ("open", {"q": 2})]
+
+
+@pytest.mark.parametrize(
+    ("native", "called", "told"),
+    [
+        ("stop", False, "stop"),
+        ("stop", True, "tool_calls"),
+        ("eos", True, "tool_calls"),
+        ("length", True, "length"),
+        ("model_length", False, "length"),
+        ("content_filter", True, "content_filter"),
+        ("tool_use", True, "tool_calls"),
+        ("function_call", False, "function_call"),
+        (["stop"], False, "stop"),
+    ],
+)
+def test_a_reason_has_one_of_openais_names(native, called, told):
+    assert meaning(native, called=called) == told
+
+
+@both
+def test_an_answer_with_calls_ends_for_their_sake(customer, fake, streamed):
+    prompt = fake.script(
+        either(
+            tool_call_stream(CALLS, finish_reason="stop"),
+            tool_call_answer(CALLS, finish_reason="stop"),
+        )
+    )
+    assert ends_of(customer.ask(prompt, stream=streamed), streamed) == [("tool_calls", "stop")]
+
+
+@both
+@pytest.mark.parametrize(
+    ("path", "body", "where", "told"),
+    [
+        ("/v1/chat/completions", {}, "finish_reason", "length"),
+        ("/v1/messages", {"max_tokens": 9}, "stop_reason", "max_tokens"),
+    ],
+)
+def test_what_a_provider_calls_by_its_own_name_is_told_by_ours(
+    customer, fake, streamed, path, body, where, told
+):
+    cut = [Head(), Event(chunk({"content": "One"}, finish_reason="model_length")), End()]
+    prompt = fake.script(either(cut, answer("One", finish_reason="model_length")))
+    messages = [{"role": "user", "content": prompt}]
+    body |= {"model": "scripted", "messages": messages, "stream": streamed}
+    assert f'"{where}":"{told}"' in customer.post(body, path=path).text
+
+
+def ends_of(response, streamed: bool) -> list[tuple[str, str]]:
+    assert response.status_code == 200
+    said = list(events_of(response))[:-1] if streamed else [response.json()]
+    choices = [choice for one in said for choice in one["choices"] if choice["finish_reason"]]
+    return [(one["finish_reason"], one["native_finish_reason"]) for one in choices]
+
+
+@both
+@pytest.mark.parametrize("reason", ["error", "insufficient_system_resource"])
+def test_an_answer_that_its_provider_gave_up_is_none(customer, fake, streamed, reason):
+    given_up = [Head(), Event(chunk({}, finish_reason=reason)), End()]
+    prompt = fake.script(either(given_up, answer("Hel", finish_reason=reason)))
+    response = customer.ask(prompt, stream=streamed)
+    assert response.status_code == 502
+    billed(customer, 0, outcome="upstream-failed", status=502)
