@@ -32,6 +32,7 @@ class Preferences:
     max_price: tuple[tuple[str, int], ...] = ()
     allow_fallbacks: bool = True
     denies_collection: bool = False
+    wants_no_retention: bool = False
     required_fields: frozenset[str] = frozenset()
     requires_passthrough: bool = False
     requires_impossible: bool = False
@@ -62,8 +63,8 @@ class Preferences:
             sort=(wished.get("by") if isinstance(wished, dict) else wished) or sort,
             max_price=tuple(_prices(provider.get("max_price") or {})),
             allow_fallbacks=provider.get("allow_fallbacks") is not False,
-            denies_collection=provider.get("data_collection") == "deny"
-            or bool(provider.get("zdr")),
+            denies_collection=provider.get("data_collection") == "deny",
+            wants_no_retention=bool(provider.get("zdr")),
             required_fields=fields | unknown if is_strict else frozenset(),
             requires_passthrough=is_strict and bool(unknown),
             requires_impossible=is_strict and bool(fields & impossible),
@@ -85,8 +86,9 @@ class Preferences:
                 getattr(one.price, name) <= most for name, most in self.max_price
             ),
             "provider.data_collection": lambda one: (
-                not self.denies_collection or (one.retention == "none" and one.states_retention)
+                not self.denies_collection or _keeps_nothing(one)
             ),
+            "data_policy:zdr": lambda one: not self.wants_no_retention or _keeps_nothing(one),
             "provider.require_parameters": lambda one: (
                 not self.requires_impossible
                 and not self.required_fields & one.unsupported
@@ -163,6 +165,10 @@ def _cost(route) -> int:
 
 def _place(provider: str, order: tuple[str, ...]) -> int:
     return order.index(provider) if provider in order else len(order)
+
+
+def _keeps_nothing(route) -> bool:
+    return route.retention == "none" and route.states_retention
 
 
 def _quantization(route) -> str:

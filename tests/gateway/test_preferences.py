@@ -55,7 +55,7 @@ def order(routes, preferences, latencies=None, open_ones=(), session="", speeds=
         ({"max_price": {"prompt": "1.5", "completion": 0}}, "a", ["provider.max_price"]),
         ({"max_price": {"prompt": None, "image": None}}, "abc", []),
         ({"data_collection": "deny"}, "ab", ["provider.data_collection"]),
-        ({"zdr": True}, "ab", ["provider.data_collection"]),
+        ({"zdr": True}, "ab", ["data_policy:zdr"]),
         ({"require_parameters": True}, "bc", ["provider.require_parameters"]),
         ({"only": ["a"], "ignore": ["a"]}, "", ["provider.only", "provider.ignore"]),
     ],
@@ -98,12 +98,15 @@ def test_who_requires_what_the_model_can_not_do_is_served_by_nobody():
         assert len(found) == left
 
 
-def test_who_denies_collection_is_not_served_on_evidence_that_is_too_old():
+@pytest.mark.parametrize(
+    ("wish", "reason"),
+    [({"data_collection": "deny"}, "provider.data_collection"), ({"zdr": True}, "data_policy:zdr")],
+)
+def test_who_wants_nothing_kept_is_not_served_on_evidence_that_is_too_old(wish, reason):
     routes = (route("new"), route("old", states_retention=False))
-    for wish in ({"data_collection": "deny"}, {"zdr": True}):
-        found, reasons = admitted(routes, wishes(wish))
-        assert [one.provider for one in found] == ["new"]
-        assert reasons == ["provider.data_collection"]
+    found, reasons = admitted(routes, wishes(wish))
+    assert [one.provider for one in found] == ["new"]
+    assert reasons == [reason]
 
 
 def test_the_cheapest_comes_first_and_an_open_breaker_last():
