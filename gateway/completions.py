@@ -50,7 +50,7 @@ from gateway.models import ApiRequest
 from gateway.provider_request import ProviderRequest
 from gateway.relay import Identity
 from gateway.request_log import RequestRecord
-from gateway.reservation import PromptSize, Reservation, ask_for, reserve
+from gateway.reservation import Reservation, ask_for, prompt_bound, prompt_estimate, reserve
 from gateway.routing import Candidate, Resolution, resolve
 from gateway.upstream_errors import UpstreamFailed
 
@@ -183,13 +183,12 @@ class Completion:
 
     async def _count(self, ask: Ask) -> None:
         """Count it against the rate limits. Raises TooManyRequests, RequestTooLarge."""
-        size = PromptSize.of(self.request, self._resolution.routes[0])
-        output = ask.answers * ask.max_tokens
+        routes, output = self._resolution.routes, ask.answers * ask.max_tokens
         self.limit_headers = await limits.admit(
             self.caller,
-            {route.model: None for route in self._resolution.routes},
-            likely_tokens=size.estimate + output,
-            most_tokens=size.bound + output,
+            dict.fromkeys(route.model for route in routes),
+            likely_tokens=prompt_estimate(self.request, routes[0]) + output,
+            most_tokens=prompt_bound(self.request, routes[0]) + output,
         )
         self._is_counted = True
 
