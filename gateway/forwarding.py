@@ -210,19 +210,16 @@ class Forwarding:
             self._ended = True  # No [DONE], but every answer has its finish reason.
             return []
         found = []
-        for payload in payloads:
-            if payload == STREAM_END:
-                self._ended = True
-                break
-            chunk = self._read(payload)
-            found.append((chunk, self._count(chunk)))
-        return found
-
-    def _read(self, payload: bytes) -> dict:
         try:
-            return read_chunk(payload)
+            for payload in payloads:
+                if payload == STREAM_END:
+                    self._ended = True
+                    break
+                chunk = read_chunk(payload)
+                found.append((chunk, self._count(chunk)))
         except UpstreamFailed as failure:
             raise self._failed(failure) from failure
+        return found
 
     def _count(self, chunk: dict) -> int:
         """The bytes of content in it that are for the caller. Raises UpstreamFailed."""
