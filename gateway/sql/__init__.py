@@ -70,8 +70,8 @@ def as_django(name: str, rows: list[dict]) -> list[list]:
 
 def _as_django(value: Any) -> Any:
     """UTC datetimes are naive text there, lists JSON, choices their values."""
-    if isinstance(value, dt.date):
-        return str(value).removesuffix("+00:00")
+    if isinstance(value, dt.datetime):
+        return str(value.replace(tzinfo=None))
     return orjson.dumps(value).decode() if isinstance(value, list) else str(value)
 
 
