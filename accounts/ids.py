@@ -25,7 +25,7 @@ def dashed(id_hex: str) -> str:
 def id_at(moment: dt.datetime) -> uuid.UUID:
     """An id as it would have been made at `moment`."""
     random = int.from_bytes(os.urandom(10)) & _RANDOM_BITS
-    return uuid.UUID(int=first_id_at(moment).int | _VERSION_AND_VARIANT | random)
+    return uuid.UUID(int=_first_at(moment) | _VERSION_AND_VARIANT | random)
 
 
 def first_id_of(day: dt.date) -> uuid.UUID:
@@ -35,4 +35,8 @@ def first_id_of(day: dt.date) -> uuid.UUID:
 
 def first_id_at(moment: dt.datetime) -> uuid.UUID:
     """The bound below which no id of `moment` or later lies."""
-    return uuid.UUID(int=int(moment.timestamp() * 1000) << 80)
+    return uuid.UUID(int=_first_at(moment))
+
+
+def _first_at(moment: dt.datetime) -> int:
+    return int(moment.timestamp() * 1000) << 80

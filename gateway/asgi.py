@@ -133,11 +133,9 @@ class _Client:
         if self._keep_head is not None and message.get("status") == 200:  # It has a body, then.
             self._keep_head()
         await self._send(message)
-        if message.get("more_body"):
-            await self._let_hang_up_be_noticed()
-
-    async def _let_hang_up_be_noticed(self) -> None:
-        """Before more counts as delivered: the watch cancels this task."""
+        if not message.get("more_body"):
+            return
+        # A hang-up is noticed before more counts as delivered: the watch cancels this task.
         if self._is_closing is None:
             await asyncio.sleep(0)
         elif self._watch is not None and self._is_closing():

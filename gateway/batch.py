@@ -343,7 +343,9 @@ class Books:
         if key_id is None:
             return None
         self.touched_keys.add(key_id)
-        return self.keys.setdefault(key_id, KeySheet.fresh(now.date()))
+        if key_id not in self.keys:
+            self.keys[key_id] = KeySheet.fresh(now.date())
+        return self.keys[key_id]
 
     # --- writing
 

@@ -302,7 +302,7 @@ def _drive(connection, run: Callable, generator) -> tuple[list[Any], list[batch.
 def _run_on_sqlite(connection, name: str, rows: list[dict]) -> batch.Rows:
     """Past Django's cursor, which would rewrite the statement each time."""
     sql, sqlite = statement(name, "sqlite"), connection.connection
-    values = [as_django(row) for row in rows]
+    values = as_django(name, rows)
     with connection.wrap_database_errors:
         if reads(name):
             return sqlite.execute(sql, (as_json(values),)).fetchall()

@@ -23,7 +23,7 @@ import orjson
 from django.conf import settings
 
 from billing.ledger import Ask
-from billing.pricing import usd
+from billing.pricing import Usage, usd
 from gateway import (
     errors,
     idempotency,
@@ -50,7 +50,7 @@ from gateway.models import ApiRequest
 from gateway.provider_request import ProviderRequest
 from gateway.relay import Identity
 from gateway.request_log import RequestRecord
-from gateway.reservation import PromptSize, Reservation, ask_for, reserve
+from gateway.reservation import Reservation, ask_for, prompt_bound, prompt_estimate, reserve
 from gateway.routing import Candidate, Resolution, resolve
 from gateway.upstream_errors import UpstreamFailed
 
@@ -109,9 +109,9 @@ def admit(caller: Caller, ip: str) -> None:
 class Completion:
     """One answer between its key and its receipt.
 
-    `content` is the whole answer as JSON, with what it is going to cost, unless it is streamed;
-    `limit_headers` tell how the rate limits stand. `kept` is the answer to give instead when the
-    same request was answered before.
+    `content` is the whole answer as JSON, unless it is streamed; `cost_nano` what the caller pays
+    for it, known once it is whole; `limit_headers` tell how the rate limits stand. `kept` is the
+    answer to give instead when the same request was answered before.
     """
 
     request: ProviderRequest
@@ -119,6 +119,7 @@ class Completion:
     forwarding: Forwarding
     identity: Identity
     content: bytes = b""
+    cost_nano: int
     limit_headers: Mapping[str, str] = {}
     kept: Kept | None = None
 
@@ -182,13 +183,12 @@ class Completion:
 
     async def _count(self, ask: Ask) -> None:
         """Count it against the rate limits. Raises TooManyRequests, RequestTooLarge."""
-        size = PromptSize.of(self.request, self._resolution.routes[0])
-        output = ask.answers * ask.max_tokens
+        routes, output = self._resolution.routes, ask.answers * ask.max_tokens
         self.limit_headers = await limits.admit(
             self.caller,
-            {route.model: None for route in self._resolution.routes},
-            likely_tokens=size.estimate + output,
-            most_tokens=size.bound + output,
+            dict.fromkeys(route.model for route in routes),
+            likely_tokens=prompt_estimate(self.request, routes[0]) + output,
+            most_tokens=prompt_bound(self.request, routes[0]) + output,
         )
         self._is_counted = True
 
@@ -275,7 +275,7 @@ class Completion:
             async for written in delivery.write(opening):
                 yield written
             yield FLUSH
-            end = delivery.note(stream.finish(self._usage(self.cost_nano)))
+            end = delivery.note(stream.finish(self._finish()))
             await self.settle(Ending.FINISHED)
         except UpstreamFailed as failure:
             self.forwarding.note(failure)
@@ -301,16 +301,16 @@ class Completion:
 
     def _content(self) -> bytes:
         answer = relay.own(self.forwarding.answer or {}, self.identity)
-        return orjson.dumps(self.dialect.whole(answer, self._usage(self.cost_nano), self._body))
+        return orjson.dumps(self.dialect.whole(answer, self._finish(), self._body))
 
     # --- 7 settle
 
-    @property
-    def cost_nano(self) -> int:
-        """What the answer costs once it is finished: never more than is held."""
-        bill = self.forwarding.meter.bill(Ending.FINISHED)
-        cost = settlement.price_of(bill, self.forwarding.route.price)
-        return min(cost, self._reservation.grant.amount_nano) if self._reservation else cost
+    def _finish(self) -> dict:
+        """The answer is whole: its usage as the caller is told, who pays at most what is held."""
+        assert self._reservation is not None
+        usage = self._take_bill(Ending.FINISHED)
+        self.cost_nano = min(self._price_nano, self._reservation.grant.amount_nano)
+        return relay.usage_object(usage, self.cost_nano)
 
     async def settle(self, ending: Ending) -> int:
         """Charge and log, whatever becomes of the client meanwhile. Returns nano-dollars.
@@ -336,15 +336,17 @@ class Completion:
 
     async def _settle(self, ending: Ending) -> int:
         record = self.record
-        record.outcome = ending.value
         if ending is Ending.CLIENT_GONE:
             await self.forwarding.let_go()
         else:
             self.forwarding.close()
-        cost = self._take_bill(ending)
+        if ending is not Ending.FINISHED:  # A finished answer has told its own.
+            self._take_bill(ending)
+        if record.flagged:
+            logger.warning("request %s: absurd usage from %s", record.id, record.provider)
         record.latency_ms = self.call.elapsed_ms()
         content = settlement.sealed_content(self.call, self.caller, self._said())
-        return await settlement.settle(record, cost, content, self._claim_end(ending))
+        return await settlement.settle(record, self._price_nano, content, self._claim_end(ending))
 
     def _claim_end(self, ending: Ending) -> ClaimEnd | None:
         if self._claim is None:
@@ -355,19 +357,18 @@ class Completion:
         kept = Kept(self.headers, self.content_type, body)
         return idempotency.completed(self._claim, kept, self.caller)
 
-    def _take_bill(self, ending: Ending) -> int:
+    def _take_bill(self, ending: Ending) -> Usage:
         meter, record = self.forwarding.meter, self.record
+        is_empty = ending is Ending.FINISHED and not meter.seen_bytes
+        record.outcome = ApiRequest.Outcome.EMPTY if is_empty else ending.value
         bill = meter.bill(ending)
         record.count(bill.usage)
         record.estimated, record.flagged = bill.estimated, bill.flagged
         reason = str(meter.finish_reasons.get(0, ""))
         record.finish_reason = reason.replace("\0", "")[:24]  # Postgres takes no NUL.
         record.upstream_cost_nano = self.forwarding.upstream_cost(bill)
-        if ending is Ending.FINISHED and not meter.seen_bytes:
-            record.outcome = ApiRequest.Outcome.EMPTY
-        if bill.flagged:
-            logger.warning("request %s: absurd usage from %s", record.id, record.provider)
-        return settlement.price_of(bill, self.forwarding.route.price)
+        self._price_nano = settlement.price_of(bill, self.forwarding.route.price)
+        return bill.usage
 
     def _said(self) -> object:
         """The answer, for the content log."""
@@ -422,9 +423,6 @@ class Completion:
             logger.error("request %s: hold left to the sweeper: %r", self.call.id, failure)
 
     # --- 8 finish
-
-    def _usage(self, charged: int) -> dict:
-        return relay.usage_object(self.forwarding.meter.bill(Ending.FINISHED).usage, charged)
 
     async def _break_off(self, error: GatewayError) -> None:
         self.record.error_type = error.error_type

@@ -48,7 +48,9 @@ class Delivery:
             if not chunks:
                 written += self._stream.ping()
             for chunk, size in chunks:
-                if own := self._own(chunk):
+                own = relay.own_chunk(chunk, self._identity, include_usage=self._include_usage)
+                if own is not None:
+                    self._transcript.add(own)
                     written += self.note(self._stream.feed(own))
                     fed += size
             if not written and time.monotonic() - said >= interval_s:
@@ -78,9 +80,3 @@ class Delivery:
     @property
     def said(self) -> list[dict]:
         return self._transcript.messages()
-
-    def _own(self, chunk: dict) -> dict | None:
-        own = relay.own_chunk(chunk, self._identity, include_usage=self._include_usage)
-        if own is not None:
-            self._transcript.add(own)
-        return own

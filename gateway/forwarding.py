@@ -19,7 +19,7 @@ from gateway.provider_body import upstream_body
 from gateway.provider_request import ProviderRequest
 from gateway.relay import STREAM_END, hide_reasoning, read_chunk
 from gateway.request_log import RequestRecord
-from gateway.reservation import PromptSize
+from gateway.reservation import prompt_estimate
 from gateway.route_health import RouteHealth
 from gateway.routing import Candidate
 from gateway.upstream import EventStream
@@ -33,7 +33,14 @@ Counted = tuple[dict, int]  # A chunk and the bytes of content in it.
 
 
 class Forwarding:
-    """One request on its way to a provider, and the answer on its way back."""
+    """One request on its way to a provider, and the answer on its way back.
+
+    `route`, and the `meter` of what comes over it, are those of the attempt that was begun last.
+    """
+
+    route: Candidate
+    meter: Meter
+    _attempt: dict
 
     def __init__(
         self,
@@ -53,9 +60,6 @@ class Forwarding:
         self._fetching: asyncio.Task | None = None
         self._ended = False
         self._begun_writing = 0.0
-        self._attempt: dict = {}
-        self.route = routes[0]
-        self.meter = self._new_meter(self.route)
         self.answer: dict | None = None
         self.chunks: list[Counted] = []
 
@@ -110,7 +114,7 @@ class Forwarding:
 
     def _new_meter(self, route: Candidate) -> Meter:
         return Meter(
-            prompt_estimate=PromptSize.of(self._request, route).estimate,
+            prompt_estimate=prompt_estimate(self._request, route),
             context_length=route.context_length,
             answers=self._request.answers,
             images=self._request.images,
@@ -206,19 +210,16 @@ class Forwarding:
             self._ended = True  # No [DONE], but every answer has its finish reason.
             return []
         found = []
-        for payload in payloads:
-            if payload == STREAM_END:
-                self._ended = True
-                break
-            chunk = self._read(payload)
-            found.append((chunk, self._count(chunk)))
-        return found
-
-    def _read(self, payload: bytes) -> dict:
         try:
-            return read_chunk(payload)
+            for payload in payloads:
+                if payload == STREAM_END:
+                    self._ended = True
+                    break
+                chunk = read_chunk(payload)
+                found.append((chunk, self._count(chunk)))
         except UpstreamFailed as failure:
             raise self._failed(failure) from failure
+        return found
 
     def _count(self, chunk: dict) -> int:
         """The bytes of content in it that are for the caller. Raises UpstreamFailed."""

@@ -35,14 +35,14 @@ async def admit(
     tier = TIERS[caller.tier]
     if likely_tokens > tier.tokens_per_request:  # The bound would refuse what fits well.
         raise _too_large(caller.tier, likely_tokens)
-    requests = _request_buckets(caller)
+    buckets = _request_buckets(caller)
     for model in models:
         name = f"model_requests:{caller.account_id}:{model}"
-        requests.append(Bucket(name, tier.model_requests))
-    token_bucket = Bucket(f"tokens:{caller.account_id}", tier.tokens, most_tokens)
-    *request_levels, token_level = await token_buckets.take([*requests, token_bucket])
-    headers = _headers(request_levels, token_level)
-    _check(caller, [*requests, token_bucket], [*request_levels, token_level], headers)
+        buckets.append(Bucket(name, tier.model_requests))
+    buckets.append(Bucket(f"tokens:{caller.account_id}", tier.tokens, most_tokens))
+    levels = await token_buckets.take(buckets)
+    headers = _headers(levels[:-1], levels[-1])
+    _check(caller, buckets, levels, headers)
     return headers
 
 

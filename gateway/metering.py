@@ -163,8 +163,10 @@ def content_bytes(message: dict) -> int:
     """The bytes of text in a message or delta: content, reasoning, refusal, tool arguments."""
     size = 0
     for field in ("content", "refusal", "text"):
-        size += _size(message.get(field))
-    size += _size(message.get("reasoning") or message.get("reasoning_content"))
+        if said := message.get(field):
+            size += _size(said)
+    if thought := message.get("reasoning") or message.get("reasoning_content"):
+        size += _size(thought)
     for call in message.get("tool_calls") or ():
         function = call.get("function") or {}
         size += _size(function.get("name")) + _size(function.get("arguments"))

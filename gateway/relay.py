@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections import defaultdict
 from typing import Any
 
 import orjson
@@ -128,18 +129,18 @@ class Transcript:
     """The answer as it was said, gathered from its chunks for the content log."""
 
     def __init__(self) -> None:
-        self._parts: dict[int, dict[str, list]] = {}
-        self._calls: dict[int, list[dict]] = {}
+        self._parts: defaultdict[int, dict[str, list]] = defaultdict(lambda: defaultdict(list))
+        self._calls: defaultdict[int, list[dict]] = defaultdict(list)
         self._open_calls: dict[tuple[int, int], dict] = {}
 
     def add(self, chunk: dict) -> None:
         for choice in chunk["choices"]:
             delta = choice.get("delta") or choice
             index = index_of(choice)
-            parts = self._parts.setdefault(index, {})
+            parts = self._parts[index]
             for field, said in delta.items():
                 if said and field in SAID_IN:
-                    parts.setdefault(field, []).append(said)
+                    parts[field].append(said)
             for call in delta.get("tool_calls") or ():
                 self._add_call(index, call)
 
@@ -150,7 +151,7 @@ class Transcript:
         # Some providers give every call the same index; then it is told by its id and name.
         if known is None or (name and given_id and known["id"] not in (None, given_id)):
             known = self._open_calls[place] = {"id": given_id, "name": "", "arguments": ""}
-            self._calls.setdefault(owner, []).append(known)
+            self._calls[owner].append(known)
         if name != known["name"]:  # Some providers repeat it in every fragment.
             known["name"] += name
         known["arguments"] += arguments

@@ -1,6 +1,5 @@
 """What is set aside for a request before it is forwarded: the most that it can cost."""
 
-import dataclasses
 import datetime as dt
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,20 +22,20 @@ DEFAULT_MAX_TOKENS = 4096
 MOST_BYTES_PER_TOKEN = 8  # No text of any length packs more into a token.
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class PromptSize:
-    """All prompts in tokens, before anybody has counted them: likely, and at the most."""
+def prompt_estimate(request: ProviderRequest, route: Candidate) -> int:
+    """All prompts in tokens, before anybody has counted them."""
+    return -(-request.text_bytes // BYTES_PER_TOKEN) + _exact_tokens(request, route)
 
-    estimate: int
-    bound: int
 
-    @classmethod
-    def of(cls, request: ProviderRequest, route: Candidate) -> "PromptSize":
-        exact = request.token_ids + request.images * route.image_tokens
-        likely = -(-request.text_bytes // BYTES_PER_TOKEN) + exact
-        template = request.frame_tokens + request.has_template * route.template_tokens
-        most = route.context_length * request.prompts
-        return cls(likely, min(most, request.text_bytes + template + exact))
+def prompt_bound(request: ProviderRequest, route: Candidate) -> int:
+    """The most tokens that all prompts can be."""
+    template = request.frame_tokens + request.has_template * route.template_tokens
+    most = route.context_length * request.prompts
+    return min(most, request.text_bytes + template + _exact_tokens(request, route))
+
+
+def _exact_tokens(request: ProviderRequest, route: Candidate) -> int:
+    return request.token_ids + request.images * route.image_tokens
 
 
 def ask_for(request: ProviderRequest, routes: tuple[Candidate, ...]) -> Ask:
@@ -59,10 +58,10 @@ def ask_for(request: ProviderRequest, routes: tuple[Candidate, ...]) -> Ask:
 
 def _fixed_nano(request: ProviderRequest, route: Candidate) -> int:
     price = route.price
-    prompt = PromptSize.of(request, route).bound
     dearest = max(price.input, price.cached_input)
+    input_nano = tokens_nano(prompt_bound(request, route), dearest)
     # One nano-dollar more: cached and other input are each rounded up.
-    return tokens_nano(prompt, dearest) + 1 + price.request + request.images * price.image
+    return input_nano + 1 + price.request + request.images * price.image
 
 
 def _max_tokens(request: ProviderRequest, routes: tuple[Candidate, ...]) -> int:
@@ -71,10 +70,9 @@ def _max_tokens(request: ProviderRequest, routes: tuple[Candidate, ...]) -> int:
     if request.max_tokens is not None:
         return min(request.max_tokens, most)
     first = routes[0]
-    size = PromptSize.of(request, first)
-    room = first.context_length - size.bound
+    room = first.context_length - prompt_bound(request, first)
     if room < DEFAULT_MAX_TOKENS:  # The bound is generous: don't let it starve the answer.
-        room = max(room, (first.context_length - size.estimate) // 2, 1)
+        room = max(room, (first.context_length - prompt_estimate(request, first)) // 2, 1)
     return min(DEFAULT_MAX_TOKENS, most, room)
 
 

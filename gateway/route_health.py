@@ -6,7 +6,7 @@ Belongs to one process and is never shared. A new one begins with what the reque
 """
 
 import dataclasses
-from collections import deque
+from collections import defaultdict, deque
 
 from gateway.provider_request import CHAT
 
@@ -84,7 +84,7 @@ def _average(old: float | None, new: float) -> float:
     return new if old is None else old + WEIGHT * (new - old)
 
 
-_health: dict[tuple[str, str], RouteHealth] = {}
+_health: defaultdict[tuple[str, str], RouteHealth] = defaultdict(RouteHealth)
 
 
 def of(route_id: str, path: str = CHAT.path) -> RouteHealth:
@@ -92,7 +92,7 @@ def of(route_id: str, path: str = CHAT.path) -> RouteHealth:
 
     Each by itself: a provider that lacks one endpoint is no worse at the others.
     """
-    return _health.setdefault((route_id, path), RouteHealth())
+    return _health[route_id, path]
 
 
 def begin_with(history: dict[str, RouteHealth]) -> None:

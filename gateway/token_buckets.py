@@ -8,11 +8,11 @@ process that has lost it alone grants its share beside what the others grant.
 """
 
 import asyncio
-import dataclasses
 import logging
 import time
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 from django.conf import settings
@@ -32,8 +32,7 @@ PREFIX = "kyma:bucket:"
 _SCRIPT = Path(__file__).with_suffix(".lua").read_text()
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Bucket:
+class Bucket(NamedTuple):
     """What is asked of a bucket: `cost` of the `capacity` that it has when it is full."""
 
     name: str
@@ -41,8 +40,7 @@ class Bucket:
     cost: int = 1
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Level:
+class Level(NamedTuple):
     """How a bucket stands: afterwards, if all had enough, else as it was.
 
     `wait_s` is how long until it has what was asked; 0 if it has.
@@ -142,10 +140,7 @@ class TokenBuckets:
         ]
 
     def _take_from_twin(self, buckets: Sequence[Bucket]) -> list[Level]:
-        shares = [
-            dataclasses.replace(one, capacity=max(one.capacity // self._processes, 1))
-            for one in buckets
-        ]
+        shares = [one._replace(capacity=max(one.capacity // self._processes, 1)) for one in buckets]
         return self._twin.take([_capped(one) for one in shares], time.monotonic())
 
     async def close(self) -> None:
@@ -157,7 +152,7 @@ class TokenBuckets:
 def _capped(bucket: Bucket) -> Bucket:
     if bucket.cost <= bucket.capacity:
         return bucket
-    return dataclasses.replace(bucket, cost=bucket.capacity)
+    return bucket._replace(cost=bucket.capacity)
 
 
 _buckets: TokenBuckets | None = None

@@ -142,9 +142,9 @@ def error_inside(answer: dict) -> UpstreamFailed:
 
 async def _post(route: Candidate, path: str, body: bytes) -> Connection:
     connection = await _connections().post(route.base_url + path, route.api_key, body)
-    status, retry_after = connection.status, connection.header(b"retry-after")
-    if status == 200:
+    if connection.status == 200:
         return connection
+    status, retry_after = connection.status, connection.header(b"retry-after")
     try:
         said = await _json(connection, MAX_ERROR_BYTES)
     except UpstreamFailed:

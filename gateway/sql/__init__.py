@@ -20,20 +20,25 @@ NAMES = sorted(path.stem for path in _FOLDER.glob("*.sql"))
 @functools.cache
 def statement(name: str, vendor: str) -> str:
     """The SQL of `name` for "postgresql" or "sqlite". Its placeholder is that of the rows as JSON;
-    to write on SQLite it has a named one for each column of a row.
+    to write on SQLite it has one for each column of a row.
     """
-    columns, body = _parts(name)
-    names = [column.split()[0] for column in columns.split(", ")]
+    header, body = _parts(name)
     if vendor == "postgresql":
-        rows = f"jsonb_to_recordset(%s::jsonb) AS r({columns})"
+        rows = f"jsonb_to_recordset(%s::jsonb) AS r({header})"
     elif reads(name):
-        fields = ", ".join(f"json_extract(value, '$.{one}') AS {one}" for one in names)
-        rows = f"(SELECT {fields} FROM json_each(?)) AS r"
+        fields = (f"json_extract(value, '$[{i}]') AS {one}" for i, one in enumerate(columns(name)))
+        rows = f"(SELECT {', '.join(fields)} FROM json_each(?)) AS r"
     else:
-        rows = f"(SELECT {', '.join(f':{one} AS {one}' for one in names)}) AS r"
+        rows = f"(SELECT {', '.join(f'? AS {one}' for one in columns(name))}) AS r"
     # Not FOR UPDATE: that would make other rows' foreign keys wait for the account.
     for_update = "FOR NO KEY UPDATE OF a" if vendor == "postgresql" else ""
     return body.replace("{rows}", rows).replace("{for_update}", for_update)
+
+
+@functools.cache
+def columns(name: str) -> tuple[str, ...]:
+    """The columns of its rows, in their order."""
+    return tuple(column.split()[0] for column in _parts(name)[0].split(", "))
 
 
 @functools.cache
@@ -44,27 +49,29 @@ def reads(name: str) -> bool:
 
 
 def _parts(name: str) -> tuple[str, str]:
-    """The columns of its rows, and the text."""
+    """The columns of its rows with their types, and the text."""
     header, body = (_FOLDER / f"{name}.sql").read_text().split("\n", 1)
     return header.removeprefix("-- rows: "), body
 
 
-def as_json(rows: list[dict]) -> str:
+def as_json(rows: list) -> str:
     """The rows of a statement as its one parameter."""
     return orjson.dumps(rows).decode()
 
 
-def as_django(row: dict) -> dict:
-    """The values of a row as Django writes them in SQLite."""
-    return {
-        name: value if type(value) in _PLAIN else _as_django(value) for name, value in row.items()
-    }
+def as_django(name: str, rows: list[dict]) -> list[list]:
+    """The values of the rows of a statement, in their order, as Django writes them in SQLite."""
+    ordered = [map(row.__getitem__, columns(name)) for row in rows]
+    return [
+        [value if type(value) in _PLAIN else _as_django(value) for value in values]
+        for values in ordered
+    ]
 
 
 def _as_django(value: Any) -> Any:
     """UTC datetimes are naive text there, lists JSON, choices their values."""
-    if isinstance(value, dt.date):
-        return str(value).removesuffix("+00:00")
+    if isinstance(value, dt.datetime):
+        return str(value.replace(tzinfo=None))
     return orjson.dumps(value).decode() if isinstance(value, list) else str(value)
 
 

@@ -34,8 +34,8 @@ def most_that_it_costs() -> tuple[int, int]:
     for streamed in (True, False):
         chat = chat_request.parse(body_of("script:" + 16 * "0", streamed=streamed))
         ask = reservation.ask_for(chat, entry.candidates)
-        size = reservation.PromptSize.of(chat, entry.candidates[0])
-        bounds.add((ask.amount(MAX_TOKENS), size.bound))
+        prompt_tokens = reservation.prompt_bound(chat, entry.candidates[0])
+        bounds.add((ask.amount(MAX_TOKENS), prompt_tokens))
     (bound,) = bounds
     return bound
 

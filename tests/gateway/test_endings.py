@@ -289,13 +289,28 @@ def test_a_fault_of_ours_costs_nothing(customer, fake):
 
 
 def test_what_is_sent_to_a_client_that_has_just_left_is_not_delivered(customer, fake):
-    def hang_up(arriving: asyncio.Queue) -> None:
-        arriving.put_nowait({"type": "http.disconnect"})
-
     prompt = fake.script([Head(), HELLO, WaitFor("the hang-up"), WORLD, STOP, *END])
-    asyncio.run(served(customer, prompt, when_sent(b"Hello", hang_up)))
+    asyncio.run(served(customer, prompt, when_sent(b"Hello", leave)))
     fake.wait_for_hang_up(prompt)
     billed(customer, 0, outcome="client-gone", status=200)
+
+
+def test_a_whole_answer_whose_price_was_told_is_free_if_it_is_not_delivered(customer, fake):
+    prompt = fake.script(answer(TEXT, prompt_tokens=10, completion_tokens=5))
+    asyncio.run(served(customer, prompt, when_sent(b"Oslo", leave), stream=False))
+    billed(
+        customer,
+        0,
+        outcome="client-gone",
+        status=200,
+        prompt_tokens=0,
+        completion_tokens=0,
+        upstream_cost_nano=10 * INPUT + 5 * OUTPUT,
+    )
+
+
+def leave(arriving: asyncio.Queue) -> None:
+    arriving.put_nowait({"type": "http.disconnect"})
 
 
 def when_sent(

@@ -6,7 +6,7 @@ import pytest
 
 from gateway import chat_request, embedding_request, reservation, text_request
 from gateway.models import Route
-from gateway.reservation import PromptSize
+from gateway.reservation import prompt_bound, prompt_estimate
 from gateway.routing import read_catalogue
 from tests.gateway.receipts import billed
 from tests.live import Customer, eventually
@@ -24,17 +24,14 @@ def route(scripted):
 
 @pytest.mark.parametrize(("request_", "added"), [(CHAT, 70), (TEXT, 0), (EMBEDDING, 0)])
 def test_only_a_chat_has_a_template(route, request_, added):
-    def size(template_tokens: int) -> PromptSize:
-        one = dataclasses.replace(route, template_tokens=template_tokens)
-        return PromptSize.of(request_, one)
-
-    assert size(100).bound == size(30).bound + added
-    assert size(100).estimate == size(30).estimate
+    short, long = (dataclasses.replace(route, template_tokens=many) for many in (30, 100))
+    assert prompt_bound(request_, long) == prompt_bound(request_, short) + added
+    assert prompt_estimate(request_, long) == prompt_estimate(request_, short)
 
 
 def test_no_template_makes_a_prompt_longer_than_the_context(route):
     one = dataclasses.replace(route, template_tokens=10**6)
-    assert PromptSize.of(CHAT, one).bound == one.context_length
+    assert prompt_bound(CHAT, one) == one.context_length
 
 
 def test_the_dearest_of_several_templates_is_held(route):
