@@ -65,6 +65,10 @@ CODES = {
     "provider_overloaded": (errors.TooManyRequests, "Every provider of the model is busy."),
     "reads_per_minute": (errors.TooManyRequests, "The tier's requests that ask no model."),
     "requests_per_minute": (errors.TooManyRequests, "The tier's requests."),
+    "thread_unsupported_request": (
+        errors.InvalidRequest,
+        "Kyma keeps no conversations: send all messages, without thread.",
+    ),
     "tokens_per_minute": (errors.TooManyRequests, "The tier's tokens."),
     "tokens_per_request": (errors.RequestTooLarge, "The tier's tokens for one request."),
     "too_many_concurrent_requests": (errors.TooManyRequests, "The tier's requests at once."),

@@ -32,7 +32,7 @@ class KeyField(forms.ModelChoiceField):
         try:
             return super().to_python(value)
         except forms.ValidationError as error:
-            raise forms.ValidationError(NO_SUCH_KEY, code="invalid_choice") from error
+            raise forms.ValidationError(NO_SUCH_KEY) from error
 
 
 class DayField(forms.DateField):
