@@ -20,21 +20,22 @@ USAGE = usage_of(10, 8)
 THOUGHT = "Hm, a secret."
 
 
-@pytest.fixture
-def thinking(fake) -> str:
-    said = {"role": "assistant", "reasoning": THOUGHT, "content": "Hi"}
-    chunks = [
-        chunk({"role": "assistant", "reasoning_content": THOUGHT}),
-        chunk({"content": "Hi"}),
-        chunk({}, finish_reason="stop"),
-        usage_chunk(USAGE),
-    ]
+def scripted(fake, message: dict, deltas: list[dict]) -> str:
+    """A provider that says `message` whole, and in `deltas` if it shall stream."""
+    chunks = [*map(chunk, deltas), chunk({}, finish_reason="stop"), usage_chunk(USAGE)]
     return fake.script(
         either(
             [Head(), *map(Event, chunks), Done(), End()],
-            json_answer(completion(said, USAGE, "stop", "fake-model")),
+            json_answer(completion(message, USAGE, "stop", "fake-model")),
         )
     )
+
+
+@pytest.fixture
+def thinking(fake) -> str:
+    said = {"role": "assistant", "reasoning": THOUGHT, "content": "Hi"}
+    deltas = [{"role": "assistant", "reasoning_content": THOUGHT}, {"content": "Hi"}]
+    return scripted(fake, said, deltas)
 
 
 @both
@@ -73,19 +74,8 @@ PARTS = [
 @pytest.fixture
 def in_parts(fake) -> str:
     """As Mistral answers: content is a list, and what was thought stands in it."""
-    said = {"role": "assistant", "content": PARTS}
-    chunks = [
-        chunk({"role": "assistant", "content": ""}),
-        *(chunk({"content": [part]}) for part in PARTS),
-        chunk({}, finish_reason="stop"),
-        usage_chunk(USAGE),
-    ]
-    return fake.script(
-        either(
-            [Head(), *map(Event, chunks), Done(), End()],
-            json_answer(completion(said, USAGE, "stop", "fake-model")),
-        )
-    )
+    deltas = [{"role": "assistant", "content": ""}, *({"content": [part]} for part in PARTS)]
+    return scripted(fake, {"role": "assistant", "content": PARTS}, deltas)
 
 
 @both
