@@ -7,6 +7,7 @@ from playwright.sync_api import expect
 
 from chat import conversations
 from chat.models import Conversation, Message
+from gateway.models import Model
 from tests.browser.accessibility import axe
 from tests.chat.writing import talk
 from tests.factories import make_account, make_user
@@ -287,6 +288,29 @@ def test_on_a_phone_the_chats_open_over_the_page(open_page, signed_in, person):
     assert axe(page) == []
     link.click()
     expect(page.get_by_role("heading", name="Whales", exact=True)).to_be_visible()
+
+
+@pytest.fixture
+def seeing(fake, person) -> str:
+    """The name of a model that sees images, beside one that doesn't."""
+    route = live_route("sees/images", fake.base_url)
+    models = Model.objects.filter(pk=route.model_id)
+    models.update(capabilities=["vision"], enabled=True)
+    yield route.model.name
+    models.update(enabled=False)
+
+
+def test_images_are_offered_where_the_chosen_model_sees_them(page, signed_in, person, seeing):
+    signed_in(page, person)
+    images = page.locator("#images")
+    eventually(lambda: page.goto("/chat") and images.count())
+    page.locator("#model-name").click()
+    page.get_by_role("radio", name=seeing).check()
+    expect(images).to_be_enabled()
+    assert axe(page) == []
+    page.get_by_role("radio", name="scripted").check()
+    expect(images).to_be_hidden()
+    assert axe(page) == []
 
 
 def test_without_javascript_a_chat_works_too(open_page, signed_in, person, fake):

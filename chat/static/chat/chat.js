@@ -227,7 +227,7 @@ function useModel() {
   document.querySelector("#model-name").textContent = chosen.dataset.name;
   const sees = chosen.dataset.vision === "yes";
   if (!images) return;
-  document.querySelector("#attach").hidden = images.disabled = !sees;
+  document.querySelector("#attach").hidden = images.hidden = images.disabled = !sees;
   document.querySelector("#previews").hidden = !sees;
 }
 
