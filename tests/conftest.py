@@ -98,14 +98,18 @@ def django_db_setup(django_test_environment, django_db_modify_db_settings, djang
         teardown_databases(config, verbosity=0)
 
 
+def start_anew() -> None:
+    """Empty both databases, if tests of running gateways have left rows behind."""
+    if User.objects.exists() or Provider.objects.exists():
+        with append_only.lifted(connections["default"]):
+            for database in DATABASES:
+                call_command("flush", verbosity=0, interactive=False, database=database)
+
+
 @pytest.fixture
 def _empty_books(django_db_setup, django_db_blocker):
-    """Tests of running gateways leave their rows behind: whoever comes next starts anew."""
     with django_db_blocker.unblock():
-        if User.objects.exists() or Provider.objects.exists():
-            with append_only.lifted(connections["default"]):
-                for database in DATABASES:
-                    call_command("flush", verbosity=0, interactive=False, database=database)
+        start_anew()
 
 
 @pytest.fixture

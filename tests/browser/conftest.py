@@ -17,6 +17,7 @@ from tests.browser import chromium
 from tests.browser.moments import moments as all_moments
 from tests.browser.visitors import Visitor, everybody
 from tests.browser.watch import Watch
+from tests.conftest import start_anew
 from tests.gateway.conftest import live_route
 from tests.live import PATIENT, Gateway
 
@@ -45,6 +46,8 @@ def pytest_collection_modifyitems(config, items):
 @pytest.fixture(scope="session")
 def site(django_db_setup, django_db_blocker):
     """The web process whose pages the browser visits: `site.url`."""
+    with django_db_blocker.unblock():
+        start_anew()
     with django_db_blocker.unblock(), Gateway(**PATIENT) as gateway:
         gateway.url = f"http://{chromium.HOST}:{gateway.port}"
         yield gateway
@@ -109,7 +112,7 @@ def visitors(site, scripted_model, django_db_blocker):
 
 
 @pytest.fixture(scope="session")
-def scripted_model(fake, django_db_setup, django_db_blocker):
+def scripted_model(site, fake, django_db_blocker):
     """What every visitor finds: the model "scripted"."""
     with django_db_blocker.unblock():
         yield live_route("scripted", fake.base_url)
