@@ -2,7 +2,7 @@
 
 Until then its conversations are `part_of` it, and whoever reads a person's chats finds none of
 them. It counts as a whole from its beginning, so that nothing else takes its room. What a process
-leaves that dies meanwhile is shown never, and a job takes it back.
+that dies leaves behind is never shown, and a job takes it back.
 """
 
 import datetime as dt

@@ -38,6 +38,7 @@ def lock(user_id: uuid.UUID) -> None:
 
     Whoever locks a conversation too locks that first, or two could wait for each other.
     """
+    # Not for a change of its key, for which every new row that names the person would wait.
     User.objects.select_for_update(no_key=True).only("pk").get(pk=user_id)
 
 

@@ -7,7 +7,9 @@ from django.db import connections
 
 
 def at_once(actions: Sequence[Callable], refusal: type[Exception]) -> list[str]:
-    """Run all of `actions`: "made", or the code with which each was refused; in order."""
+    """Run all of `actions`. Returns "made" for each that succeeded and the code of the `refusal` of
+    each that didn't, sorted.
+    """
     start = threading.Barrier(len(actions))
     outcomes = []
 
