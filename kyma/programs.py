@@ -101,14 +101,31 @@ def web(listener: socket.socket) -> Program:
 
 
 def worker() -> Program:
-    """Celery's worker, with beat inside."""
+    """Celery's worker, which runs the jobs."""
     return Program(
         name="worker",
         command=[
-            *(sys.executable, "-m", "celery", "--app", "kyma", "worker", "--beat"),
-            *("--schedule", str(settings.STATE_DIR / "celerybeat-schedule")),
+            *(sys.executable, "-m", "celery", "--app", "kyma", "worker"),
             *("--concurrency", "2", "--loglevel", "INFO"),
             *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+        ],
+        stop_timeout_s=STOP_TIMEOUT_S,
+    )
+
+
+def beat() -> Program:
+    """Celery's clock, which says when a job is due.
+
+    A program of its own: inside a worker it is a fork that closes the files it inherited, but not
+    the objects that own them. Collected later, these close what it has opened since by the same
+    numbers, such as its schedule's lock file, and no job is due ever again.
+    """
+    return Program(
+        name="beat",
+        command=[
+            *(sys.executable, "-m", "celery", "--app", "kyma", "beat"),
+            *("--schedule", str(settings.STATE_DIR / "celerybeat-schedule")),
+            *("--loglevel", "INFO"),
         ],
         stop_timeout_s=STOP_TIMEOUT_S,
     )

@@ -1,9 +1,10 @@
-"""The jobs' worker as it runs: Celery with beat, on a real Valkey; and the gateway without one."""
+"""The jobs as they run: Celery's worker and beat, on a real Valkey; and the gateway without one."""
 
 import os
 import subprocess
-import sys
 import uuid
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from billiard import pool as billiard
@@ -11,7 +12,8 @@ from billiard import pool as billiard
 from billing import pricing
 from gateway.commit_queue import commit_now
 from gateway.models import ApiRequest
-from kyma import processes
+from kyma import processes, programs
+from kyma.supervisor import Program
 from tests.factories import make_account, make_ask, make_price, make_reserve
 from tests.live import DEADLINE_S, ROOT, Customer, Gateway, database_urls, eventually
 from tests.ports import free_port
@@ -33,13 +35,9 @@ def valkey(tmp_path):
 
 
 @pytest.fixture
-def worker(committed, valkey, tmp_path):
-    """A worker with beat that sweeps each second, in a session of its own."""
-    log = tmp_path / "worker.log"
-    command = [
-        *(sys.executable, "-m", "celery", "-A", "kyma", "worker", "--beat"),
-        *("--schedule", str(tmp_path / "schedule"), "--concurrency", "1", "--loglevel", "INFO"),
-    ]
+def jobs(committed, valkey, tmp_path, settings):
+    """The worker and the beat of `make run`, which sweep each second."""
+    settings.STATE_DIR = tmp_path
     environment = {
         **os.environ,
         **database_urls(),
@@ -47,9 +45,25 @@ def worker(committed, valkey, tmp_path):
         "HOLD_SWEEP_INTERVAL_S": "1",
     }
     with (
+        running(programs.worker(), environment, tmp_path) as worker,
+        running(programs.beat(), environment, tmp_path) as beat,
+    ):
+        yield worker, beat
+
+
+@contextmanager
+def running(program: Program, environment: dict[str, str], logs: Path):
+    """The program's process, in a session of its own."""
+    log = logs / f"{program.name}.log"
+    with (
         log.open("wb") as output,
         subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=output, stderr=output, start_new_session=True
+            program.command,
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         ) as process,
     ):
         yield process
@@ -57,7 +71,7 @@ def worker(committed, valkey, tmp_path):
     print(log.read_text())
 
 
-def test_the_worker_sweeps_expired_holds_and_ends_on_sigterm(worker):
+def test_expired_holds_are_swept_and_worker_and_beat_end_on_sigterm(jobs):
     account = make_account(balance_nano=1000)
     for _ in range(2):  # Not only when it starts.
         request_id = make_expired_hold(account)
@@ -67,9 +81,10 @@ def test_the_worker_sweeps_expired_holds_and_ends_on_sigterm(worker):
     assert (account.balance_nano, account.held_nano) == (1000, 0)
     assert not account.holds.exists()
 
-    worker.terminate()
-    assert worker.wait(POOL_WAITS_S + DEADLINE_S) == 0
-    assert not processes.in_session(worker.pid)
+    for process in jobs:
+        process.terminate()
+        assert process.wait(POOL_WAITS_S + DEADLINE_S) == 0
+        assert not processes.in_session(process.pid)
 
 
 def make_expired_hold(account) -> uuid.UUID:

@@ -28,7 +28,7 @@ from tests.ports import free_port
 ROOT = Path(__file__).resolve().parents[2]
 START_DEADLINE_S = 120
 STOP_DEADLINE_S = 60
-PROGRAMS = {"web", "worker", "redis", "local_provider"}
+PROGRAMS = {"web", "worker", "beat", "redis", "local_provider"}
 REAL_MODEL = {"KYMA_LOCAL_ENGINE": ""}
 NO_MODEL = {"KYMA_LOCAL_ENGINE": "fallback"}
 

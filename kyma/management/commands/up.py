@@ -86,6 +86,7 @@ class Command(BaseCommand):
         supervisor.start(programs.web(listener))
         listener.close()  # The web process has it, and must be able to stop listening.
         supervisor.start(programs.worker())
+        supervisor.start(programs.beat())
         partitions.ensure(connection)
         call_command("load_catalog", stdout=self.stdout)
         return first_run.ensure_admin(settings.STATE_DIR / "first_run.json")
