@@ -19,7 +19,7 @@ from tests.browser.visitors import Visitor, everybody
 from tests.browser.watch import Watch
 from tests.conftest import start_anew
 from tests.gateway.conftest import live_route
-from tests.live import PATIENT, Gateway
+from tests.live import Gateway
 
 TIMEOUT_MS = 20_000
 
@@ -48,7 +48,7 @@ def site(django_db_setup, django_db_blocker):
     """The web process whose pages the browser visits: `site.url`."""
     with django_db_blocker.unblock():
         start_anew()
-    with django_db_blocker.unblock(), Gateway(**PATIENT) as gateway:
+    with django_db_blocker.unblock(), Gateway() as gateway:
         gateway.url = f"http://{chromium.HOST}:{gateway.port}"
         yield gateway
 

@@ -15,10 +15,10 @@ from chat.models import Message
 from gateway.database import in_thread
 from tests.chat.chatting import run, until
 from tests.chat.writing import say, talk
-from tests.gateway.conftest import _gateway_process, gateway
+from tests.gateway.conftest import _process_with, gateway
 from tests.live import DEADLINE_S, Customer
 
-__all__ = ["_gateway_process", "gateway"]
+__all__ = ["_process_with", "gateway"]
 
 State = Message.State
 

@@ -1,8 +1,9 @@
+import contextlib
+import functools
 import uuid
 
 import pytest
 
-from tests import live
 from tests.factories import make_price, make_route
 from tests.gateway import local_provider_process
 from tests.live import Customer, Gateway
@@ -16,9 +17,10 @@ PATIENT = {
 
 
 @pytest.fixture(scope="session")
-def _gateway_process(django_db_setup, django_db_blocker):
-    with django_db_blocker.unblock(), Gateway() as gateway:
-        yield gateway
+def _process_with(django_db_setup, django_db_blocker):
+    """Starts a gateway process with an environment that no test has asked for yet."""
+    with django_db_blocker.unblock(), contextlib.ExitStack() as running:
+        yield functools.cache(lambda **environment: running.enter_context(Gateway(**environment)))
 
 
 @pytest.fixture(scope="session")
@@ -54,17 +56,20 @@ def smollm(committed, local_provider):
 
 
 @pytest.fixture
-def gateway(committed, scripted, _gateway_process):
-    """A gateway process with short timeouts, and the model "scripted"."""
-    return _gateway_process
+def gateway(request, committed, scripted, _process_with):
+    """A gateway process, and the model "scripted". It is patient, but for what the test's mark
+    `gateway_with` says.
+    """
+    marker = request.node.get_closest_marker("gateway_with")
+    return _process_with(**(marker.kwargs if marker else {}))
 
 
 @pytest.fixture(scope="module")
 def _two_processes(django_db_setup, django_db_blocker):
     with (
         django_db_blocker.unblock(),
-        Gateway(**live.PATIENT) as one,
-        Gateway(**live.PATIENT) as other,
+        Gateway() as one,
+        Gateway() as other,
     ):
         yield one, other
 

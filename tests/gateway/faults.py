@@ -8,7 +8,10 @@ to blame is `DECLINED`, as (steps, status, error_type).
 import contextlib
 import socket
 
+import pytest
+
 from tests.gateway.receipts import LEAK, OVERLOADED, TEXT, TIMEOUT, UNAVAILABLE, USAGE
+from tests.live import IMPATIENT
 from tests.provider_scripts import (
     Bytes,
     Close,
@@ -40,6 +43,23 @@ def deaf_port():
                 waiting.settimeout(0.3)
                 waiting.connect(listener.getsockname())
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+
+
+def cases(faults: dict[str, tuple]) -> list:
+    """Faults, of which the steps are the first, as parameters of a test. Of a gateway that is not
+    patient, where the provider is silent.
+    """
+    return [
+        pytest.param(*fault, id=name, marks=[impatient] if is_silent(fault[0]) else [])
+        for name, fault in faults.items()
+    ]
+
+
+impatient = pytest.mark.gateway_with(**IMPATIENT)
+
+
+def is_silent(steps: list) -> bool:
+    return any(isinstance(step, Silence) for step in steps)
 
 
 def raw_json(body: bytes, status: int = 200) -> list:

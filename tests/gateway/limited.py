@@ -2,8 +2,12 @@
 
 import concurrent.futures
 import time
+from collections.abc import Callable
+
+import requests
 
 THREADS = 12  # Fewer than the requests that the lowest paying tier may have open.
+MOST = 200  # More than flows into a bucket while it is used up.
 
 
 def ask_both(pair, customer, count: int, prompt: str, **fields) -> list:
@@ -26,5 +30,18 @@ def codes(responses) -> set[str]:
 
 def admitted(responses, limit: int, began: float) -> bool:
     """Exactly the limit, and what has flowed in since `began`."""
-    refilled = int((time.monotonic() - began) * limit / 60) + 1
-    return limit <= statuses(responses).count(200) <= limit + refilled
+    count = len(responses) - statuses(responses).count(429)
+    return limit <= count <= limit + flowed_in(limit, began)
+
+
+def flowed_in(limit: int, began: float) -> int:
+    return int((time.monotonic() - began) * limit / 60) + 1
+
+
+def until_refused(ask: Callable[[], requests.Response]) -> list[requests.Response]:
+    """Ask one by one until a limit is used up. The last of the responses is the refusal."""
+    responses = [ask()]
+    while responses[-1].status_code != 429:
+        assert len(responses) < MOST
+        responses.append(ask())
+    return responses

@@ -8,6 +8,7 @@ import pytest
 from accounts.models import User
 from gateway.models import ApiRequest
 from tests.gateway.anthropic_clients import asked, client_of
+from tests.gateway.faults import impatient
 from tests.gateway.http_client import send, wait_for_log
 from tests.gateway.receipts import END, HELLO, LEAK, LEAKED, billed
 from tests.live import Customer
@@ -152,7 +153,7 @@ def read_until_it_breaks(client, fake, token: str) -> anthropic.APIStatusError:
     ("end", "error_type", "type_name"),
     [
         (Reset(), "provider_unavailable", "api_error"),
-        (Silence(), "timeout", "timeout_error"),
+        pytest.param(Silence(), "timeout", "timeout_error", marks=impatient),
         (SAYS_503, "provider_overloaded", "overloaded_error"),
     ],
     ids=["reset", "silence", "error event"],

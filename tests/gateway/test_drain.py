@@ -8,7 +8,7 @@ from gateway import reconcile
 from gateway.models import ApiRequest
 from tests.gateway.conftest import live_route
 from tests.gateway.wire_client import WireClient
-from tests.live import PATIENT, Customer, Gateway, eventually
+from tests.live import Customer, Gateway, eventually
 from tests.provider_scripts import WaitFor, answer, either, stream, usage_of
 
 STREAMS = 20
@@ -20,13 +20,13 @@ BEGUN = 3  # The head, the role and the first piece.
 @pytest.fixture
 def customer(committed, scripted):
     """Somebody whose gateway isn't running yet: each test ends one of its own."""
-    environment = {**PATIENT, "DRAIN_NOTICE_S": "2", "DRAIN_AFTER_HANG_UP_S": "30"}
-    return Customer(Gateway(**environment), unlimited=True)
+    return Customer(Gateway(), unlimited=True)
 
 
 def test_20_open_streams_end_whole_while_the_process_drains(customer, fake):
     token = held_up_script(fake)
-    with customer.gateway as gateway:
+    with Gateway(DRAIN_NOTICE_S="5") as gateway:
+        customer.gateway = gateway
         plain = begin(customer, token)
         streams = [begin(customer, token, stream=True) for _ in range(STREAMS)]
         fake.wait_for_calls(token, STREAMS + 1)
@@ -63,7 +63,7 @@ def test_a_client_that_hung_up_just_before_is_still_settled(customer, fake):
 
 def test_a_stream_that_outlasts_the_drain_is_broken_off_and_free(customer, fake):
     token = held_up_script(fake)
-    with Gateway(**PATIENT, DRAIN_TIMEOUT_S="0.2") as gateway:
+    with Gateway(DRAIN_TIMEOUT_S="0.2") as gateway:
         customer.gateway = gateway
         client = begin(customer, token, stream=True)
         gateway.terminate()

@@ -36,7 +36,7 @@ from tests.gateway.receipts import (
     posted,
     read_until,
 )
-from tests.live import PATIENT, Customer, Gateway, eventually
+from tests.live import Customer, Gateway, eventually
 from tests.provider_scripts import (
     Close,
     Event,
@@ -52,19 +52,6 @@ from tests.provider_scripts import (
 )
 
 LATER = dt.timedelta(days=1)
-
-
-@pytest.fixture(scope="module")
-def _process(django_db_setup, django_db_blocker):
-    environment = {**PATIENT, "SETTLE_TIMEOUT_S": "1.5"}
-    with django_db_blocker.unblock(), Gateway(**environment) as gateway:
-        yield gateway
-
-
-@pytest.fixture
-def gateway(committed, scripted, _process):
-    """A gateway with patience for providers, and less for a database that doesn't commit."""
-    return _process
 
 
 @contextlib.contextmanager
@@ -93,7 +80,7 @@ def test_a_provider_that_stops_billing_is_hung_up_on(customer, fake):
     response = customer.ask(prompt, stream=True)
     read_until(events_of(response), "Hello ")
     response.close()
-    fake.wait_for_hang_up(prompt, timeout_s=1)
+    fake.wait_for_hang_up(prompt)
     prompt_tokens, completion = estimate(prompt, 6)
     nano = prompt_tokens * INPUT + completion * OUTPUT
     billed(
@@ -129,6 +116,7 @@ def test_a_provider_that_bills_on_is_read_to_its_end(gateway, fake):
     )
 
 
+@pytest.mark.gateway_with(DRAIN_AFTER_HANG_UP_S="2")
 def test_reading_to_the_end_has_an_end(gateway, fake):
     live_route("drained", fake.base_url, stops_billing_on_cancel=False)
     customer = Customer(gateway)
@@ -149,7 +137,7 @@ def test_a_client_that_is_gone_before_the_first_byte_pays_nothing(customer, fake
     prompt = fake.script([*head, WaitFor("the hang-up")])
     with posted(customer, prompt, stream=streamed):
         fake.wait_for_calls(prompt)
-    fake.wait_for_hang_up(prompt, timeout_s=1)
+    fake.wait_for_hang_up(prompt)
     billed(customer, 0, outcome="client-gone", status=499, upstream_cost_nano=None)
 
 
@@ -214,7 +202,10 @@ def test_a_refusal_by_moderation_is_free(customer, fake):
 
 # --- Kyma fails ----------------------------------------------------------------------------------
 
+gives_up_settling = pytest.mark.gateway_with(SETTLE_TIMEOUT_S="1.5")
 
+
+@gives_up_settling
 def test_a_stream_that_cannot_be_settled_has_no_end_and_costs_nothing(customer, fake):
     prompt = fake.script([Head(), HELLO, WaitFor("the lock"), STOP, *END])
     events = events_of(customer.ask(prompt, stream=True))
@@ -225,6 +216,7 @@ def test_a_stream_that_cannot_be_settled_has_no_end_and_costs_nothing(customer, 
     nothing_comes_of_it(customer, fake)
 
 
+@gives_up_settling
 def test_an_answer_that_cannot_be_settled_lacks_its_end_and_costs_nothing(customer, fake):
     prompt = fake.script([WaitFor("the lock"), *answer(TEXT)])
     with posted(customer, prompt) as connection:
@@ -257,7 +249,7 @@ def test_an_answer_whose_hold_was_swept_has_no_end_and_costs_nothing(customer, f
 
 
 def test_a_killed_process_leaves_a_hold_that_is_swept(scripted, fake):
-    with Gateway(**PATIENT) as gateway:
+    with Gateway() as gateway:
         customer = Customer(gateway)
         prompt = fake.script([Head(), HELLO, WaitFor("the kill"), WORLD, STOP, *END])
         events = events_of(customer.ask(prompt, stream=True))

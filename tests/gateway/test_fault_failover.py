@@ -8,7 +8,15 @@ from gateway.models import Route
 from gateway.route_health import LEAST_ATTEMPTS
 from tests.fake_provider import FakeProvider
 from tests.gateway.conftest import two_routes
-from tests.gateway.faults import AT_ONCE, BROKEN_BODIES, BROKEN_STREAMS, MID_STREAM, deaf_port
+from tests.gateway.faults import (
+    AT_ONCE,
+    BROKEN_BODIES,
+    BROKEN_STREAMS,
+    MID_STREAM,
+    cases,
+    deaf_port,
+    impatient,
+)
 from tests.gateway.receipts import (
     GOOD,
     HELLO,
@@ -67,7 +75,7 @@ def answered_by_the_second(gateway, route: Route, prompt: str, fault: str, strea
     assert (second["provider"], second["status"], second.get("error")) == ("dearer", 200, None)
 
 
-@pytest.mark.parametrize(("steps", "fault", "streamed"), ONCE_EACH.values(), ids=ONCE_EACH)
+@pytest.mark.parametrize(("steps", "fault", "streamed"), cases(ONCE_EACH))
 def test_another_provider_answers(gateway, fake, healthy, twofold, steps, fault, streamed):
     failing, well = fake.script(steps), healthy.script(GOOD)
     answered_by_the_second(gateway, twofold, f"{failing} {well}", fault, streamed)
@@ -82,6 +90,7 @@ def test_another_provider_answers_for_one_that_refuses_connections(
     answered_by_the_second(gateway, route, healthy.script(GOOD), "refused", streamed)
 
 
+@impatient
 def test_another_provider_answers_for_one_that_does_not_answer_connections(gateway, healthy):
     with deaf_port() as base_url:
         route = two_routes(base_url, healthy.base_url)
@@ -114,7 +123,7 @@ def demoted(gateway, route: Route, prompt: str, kinds: tuple[bool, ...]) -> None
     assert response.headers["x-kyma-provider"] == "dearer"
 
 
-@pytest.mark.parametrize(("steps", "fault", "kinds"), FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize(("steps", "fault", "kinds"), cases(FAULTS))
 def test_a_route_that_keeps_failing_is_tried_last(
     gateway, fake, healthy, twofold, steps, fault, kinds
 ):
@@ -131,7 +140,7 @@ def test_a_route_that_refuses_connections_is_tried_last(gateway, fake, healthy):
 # --- Once content has come -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("steps", "told", "fault"), MID_STREAM.values(), ids=MID_STREAM)
+@pytest.mark.parametrize(("steps", "told", "fault"), cases(MID_STREAM))
 def test_no_other_provider_is_asked_once_an_answer_has_begun(
     gateway, fake, healthy, twofold, steps, told, fault
 ):

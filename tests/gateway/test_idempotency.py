@@ -15,7 +15,7 @@ from gateway.models import ApiRequest, IdempotentRequest
 from gateway.reconcile import differences
 from tests.factories import make_key
 from tests.gateway.receipts import events_of, refused, text_of
-from tests.live import Customer, Gateway, eventually
+from tests.live import KEPT_ALIVE, Customer, Gateway, eventually
 from tests.provider_scripts import Close, Event, Head, WaitFor, answer, chunk, either, error, stream
 
 BODIES = {
@@ -105,6 +105,7 @@ def test_a_replay_works_in_another_process(customer, other_process, hello):
     assert customer.at(other_process).post(body, headers=headers).content == first.content
 
 
+@pytest.mark.gateway_with(**KEPT_ALIVE)
 def test_pings_are_no_part_of_what_is_repeated(customer, fake):
     steps = [Head(), Event(chunk({"content": "Hi"})), WaitFor("on"), *stream([" there"])[1:]]
     prompt, headers = fake.script(steps), new_key()

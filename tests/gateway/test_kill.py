@@ -23,7 +23,7 @@ from accounts.models import ApiKey
 from gateway import reconcile, sweeper
 from gateway.models import ApiRequest
 from tests.gateway.wire_client import Answer, WireClient
-from tests.live import PATIENT, Customer, Gateway, eventually
+from tests.live import Customer, Gateway, eventually
 from tests.provider_scripts import Done, Pause, WaitFor, answer, either, stream, usage_of
 
 CLIENTS = 16
@@ -38,7 +38,7 @@ PAST_EVERY_DEADLINE = dt.timedelta(hours=1)
 
 @pytest.fixture(scope="module")
 def _mortal_process(django_db_setup, django_db_blocker):
-    with django_db_blocker.unblock(), Gateway(**PATIENT, CACHE_TTL_S="1") as gateway:
+    with django_db_blocker.unblock(), Gateway(CACHE_TTL_S="1") as gateway:
         yield gateway
 
 

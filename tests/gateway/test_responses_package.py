@@ -25,7 +25,7 @@ from tests.gateway.receipts import (
 )
 from tests.gateway.responses_bodies import names_of
 from tests.gateway.responses_clients import ask, check_price, events_of
-from tests.live import Customer, eventually
+from tests.live import KEPT_ALIVE, Customer, eventually
 from tests.provider_scripts import (
     Event,
     Head,
@@ -304,6 +304,7 @@ def test_images_go_up_as_they_were_sent(client, customer, fake):
 # Around the answer
 
 
+@pytest.mark.gateway_with(**KEPT_ALIVE)
 def test_a_silent_stream_is_kept_alive(client, customer, fake):
     token = fake.script([Head(), HELLO, WaitFor("the comments"), WORLD, STOP, *END])
     with client.responses.with_streaming_response.create(

@@ -4,6 +4,7 @@ import openai
 import pytest
 from openai.types.responses import ResponseFailedEvent
 
+from tests.gateway.faults import impatient
 from tests.gateway.http_client import wait_for_log
 from tests.gateway.openai_clients import client_of
 from tests.gateway.receipts import END, HELLO, LEAK, LEAKED, billed
@@ -52,7 +53,7 @@ def test_a_failing_provider_is_free(client, customer, fake):
     ("end", "error_type"),
     [
         (Reset(), "provider_unavailable"),
-        (Silence(), "timeout"),
+        pytest.param(Silence(), "timeout", marks=impatient),
         (Event({"error": {"message": LEAK, "code": 503}}), "provider_overloaded"),
     ],
     ids=["reset", "silence", "error event"],

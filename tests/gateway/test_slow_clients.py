@@ -13,33 +13,21 @@ from gateway.completions import CLIENT_CLOSED_REQUEST
 from gateway.models import ApiRequest, Model
 from tests.gateway.conftest import live_route
 from tests.gateway.wire_client import Answer, WireClient
-from tests.live import PATIENT, USD, Customer, Gateway, eventually
+from tests.live import USD, Customer, Gateway, eventually
 from tests.provider_scripts import Bytes, Head, chunk, sse
 
 MOST_BODY_BYTES = 10_000_000
 SLOW_CLIENTS = 20
-IMPATIENT = {**PATIENT, "BODY_TIMEOUT_S": "1", "REQUEST_TOTAL_TIMEOUT_S": "3"}
+SHORT_TOTAL = {"REQUEST_TOTAL_TIMEOUT_S": "3"}
 MB = 1_000_000
 PIECE = "x" * 40_000
 TORRENT = 400 * MB
 
 
-@pytest.fixture(scope="module")
-def _impatient_process(django_db_setup, django_db_blocker):
-    with django_db_blocker.unblock(), Gateway(**IMPATIENT) as gateway:
-        yield gateway
-
-
 @pytest.fixture
-def impatient(committed, scripted, _impatient_process):
-    """A gateway whose patience with uploads and with whole requests is short."""
-    return _impatient_process
-
-
-@pytest.fixture
-def customer(impatient):
+def customer(gateway):
     """Somebody with a dollar."""
-    return Customer(impatient, unlimited=True)
+    return Customer(gateway, unlimited=True)
 
 
 @pytest.fixture
@@ -53,7 +41,10 @@ def torrent(committed, fake):
 
 # --- Uploads
 
+ends_slow_uploads = pytest.mark.gateway_with(BODY_TIMEOUT_S="1")
 
+
+@ends_slow_uploads
 def test_uploads_that_dawdle_get_408_and_hold_up_nobody(customer):
     slow = [begin_upload(customer, length=1000) for _ in range(SLOW_CLIENTS)]
     assert customer.ask("Hello?").status_code == 200
@@ -65,6 +56,7 @@ def test_uploads_that_dawdle_get_408_and_hold_up_nobody(customer):
     check_nothing_is_held(customer)
 
 
+@ends_slow_uploads
 def test_an_upload_that_dawdles_byte_by_byte_gets_no_more_time(customer):
     with begin_upload(customer, length=MB) as client:
         client.socket.settimeout(0.05)
@@ -147,9 +139,10 @@ def error_of(answer: Answer) -> dict:
 # --- Readers
 
 
-def test_a_reader_that_stops_is_cut_off_and_pays_for_what_it_was_sent(impatient, fake, torrent):
-    customer = Customer(impatient, balance_nano=100 * USD, unlimited=True)
-    with memory_bounded(impatient, 100 * MB):  # The kernel takes some MB, which are logged.
+@pytest.mark.gateway_with(**SHORT_TOTAL)
+def test_a_reader_that_stops_is_cut_off_and_pays_for_what_it_was_sent(gateway, fake, torrent):
+    customer = Customer(gateway, balance_nano=100 * USD, unlimited=True)
+    with memory_bounded(gateway, 100 * MB):  # The kernel takes some MB, which are logged.
         client = begin_torrent(customer, torrent)
         row = customer.settled_request()
     assert row.outcome == ApiRequest.Outcome.CLIENT_GONE
@@ -162,7 +155,7 @@ def test_a_reader_that_stops_is_cut_off_and_pays_for_what_it_was_sent(impatient,
 
 
 def test_a_reader_that_never_comes_back_holds_up_no_drain(committed, torrent):
-    with Gateway(**IMPATIENT, HOLD_GRACE_S="1") as gateway:
+    with Gateway(**SHORT_TOTAL, HOLD_GRACE_S="1") as gateway:
         customer = Customer(gateway, balance_nano=100 * USD, unlimited=True)
         client = begin_torrent(customer, torrent)
         assert customer.settled_request().outcome == ApiRequest.Outcome.CLIENT_GONE

@@ -29,7 +29,7 @@ from tests.gateway.receipts import (
     free,
     refused,
 )
-from tests.live import Customer, eventually
+from tests.live import KEPT_ALIVE, Customer, eventually
 from tests.provider_scripts import (
     Event,
     Head,
@@ -180,6 +180,7 @@ def test_a_stream_that_breaks_ends_with_an_error_and_is_free(customer, fake):
     billed(customer, 0, outcome="upstream-failed")
 
 
+@pytest.mark.gateway_with(**KEPT_ALIVE)
 def test_a_silent_stream_is_kept_alive(customer, fake):
     first = Event(text_object([text_choice("Hello ")]))
     token = fake.script([Head(), first, Pause(0.7), *text_stream("World")[1:]])
