@@ -37,7 +37,7 @@ from tests.provider_scripts import (
     usage_of,
 )
 
-PROMPTLY_S = 0.1
+PROMPTLY_S = 5  # Of a script's silence, which would end after 30 s.
 PLAIN = {"content-length": "2"}
 
 

@@ -9,7 +9,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from kyma import programs
-from tests.live import eventually
+from tests.live import START_DEADLINE_S, eventually
 from tests.ports import free_port
 
 
@@ -32,7 +32,7 @@ class Valkey:
         self._process = subprocess.Popen(
             programs.redis(self._port).command, cwd=self._directory, stdout=subprocess.DEVNULL
         )
-        eventually(self._answers)
+        eventually(self._answers, within_s=START_DEADLINE_S)
 
     def stop(self) -> None:
         if self._process is not None:

@@ -184,7 +184,7 @@ def test_a_sign_up_whose_mail_fails_gets_a_page_that_says_so_and_loses_nothing(
         failing(port)
         began_at = time.monotonic()
         response = sign_up(client, "new@example.org")
-    assert time.monotonic() - began_at < 5
+    assert time.monotonic() - began_at < 20  # A deaf one is not waited for for ever.
     assert response.status_code == 503
     assert "Nothing is lost" in text_of(response)
     assert User.objects.get().check_password(PASSWORD)

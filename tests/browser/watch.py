@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from playwright.sync_api import BrowserContext
 
 HARMLESS_SCHEMES = ("data", "blob", "about")
-DEADLINE_S = 5
+DEADLINE_S = 20
 POLL_MS = 20
 
 

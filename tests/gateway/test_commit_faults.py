@@ -19,6 +19,7 @@ from tests.gateway.watched_engine import (
     SOON_S,
     begun,
     on_postgres,
+    pass_time,
     refused_record,
     reserves_of,
     run,
@@ -162,9 +163,11 @@ def test_logging_a_request_never_waits_for_an_account_that_another_process_has_l
 def test_a_reservation_that_commits_too_late_is_released(account, price):
     async def story(queue, engine):
         engine.may_return.clear()
-        with pytest.raises(CommitFailed):
-            await queue.submit(reserves_of(account, price, 1)[0], SOON_S)
+        asking = await begun(queue, engine, reserves_of(account, price, 1)[0])
         await engine.committed.wait()
+        pass_time(AMPLE_S)
+        with pytest.raises(CommitFailed):
+            await asking
 
     run(story)
     assert not Hold.objects.exists()
@@ -204,8 +207,10 @@ def test_a_refused_reservation_that_nobody_waits_for_needs_no_release(price):
 
     async def story(queue, engine):
         engine.may_return.clear()
+        asking = await begun(queue, engine, reserves_of(account, price, 1)[0])
+        pass_time(AMPLE_S)
         with pytest.raises(CommitFailed):
-            await queue.submit(reserves_of(account, price, 1)[0], SOON_S)
+            await asking
         return engine.batches
 
     assert run(story) == [1]

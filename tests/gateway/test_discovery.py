@@ -30,7 +30,7 @@ def test_a_server_that_never_answers_is_given_up(monkeypatch):
         started = time.monotonic()
         with pytest.raises(ServerSilent, match="can't be reached"):
             models_of(f"http://127.0.0.1:{listening.server_port}/v1")
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 20  # Not for ever.
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ class Switch:
         return send(gateway, "POST", CHAT, headers=self.customer.headers, json=body).status_code
 
     def last_answered_s(self, gateway: Gateway, since: float) -> float:
-        """When this process last took a request, in seconds after `since`."""
+        """When this process was last asked what it answered, in seconds after `since`."""
         last_s = 0.0
         while True:
             asked_s = time.monotonic() - since
@@ -101,15 +101,16 @@ def test_everything_is_off_in_every_process_within_two_seconds(both, fake):
     for switch in switches.values():
         eventually(lambda switch=switch: is_on(switch, both))
 
-    since = time.monotonic()
+    since = {}
     for name, switch in switches.items():
         if name == "revocation":
             keys.revoke(switch.row)
         else:
             switch.turn(switch.off)
+        since[name] = time.monotonic()
     with ThreadPoolExecutor(2 * len(switches)) as threads:
         asking = {
-            (name, gateway.port): threads.submit(switch.last_answered_s, gateway, since)
+            (name, gateway.port): threads.submit(switch.last_answered_s, gateway, since[name])
             for name, switch in switches.items()
             for gateway in both
         }

@@ -261,7 +261,7 @@ def test_only_words_about_the_request_itself_are_told_and_cleaned(monkeypatch, f
 
 
 @pytest.mark.parametrize(
-    "steps", [[Silence()], [Head(), Split(b": \n\n" * 99, every=4, gap_s=0.1)]]
+    "steps", [[Silence()], [Head(), Split(b": \n\n" * 999, every=4, gap_s=0.1)]]
 )
 def test_a_route_that_takes_too_long_is_given_up(monkeypatch, fake, route, steps):
     monkeypatch.setattr(probes, "TOKEN_TIMEOUT_S", 0.3)
@@ -269,7 +269,7 @@ def test_a_route_that_takes_too_long_is_given_up(monkeypatch, fake, route, steps
     outcome = outcome_of(monkeypatch, fake, route, steps)
     assert outcome.whole.problem.startswith("silent")
     assert outcome.streamed.problem.startswith("silent")
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 20  # By themselves they would end after 30 s and 100 s.
 
 
 def test_a_route_that_cannot_be_reached(fake):

@@ -17,11 +17,9 @@ from gateway.models import ApiRequest, IdempotentRequest
 from gateway.reservation import reserve
 from tests.books import sums
 from tests.factories import make_account, make_ask, make_price, make_record
-from tests.gateway.watched_engine import AMPLE_S, on_postgres, reserves_of, run
+from tests.gateway.watched_engine import AMPLE_S, on_postgres, pass_time, reserves_of, run
 from tests.live import eventually
 from tests.provider_scripts import answer, either, error, stream
-
-LATE_S = 2  # More than a decision takes.
 
 
 @pytest.fixture
@@ -96,7 +94,8 @@ def test_who_hangs_up_with_a_key_while_the_hold_is_written_leaves_neither(
 def test_a_promise_that_takes_too_long_is_broken_and_its_hold_released(account, price):
     async def story(queue, engine):
         engine.may_return.clear()
-        promise = await queue.promise(reserves_of(account, price, 1)[0], LATE_S)
+        promise = await queue.promise(reserves_of(account, price, 1)[0], AMPLE_S)
+        pass_time(AMPLE_S)
         with pytest.raises(CommitFailed):
             await promise.kept()
 

@@ -17,7 +17,7 @@ from gateway.route_history import attempts_of, read, replay
 from tests.factories import make_price, make_provider, make_route
 from tests.gateway.conftest import live_route
 from tests.gateway.receipts import TEXT
-from tests.live import Customer, Gateway
+from tests.live import Customer, Gateway, eventually
 from tests.provider_scripts import Pause, error, stream
 
 NOW = timezone.now()
@@ -166,8 +166,10 @@ def ask_only(customer: Customer, provider: str, prompt: str, **fields) -> None:
 def test_it_prefers_the_faster_of_two_routes_that_are_nearly_as_cheap(gateway, fake, pair):
     model, slow, fast = pair
     customer = Customer(gateway)
-    ask_only(customer, slow, fake.script([Pause(0.5), *stream(TEXT)]), model=model, stream=True)
+    began = time.monotonic()
     ask_only(customer, fast, fake.script(stream(TEXT)), model=model, stream=True)
+    slowly = Pause(time.monotonic() - began + 0.5)
+    ask_only(customer, slow, fake.script([slowly, *stream(TEXT)]), model=model, stream=True)
     with Gateway() as fresh:
         assert first_choice(fresh, model) == fast
 
@@ -178,6 +180,11 @@ def test_it_avoids_a_route_that_has_just_failed_elsewhere(gateway, fake, pair):
     failure = fake.script(error(500))
     for _ in range(20):
         ask_only(customer, failing_one, failure, model=model)
+    # So it's just now, however long the process takes to start: nothing is later than now.
+    rows = eventually(customer.requests, lambda rows: len(rows) == 20)
+    for row in rows:
+        row.created_at += dt.timedelta(hours=1)
+    ApiRequest.objects.bulk_update(rows, ["created_at"])
     with Gateway() as fresh:
         assert first_choice(fresh, model) == other
 

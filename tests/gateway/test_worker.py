@@ -15,7 +15,15 @@ from gateway.models import ApiRequest
 from kyma import processes, programs
 from kyma.supervisor import Program
 from tests.factories import make_account, make_ask, make_price, make_reserve
-from tests.live import DEADLINE_S, ROOT, Customer, Gateway, database_urls, eventually
+from tests.live import (
+    DEADLINE_S,
+    ROOT,
+    START_DEADLINE_S,
+    Customer,
+    Gateway,
+    database_urls,
+    eventually,
+)
 from tests.ports import free_port
 from tests.valkey import Valkey
 
@@ -75,7 +83,7 @@ def test_expired_holds_are_swept_and_worker_and_beat_end_on_sigterm(jobs):
     account = make_account(balance_nano=1000)
     for _ in range(2):  # Not only when it starts.
         request_id = make_expired_hold(account)
-        row = eventually(ApiRequest.objects.filter(pk=request_id).first)
+        row = eventually(ApiRequest.objects.filter(pk=request_id).first, within_s=START_DEADLINE_S)
         assert row.outcome == ApiRequest.Outcome.LOST
     account.refresh_from_db()
     assert (account.balance_nano, account.held_nano) == (1000, 0)

@@ -56,7 +56,7 @@ def run(story, size: int = 1000):
     async def whole():
         engine = WatchedEngine()
         queue = CommitQueue(engine, size)
-        async with asyncio.timeout(AMPLE_S):
+        async with asyncio.timeout(2 * AMPLE_S):
             result = await story(queue, engine)
             engine.may_start.set()
             engine.may_return.set()
@@ -64,6 +64,13 @@ def run(story, size: int = 1000):
         return result
 
     return asyncio.run(whole())
+
+
+def pass_time(seconds: float) -> None:
+    """To the loop it is so much later, and what should have come by then is late."""
+    loop = asyncio.get_running_loop()
+    clock = loop.time
+    loop.time = lambda: clock() + seconds
 
 
 def submit_all(queue, operations):

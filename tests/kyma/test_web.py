@@ -98,11 +98,13 @@ def served(settings):
         yield served
 
 
-def test_sigterm_lets_an_open_stream_run_to_its_end(served):
+def test_sigterm_lets_an_open_stream_run_to_its_end(served, settings):
+    settings.DRAIN_NOTICE_S = 600
     response = served.ask()
     served.server.handle_exit(signal.SIGTERM, None)
     assert health._draining, "readiness is red at once"
     assert served.ask(), "but requests are still accepted"
+    served.server.stops_accepting_at = 0  # The notice is over.
     eventually(lambda: not served.accepts())
     assert served.thread.is_alive()
     served.may_end.set()
@@ -167,7 +169,7 @@ def test_the_process_turns_red_then_ends_with_zero(tmp_path, django_db_setup):
         process = subprocess.Popen(
             [sys.executable, "manage.py", "web", "--port", str(port)],
             cwd=ROOT,
-            env={**os.environ, "DRAIN_NOTICE_S": "2"},
+            env={**os.environ, "DRAIN_NOTICE_S": "600"},
             stdout=output,
             stderr=output,
         )
@@ -182,14 +184,18 @@ def test_the_process_turns_red_then_ends_with_zero(tmp_path, django_db_setup):
     try:
         response = eventually(answers)
         assert "Server" not in response.headers
-        assert requests.get(f"{url}/ready", timeout=5).json()["checks"]["not draining"] == "ok"
+        assert (
+            requests.get(f"{url}/ready", timeout=DEADLINE_S).json()["checks"]["not draining"]
+            == "ok"
+        )
         process.send_signal(signal.SIGTERM)
         eventually(
-            lambda: requests.get(f"{url}/ready", timeout=5).json()["checks"],
+            lambda: requests.get(f"{url}/ready", timeout=DEADLINE_S).json()["checks"],
             lambda checks: checks["not draining"] != "ok",
         )
-        assert requests.get(f"{url}/ready", timeout=5).status_code == 503
-        assert requests.get(f"{url}/health", timeout=5).status_code == 200
+        assert requests.get(f"{url}/ready", timeout=DEADLINE_S).status_code == 503
+        assert requests.get(f"{url}/health", timeout=DEADLINE_S).status_code == 200
+        process.send_signal(signal.SIGINT)  # Else its notice would last for ten minutes.
         assert process.wait(DEADLINE_S) == 0, log.read_text()
     finally:
         process.kill()
