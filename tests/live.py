@@ -29,21 +29,8 @@ DEADLINE_S = 20
 START_DEADLINE_S = 120
 USD = 1_000_000_000
 
-# A slow machine must not look like a broken one: nothing that is waited for is given up in a test.
-PATIENT = {
-    "CACHE_TTL_S": "0",  # What a test has changed is seen by the next request.
-    "ADMISSION_TIMEOUT_S": "30",
-    "SETTLE_TIMEOUT_S": "30",
-    "REDIS_TIMEOUT_S": "30",
-    "UPSTREAM_CONNECT_TIMEOUT_S": "30",
-    "UPSTREAM_FIRST_BYTE_TIMEOUT_S": "30",
-    "UPSTREAM_ANSWER_TIMEOUT_S": "30",
-    "UPSTREAM_IDLE_TIMEOUT_S": "30",
-    "KEEP_ALIVE_INTERVAL_S": "30",
-    "DRAIN_AFTER_HANG_UP_S": "30",
-}
-
-# For tests of these very times: small enough that each is over within a test.
+# For tests of these very times, where all others are patient (tests/settings.py): small enough that
+# each is over within a test.
 KEPT_ALIVE = {"KEEP_ALIVE_INTERVAL_S": "0.3"}
 IMPATIENT = {
     **KEPT_ALIVE,
@@ -76,7 +63,7 @@ class Gateway:
     def __init__(self, **environment: str):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._environment = {**os.environ, **database_urls(), **PATIENT, **environment}
+        self._environment = {**os.environ, **database_urls(), **environment}
         self._process: subprocess.Popen | None = None
         self.log = Path(os.environ["KYMA_STATE_DIR"]) / f"web-{self.port}.log"
 

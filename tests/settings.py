@@ -10,6 +10,23 @@ if "KYMA_STATE_DIR" not in os.environ:
     os.environ["KYMA_STATE_DIR"] = tempfile.mkdtemp(prefix="kyma-tests-")
     atexit.register(shutil.rmtree, os.environ["KYMA_STATE_DIR"], ignore_errors=True)
 
+# In this process and in those that it starts: what a test has changed is seen at once, and a slow
+# machine doesn't look like a broken one. Tests of these times set their own (tests/live.py).
+PATIENCE = {
+    "CACHE_TTL_S": "0",
+    "ADMISSION_TIMEOUT_S": "30",
+    "SETTLE_TIMEOUT_S": "30",
+    "REDIS_TIMEOUT_S": "30",
+    "UPSTREAM_CONNECT_TIMEOUT_S": "30",
+    "UPSTREAM_FIRST_BYTE_TIMEOUT_S": "30",
+    "UPSTREAM_ANSWER_TIMEOUT_S": "30",
+    "UPSTREAM_IDLE_TIMEOUT_S": "30",
+    "KEEP_ALIVE_INTERVAL_S": "30",
+    "DRAIN_AFTER_HANG_UP_S": "30",
+}
+for _name, _seconds in PATIENCE.items():
+    os.environ.setdefault(_name, _seconds)
+
 from kyma.settings import *  # noqa: E402, F403
 from kyma.settings import API_REQUESTS_PER_MINUTE, STATIC_ROOT  # noqa: E402
 

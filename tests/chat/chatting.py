@@ -15,7 +15,7 @@ from chat.replies import Snapshot
 from gateway import asgi as gateway
 from gateway import routing
 from tests.gateway.receipts import END, HELLO, STOP, WORLD
-from tests.live import PATIENT, ROOT, Customer, database_urls
+from tests.live import ROOT, Customer, database_urls
 from tests.provider_scripts import Head, WaitFor
 
 
@@ -75,7 +75,7 @@ def texts(conversation: Conversation) -> list[str]:
 def another_process(conversation: Conversation, text: str) -> Iterator[tuple[Any, uuid.UUID]]:
     """A process that says `text` and has the reply written: it and the reply's id."""
     command = [sys.executable, "-m", "tests.chat.writing_process", str(conversation.id), text]
-    environment = {**os.environ, **database_urls(), **PATIENT}
+    environment = {**os.environ, **database_urls()}
     environment["DJANGO_SETTINGS_MODULE"] = "kyma.settings"
     with subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True

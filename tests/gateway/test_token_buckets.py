@@ -15,11 +15,6 @@ from tests.valkey import Valkey
 ROUNDING_S = 1e-5  # Redis counts microseconds.
 
 
-@pytest.fixture(autouse=True)
-def _redis_may_be_slow(settings):
-    settings.REDIS_TIMEOUT_S = 30
-
-
 @pytest.fixture(scope="module")
 def valkey(tmp_path_factory):
     with Valkey(tmp_path_factory.mktemp("valkey")) as server:
