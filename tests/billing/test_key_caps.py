@@ -7,6 +7,7 @@ from django.contrib.auth.models import Permission
 from django.urls import reverse
 
 from accounts.models import ApiKey
+from billing import key_caps
 from billing.key_caps import CAPS, set_caps, sheet_of
 from billing.key_spend import KeySheet
 from billing.models import KeySpend
@@ -14,6 +15,11 @@ from tests.factories import cap_key, make_key, make_user
 
 USD = 1_000_000_000
 TODAY = dt.datetime.now(dt.UTC).date()
+
+
+@pytest.fixture(autouse=True)
+def _it_stays_today(monkeypatch):
+    monkeypatch.setattr(key_caps, "_today", lambda: TODAY)
 
 
 @pytest.fixture

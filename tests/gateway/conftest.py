@@ -1,5 +1,7 @@
 import contextlib
+import datetime as dt
 import functools
+import time
 import uuid
 
 import pytest
@@ -8,6 +10,7 @@ from tests.factories import make_price, make_route
 from tests.gateway import local_provider_process
 from tests.live import Customer, Gateway
 
+LONGEST_TEST = dt.timedelta(minutes=1)
 # The real model shares its processor with whatever else runs.
 PATIENT = {
     "UPSTREAM_FIRST_BYTE_TIMEOUT_S": "60",
@@ -78,6 +81,15 @@ def _two_processes(django_db_setup, django_db_blocker):
 def gateways(committed, scripted, _two_processes):
     """Two gateway processes on the same books, for many requests at once."""
     return _two_processes
+
+
+@pytest.fixture
+def within_a_day():
+    """No day of UTC begins during the test: no test sets the clock of a process."""
+    now = dt.datetime.now(dt.UTC)
+    until_midnight = dt.timedelta(days=1) - (now - now.replace(hour=0, minute=0, second=0))
+    if until_midnight < LONGEST_TEST:
+        time.sleep(until_midnight.total_seconds())
 
 
 @pytest.fixture

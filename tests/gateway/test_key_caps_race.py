@@ -22,6 +22,8 @@ from tests.provider_scripts import answer
 
 CHANGES = 40
 
+pytestmark = pytest.mark.usefixtures("within_a_day")
+
 
 @pytest.mark.parametrize("period", CAPS)
 @pytest.mark.parametrize("rounds", [1, pytest.param(10, marks=pytest.mark.proof)])

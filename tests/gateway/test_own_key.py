@@ -3,6 +3,8 @@
 import datetime as dt
 from decimal import Decimal
 
+import pytest
+
 from accounts.models import ApiKey
 from billing.key_caps import set_caps
 from billing.models import KeySpend
@@ -26,6 +28,7 @@ def test_a_key_tells_what_it_is(customer):
     assert key.digest not in customer.get("/v1/key").text
 
 
+@pytest.mark.usefixtures("within_a_day")
 def test_usage_and_what_is_left_are_exact(customer, fake):
     set_caps(customer.key, {"total": USD, "week": 3_000_001})
     token = fake.script(answer("Hello", prompt_tokens=7, completion_tokens=3))

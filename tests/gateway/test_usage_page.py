@@ -11,6 +11,7 @@ from asgiref.sync import async_to_sync
 from django.db import connection
 from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,6 +28,11 @@ from tests.factories import make_account, make_key, make_price, make_request, ma
 from tests.query_plans import Sorting, plan_of, sorting
 
 NOW = dt.datetime.now(dt.UTC)
+
+
+@pytest.fixture(autouse=True)
+def _the_clock_stands_still(monkeypatch):
+    monkeypatch.setattr(timezone, "now", lambda: NOW)
 
 
 def signed_in(user, zone: str = "UTC") -> Client:

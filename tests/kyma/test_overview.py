@@ -19,6 +19,11 @@ NOW = dt.datetime.now(dt.UTC)
 FOLDED, UNFOLDED = '<details class="card first-steps">', '<details class="card first-steps" open>'
 
 
+@pytest.fixture(autouse=True)
+def _the_clock_stands_still(monkeypatch):
+    monkeypatch.setattr(timezone, "now", lambda: NOW)
+
+
 def signed_in(user) -> Client:
     client = Client()
     client.force_login(user)
