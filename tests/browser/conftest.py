@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.conf import settings
 from django.db import connection, connections
+from playwright.sync_api import expect
 
 from tests.accounts.pages import just_signed_in
 from tests.browser import chromium
@@ -22,6 +23,7 @@ from tests.gateway.conftest import live_route
 from tests.live import Gateway
 
 TIMEOUT_MS = 20_000
+expect.set_options(timeout=TIMEOUT_MS)  # By itself it waits for five seconds.
 
 
 def apart(make: Callable):
