@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
 
+from tests.ports import free_port
 from tests.provider_defaults import default_answer
 from tests.provider_scripts import Either, Script, Step
 from tests.provider_wire import (
@@ -39,6 +40,7 @@ from tests.provider_wire import (
     read_request,
 )
 
+DEADLINE_S = 20  # Less than a script waits or is silent for.
 # What ends a connection: the client left, or it speaks no HTTP, or the server stops. (Python 3.11
 # logs each handler that ends cancelled.)
 _ENDS = (
@@ -107,7 +109,6 @@ class FakeProvider:
         self._connections: dict[asyncio.Task, asyncio.StreamWriter] = {}
         self._connection_count = 0
         self._stopping = False
-        self._closed_ports: list[socket.socket] = []
 
     # Life
 
@@ -136,9 +137,6 @@ class FakeProvider:
         """Reset all connections and refuse new ones."""
         self._run(self._stop())
         self._stop_loop()
-        for reserved in self._closed_ports:
-            reserved.close()
-        self._closed_ports.clear()
 
     @property
     def base_url(self) -> str:
@@ -149,11 +147,8 @@ class FakeProvider:
         return len(self._connections)
 
     def closed_port(self) -> str:
-        """A base URL that refuses connections for as long as this server lives."""
-        reserved = socket.socket()
-        reserved.bind(("127.0.0.1", 0))  # bound but never listening, so nobody else gets it
-        self._closed_ports.append(reserved)
-        return f"http://127.0.0.1:{reserved.getsockname()[1]}/v1"
+        """A base URL that refuses connections."""
+        return f"http://127.0.0.1:{free_port()}/v1"
 
     # Scripts
 
@@ -190,17 +185,17 @@ class FakeProvider:
         with self._changed:
             return list(self._script(token).calls)
 
-    def wait_for_calls(self, token: str, n: int = 1, timeout_s: float = 10.0) -> list[Call]:
+    def wait_for_calls(self, token: str, n: int = 1, timeout_s: float = DEADLINE_S) -> list[Call]:
         """The calls, once there have been `n`. Raises TimeoutError, as all of these do."""
         script = self._script(token)
         self._wait(lambda: script.count >= n, timeout_s, f"call {n} of {token}")
         return self.calls(token)
 
-    def wait_for_finish(self, token: str, timeout_s: float = 10.0) -> Call:
+    def wait_for_finish(self, token: str, timeout_s: float = DEADLINE_S) -> Call:
         """The first call whose script was played to its end."""
         return self._wait_for_call(token, lambda call: call.finished, timeout_s, "its end")
 
-    def wait_for_hang_up(self, token: str, timeout_s: float = 10.0) -> Call:
+    def wait_for_hang_up(self, token: str, timeout_s: float = DEADLINE_S) -> Call:
         """The first call whose client went away before the script's end."""
         return self._wait_for_call(
             token, lambda call: call.hung_up_at is not None, timeout_s, "a hang-up"
@@ -224,7 +219,7 @@ class FakeProvider:
     # The server's own thread
 
     def _run(self, coroutine) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=10)
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=DEADLINE_S)
 
     def _stop_loop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)

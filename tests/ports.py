@@ -2,8 +2,17 @@
 
 import socket
 
+_reserved: list[socket.socket] = []
+
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody else is given in this process's life, nor any other process by chance.
+
+    It stays bound: a server that allows addresses to be reused, as all here do, can listen there
+    all the same. Until one does, the port refuses connections.
+    """
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind(("127.0.0.1", 0))
+    _reserved.append(reserved)
+    return reserved.getsockname()[1]

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -11,9 +10,12 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.ports import free_port
+
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "smollm2-135m"
-START_DEADLINE_S = 30
+START_DEADLINE_S = 120
+STOP_DEADLINE_S = 60
 ANSWER_DEADLINE_S = 120
 
 
@@ -46,13 +48,11 @@ class Provider:
         return [json.loads(event.removeprefix("data: ")) for event in events]
 
     def health(self) -> dict:
-        return requests.get(f"{self.address}/health", timeout=5).json()
+        return requests.get(f"{self.address}/health", timeout=START_DEADLINE_S).json()
 
 
 def start(**environment) -> Provider:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "gateway.local_provider", "--port", str(port)],
         cwd=ROOT,
@@ -77,5 +77,5 @@ def start(**environment) -> Provider:
 def stop(provider: Provider) -> str:
     """Everything it printed since its first line."""
     provider.process.terminate()
-    rest, _ = provider.process.communicate(timeout=10)
+    rest, _ = provider.process.communicate(timeout=STOP_DEADLINE_S)
     return rest
