@@ -5,6 +5,7 @@ A test asks for `books` to use both databases inside a transaction that is rolle
 """
 
 import random
+import signal
 
 import hypothesis
 import pytest
@@ -25,12 +26,19 @@ DATABASES = ["default", "keyring"]
 USD = 1_000_000_000  # nano-dollars
 
 
-# --- The test client ----------------------------------------------------------------------------
+# --- This process and those that it starts ------------------------------------------------------
 
 
 def pytest_sessionstart():
-    """Here, and not in the settings: the processes that a test starts have a loop that stays."""
+    _let_ctrl_c_be_heard()
+    # Here, and not in the settings: the processes that a test starts have a loop that stays.
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, "tests.one_loop.OneLoop"]
+
+
+def _let_ctrl_c_be_heard() -> None:
+    """A shell has it ignored by what runs in the background, and so by what tests start."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # --- Seeds ---------------------------------------------------------------------------------------

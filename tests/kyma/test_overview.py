@@ -16,12 +16,13 @@ from tests.factories import make_key, make_provider, make_request, make_route
 
 URL = "/dashboard"
 NOW = dt.datetime.now(dt.UTC)
+INSTANT = dt.timedelta(microseconds=1)
 FOLDED, UNFOLDED = '<details class="card first-steps">', '<details class="card first-steps" open>'
 
 
 @pytest.fixture(autouse=True)
 def _the_clock_stands_still(monkeypatch):
-    monkeypatch.setattr(timezone, "now", lambda: NOW)
+    monkeypatch.setattr(timezone, "now", lambda: NOW + INSTANT)
 
 
 def signed_in(user) -> Client:
