@@ -44,7 +44,8 @@ def signed_in(user, zone: str = "UTC") -> Client:
 
 def settle(account, cost_nano: int, **fields) -> None:
     """A request that went through the books."""
-    reserve = hold(account, make_price(), cost_nano + 5, key=fields.pop("key", None))
+    key = fields.pop("key", None)
+    reserve = hold(account, make_price(), cost_nano + 5, key=key, now=NOW)
     commit_now([make_settle(reserve, cost_nano, **fields)])
 
 
