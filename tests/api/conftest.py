@@ -2,9 +2,9 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from chat import messages, replies, stored_replies
-from tests.gateway.conftest import patient_gateway, scripted
+from tests.gateway.conftest import _process_with, patient_gateway, scripted
 
-__all__ = ["patient_gateway", "scripted"]
+__all__ = ["_process_with", "patient_gateway", "scripted"]
 
 
 @pytest.fixture(autouse=True)

@@ -26,11 +26,10 @@ def _process_with(django_db_setup, django_db_blocker):
         yield functools.cache(lambda **environment: running.enter_context(Gateway(**environment)))
 
 
-@pytest.fixture(scope="session")
-def patient_gateway(django_db_setup, django_db_blocker):
+@pytest.fixture
+def patient_gateway(request, committed, _process_with):
     """A gateway process that waits for slow providers; it knows the models of other fixtures."""
-    with django_db_blocker.unblock(), Gateway(**PATIENT) as gateway:
-        yield gateway
+    return _process_with(**PATIENT, **asked_of(request.node))
 
 
 @pytest.fixture
@@ -63,8 +62,12 @@ def gateway(request, committed, scripted, _process_with):
     """A gateway process, and the model "scripted". It is patient, but for what the test's mark
     `gateway_with` says.
     """
-    marker = request.node.get_closest_marker("gateway_with")
-    return _process_with(**(marker.kwargs if marker else {}))
+    return _process_with(**asked_of(request.node))
+
+
+def asked_of(test: pytest.Item) -> dict[str, str]:
+    marker = test.get_closest_marker("gateway_with")
+    return marker.kwargs if marker else {}
 
 
 @pytest.fixture(scope="module")
