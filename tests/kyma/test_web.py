@@ -15,7 +15,7 @@ import requests
 
 from chat import replies
 from kyma import health, web
-from tests.live import eventually
+from tests.live import START_DEADLINE_S, eventually
 from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -182,7 +182,7 @@ def test_the_process_turns_red_then_ends_with_zero(tmp_path, django_db_setup):
             return None
 
     try:
-        response = eventually(answers)
+        response = eventually(answers, within_s=START_DEADLINE_S)
         assert "Server" not in response.headers
         assert (
             requests.get(f"{url}/ready", timeout=DEADLINE_S).json()["checks"]["not draining"]
