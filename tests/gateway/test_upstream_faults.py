@@ -167,11 +167,12 @@ def test_a_stream_that_breaks_off(customer, fake, steps, told, fault):
     assert fake.count(prompt) == 1
 
 
-@impatient
+@pytest.mark.gateway_with(
+    **KEPT_ALIVE, UPSTREAM_FIRST_BYTE_TIMEOUT_S="4", UPSTREAM_IDLE_TIMEOUT_S="4"
+)
 def test_a_silent_gap_is_filled_and_a_sign_of_life_is_enough(customer, fake):
-    comments = Split(
-        BUSY * 30, every=len(BUSY), gap_s=0.05
-    )  # 1.5 s, and 1 s of silence is allowed.
+    # For 5 s, and 4 s of silence are allowed.
+    comments = Split(BUSY * 100, every=len(BUSY), gap_s=0.05)
     prompt = fake.script(
         [Head(), comments, HELLO, comments, WORLD, STOP, Event(usage_chunk(USAGE)), Done(), End()]
     )
