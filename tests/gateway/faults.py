@@ -11,7 +11,7 @@ import socket
 import pytest
 
 from tests.gateway.receipts import LEAK, OVERLOADED, TEXT, TIMEOUT, UNAVAILABLE, USAGE
-from tests.live import IMPATIENT
+from tests.live import IMPATIENT, LESS_IMPATIENT
 from tests.provider_scripts import (
     Bytes,
     Close,
@@ -45,17 +45,18 @@ def deaf_port():
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
 
 
-def cases(faults: dict[str, tuple]) -> list:
-    """Faults, of which the steps are the first, as parameters of a test. Of a gateway that is not
-    patient, where the provider is silent.
+impatient = pytest.mark.gateway_with(**IMPATIENT)
+less_impatient = pytest.mark.gateway_with(**LESS_IMPATIENT)
+
+
+def cases(faults: dict[str, tuple], mark: pytest.MarkDecorator = impatient) -> list:
+    """Faults, of which the steps are the first, as parameters of a test. Where the provider is
+    silent, the mark has the gateway not be patient.
     """
     return [
-        pytest.param(*fault, id=name, marks=[impatient] if is_silent(fault[0]) else [])
+        pytest.param(*fault, id=name, marks=[mark] if is_silent(fault[0]) else [])
         for name, fault in faults.items()
     ]
-
-
-impatient = pytest.mark.gateway_with(**IMPATIENT)
 
 
 def is_silent(steps: list) -> bool:

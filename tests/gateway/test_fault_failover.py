@@ -15,7 +15,7 @@ from tests.gateway.faults import (
     MID_STREAM,
     cases,
     deaf_port,
-    impatient,
+    less_impatient,
 )
 from tests.gateway.receipts import (
     GOOD,
@@ -75,7 +75,7 @@ def answered_by_the_second(gateway, route: Route, prompt: str, fault: str, strea
     assert (second["provider"], second["status"], second.get("error")) == ("dearer", 200, None)
 
 
-@pytest.mark.parametrize(("steps", "fault", "streamed"), cases(ONCE_EACH))
+@pytest.mark.parametrize(("steps", "fault", "streamed"), cases(ONCE_EACH, less_impatient))
 def test_another_provider_answers(gateway, fake, healthy, twofold, steps, fault, streamed):
     failing, well = fake.script(steps), healthy.script(GOOD)
     answered_by_the_second(gateway, twofold, f"{failing} {well}", fault, streamed)
@@ -90,7 +90,7 @@ def test_another_provider_answers_for_one_that_refuses_connections(
     answered_by_the_second(gateway, route, healthy.script(GOOD), "refused", streamed)
 
 
-@impatient
+@less_impatient
 def test_another_provider_answers_for_one_that_does_not_answer_connections(gateway, healthy):
     with deaf_port() as base_url:
         route = two_routes(base_url, healthy.base_url)
@@ -123,7 +123,7 @@ def demoted(gateway, route: Route, prompt: str, kinds: tuple[bool, ...]) -> None
     assert response.headers["x-kyma-provider"] == "dearer"
 
 
-@pytest.mark.parametrize(("steps", "fault", "kinds"), cases(FAULTS))
+@pytest.mark.parametrize(("steps", "fault", "kinds"), cases(FAULTS, less_impatient))
 def test_a_route_that_keeps_failing_is_tried_last(
     gateway, fake, healthy, twofold, steps, fault, kinds
 ):

@@ -12,6 +12,7 @@ from tests.gateway.faults import (
     cases,
     deaf_port,
     impatient,
+    less_impatient,
 )
 from tests.gateway.receipts import (
     HELLO,
@@ -167,9 +168,7 @@ def test_a_stream_that_breaks_off(customer, fake, steps, told, fault):
     assert fake.count(prompt) == 1
 
 
-@pytest.mark.gateway_with(
-    **KEPT_ALIVE, UPSTREAM_FIRST_BYTE_TIMEOUT_S="4", UPSTREAM_IDLE_TIMEOUT_S="4"
-)
+@less_impatient
 def test_a_silent_gap_is_filled_and_a_sign_of_life_is_enough(customer, fake):
     # For 5 s, and 4 s of silence are allowed.
     comments = Split(BUSY * 100, every=len(BUSY), gap_s=0.05)
