@@ -25,13 +25,21 @@ MESSAGES = {
     "max_tokens": 50,
     "system": [anthropic_bodies.text("Be brief.", **anthropic_bodies.CACHED)],
     "messages": [
-        anthropic_bodies.user(anthropic_bodies.text("See"), anthropic_bodies.IMAGE),
+        anthropic_bodies.user(
+            anthropic_bodies.text("See"),
+            anthropic_bodies.IMAGE,
+            {**anthropic_bodies.DOCUMENT, "citations": {"enabled": False}},
+        ),
         anthropic_bodies.assistant(
             {"type": "thinking", "thinking": "Hm.", "signature": "s"},
             {"type": "redacted_thinking", "data": "x"},
             anthropic_bodies.CALL,
         ),
-        anthropic_bodies.user(anthropic_bodies.result([anthropic_bodies.text("found")])),
+        anthropic_bodies.user(
+            anthropic_bodies.result(
+                [anthropic_bodies.text("found"), anthropic_bodies.SEARCH_RESULT]
+            )
+        ),
     ],
     "tools": [anthropic_bodies.TOOL, {**anthropic_bodies.TOOL, "type": "custom", "strict": True}],
     "tool_choice": {"type": "tool", "name": "search", "disable_parallel_tool_use": True},
