@@ -13,11 +13,12 @@ from gateway.field_checks import (
     matching,
     object_of,
     one_of,
+    schema_of,
     tagged,
     takes,
     text,
 )
-from gateway.json_schema import NOTHING
+from gateway.json_schema import NOTHING, any_of
 
 MAX_MESSAGES = 2_000
 
@@ -62,10 +63,27 @@ _content = by_type("a string or a list of parts", {str: text(), list: list_of(_p
 _called_function = object_of(
     {"name": text(filled=True), "arguments": text()}, required=("name", "arguments")
 )
-_tool_call = object_of(
+_function_call = object_of(
     {"id": text(filled=True), "type": one_of("function"), "function": _called_function},
     required=("id", "function"),
 )
+_called_custom = object_of({"name": text(filled=True), "input": text()}, required=("name", "input"))
+_custom_call = tagged(
+    "type",
+    {
+        "custom": object_of(
+            {"id": text(filled=True), "custom": _called_custom}, required=("id", "custom")
+        )
+    },
+)
+
+
+@takes(any_of([schema_of(_function_call), schema_of(_custom_call)]))
+def _tool_call(value: Any) -> None:
+    is_custom = type(value) is dict and value.get("type") == "custom"
+    (_custom_call if is_custom else _function_call)(value)
+
+
 _said = {"content": _content, "name": text()}
 _written_by_person = object_of(_said, required=("content",))
 _written_by_assistant = object_of(

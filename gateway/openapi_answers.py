@@ -26,7 +26,7 @@ USD: Schema = {"type": "number", "description": "Dollars, exact to the nano-doll
 
 # --- Answers of models ---------------------------------------------------------------------------
 
-_TOOL_CALL = obj(
+_FUNCTION_CALL = obj(
     {
         "id": TEXT,
         "type": const("function"),
@@ -35,6 +35,11 @@ _TOOL_CALL = obj(
     optional=("type",),
     additionalProperties=True,
 )
+_CUSTOM_CALL = obj(
+    {"id": TEXT, "type": const("custom"), "custom": obj(same(TEXT, "name", "input"))},
+    additionalProperties=True,
+)
+_TOOL_CALL: Schema = {"anyOf": [_FUNCTION_CALL, _CUSTOM_CALL]}
 _CHOICE = obj(
     {
         "index": COUNT,

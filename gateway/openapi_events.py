@@ -60,8 +60,9 @@ _FRAGMENT = obj(
             optional=("name", "arguments"),
             additionalProperties=True,
         ),
+        "custom": obj(same(TEXT, "name", "input"), description="A custom tool's call, in one."),
     },
-    optional=("index", "id", "type"),
+    optional=("index", "id", "type", "function", "custom"),
     additionalProperties=True,
 )
 _DELTA = {

@@ -76,8 +76,15 @@ def _message(item: Any) -> Said:
         return _said("input", item)
     role = item.get("role") or item.get("type") or "message"
     parts = [_text(item.get("content", item))]
-    parts += [_call(*name_and_arguments(call)) for call in tool_calls(item)]
+    parts += [_called(call) for call in tool_calls(item)]
     return _said(role if isinstance(role, str) else "message", [one for one in parts if one])
+
+
+def _called(call: dict) -> str:
+    custom = call.get("custom")
+    if isinstance(custom, dict):
+        return _call(custom.get("name"), custom.get("input"))
+    return _call(*name_and_arguments(call))
 
 
 def _answers(answer: Any) -> Iterator[Said]:

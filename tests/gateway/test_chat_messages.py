@@ -57,7 +57,7 @@ from tests.gateway.chat_bodies import (
         ({"role": "assistant", "tool_calls": {}}, "messages[1].tool_calls"),
         ({"role": "assistant", "tool_calls": [{}]}, "messages[1].tool_calls[0].id"),
         (
-            {"role": "assistant", "tool_calls": [CALL | {"type": "custom"}]},
+            {"role": "assistant", "tool_calls": [CALL | {"type": "poem"}]},
             "messages[1].tool_calls[0].type",
         ),
         (

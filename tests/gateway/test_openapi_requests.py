@@ -82,8 +82,32 @@ TEXT = {
     "suffix": "x",
 }
 EMBEDDINGS = {**EXAMPLES["EmbeddingRequest"], **WISHES, "dimensions": 8}
+CUSTOM = {
+    **EXAMPLES["ChatRequest"],
+    "messages": [
+        {
+            "role": "assistant",
+            "tool_calls": [
+                {"id": "c1", "type": "custom", "custom": {"name": "patch", "input": "x"}},
+                {"id": "c2", "function": {"name": "search", "arguments": "{}"}},
+            ],
+        },
+        {"role": "tool", "tool_call_id": "c1", "content": "Done."},
+    ],
+    "tools": [
+        {
+            "type": "custom",
+            "custom": {
+                "name": "patch",
+                "format": {"type": "grammar", "grammar": {"syntax": "regex", "definition": "a"}},
+            },
+        },
+        {"type": "custom", "custom": {"name": "note", "format": {"type": "text"}}},
+    ],
+    "tool_choice": {"type": "custom", "custom": {"name": "note"}},
+}
 BODIES: dict[str, list[dict]] = {
-    "ChatRequest": [WHOLE],
+    "ChatRequest": [WHOLE, CUSTOM],
     "TextRequest": [TEXT, {**TEXT, "prompt": [1, 2]}],
     "EmbeddingRequest": [EMBEDDINGS, {**EMBEDDINGS, "input": [[1], [2, 3]]}],
     "MessagesRequest": [MESSAGES],
