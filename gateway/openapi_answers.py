@@ -222,7 +222,7 @@ _ECHO = {
     "tool_choice": {"anyOf": [TEXT, ANY_OBJECT]},
     "tools": array(ANY_OBJECT),
     "top_logprobs": COUNT,
-    "truncation": choice("auto", "disabled"),
+    "truncation": const("disabled"),
 }
 _FINISHED = {
     "status": choice("completed", "incomplete"),
