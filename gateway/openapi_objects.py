@@ -62,6 +62,7 @@ _CATALOGUE: dict[str, Schema] = {
             **same(TEXT, "owned_by", "canonical_slug", "name", "description"),
             "hugging_face_id": or_null(TEXT),
             "context_length": COUNT,
+            "knowledge_cutoff": NULL,
             "architecture": obj(
                 {
                     "modality": TEXT,
@@ -104,7 +105,15 @@ _CATALOGUE: dict[str, Schema] = {
         },
         optional=("alias_of",),
     ),
-    "ModelList": obj({"object": const("list"), "data": array(ref("Model"))}),
+    "ModelList": obj(
+        {
+            "object": const("list"),
+            "data": array(ref("Model")),
+            "total_count": {**COUNT, "description": "Of all models that fit the filters."},
+            **same(or_null(TEXT), "first_id", "last_id"),
+            "has_more": BOOLEAN,
+        }
+    ),
     "Prices": obj(
         {
             "currency": const("USD"),

@@ -89,8 +89,8 @@ def test_the_list_is_one_of_model_objects_in_order(customer, fake):
         lambda: customer.get("/v1/models").json(),
         lambda body: {"aaa/first", "scripted"} <= {model["id"] for model in body["data"]},
     )
-    assert set(body) == {"object", "data"}
-    assert body["object"] == "list"
+    assert set(body) == {"object", "data", "total_count", "first_id", "last_id", "has_more"}
+    assert (body["object"], body["has_more"]) == ("list", False)
     ids = [model["id"] for model in body["data"] if "alias_of" not in model]
     assert ids == sorted(set(ids))
     assert {model["object"] for model in body["data"]} == {"model"}
