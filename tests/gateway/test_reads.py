@@ -264,10 +264,10 @@ def test_a_finish_reason_that_no_database_could_hold_is_no_obstacle(customer, fa
     token = fake.script(answer("Hello.", finish_reason="st\0op" + 100 * "x"))
     assert customer.ask(token).status_code == 200
     row = customer.settled_request()
-    assert row.finish_reason == "stop" + 20 * "x"
+    assert row.finish_reason == "stop"
     told = customer.get(f"/v1/generation?id={row.id}").json()["data"]
     assert told["finish_reason"] == "stop"
-    assert told["native_finish_reason"] == row.finish_reason
+    assert told["native_finish_reason"] == "stop" + 20 * "x"
     assert len(customer.usage_entries()) == 1
 
 
