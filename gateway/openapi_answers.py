@@ -35,6 +35,13 @@ _TOOL_CALL = obj(
     optional=("type",),
     additionalProperties=True,
 )
+THOUGHT = {
+    "reasoning": {**or_null(TEXT), "description": "What the model thought."},
+    "reasoning_content": {
+        **or_null(TEXT),
+        "description": "The same, if that is its provider's name for it.",
+    },
+}
 _CHOICE = obj(
     {
         "index": COUNT,
@@ -42,7 +49,8 @@ _CHOICE = obj(
             "type": "object",
             "properties": {
                 "role": const("assistant"),
-                **same(or_null(TEXT), "content", "refusal", "reasoning", "reasoning_content"),
+                **same(or_null(TEXT), "content", "refusal"),
+                **THOUGHT,
                 "tool_calls": or_null(array(_TOOL_CALL)),
             },
             "additionalProperties": True,
