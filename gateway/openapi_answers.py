@@ -23,6 +23,13 @@ from gateway.json_schema import (
 )
 
 USD: Schema = {"type": "number", "description": "Dollars, exact to the nano-dollar."}
+THOUGHT = {
+    "reasoning": {**or_null(TEXT), "description": "What the model thought."},
+    "reasoning_content": {
+        **or_null(TEXT),
+        "description": "The same, if that is its provider's name for it.",
+    },
+}
 
 # --- Answers of models ---------------------------------------------------------------------------
 
@@ -35,13 +42,6 @@ _TOOL_CALL = obj(
     optional=("type",),
     additionalProperties=True,
 )
-THOUGHT = {
-    "reasoning": {**or_null(TEXT), "description": "What the model thought."},
-    "reasoning_content": {
-        **or_null(TEXT),
-        "description": "The same, if that is its provider's name for it.",
-    },
-}
 _CHOICE = obj(
     {
         "index": COUNT,
