@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import orjson
 
@@ -75,7 +75,7 @@ class Dialect:
 
 class ChatStream:
     """A stream of chat or text: the chunks as they are, but a message begins with its role, has its
-    content as text, and ends for one of OpenAI's reasons.
+    content as text and what was thought in `reasoning`, and ends for one of OpenAI's reasons.
 
     Some providers leave the role out, and then OpenAI's package makes a message of it that has
     none, which can't be sent back.
@@ -95,7 +95,9 @@ class ChatStream:
             if index not in self._begun:
                 self._begin(choice)
             if delta := choice.get("delta"):
-                _speak_plainly(delta)
+                # Most have neither, and a call would cost each of them.
+                if type(delta.get("content")) is list or "reasoning_content" in delta:
+                    _speak_plainly(delta)
                 if delta.get("tool_calls"):
                     self._calling.add(index)
             if choice.get("finish_reason"):
@@ -195,18 +197,31 @@ def _whole_text(answer: dict, usage: dict, _: dict) -> dict:
     for choice in answer["choices"]:
         said = choice.get("message") or {}
         _speak_plainly(said)
+        if not said.get("reasoning") and (thought := _thought_in(said.get("reasoning_details"))):
+            said["reasoning"] = thought
         if choice.get("finish_reason"):
             finish_reasons.tell(choice, called=bool(said.get("tool_calls")))
     return {**answer, "usage": usage}
 
 
 def _speak_plainly(said: dict) -> None:
-    """Content in parts, with reasoning among them, as the text that OpenAI's clients expect."""
+    """Put what was thought into `reasoning`, whichever name its provider has for it, which stays;
+    and content in parts, with thoughts among them, as the text that OpenAI's clients expect.
+    """
+    thought, _ = spoken(said)
+    if thought:
+        said["reasoning"] = thought
     if type(said.get("content")) is list:
-        thought, said["content"] = spoken({"content": said["content"]})
-        if thought:
-            earlier = said.get("reasoning")
-            said["reasoning"] = earlier + thought if isinstance(earlier, str) else thought
+        _, said["content"] = spoken({"content": said["content"]})
+
+
+def _thought_in(details: Any) -> str:
+    """What is in the clear of a whole message's `reasoning_details`. (In a stream some providers
+    repeat there what they sent before.)
+    """
+    parts = [one for one in details if type(one) is dict] if type(details) is list else []
+    texts = [part.get("text") or part.get("summary") for part in parts]
+    return "".join(text for text in texts if type(text) is str)
 
 
 CHAT = Dialect(

@@ -23,6 +23,13 @@ from gateway.json_schema import (
 )
 
 USD: Schema = {"type": "number", "description": "Dollars, exact to the nano-dollar."}
+THOUGHT = {
+    "reasoning": {**or_null(TEXT), "description": "What the model thought."},
+    "reasoning_content": {
+        **or_null(TEXT),
+        "description": "The same, if that is its provider's name for it.",
+    },
+}
 
 # --- Answers of models ---------------------------------------------------------------------------
 
@@ -47,7 +54,8 @@ _CHOICE = obj(
             "type": "object",
             "properties": {
                 "role": const("assistant"),
-                **same(or_null(TEXT), "content", "refusal", "reasoning", "reasoning_content"),
+                **same(or_null(TEXT), "content", "refusal"),
+                **THOUGHT,
                 "tool_calls": or_null(array(_TOOL_CALL)),
             },
             "additionalProperties": True,

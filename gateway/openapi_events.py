@@ -27,6 +27,7 @@ from gateway.openapi_answers import (
     OUTPUT_PART,
     REASONING_PART,
     STOP_REASON,
+    THOUGHT,
     output_item,
 )
 
@@ -69,7 +70,8 @@ _DELTA = {
     "type": "object",
     "properties": {
         "role": const("assistant"),
-        **same(or_null(TEXT), "content", "refusal", "reasoning", "reasoning_content"),
+        **same(or_null(TEXT), "content", "refusal"),
+        **THOUGHT,
         "tool_calls": or_null(array(_FRAGMENT)),
     },
     "additionalProperties": True,
