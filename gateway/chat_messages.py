@@ -141,11 +141,25 @@ def size_of(value: Any) -> int:
     return 0 if value is None else len(orjson.dumps(value))
 
 
+def thoughts_once(messages: list[dict]) -> list[dict]:
+    """The messages, with what Kyma told under two names under its provider's own name alone.
+
+    Else it would be counted twice, and a template might even write it twice.
+    """
+    return [_without_twin(one) if "reasoning_content" in one else one for one in messages]
+
+
+def _without_twin(message: dict) -> dict:
+    if message.get("reasoning") != message["reasoning_content"]:
+        return message
+    return {name: member for name, member in message.items() if name != "reasoning"}
+
+
 def measure(messages: list[dict]) -> tuple[int, int]:
     """Bytes of prompt text, and number of images.
 
     No template may make more text of a message than what is counted here, so members that Kyma
-    doesn't know count too, and the same reasoning in two fields counts twice.
+    doesn't know count too, and so do two names for reasoning.
     """
     text_bytes = images = 0
     for message in messages:

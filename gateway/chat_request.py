@@ -52,7 +52,7 @@ def parse(body: dict) -> ChatRequest:
 
 def _request(found: SortedFields) -> ChatRequest:
     read = found.read
-    messages = custom_tools.call_functions(read["messages"])
+    messages = chat_messages.thoughts_once(custom_tools.call_functions(read["messages"]))
     message_bytes, images = chat_messages.measure(messages)
     return ChatRequest(
         **found.common(),
