@@ -25,6 +25,7 @@ from gateway.field_checks import (
     tagged,
     takes,
     text,
+    unless_true,
 )
 from gateway.json_schema import NOTHING
 
@@ -34,13 +35,10 @@ OWN = {**ROUTING, "session_id": READ["session_id"]}
 NEEDED_TO_COUNT = ("model", "messages")
 NEEDED = (*NEEDED_TO_COUNT, "max_tokens")
 
-_DOCUMENT = "is a document, which is not supported yet: send its text in a block of type text"
 _SERVER_TOOL = (
     "belongs to a tool that runs at Anthropic, which Kyma doesn't have: leave the block out"
 )
 _REFUSED_BLOCKS = {
-    "document": _DOCUMENT,
-    "search_result": "is a search result, which is not supported yet: send its text as text",
     "container_upload": "is a file, which is not supported yet: send its text as text",
     "tool_reference": "is a reference to a tool, which is not supported: put the tool in `tools`",
     "browser_state": "is a browser's state, which is not supported yet: describe it as text",
@@ -108,10 +106,67 @@ _image_source = tagged(
     },
 )
 _image = _block({"source": _image_source}, "source")
+
+
+@takes(NOTHING)
+def _no_text(source: Any) -> None:
+    raise Mismatch(
+        "is a PDF or an uploaded file, which is not supported: send its text in a source of type "
+        "text, or its pages as images"
+    )
+
+
+_citations = object_of(
+    {
+        "enabled": unless_true(
+            "can't be true, as Kyma makes no citations: leave it out to be answered without"
+        )
+    }
+)
+_document = _block(
+    {
+        "source": tagged(
+            "type",
+            {
+                "text": object_of(
+                    {"media_type": one_of("text/plain"), "data": text()},
+                    required=("media_type", "data"),
+                ),
+                "content": object_of(
+                    {"content": _blocks({"text": _text, "image": _image})}, required=("content",)
+                ),
+                "base64": _no_text,
+                "url": _no_text,
+                "file": _no_text,
+            },
+        ),
+        "title": text(),
+        "context": text(),
+        "citations": _citations,
+    },
+    "source",
+)
+_search_result = _block(
+    {
+        "title": text(),
+        "source": text(),
+        "content": list_of(tagged("type", {"text": _text}), filled=True),
+        "citations": _citations,
+    },
+    "title",
+    "source",
+    "content",
+)
+_shown = {
+    "text": _text,
+    "image": _image,
+    "document": _document,
+    "search_result": _search_result,
+}
 _tool_result = _block(
     {
         "tool_use_id": text(filled=True),
-        "content": _blocks({"text": _text, "image": _image}, filled=False),
+        "content": _blocks(_shown, filled=False),
         "is_error": boolean,
     },
     "tool_use_id",
@@ -123,7 +178,7 @@ _tool_use = _block(
     "input",
 )
 _contents = {
-    "user": _blocks({"text": _text, "image": _image, "tool_result": _tool_result}),
+    "user": _blocks({**_shown, "tool_result": _tool_result}),
     "assistant": _blocks(
         {
             "text": _text,

@@ -143,7 +143,7 @@ def _user(blocks: list[dict]) -> list[dict]:
         if block["type"] == "tool_result":
             messages.append(_tool_message(block, images))
         else:
-            parts.append(_part(block))
+            parts += _parts(block)
     for number, image in enumerate(images, 1):
         parts[2 * number - 2 : 2 * number - 2] = [image_label(number), image]
     if parts:
@@ -155,9 +155,9 @@ def _tool_message(block: dict, images: list[dict]) -> dict:
     """The result as one text; its images are added to `images`."""
     texts = []
     cached = _cached(block)
-    for inner in _blocks(block.get("content") or []):
-        part = _part(inner)
-        cached = cached or _cached(inner)
+    parts = [part for inner in _blocks(block.get("content") or []) for part in _parts(inner)]
+    for part in parts:
+        cached = cached or _cached(part)
         if part["type"] == "image_url":
             images.append(part)
             part = image_label(len(images))
@@ -196,6 +196,45 @@ def _said(blocks: list[dict]) -> str | list[dict]:
 def _tool_call(block: dict) -> dict:
     function = {"name": block["name"], "arguments": orjson.dumps(block["input"]).decode()}
     return {"id": block["id"], "type": "function", "function": function}
+
+
+def _parts(block: dict) -> list[dict]:
+    """A document or a search result as its text in tags that say what it is; else one part."""
+    kind = block["type"]
+    if kind == "document":
+        source = block["source"]
+        inner = _blocks(source["data"] if source["type"] == "text" else source["content"])
+        return _framed(block, inner, "title", "context")
+    if kind == "search_result":
+        return _framed(block, block["content"], "title", "source")
+    return [_part(block)]
+
+
+def _framed(block: dict, inner: list[dict], *told: str) -> list[dict]:
+    lines = [f"<{name}>{block[name]}</{name}>" for name in told if block.get(name)]
+    parts = [_line(f"<{block['type']}>"), *map(_line, lines)]
+    for one in inner:
+        part = _part(one)
+        parts.append(_line(part["text"], one) if part["type"] == "text" else part)
+    return _joined([*parts, _line(f"</{block['type']}>", block)])
+
+
+def _line(said: str, marked: dict | None = None) -> dict:
+    return {"type": "text", "text": f"{said}\n", **_cached(marked or {})}
+
+
+def _joined(parts: list[dict]) -> list[dict]:
+    """Texts in a row as one, which reads the same under all templates, up to each cache mark."""
+    runs: list[list[dict]] = []
+    for part in parts:
+        if runs and part["type"] == "text" and runs[-1][-1].keys() == {"type", "text"}:
+            runs[-1].append(part)
+        else:
+            runs.append([part])
+    return [
+        {**run[-1], "text": "".join(one["text"] for one in run)} if len(run) > 1 else run[0]
+        for run in runs
+    ]
 
 
 def _part(block: dict) -> dict:

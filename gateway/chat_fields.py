@@ -5,6 +5,7 @@ for the provider if it needs it, and otherwise left behind.
 """
 
 from gateway import chat_messages
+from gateway.custom_tools import GRAMMAR
 from gateway.errors import Unprocessable
 from gateway.field_checks import (
     Check,
@@ -38,20 +39,37 @@ FUNCTION = object_of(
     {"name": NAME, "description": text(), "parameters": _json_object, "strict": boolean},
     required=("name",),
 )
-_tool = object_of({"type": one_of("function"), "function": FUNCTION}, required=("type", "function"))
-_named_function = object_of({"name": NAME}, required=("name",))
+_custom = object_of(
+    {
+        "name": NAME,
+        "description": text(),
+        "format": tagged(
+            "type",
+            {"text": anything, "grammar": object_of({"grammar": GRAMMAR}, required=("grammar",))},
+        ),
+    },
+    required=("name",),
+)
+_tool = tagged(
+    "type",
+    {
+        "function": object_of({"function": FUNCTION}, required=("function",)),
+        "custom": object_of({"custom": _custom}, required=("custom",)),
+    },
+)
+_named = object_of({"name": NAME}, required=("name",))
 JSON_SCHEMA = object_of(
     {"name": NAME, "description": text(), "schema": _json_object, "strict": boolean},
     required=("name", "schema"),
 )
-_chosen_function = object_of({"function": _named_function}, required=("function",))
-_allowed_tool = object_of(
-    {"type": one_of("function"), "function": _named_function}, required=("type", "function")
-)
+_one_tool = {
+    "function": object_of({"function": _named}, required=("function",)),
+    "custom": object_of({"custom": _named}, required=("custom",)),
+}
 _allowed_tools = object_of(
     {
         "mode": one_of("auto", "required"),
-        "tools": list_of(_allowed_tool, filled=True, most=MAX_TOOLS),
+        "tools": list_of(tagged("type", _one_tool), filled=True, most=MAX_TOOLS),
     },
     required=("mode", "tools"),
 )
@@ -86,7 +104,7 @@ FORWARDED: dict[str, Check] = {
             dict: tagged(
                 "type",
                 {
-                    "function": _chosen_function,
+                    **_one_tool,
                     "allowed_tools": object_of(
                         {"allowed_tools": _allowed_tools}, required=("allowed_tools",)
                     ),
@@ -113,7 +131,7 @@ FORWARDED: dict[str, Check] = {
     "cache_control": _json_object,
     "functions": list_of(FUNCTION, most=MAX_TOOLS),
     "function_call": by_type(
-        'none, auto or {"name": "…"}', {str: one_of("none", "auto"), dict: _named_function}
+        'none, auto or {"name": "…"}', {str: one_of("none", "auto"), dict: _named}
     ),
 }
 

@@ -13,11 +13,12 @@ from gateway.field_checks import (
     matching,
     object_of,
     one_of,
+    schema_of,
     tagged,
     takes,
     text,
 )
-from gateway.json_schema import NOTHING
+from gateway.json_schema import NOTHING, any_of
 
 MAX_MESSAGES = 2_000
 
@@ -62,10 +63,27 @@ _content = by_type("a string or a list of parts", {str: text(), list: list_of(_p
 _called_function = object_of(
     {"name": text(filled=True), "arguments": text()}, required=("name", "arguments")
 )
-_tool_call = object_of(
+_function_call = object_of(
     {"id": text(filled=True), "type": one_of("function"), "function": _called_function},
     required=("id", "function"),
 )
+_called_custom = object_of({"name": text(filled=True), "input": text()}, required=("name", "input"))
+_custom_call = tagged(
+    "type",
+    {
+        "custom": object_of(
+            {"id": text(filled=True), "custom": _called_custom}, required=("id", "custom")
+        )
+    },
+)
+
+
+@takes(any_of([schema_of(_function_call), schema_of(_custom_call)]))
+def _tool_call(value: Any) -> None:
+    is_custom = type(value) is dict and value.get("type") == "custom"
+    (_custom_call if is_custom else _function_call)(value)
+
+
 _said = {"content": _content, "name": text()}
 _written_by_person = object_of(_said, required=("content",))
 _written_by_assistant = object_of(
@@ -123,11 +141,25 @@ def size_of(value: Any) -> int:
     return 0 if value is None else len(orjson.dumps(value))
 
 
+def thoughts_once(messages: list[dict]) -> list[dict]:
+    """The messages, with what Kyma told under two names under its provider's own name alone.
+
+    Else it would be counted twice, and a template might even write it twice.
+    """
+    return [_without_twin(one) if "reasoning_content" in one else one for one in messages]
+
+
+def _without_twin(message: dict) -> dict:
+    if message.get("reasoning") != message["reasoning_content"]:
+        return message
+    return {name: member for name, member in message.items() if name != "reasoning"}
+
+
 def measure(messages: list[dict]) -> tuple[int, int]:
     """Bytes of prompt text, and number of images.
 
     No template may make more text of a message than what is counted here, so members that Kyma
-    doesn't know count too, and the same reasoning in two fields counts twice.
+    doesn't know count too, and so do two names for reasoning.
     """
     text_bytes = images = 0
     for message in messages:

@@ -6,7 +6,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from gateway import chat_messages, provider_request
+from gateway import chat_messages, custom_tools, provider_request
 from gateway.chat_fields import FORWARDED, READ, ROUTING, check_together, offer_only_allowed
 from gateway.chat_messages import size_of
 from gateway.provider_request import Endpoint, FieldTable, ProviderRequest, SortedFields
@@ -43,6 +43,7 @@ class ChatRequest(ProviderRequest):
 
 def parse(body: dict) -> ChatRequest:
     found = TABLE.sort(body)
+    custom_tools.offer_functions(found.fields)
     check_together(found.fields)
     offer_only_allowed(found.fields)
     chat_messages.check_tool_replies(found.read["messages"])
@@ -51,16 +52,17 @@ def parse(body: dict) -> ChatRequest:
 
 def _request(found: SortedFields) -> ChatRequest:
     read = found.read
-    message_bytes, images = chat_messages.measure(read["messages"])
+    messages = chat_messages.thoughts_once(custom_tools.call_functions(read["messages"]))
+    message_bytes, images = chat_messages.measure(messages)
     return ChatRequest(
         **found.common(),
-        messages=read["messages"],
+        messages=messages,
         stream=read.get("stream", False),
         include_usage=found.wants_usage(),
         max_tokens=read.get("max_completion_tokens") or read.get("max_tokens"),
         n=read.get("n", 1),
         text_bytes=message_bytes + _field_bytes(found.fields, found.unknown),
-        message_count=len(read["messages"]),
+        message_count=len(messages),
         images=images,
     )
 

@@ -364,8 +364,10 @@ class Completion:
         bill = meter.bill(ending)
         record.count(bill.usage)
         record.estimated, record.flagged = bill.estimated, bill.flagged
-        reason = str(meter.finish_reasons.get(0, ""))
-        record.finish_reason = reason.replace("\0", "")[:24]  # Postgres takes no NUL.
+        broke_off = self._delivery is not None and ending is Ending.UPSTREAM_FAILED
+        called = (self._delivery or self.forwarding).calls_tools
+        native = meter.finish_reasons.get(0)
+        settlement.note_finish(record, native, called=called, broke_off=broke_off)
         record.upstream_cost_nano = self.forwarding.upstream_cost(bill)
         self._price_nano = settlement.price_of(bill, self.forwarding.route.price)
         return bill.usage

@@ -78,5 +78,10 @@ class Delivery:
         return b"".join(self._pieces)
 
     @property
+    def calls_tools(self) -> bool:
+        """Whether its first answer does."""
+        return self._transcript.calls(0)
+
+    @property
     def said(self) -> list[dict]:
         return self._transcript.messages()

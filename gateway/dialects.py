@@ -2,13 +2,14 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import orjson
 
 from gateway import (
     anthropic,
     chat_request,
+    custom_tools,
     embedding_request,
     finish_reasons,
     relay,
@@ -16,7 +17,7 @@ from gateway import (
     sse,
     text_request,
 )
-from gateway.anthropic_message import spoken
+from gateway.anthropic_message import spoken, tool_calls
 from gateway.errors import GatewayError
 from gateway.metering import index_of
 from gateway.provider_request import ProviderRequest
@@ -74,7 +75,7 @@ class Dialect:
 
 class ChatStream:
     """A stream of chat or text: the chunks as they are, but a message begins with its role, has its
-    content as text, and ends for one of OpenAI's reasons.
+    content as text and what was thought in `reasoning`, and ends for one of OpenAI's reasons.
 
     Some providers leave the role out, and then OpenAI's package makes a message of it that has
     none, which can't be sent back.
@@ -94,7 +95,9 @@ class ChatStream:
             if index not in self._begun:
                 self._begin(choice)
             if delta := choice.get("delta"):
-                _speak_plainly(delta)
+                # Most have neither, and a call would cost each of them.
+                if type(delta.get("content")) is list or "reasoning_content" in delta:
+                    _speak_plainly(delta)
                 if delta.get("tool_calls"):
                     self._calling.add(index)
             if choice.get("finish_reason"):
@@ -119,7 +122,49 @@ class ChatStream:
         return sse.event(orjson.dumps(relay.error_chunk(self._identity, error)))
 
 
+class CustomToolStream(ChatStream):
+    """A stream of chat whose caller offers custom tools: calls of these are told once they are
+    whole.
+    """
+
+    def __init__(self, identity: Identity, *, include_usage: bool, names: frozenset[str]):
+        super().__init__(identity, include_usage=include_usage)
+        self._custom = custom_tools.StreamedCalls(names)
+
+    def feed(self, chunk: dict) -> bytes:
+        ended = [index_of(choice) for choice in chunk["choices"] if choice.get("finish_reason")]
+        chunk["choices"] = [choice for choice in chunk["choices"] if self._says(choice)]
+        written = self._tell(ended)
+        self.waiting = self._custom.waiting
+        return written + super().feed(chunk) if chunk["choices"] else written
+
+    def _says(self, choice: dict) -> bool:
+        """Whether anything is left in it once calls of custom tools are held back."""
+        delta = choice.get("delta") or {}
+        calls = self._custom.take(index_of(choice), tool_calls(delta))
+        rest = {name: member for name, member in delta.items() if name != "tool_calls"}
+        choice["delta"] = rest | ({"tool_calls": calls} if calls else {})
+        left = (choice.get("finish_reason"), choice.get("logprobs"), *choice["delta"].values())
+        return index_of(choice) not in self._begun or any(left)
+
+    def _tell(self, owners: list[int]) -> bytes:
+        """A chunk with what was held back of these answers, if anything was."""
+        told = {"choices": self._custom.tell(owners)}
+        own = relay.own_chunk(told, self._identity, include_usage=self._include_usage)
+        return super().feed(own) if own else b""
+
+    def finish(self, usage: dict) -> bytes:
+        return self._tell(self._custom.owners) + super().finish(usage)
+
+
 def _open_chat(opening: Opening) -> tuple[Stream, bytes]:
+    if names := custom_tools.names_in(opening.body):
+        include_usage = opening.request.include_usage
+        return CustomToolStream(opening.identity, include_usage=include_usage, names=names), b""
+    return _open_text(opening)
+
+
+def _open_text(opening: Opening) -> tuple[Stream, bytes]:
     return ChatStream(opening.identity, include_usage=opening.request.include_usage), b""
 
 
@@ -141,22 +186,42 @@ def _open_responses(opening: Opening) -> tuple[Stream, bytes]:
     return stream, stream.start(id=identity.id, created=identity.created, model=identity.model)
 
 
-def _whole_chat(answer: dict, usage: dict, _: dict) -> dict:
+def _whole_chat(answer: dict, usage: dict, body: dict) -> dict:
+    whole = _whole_text(answer, usage, body)
+    if names := custom_tools.names_in(body):
+        whole["choices"] = [custom_tools.calling(choice, names) for choice in whole["choices"]]
+    return whole
+
+
+def _whole_text(answer: dict, usage: dict, _: dict) -> dict:
     for choice in answer["choices"]:
         said = choice.get("message") or {}
         _speak_plainly(said)
+        if not said.get("reasoning") and (thought := _thought_in(said.get("reasoning_details"))):
+            said["reasoning"] = thought
         if choice.get("finish_reason"):
             finish_reasons.tell(choice, called=bool(said.get("tool_calls")))
     return {**answer, "usage": usage}
 
 
 def _speak_plainly(said: dict) -> None:
-    """Content in parts, with reasoning among them, as the text that OpenAI's clients expect."""
+    """Put what was thought into `reasoning`, whichever name its provider has for it, which stays;
+    and content in parts, with thoughts among them, as the text that OpenAI's clients expect.
+    """
+    thought, _ = spoken(said)
+    if thought:
+        said["reasoning"] = thought
     if type(said.get("content")) is list:
-        thought, said["content"] = spoken({"content": said["content"]})
-        if thought:
-            earlier = said.get("reasoning")
-            said["reasoning"] = earlier + thought if isinstance(earlier, str) else thought
+        _, said["content"] = spoken({"content": said["content"]})
+
+
+def _thought_in(details: Any) -> str:
+    """What is in the clear of a whole message's `reasoning_details`. (In a stream some providers
+    repeat there what they sent before.)
+    """
+    parts = [one for one in details if type(one) is dict] if type(details) is list else []
+    texts = [part.get("text") or part.get("summary") for part in parts]
+    return "".join(text for text in texts if type(text) is str)
 
 
 CHAT = Dialect(
@@ -181,14 +246,14 @@ RESPONSES = Dialect(
 COMPLETIONS = Dialect(
     "completions",
     read=text_request.parse,
-    whole=_whole_chat,
-    open=_open_chat,
+    whole=_whole_text,
+    open=_open_text,
     prompt_field="prompt",
 )
 EMBEDDINGS = Dialect(
     "embeddings",
     read=embedding_request.parse,
     whole=embedding_request.embedding_list,
-    open=_open_chat,  # Never called: embeddings aren't streamed.
+    open=_open_text,  # Never called: embeddings aren't streamed.
     prompt_field="input",
 )

@@ -103,6 +103,16 @@ def boolean(value: Any) -> None:
         raise unwanted("true or false", value)
 
 
+def unless_true(problem: str) -> Check:
+    @takes({"type": "boolean", "enum": [False]})
+    def check(value: Any) -> None:
+        boolean(value)
+        if value:
+            raise Mismatch(problem)
+
+    return check
+
+
 def number(low: float, high: float, *, without_low: bool = False) -> Check:
     span = f"above {low} and at most {high}" if without_low else f"from {low:g} to {high:g}"
     wanted = f"a number {span}"

@@ -8,6 +8,7 @@ BROKEN_OFF = frozenset({"error", "abort", "network_error", "insufficient_system_
 _OPENAI = ("stop", "length", "tool_calls", "content_filter", "function_call")
 _MEANINGS = {
     **{reason: reason for reason in _OPENAI},
+    **dict.fromkeys(BROKEN_OFF, "error"),
     "max_tokens": "length",
     "model_length": "length",
     "model_context_window_exceeded": "length",

@@ -144,6 +144,12 @@ class Forwarding:
         self._count(accepted)
         self.answer, self._ended = accepted, True
 
+    @property
+    def calls_tools(self) -> bool:
+        """Whether its whole answer does, if there is one: the first of them."""
+        choices = (self.answer or {}).get("choices") or [{}]
+        return bool((choices[0].get("message") or {}).get("tool_calls"))
+
     async def _open_stream(self, route: Candidate) -> None:
         path = self._request.endpoint.path
         self._stream = await upstream.open_stream(route, path, self._body(route), self._deadline)

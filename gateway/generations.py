@@ -32,6 +32,7 @@ def request_id(text: str) -> uuid.UUID:
 
 def generation_object(row: ApiRequest) -> dict:
     """OpenRouter's generation object, and Kyma's breakdown of the cost."""
+    finish_reason, native_finish_reason = finish_of(row)
     return {
         "id": answer_id(row.api, row.id.hex),
         "request_id": str(row.id),
@@ -53,14 +54,24 @@ def generation_object(row: ApiRequest) -> dict:
         "native_tokens_reasoning": row.reasoning_tokens,
         "native_tokens_cached": row.cached_tokens,
         "estimated": row.estimated,
-        "finish_reason": meaning(row.finish_reason) if row.finish_reason else None,
-        "native_finish_reason": row.finish_reason or None,
+        "finish_reason": finish_reason,
+        "native_finish_reason": native_finish_reason,
         "total_cost": orjson.Fragment(usd(row.cost_nano)),
         "usage": orjson.Fragment(usd(row.cost_nano)),
         "cost_details": _cost_details(row),
         "attempts": row.attempts,
         "is_byok": False,
     }
+
+
+def finish_of(row: ApiRequest) -> tuple[str | None, str | None]:
+    """Why the answer ended, as it told itself, and its provider's own word for that; None for none.
+
+    (A row that an older Kyma wrote holds the provider's word alone.)
+    """
+    last = row.attempts[-1] if row.attempts else {}
+    told = meaning(row.finish_reason) if row.finish_reason else None
+    return told, last.get("finish_reason", row.finish_reason) or None
 
 
 def _cost_details(row: ApiRequest) -> dict | None:

@@ -10,9 +10,9 @@ from gateway import json_body, key_fields, key_management, key_rules
 from gateway.authentication import Caller
 from gateway.call import GatewayRequest
 from gateway.database import in_thread
-from gateway.errors import InvalidRequest
 from gateway.json_response import json_response
 from gateway.key_objects import key_object
+from gateway.query_fields import number, offset
 from gateway.views import allow, logged
 
 MAX_PAGE = 100
@@ -72,15 +72,8 @@ def _page(caller: Caller, query) -> list[ApiKey]:
     rows = key_management.of_user(_owner(caller))
     if query.get("include_disabled", "false").lower() not in ("true", "1"):
         rows = rows.filter(disabled_at=None)
-    offset = _number(query, "offset", 0, low=0, high=10**9)
-    return list(rows[offset : offset + _number(query, "limit", MAX_PAGE, low=1, high=MAX_PAGE)])
-
-
-def _number(query, name: str, default: int, *, low: int, high: int) -> int:
-    text = query.get(name, str(default))
-    if not re.fullmatch("[0-9]{1,10}", text) or not low <= int(text) <= high:
-        raise InvalidRequest(f"`{name}` must be an integer from {low} to {high}.", param=name)
-    return int(text)
+    first = offset(query)
+    return list(rows[first : first + number(query, "limit", MAX_PAGE, low=1, high=MAX_PAGE)])
 
 
 def _shown(row: ApiKey, caller: Caller) -> dict:

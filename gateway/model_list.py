@@ -5,7 +5,6 @@ The price is that of the cheapest route. Dollars are decimal strings, exact and 
 """
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
 
 from billing.pricing import Price
 from gateway.routing import EMBEDDING, PARAMETERS_OF, Candidate, ModelEntry, only_embeds
@@ -38,6 +37,7 @@ def model_object(model: ModelEntry) -> dict:
         "name": model.name,
         "description": model.description,
         "context_length": model.context_length,
+        "knowledge_cutoff": None,  # The catalogue has no source for it.
         "architecture": _architecture(model.capabilities),
         "pricing": pricing(cheapest.price),
         "top_provider": {
@@ -58,25 +58,6 @@ def alias_object(alias: str, model: ModelEntry) -> dict:
     name = f"{alias} (now {model.name})"
     shown = {"id": alias, "name": name, "display_name": name, "alias_of": model.slug}
     return {**model_object(model), **shown}
-
-
-def chosen(models: Iterable[dict], query: Mapping[str, str]) -> list[dict]:
-    """Those model objects that fit OpenRouter's filters: lists of names, with commas between.
-
-    A model must support all the parameters, and put out one of the modalities.
-    """
-    parameters = _names(query.get("supported_parameters"))
-    modalities = _names(query.get("output_modalities")) - {"all"}
-    return [
-        one
-        for one in models
-        if parameters <= {*one["supported_parameters"]}
-        and (not modalities or modalities & {*one["architecture"]["output_modalities"]})
-    ]
-
-
-def _names(text: str | None) -> set[str]:
-    return set(filter(None, (name.strip() for name in (text or "").split(","))))
 
 
 def pricing(price: Price) -> dict[str, str]:

@@ -11,14 +11,17 @@ import orjson
 
 from gateway import (
     claude_code,
+    model_query,
     openapi_answers,
     openapi_events,
     openapi_objects,
     openapi_requests,
 )
+from gateway.field_checks import schema_of
 from gateway.idempotency import LONGEST_KEY
 from gateway.json_schema import ID, INTEGER, TEXT, Schema, ref
 from gateway.key_views import MAX_PAGE
+from gateway.query_fields import MAX_OFFSET
 
 # What each status means, and the exception that gives it: gateway/errors.py.
 ERRORS = {
@@ -185,11 +188,22 @@ def _in_path(name: str, description: str, schema: Schema) -> dict:
     return {**place, "description": description, "schema": schema}
 
 
+def _pages_of(most: int) -> tuple[dict, dict]:
+    return (
+        _query("offset", "How many to skip.", {**INTEGER, "minimum": 0, "maximum": MAX_OFFSET}),
+        _query("limit", "How many.", {**INTEGER, "minimum": 1, "maximum": most}),
+    )
+
+
 _MODEL = _in_path("model", "An id or an alias of GET /v1/models.", {**TEXT, "minLength": 1})
 _HASH = _in_path("hash", "The `hash` of a key.", {**TEXT, "pattern": "^[0-9a-f]{32}$"})
 _FILTERS = (
     _query("supported_parameters", "Only models with all of these: tools,reasoning.", TEXT),
     _query("output_modalities", "Only models with one of these: text,embeddings.", TEXT),
+    _query("sort", "The order; models without the figure come last.", schema_of(model_query.SORT)),
+    *_pages_of(model_query.MAX_PAGE),
+    _query("after_id", "The model that the page begins after (Anthropic's packages).", TEXT),
+    _query("before_id", "The model that the page ends before (Anthropic's packages).", TEXT),
 )
 _GENERATION = _query(
     "id", "The id of an answer, or its x-request-id.", {**TEXT, "minLength": 1}, required=True
@@ -260,6 +274,7 @@ _ACCOUNT_PATHS = {
             "Models",
             "List the models and aliases to use",
             "ModelList",
+            400,
             parameters=(_MODEL_NAMES, *_FILTERS),
         )
     },
@@ -302,8 +317,7 @@ _ACCOUNT_PATHS = {
             400,
             parameters=(
                 _query("include_disabled", "Disabled keys too.", {"type": "boolean"}),
-                _query("offset", "How many to skip.", {**INTEGER, "minimum": 0, "maximum": 10**9}),
-                _query("limit", "How many.", {**INTEGER, "minimum": 1, "maximum": MAX_PAGE}),
+                *_pages_of(MAX_PAGE),
             ),
         ),
         "post": _operation(

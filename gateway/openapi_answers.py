@@ -23,10 +23,17 @@ from gateway.json_schema import (
 )
 
 USD: Schema = {"type": "number", "description": "Dollars, exact to the nano-dollar."}
+THOUGHT = {
+    "reasoning": {**or_null(TEXT), "description": "What the model thought."},
+    "reasoning_content": {
+        **or_null(TEXT),
+        "description": "The same, if that is its provider's name for it.",
+    },
+}
 
 # --- Answers of models ---------------------------------------------------------------------------
 
-_TOOL_CALL = obj(
+_FUNCTION_CALL = obj(
     {
         "id": TEXT,
         "type": const("function"),
@@ -35,6 +42,11 @@ _TOOL_CALL = obj(
     optional=("type",),
     additionalProperties=True,
 )
+_CUSTOM_CALL = obj(
+    {"id": TEXT, "type": const("custom"), "custom": obj(same(TEXT, "name", "input"))},
+    additionalProperties=True,
+)
+_TOOL_CALL: Schema = {"anyOf": [_FUNCTION_CALL, _CUSTOM_CALL]}
 _CHOICE = obj(
     {
         "index": COUNT,
@@ -42,7 +54,8 @@ _CHOICE = obj(
             "type": "object",
             "properties": {
                 "role": const("assistant"),
-                **same(or_null(TEXT), "content", "refusal", "reasoning", "reasoning_content"),
+                **same(or_null(TEXT), "content", "refusal"),
+                **THOUGHT,
                 "tool_calls": or_null(array(_TOOL_CALL)),
             },
             "additionalProperties": True,
@@ -217,7 +230,7 @@ _ECHO = {
     "tool_choice": {"anyOf": [TEXT, ANY_OBJECT]},
     "tools": array(ANY_OBJECT),
     "top_logprobs": COUNT,
-    "truncation": choice("auto", "disabled"),
+    "truncation": const("disabled"),
 }
 _FINISHED = {
     "status": choice("completed", "incomplete"),

@@ -27,6 +27,7 @@ from gateway.openapi_answers import (
     OUTPUT_PART,
     REASONING_PART,
     STOP_REASON,
+    THOUGHT,
     output_item,
 )
 
@@ -60,15 +61,17 @@ _FRAGMENT = obj(
             optional=("name", "arguments"),
             additionalProperties=True,
         ),
+        "custom": obj(same(TEXT, "name", "input"), description="A custom tool's call, in one."),
     },
-    optional=("index", "id", "type"),
+    optional=("index", "id", "type", "function", "custom"),
     additionalProperties=True,
 )
 _DELTA = {
     "type": "object",
     "properties": {
         "role": const("assistant"),
-        **same(or_null(TEXT), "content", "refusal", "reasoning", "reasoning_content"),
+        **same(or_null(TEXT), "content", "refusal"),
+        **THOUGHT,
         "tool_calls": or_null(array(_FRAGMENT)),
     },
     "additionalProperties": True,

@@ -62,6 +62,7 @@ _CATALOGUE: dict[str, Schema] = {
             **same(TEXT, "owned_by", "canonical_slug", "name", "description"),
             "hugging_face_id": or_null(TEXT),
             "context_length": COUNT,
+            "knowledge_cutoff": NULL,
             "architecture": obj(
                 {
                     "modality": TEXT,
@@ -104,7 +105,15 @@ _CATALOGUE: dict[str, Schema] = {
         },
         optional=("alias_of",),
     ),
-    "ModelList": obj({"object": const("list"), "data": array(ref("Model"))}),
+    "ModelList": obj(
+        {
+            "object": const("list"),
+            "data": array(ref("Model")),
+            "total_count": {**COUNT, "description": "Of all models that fit the filters."},
+            **same(or_null(TEXT), "first_id", "last_id"),
+            "has_more": BOOLEAN,
+        }
+    ),
     "Prices": obj(
         {
             "currency": const("USD"),
@@ -243,7 +252,8 @@ _RECEIPTS: dict[str, Schema] = {
                 **same(COUNT, "tokens_prompt", "tokens_completion"),
                 **same(COUNT, "native_tokens_prompt", "native_tokens_completion"),
                 **same(COUNT, "native_tokens_reasoning", "native_tokens_cached"),
-                **same(or_null(TEXT), "finish_reason", "native_finish_reason"),
+                "finish_reason": {**or_null(TEXT), "description": "As the answer told it."},
+                "native_finish_reason": or_null(TEXT),
                 **same(USD, "total_cost", "usage"),
                 "cost_details": or_null(obj({"price_version": ID, **same(USD, *_PRICE_CLASSES)})),
                 "attempts": array(ANY_OBJECT),

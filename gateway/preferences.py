@@ -1,9 +1,10 @@
 """What a request says about its routes: OpenRouter's `provider` object and slug suffixes.
 
 `admitted` says which routes a request allows and why the others are out; `ordered` says in which
-order the rest is tried: open breakers last, then price, and within 10 % of the cheapest the one
-that begins to answer first. A session keeps to one of these instead, so that the provider's prompt
-cache serves it: by rendezvous hashing, which every process and every start agrees on.
+order the rest is tried: open breakers last, before them those that are slower than preferred, then
+price, and within 10 % of the cheapest the one that begins to answer first. A session keeps to one
+of these instead, so that the provider's prompt cache serves it: by rendezvous hashing, which every
+process and every start agrees on.
 """
 
 import dataclasses
@@ -30,6 +31,8 @@ class Preferences:
     quantizations: frozenset[str] = frozenset()
     sort: str | None = None
     max_price: tuple[tuple[str, int], ...] = ()
+    max_latency_s: float = math.inf
+    min_tokens_per_s: float = 0.0
     allow_fallbacks: bool = True
     denies_collection: bool = False
     wants_no_retention: bool = False
@@ -62,12 +65,21 @@ class Preferences:
             quantizations=frozenset(_slugs(provider.get("quantizations"))),
             sort=(wished.get("by") if isinstance(wished, dict) else wished) or sort,
             max_price=tuple(_prices(provider.get("max_price") or {})),
+            max_latency_s=min(_cutoffs(provider.get("preferred_max_latency")), default=math.inf),
+            min_tokens_per_s=max(_cutoffs(provider.get("preferred_min_throughput")), default=0.0),
             allow_fallbacks=provider.get("allow_fallbacks") is not False,
             denies_collection=provider.get("data_collection") == "deny",
             wants_no_retention=bool(provider.get("zdr")),
             required_fields=fields | unknown if is_strict else frozenset(),
             requires_passthrough=is_strict and bool(unknown),
             requires_impossible=is_strict and bool(fields & impossible),
+        )
+
+    def is_met_by(self, state: RouteHealth) -> bool:
+        """Whether a route is as fast as preferred, as far as anybody knows."""
+        latency_ms, tokens_per_s = state.latency_ms, state.tokens_per_s
+        return (latency_ms is None or latency_ms <= self.max_latency_s * 1000) and (
+            tokens_per_s is None or tokens_per_s >= self.min_tokens_per_s
         )
 
     @property
@@ -147,7 +159,8 @@ def ordered(
             by_sort = (_cost(route), latency)
         else:
             by_sort = (cheapest, _affinity(session, route.route_id) if session else latency)
-        return (_place(route.provider, preferences.order), state.is_open(now), *by_sort)
+        place, is_slow = _place(route.provider, preferences.order), not preferences.is_met_by(state)
+        return (place, state.is_open(now), is_slow, *by_sort)
 
     in_order = tuple(sorted(routes, key=rank))
     only_the_first = not preferences.allow_fallbacks and not preferences.order
@@ -177,6 +190,13 @@ def _quantization(route) -> str:
 
 def _slugs(names: list[str] | None) -> list[str]:
     return [name.lower() for name in names or ()]
+
+
+def _cutoffs(preferred: float | dict[str, float] | None) -> list[float]:
+    """One number, or one for each percentile: of these Kyma knows none, but the average."""
+    if isinstance(preferred, dict):
+        return list(preferred.values())
+    return [] if preferred is None else [preferred]
 
 
 def _prices(max_price: dict) -> list[tuple[str, int]]:

@@ -156,6 +156,10 @@ class Transcript:
             known["name"] += name
         known["arguments"] += arguments
 
+    def calls(self, index: int) -> bool:
+        """Whether this answer calls tools."""
+        return index in self._calls
+
     def messages(self) -> list[dict]:
         """One message per answer."""
         messages = []

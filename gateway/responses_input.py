@@ -11,6 +11,7 @@ from typing import Any
 
 from gateway import chat_messages
 from gateway.chat_messages import MAX_MESSAGES, image_label
+from gateway.custom_tools import arguments_of
 from gateway.errors import InvalidRequest, Unprocessable
 from gateway.field_checks import (
     Check,
@@ -26,7 +27,7 @@ from gateway.field_checks import (
     unwanted,
 )
 from gateway.json_schema import NOTHING, Schema, any_of
-from gateway.responses_tools import arguments_of, function_name
+from gateway.responses_tools import function_name
 
 
 def refused(problem: str) -> Check:

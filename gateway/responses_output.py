@@ -11,7 +11,8 @@ from typing import Any
 
 from gateway.anthropic_message import name_and_arguments
 from gateway.chat_messages import size_of
-from gateway.responses_tools import Tool, told_by
+from gateway.custom_tools import told_by
+from gateway.responses_tools import Tool
 
 Emit = Callable[[str, dict], None]
 

@@ -5,8 +5,6 @@ under the same name pass as they are, and chat checks them. Kyma keeps no respon
 would need one that is kept is refused. What becomes of tools is told in `responses_tools`.
 """
 
-from typing import Any
-
 from gateway import responses_input, responses_tools
 from gateway.chat_fields import CHECKS, JSON_SCHEMA, MAX_TOOLS, ROUTING
 from gateway.field_checks import (
@@ -23,6 +21,7 @@ from gateway.field_checks import (
     tagged,
     takes,
     text,
+    unless_true,
 )
 from gateway.responses_input import check_as_chat, refused
 
@@ -66,16 +65,6 @@ def chat_body(body: dict) -> dict:
 # --- Checks
 
 
-def _unless_true(problem: str) -> Check:
-    @takes({"type": "boolean", "enum": [False]})
-    def check(value: Any) -> None:
-        boolean(value)
-        if value:
-            raise Mismatch(problem)
-
-    return check
-
-
 @takes(schema_of(JSON_SCHEMA))
 def _schema_format(value: dict) -> None:
     response_format = {"type": "json_schema", "json_schema": _members(value, *_SCHEMA)}
@@ -110,13 +99,13 @@ _format = tagged(
 )
 _ALL_IN_INPUT = "leave it out, and send the whole conversation in `input` each time"
 _RECEIVED: dict[str, Check] = {
-    "store": _unless_true(
+    "store": unless_true(
         "can't be true, as Kyma keeps no responses: send false, and the whole conversation in "
         "`input` each time"
     ),
     "previous_response_id": refused(f"names a response, and Kyma keeps none: {_ALL_IN_INPUT}"),
     "conversation": refused(f"names a conversation, and Kyma keeps none: {_ALL_IN_INPUT}"),
-    "background": _unless_true(
+    "background": unless_true(
         "can't be true, as Kyma keeps no responses to be fetched later: leave it out, and set "
         "`stream` to true for long answers"
     ),

@@ -1,7 +1,7 @@
 """The tools of a Responses request as functions of chat, and what a call of these is a call of.
 
     function   as it is
-    custom     takes text of a format of its own: a function with that text as its one argument
+    custom     takes text: the function that `custom_tools` makes of it
     namespace  its tools are functions whose names begin with its own
 
 Kyma runs no tools: those of other kinds (web search, MCP servers that Kyma would have to ask) are
@@ -12,9 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from gateway.chat_fields import FUNCTION, MAX_NAME, MAX_TOOLS, NAME
+from gateway.custom_tools import GRAMMAR, function_of
 from gateway.field_checks import (
     Check,
     Mismatch,
@@ -29,7 +28,6 @@ from gateway.field_checks import (
     unwanted,
 )
 
-_INPUT = "input"  # The argument that takes what a custom tool is told.
 _MEMBERS = {
     "function": ("name", "description", "parameters", "strict"),
     "custom": ("name", "description", "format"),
@@ -52,15 +50,11 @@ class Tool:
 
 # --- Checks
 
-_grammar = object_of(
-    {"syntax": one_of("lark", "regex"), "definition": text(filled=True)},
-    required=("syntax", "definition"),
-)
 _custom = object_of(
     {
         "name": NAME,
         "description": text(),
-        "format": tagged("type", {"text": object_of({}), "grammar": _grammar}),
+        "format": tagged("type", {"text": object_of({}), "grammar": GRAMMAR}),
     },
     required=("name",),
 )
@@ -145,26 +139,9 @@ def _offer(tool: dict, namespace: str | None) -> Tool:
     function = {name: tool[name] for name in _MEMBERS["function"] if tool.get(name) is not None}
     function["name"] = function_name(tool["name"], namespace)
     if tool["type"] == "custom":
-        function = _function_of_custom(function, tool.get("format") or {"type": "text"})
+        form = tool.get("format") or {"type": "text"}
+        function = function_of(function, form if form["type"] == "grammar" else None)
     return Tool(tool["type"], tool["name"], namespace, function)
-
-
-def _function_of_custom(function: dict, form: dict) -> dict:
-    described = [function["description"]] if function.get("description") else []
-    if form["type"] == "grammar":
-        described.append(
-            f"`{_INPUT}` must be of this grammar ({form['syntax']}):\n{form['definition']}"
-        )
-    return {
-        "name": function["name"],
-        **({"description": "\n\n".join(described)} if described else {}),
-        "parameters": {
-            "type": "object",
-            "properties": {_INPUT: {"type": "string"}},
-            "required": [_INPUT],
-            "additionalProperties": False,
-        },
-    }
 
 
 def echo(given: Iterable[dict] | None) -> list[dict]:
@@ -191,21 +168,3 @@ def _told(tool: dict) -> dict:
     if tool["type"] == "custom":
         told["format"] = told["format"] or {"type": "text"}
     return told
-
-
-# --- What a custom tool is told
-
-
-def arguments_of(told: str) -> str:
-    """The arguments of the function that stands for a custom tool."""
-    return orjson.dumps({_INPUT: told}).decode()
-
-
-def told_by(arguments: str) -> str:
-    """The text in such arguments; where a model wrote something else, all of it."""
-    try:
-        read = orjson.loads(arguments)
-    except orjson.JSONDecodeError:
-        return arguments
-    told = read.get(_INPUT) if isinstance(read, dict) else None
-    return told if isinstance(told, str) else arguments

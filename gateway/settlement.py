@@ -3,6 +3,7 @@
 import base64
 import datetime as dt
 import time
+from typing import Any
 
 import orjson
 from django.conf import settings
@@ -13,14 +14,30 @@ from gateway.authentication import Caller
 from gateway.batch import ClaimEnd, Content, HoldClosed, Record, Settle
 from gateway.call import Call
 from gateway.commit_queue import CommitFailed
+from gateway.finish_reasons import meaning
 from gateway.metering import Bill
 from gateway.models import ApiRequest, content_place
 from gateway.request_log import RequestRecord
+
+_LONGEST_WORD = 24  # characters, as the column
 
 
 def price_of(bill: Bill, price: Price) -> int:
     """What the caller is to pay, in nano-dollars, before the hold caps it."""
     return 0 if bill.is_free else cost_nano(price, bill.usage)
+
+
+def note_finish(record: RequestRecord, native: Any, *, called: bool, broke_off: bool) -> None:
+    """Log why the answer ended, as it told itself. Where its provider has another word for that, or
+    none, this stands with the attempt: few have.
+
+    `broke_off` says that it ended with an error, once it had begun.
+    """
+    own_word = str(native or "").replace("\0", "")[:_LONGEST_WORD]  # Postgres takes no NUL.
+    told = meaning(native, called=called) if own_word else ""
+    record.finish_reason = "error" if broke_off else told
+    if own_word != record.finish_reason:
+        record.attempts[-1]["finish_reason"] = own_word
 
 
 async def settle(

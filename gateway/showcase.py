@@ -177,6 +177,11 @@ def showcase() -> Showcase:
         return _kept[0][1]
 
 
+def recent_levels() -> dict[str, Level]:
+    """How each model served in the last 24 hours, by its slug."""
+    return {one.model.slug: one.measured.last_24_hours for one in showcase().models}
+
+
 def forget() -> None:
     _kept.clear()
 

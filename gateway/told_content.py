@@ -22,7 +22,6 @@ _NOT_TEXT = {
     "input_audio": "[audio]",
     "file": "[file]",
     "input_file": "[file]",
-    "document": "[document]",
 }
 
 
@@ -77,8 +76,15 @@ def _message(item: Any) -> Said:
         return _said("input", item)
     role = item.get("role") or item.get("type") or "message"
     parts = [_text(item.get("content", item))]
-    parts += [_call(*name_and_arguments(call)) for call in tool_calls(item)]
+    parts += [_called(call) for call in tool_calls(item)]
     return _said(role if isinstance(role, str) else "message", [one for one in parts if one])
+
+
+def _called(call: dict) -> str:
+    custom = call.get("custom")
+    if isinstance(custom, dict):
+        return _call(custom.get("name"), custom.get("input"))
+    return _call(*name_and_arguments(call))
 
 
 def _answers(answer: Any) -> Iterator[Said]:
@@ -120,6 +126,10 @@ def _text(value: Any, depth: int = 0) -> str:
 
 def _part(part: dict, depth: int) -> str:
     kind = part.get("type")
+    if kind == "document":
+        return _text([part.get("title"), part.get("context"), _held(part)], depth + 1)
+    if kind == "search_result":
+        return _text([part.get(name) for name in ("title", "source", "content")], depth + 1)
     if isinstance(kind, str) and kind in _NOT_TEXT:
         return _NOT_TEXT[kind]
     if kind in ("tool_use", "function_call"):
@@ -128,6 +138,13 @@ def _part(part: dict, depth: int) -> str:
         if part.get(field):
             return _text(part[field], depth + 1)
     return _json(part)
+
+
+def _held(document: dict) -> Any:
+    source = document.get("source")
+    if not isinstance(source, dict):
+        return "[document]"
+    return source.get("data" if source.get("type") == "text" else "content") or "[document]"
 
 
 def _call(name: Any, arguments: Any) -> str:

@@ -19,8 +19,10 @@ from gateway import (
     kept_content,
     key_rules,
     limits,
+    model_query,
     routing,
     settlement,
+    showcase,
 )
 from gateway.aliases import ALIASES
 from gateway.authentication import Caller, authenticate
@@ -39,7 +41,7 @@ from gateway.errors import (
 from gateway.generations import generation_object, request_id
 from gateway.idempotency import Kept
 from gateway.json_response import json_response, usd_number
-from gateway.model_list import alias_object, chosen, model_object
+from gateway.model_list import alias_object, model_object
 from gateway.models import ApiRequest
 from gateway.receipt_keys import published
 from gateway.receipts import signed_receipt
@@ -198,10 +200,12 @@ async def models(request: GatewayRequest, caller: Caller) -> HttpResponse:
     for alias in ALIASES:
         if slug := routing.alias_target(alias, entries, caller):
             data.append(alias_object(alias, entries[slug].seen_by(caller)))
-    data = chosen(data, request.call.query)
+    query = request.call.query
+    levels = await in_thread(showcase.recent_levels) if model_query.needs_levels(query) else {}
+    data = model_query.in_order(model_query.chosen(data, query), query, levels)
     if claude_code.is_asked_for(request.call.headers):
         data = [claude_code.renamed(one) for one in data]
-    return json_response({"object": "list", "data": data})
+    return json_response(model_query.page(data, query))
 
 
 @allow("GET", "HEAD")

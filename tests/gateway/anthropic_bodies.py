@@ -17,6 +17,18 @@ CALLING = {"role": "assistant", "content": [CALL]}
 PNG = {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}
 IMAGE = {"type": "image", "source": PNG}
 PIXEL = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+DOCUMENT = {
+    "type": "document",
+    "title": "Lawn",
+    "context": "From a diary.",
+    "source": {"type": "text", "media_type": "text/plain", "data": "The grass is green."},
+}
+SEARCH_RESULT = {
+    "type": "search_result",
+    "title": "Sky",
+    "source": "https://example.org/sky",
+    "content": [{"type": "text", "text": "The sky"}, {"type": "text", "text": "is blue."}],
+}
 LABEL = {"type": "text", "text": "[image 1 of the tool results]"}
 CHAT_CALL = {
     "id": "t1",

@@ -85,11 +85,12 @@ def test_an_unknown_model_is_an_invalid_request(client, customer):
 
 
 def test_a_wrong_field_is_named_as_the_caller_wrote_it(client, customer):
-    blocks = [{"type": "document", "source": {"type": "text", "data": "x"}}]
+    source = {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="}
+    blocks = [{"type": "document", "source": source}]
     failure = refused(client, anthropic.BadRequestError, prompt=blocks)
     assert failure.type == "invalid_request_error"
-    assert failure.body["error"]["details"]["param"] == "messages.0.content.0"
-    assert "not supported yet" in failure.api_message
+    assert failure.body["error"]["details"]["param"] == "messages.0.content.0.source"
+    assert "send its text in a source of type text" in failure.api_message
 
 
 def test_a_wrong_count_is_refused_alike(client, customer):

@@ -18,10 +18,12 @@ from tests.gateway.anthropic_bodies import (
     CACHED,
     CALL,
     CALLING,
+    DOCUMENT,
     FORMAT,
     HELLO,
     IMAGE,
     PNG,
+    SEARCH_RESULT,
     TOOL,
     assistant,
     body_with,
@@ -35,6 +37,8 @@ from tests.gateway.anthropic_bodies import (
 
 # --- Refusals ------------------------------------------------------------------------------------
 
+PDF = {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="}
+CONTENT = {"type": "content", "content": "The grass is green."}
 SEARCH = {"type": "web_search_20250305", "name": "web_search"}
 
 
@@ -51,8 +55,48 @@ SEARCH = {"type": "web_search_20250305", "name": "web_search"}
         ({"messages": [user(text(""), {"type": "text"})]}, "messages.0.content.1.text", "missing"),
         ({"messages": [user(CALL)]}, "messages.0.content.0.type", "tool_result, not tool_use"),
         ({"messages": [assistant(IMAGE)]}, "messages.0.content.0.type", "not image"),
-        ({"messages": [user({"type": "document"})]}, "messages.0.content.0", "type text"),
-        ({"messages": [user({"type": "search_result"})]}, "messages.0.content.0", "as text"),
+        ({"messages": [user({"type": "document"})]}, "messages.0.content.0.source", "missing"),
+        (
+            {"messages": [user({**DOCUMENT, "source": PDF})]},
+            "messages.0.content.0.source",
+            "send its text in a source of type text",
+        ),
+        (
+            {"messages": [user({**DOCUMENT, "source": {"type": "url", "url": "https://a/b.pdf"}})]},
+            "messages.0.content.0.source",
+            "send its text",
+        ),
+        (
+            {
+                "messages": [
+                    user({**DOCUMENT, "source": {"type": "content", "content": [DOCUMENT]}})
+                ]
+            },
+            "messages.0.content.0.source.content.0.type",
+            "text or image, not document",
+        ),
+        (
+            {"messages": [user({**DOCUMENT, "citations": {"enabled": True}})]},
+            "messages.0.content.0.citations.enabled",
+            "makes no citations",
+        ),
+        (
+            {"messages": [user({**SEARCH_RESULT, "citations": {"enabled": True}})]},
+            "messages.0.content.0.citations.enabled",
+            "makes no citations",
+        ),
+        (
+            {"messages": [user({**SEARCH_RESULT, "content": [IMAGE]})]},
+            "messages.0.content.0.content.0.type",
+            "must be text, not image",
+        ),
+        (
+            {"messages": [user({**SEARCH_RESULT, "source": None})]},
+            "messages.0.content.0.source",
+            "is missing",
+        ),
+        ({"messages": [assistant(DOCUMENT)]}, "messages.0.content.0.type", "not document"),
+        ({"system": [SEARCH_RESULT]}, "system.0.type", "not search_result"),
         (
             {"messages": [assistant({"type": "server_tool_use"})]},
             "messages.0.content.0",
@@ -64,9 +108,14 @@ SEARCH = {"type": "web_search_20250305", "name": "web_search"}
             "leave the block out",
         ),
         (
-            {"messages": [CALLING, user(result([{"type": "document"}]))]},
-            "messages.1.content.0.content.0",
-            "is a document",
+            {
+                "messages": [
+                    CALLING,
+                    user(result([{**DOCUMENT, "source": {"type": "file", "file_id": "f"}}])),
+                ]
+            },
+            "messages.1.content.0.content.0.source",
+            "is a PDF or an uploaded file",
         ),
         (
             {"messages": [user({"type": "image", "source": {"type": "file", "file_id": "f"}})]},
@@ -152,6 +201,16 @@ def test_tokens_are_counted(fields, expected):
     assert count_tokens(body_with(**fields)) == expected
 
 
+def test_documents_and_search_results_count_with_all_that_is_told_of_them():
+    small = count_tokens(body_with(messages=[user(DOCUMENT, SEARCH_RESULT)]))
+    for name in ("title", "context"):
+        larger = user({**DOCUMENT, name: "x" * 400}, SEARCH_RESULT)
+        assert count_tokens(body_with(messages=[larger])) > small + 90
+    source = {"type": "content", "content": [text("x" * 400), IMAGE]}
+    larger = user({**DOCUMENT, "source": source}, SEARCH_RESULT)
+    assert count_tokens(body_with(messages=[larger])) > small + 90 + IMAGE_TOKENS
+
+
 def test_tools_count():
     size = len(orjson.dumps(chat_with(tools=[TOOL])["tools"])) + len("Hello")
     assert count_tokens(body_with(tools=[TOOL])) == -(-size // 4)
@@ -159,7 +218,7 @@ def test_tools_count():
 
 def test_only_what_could_be_asked_is_counted():
     error = refusal({"model": "best", "messages": [user({"type": "document"})]}, count_tokens)
-    assert error.param == "messages.0.content.0"
+    assert error.param == "messages.0.content.0.source"
 
 
 # --- Errors --------------------------------------------------------------------------------------
@@ -200,6 +259,7 @@ def test_errors_have_anthropics_types(error, expected):
 
 KINDS = [
     *("text", "image", "tool_use", "tool_result", "thinking", "redacted_thinking", "document"),
+    *("search_result", "content", "text/plain"),
     *("base64", "url", "file", "custom", "auto", "any", "tool", "none", "enabled", "adaptive"),
     *("disabled", "json_schema", "web_search_20250305", "server_tool_use", ""),
 ]
@@ -207,6 +267,7 @@ KEYS = [
     *("type", "text", "source", "data", "media_type", "url", "id", "name", "input", "content"),
     *("tool_use_id", "is_error", "thinking", "signature", "cache_control", "input_schema", "role"),
     *("budget_tokens", "effort", "format", "schema", "user_id"),
+    *("title", "context", "citations", "enabled"),
 ]
 _leaf = st.one_of(
     st.none(),
@@ -228,7 +289,7 @@ WHOLE = body_with(
     messages=[
         user(text("a"), IMAGE),
         assistant({"type": "thinking", "thinking": "hm", "signature": "s"}, text("b"), CALL),
-        user(result([text("c"), IMAGE], is_error=True), text("d")),
+        user(result([text("c"), IMAGE, DOCUMENT], is_error=True), text("d"), SEARCH_RESULT),
     ],
     tools=[TOOL],
     tool_choice={"type": "tool", "name": "search", "disable_parallel_tool_use": True},

@@ -15,6 +15,7 @@ from tests.gateway.anthropic_bodies import (
     CALLING,
     CHAT_CALL,
     CHAT_CALLING,
+    DOCUMENT,
     FORMAT,
     HELLO,
     IMAGE,
@@ -22,6 +23,7 @@ from tests.gateway.anthropic_bodies import (
     MARK,
     PIXEL,
     SCHEMA,
+    SEARCH_RESULT,
     TOOL,
     USAGE,
     assistant,
@@ -79,6 +81,62 @@ def test_what_a_user_says(content, expected):
     assert chat_messages({"role": "user", "content": content}) == [
         {"role": "user", "content": expected}
     ]
+
+
+LAWN = (
+    "<document>\n<title>Lawn</title>\n<context>From a diary.</context>\n"
+    "The grass is green.\n</document>\n"
+)
+SKY = (
+    "<search_result>\n<title>Sky</title>\n<source>https://example.org/sky</source>\n"
+    "The sky\nis blue.\n</search_result>\n"
+)
+
+
+def document(content, **members) -> dict:
+    return {"type": "document", "source": {"type": "content", "content": content}, **members}
+
+
+@pytest.mark.parametrize(
+    ("blocks", "expected"),
+    [
+        ([DOCUMENT], LAWN),
+        ([SEARCH_RESULT], SKY),
+        ([document("a")], "<document>\na\n</document>\n"),
+        ([document("a", title="", context=None)], "<document>\na\n</document>\n"),
+        ([document([text("a"), text("b")])], "<document>\na\nb\n</document>\n"),
+        (
+            [{**DOCUMENT, **CACHED, "citations": {"enabled": False}}, text("So?")],
+            [text(LAWN, **CACHED), text("So?")],
+        ),
+        (
+            [{**SEARCH_RESULT, **CACHED, "citations": {}}, text("So?")],
+            [text(SKY, **CACHED), text("So?")],
+        ),
+        (
+            [document([text("a"), IMAGE, text("b")], title="Lawn")],
+            [
+                text("<document>\n<title>Lawn</title>\na\n"),
+                PIXEL,
+                text("b\n</document>\n"),
+            ],
+        ),
+        (
+            [document([text("a"), text("b", **CACHED), text("c"), text("d")])],
+            [text("<document>\na\nb\n", **CACHED), text("c\nd\n</document>\n")],
+        ),
+    ],
+)
+def test_documents_and_search_results_are_text_in_tags(blocks, expected):
+    assert chat_messages(user(*blocks)) == [{"role": "user", "content": expected}]
+
+
+def test_a_tool_may_give_documents_and_search_results():
+    given = [text("a"), DOCUMENT, {**SEARCH_RESULT, **CACHED}, document([IMAGE])]
+    reply, images = chat_messages(HELLO, CALLING, user(result(given)))[2:]
+    label = f"<document>\n\n{LABEL['text']}\n</document>\n"
+    assert reply["content"] == [text(f"a\n{LAWN}\n{SKY}\n{label}", **CACHED)]
+    assert images == {"role": "user", "content": [LABEL, PIXEL]}
 
 
 def test_a_tool_may_have_as_long_a_name_as_at_anthropic():

@@ -153,7 +153,7 @@ FIELDS = [
     ),
     ({"tools": 129 * [TOOL]}, "tools", "129"),
     ({"tools": [{"type": "function"}]}, "tools[0].function", "is missing"),
-    ({"tools": [{"type": "web"}]}, "tools[0].type", "must be function, not web"),
+    ({"tools": [{"type": "web"}]}, "tools[0].type", "must be function or custom, not web"),
     (
         {"tools": [{"type": "function", "function": {"name": "a b"}}]},
         "tools[0].function.name",

@@ -57,7 +57,7 @@ from tests.gateway.chat_bodies import (
         ({"role": "assistant", "tool_calls": {}}, "messages[1].tool_calls"),
         ({"role": "assistant", "tool_calls": [{}]}, "messages[1].tool_calls[0].id"),
         (
-            {"role": "assistant", "tool_calls": [CALL | {"type": "custom"}]},
+            {"role": "assistant", "tool_calls": [CALL | {"type": "poem"}]},
             "messages[1].tool_calls[0].type",
         ),
         (
@@ -94,7 +94,7 @@ def test_a_fault_in_a_message_is_named_by_its_path(message, param):
         {"role": "assistant"},
         {"role": "assistant", "content": None, "tool_calls": None, "refusal": None},
         {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}], "tool_calls": []},
-        {"role": "assistant", "content": "a", "reasoning": "b", "reasoning_content": "b"},
+        {"role": "assistant", "content": "a", "reasoning": "b", "reasoning_content": "c"},
         {"role": "assistant", "reasoning_details": [{"type": "reasoning.text", "text": "b"}]},
         {"role": "assistant", "function_call": {"name": "a", "arguments": "{}"}},
         {"role": "assistant", "tool_calls": [{"id": "c1", "function": CALL["function"]}]},
@@ -104,6 +104,13 @@ def test_a_fault_in_a_message_is_named_by_its_path(message, param):
 )
 def test_messages_go_upstream_as_they_came(message):
     assert forwarded(request_with(messages=[message]))["messages"] == [message]
+
+
+def test_a_thought_that_was_told_under_two_names_goes_back_under_its_providers_own():
+    said = {"role": "assistant", "content": "a", "reasoning_content": "b"}
+    request = request_with(messages=[{**said, "reasoning": "b"}])
+    assert forwarded(request)["messages"] == [said]
+    assert request.text_bytes == request_with(messages=[said]).text_bytes
 
 
 @pytest.mark.parametrize("kind", ["input_audio", "file", "video_url"])

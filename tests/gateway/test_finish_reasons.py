@@ -3,11 +3,15 @@
 import pytest
 
 from gateway.finish_reasons import meaning
+from gateway.generations import finish_of
+from gateway.models import ApiRequest
 from tests.gateway.receipts import billed, both, events_of
+from tests.live import eventually
 from tests.provider_scripts import (
     End,
     Event,
     Head,
+    Reset,
     answer,
     chunk,
     either,
@@ -29,6 +33,7 @@ CALLS = [("look", {"q": 1}), ("open", {"q": 2})]
         ("content_filter", True, "content_filter"),
         ("tool_use", True, "tool_calls"),
         ("function_call", False, "function_call"),
+        ("network_error", True, "error"),
         (["stop"], False, "stop"),
     ],
 )
@@ -80,3 +85,59 @@ def test_an_answer_that_its_provider_gave_up_is_none(customer, fake, streamed, r
     response = customer.ask(prompt, stream=streamed)
     assert response.status_code == 502
     billed(customer, 0, outcome="upstream-failed", status=502)
+    assert logged(customer) == ("error", reason[:24])
+
+
+# What GET /v1/generation says of it
+
+
+def logged(customer) -> tuple[str | None, str | None]:
+    """The reason that the answer told, and its provider's own word."""
+    eventually(lambda: not customer.holds())
+    row = customer.settled_request()
+    told = customer.get(f"/v1/generation?id={row.id}").json()["data"]
+    assert told["finish_reason"] == (row.finish_reason or None)
+    return told["finish_reason"], told["native_finish_reason"]
+
+
+@both
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/responses"])
+def test_the_log_says_that_tools_were_called_as_the_answer_did(customer, fake, streamed, path):
+    prompt = fake.script(
+        either(
+            tool_call_stream(CALLS, finish_reason="stop"),
+            tool_call_answer(CALLS, finish_reason="stop"),
+        )
+    )
+    messages = [{"role": "user", "content": prompt}]
+    said = {"input": messages} if path == "/v1/responses" else {"messages": messages}
+    body = {"model": "scripted", "max_tokens": 9, "stream": streamed, **said}
+    response = customer.post(body, path=path)
+    assert response.status_code == 200
+    assert logged(customer) == ("tool_calls", "stop")
+
+
+@both
+@pytest.mark.parametrize(
+    ("native", "told"), [("stop", "stop"), ("eos", "stop"), ("model_length", "length")]
+)
+def test_the_log_says_what_the_answer_did(customer, fake, streamed, native, told):
+    words = [Head(), Event(chunk({"content": "One"}, finish_reason=native)), End()]
+    prompt = fake.script(either(words, answer("One", finish_reason=native)))
+    assert ends_of(customer.ask(prompt, stream=streamed), streamed) == [(told, native)]
+    assert logged(customer) == (told, native)
+
+
+def test_the_log_says_that_a_stream_ended_with_an_error(customer, fake):
+    prompt = fake.script([Head(), Event(chunk({"content": "Hel"})), Reset()])
+    *_, last = events_of(customer.ask(prompt, stream=True))
+    assert logged(customer) == (last["choices"][0]["finish_reason"], None) == ("error", None)
+
+
+@pytest.mark.parametrize(
+    ("stored", "told"),
+    [("eos", ("stop", "eos")), ("tool_calls", ("tool_calls", "tool_calls")), ("", (None, None))],
+)
+@pytest.mark.parametrize("attempts", [[], [{"provider": "old"}]])
+def test_a_row_of_an_older_kyma_holds_the_providers_word(stored, told, attempts):
+    assert finish_of(ApiRequest(finish_reason=stored, attempts=attempts)) == told

@@ -1,5 +1,7 @@
 """What a model thinks: told apart from its answer however it comes, and not to who excludes it."""
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.gateway.receipts import INPUT, OUTPUT, both, events_of
@@ -82,13 +84,84 @@ def in_parts(fake) -> str:
 @pytest.mark.parametrize("excluded", [False, True])
 def test_content_in_parts_comes_as_text(customer, in_parts, streamed, excluded):
     wish = {"reasoning": {"exclude": True}} if excluded else {}
-    response = customer.ask(in_parts, stream=streamed, **wish)
-    said = list(events_of(response))[:-1] if streamed else [response.json()]
-    messages = [
-        choice.get("delta") or choice.get("message") or {}
-        for one in said
-        for choice in one["choices"]
-    ]
-    assert "".join(one.get("content") or "" for one in messages) == "Hi"
-    told = "".join(one.get("reasoning") or "" for one in messages)
-    assert told == ("" if excluded else THOUGHT)
+    said = said_in(customer.ask(in_parts, stream=streamed, **wish), streamed)
+    assert said("content") == "Hi"
+    assert said("reasoning") == ("" if excluded else THOUGHT)
+
+
+# Under which name
+
+
+def said_in(response, streamed: bool) -> Callable[[str], str]:
+    """What an answer said, by the name of the member that said it."""
+    assert response.status_code == 200, response.text
+    answers = list(events_of(response))[:-1] if streamed else [response.json()]
+    choices = [choice for one in answers for choice in one["choices"]]
+    messages = [one.get("delta") or one.get("message") or {} for one in choices]
+    return lambda name: "".join(one.get(name) or "" for one in messages)
+
+
+@both
+@pytest.mark.parametrize(
+    ("named", "own_name"),
+    [
+        ({"reasoning": THOUGHT}, ""),
+        ({"reasoning_content": THOUGHT}, THOUGHT),
+        ({"reasoning": THOUGHT, "reasoning_content": THOUGHT}, THOUGHT),
+        ({"reasoning": None, "reasoning_content": THOUGHT, "content": ""}, THOUGHT),
+    ],
+    ids=["reasoning", "reasoning_content", "both", "one of them empty"],
+)
+def test_what_a_model_thinks_is_its_reasoning_whatever_its_provider_calls_it(
+    customer, fake, streamed, named, own_name
+):
+    prompt = scripted(fake, {**named, "content": "Hi"}, [named, {"content": "Hi"}])
+    said = said_in(customer.ask(prompt, stream=streamed), streamed)
+    assert (said("content"), said("reasoning")) == ("Hi", THOUGHT)
+    assert said("reasoning_content") == own_name
+    assert customer.settled_request().cost_nano == 10 * INPUT + 8 * OUTPUT
+
+
+@both
+def test_the_last_of_a_thought_may_come_with_the_first_of_the_answer(customer, fake, streamed):
+    deltas = [{"reasoning_content": "Hm, "}, {"reasoning_content": "a secret.", "content": "Hi"}]
+    whole = {"reasoning_content": THOUGHT, "content": "Hi"}
+    said = said_in(customer.ask(scripted(fake, whole, deltas), stream=streamed), streamed)
+    assert (said("content"), said("reasoning")) == ("Hi", THOUGHT)
+
+
+@pytest.mark.parametrize(
+    ("named", "told"),
+    [
+        ({"reasoning_details": [{"type": "reasoning.text", "text": THOUGHT}]}, THOUGHT),
+        (
+            {
+                "reasoning_details": [
+                    {"type": "reasoning.summary", "summary": "Hm, "},
+                    {"type": "reasoning.encrypted", "data": "xyz"},
+                    {"type": "reasoning.text", "text": "a secret."},
+                ]
+            },
+            THOUGHT,
+        ),
+        ({"reasoning": THOUGHT, "reasoning_details": [{"text": "in other words"}]}, THOUGHT),
+        ({"reasoning_details": [{"type": "reasoning.encrypted", "data": "xyz"}, 7]}, ""),
+        ({"reasoning_details": "xyz"}, ""),
+    ],
+)
+def test_a_whole_answer_has_its_reasoning_from_its_details(customer, fake, named, told):
+    prompt = scripted(fake, {**named, "content": "Hi"}, [])
+    response = customer.ask(prompt)
+    assert said_in(response, streamed=False)("reasoning") == told
+    message = response.json()["choices"][0]["message"]
+    assert message["reasoning_details"] == named["reasoning_details"]
+
+
+def test_a_thought_that_was_told_twice_is_counted_once(customer, fake):
+    steps = [Event(chunk({"reasoning_content": 8 * "x"})), Event(chunk({}, finish_reason="stop"))]
+    prompt = fake.script([Head(), *steps, Done(), End()])
+    said = said_in(customer.ask(prompt, stream=True), streamed=True)
+    assert said("reasoning") == said("reasoning_content") == 8 * "x"
+    row = customer.settled_request()
+    assert (row.completion_tokens, row.estimated) == (2, True)
+    assert customer.content(row.id).count(8 * b"x") == 1

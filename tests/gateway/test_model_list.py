@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 
 from billing.pricing import Price
-from gateway.model_list import chosen, model_object, pricing, supported_parameters
+from gateway.model_list import model_object, pricing, supported_parameters
 from gateway.routing import read_catalogue
 from tests.factories import make_model, make_price, make_provider, make_route
 
@@ -44,6 +44,13 @@ def entry(**fields):
     )
 
 
+PROVIDER = {
+    "name": "Groq",
+    "slug": "groq",
+    "privacy_policy_url": "https://groq.com/privacy-policy/",
+    "retention": "abuse_30d",
+    "quantization": None,
+}
 FOR_ANTHROPIC = {
     "type": "model",
     "display_name": "gpt-oss 120B",
@@ -65,6 +72,7 @@ def test_a_model_looks_as_clients_expect_it():
         "name": "gpt-oss 120B",
         "description": "A reasoning model.",
         "context_length": 131072,
+        "knowledge_cutoff": None,
         "architecture": {
             "modality": "text->text",
             "input_modalities": ["text"],
@@ -102,15 +110,7 @@ def test_a_model_looks_as_clients_expect_it():
             "reasoning",
             "reasoning_effort",
         ],
-        "providers": [
-            {
-                "name": "Groq",
-                "slug": "groq",
-                "privacy_policy_url": "https://groq.com/privacy-policy/",
-                "retention": "abuse_30d",
-                "quantization": None,
-            }
-        ],
+        "providers": [PROVIDER],
         "verified_price": True,
         **FOR_ANTHROPIC,
     }
@@ -190,30 +190,6 @@ def test_a_parameter_is_named_if_one_route_accepts_it():
     assert "stop" in supported_parameters(entry(candidates=(strict, lax)))
     # Kyma sends the token limit under the name that the provider wants.
     assert "max_completion_tokens" in supported_parameters(entry(candidates=(strict,)))
-
-
-@pytest.mark.parametrize(
-    ("query", "left"),
-    [
-        ({}, ["chat", "plain", "vectors"]),
-        ({"limit": "1000"}, ["chat", "plain", "vectors"]),
-        ({"supported_parameters": "tools"}, ["chat"]),
-        ({"supported_parameters": "tools, seed"}, ["chat"]),
-        ({"supported_parameters": "seed"}, ["chat", "plain"]),
-        ({"supported_parameters": "nothing"}, []),
-        ({"output_modalities": "embeddings"}, ["vectors"]),
-        ({"output_modalities": "text,image"}, ["chat", "plain"]),
-        ({"output_modalities": "all"}, ["chat", "plain", "vectors"]),
-        ({"supported_parameters": "tools", "output_modalities": "embeddings"}, []),
-    ],
-)
-def test_the_list_is_filtered_as_at_openrouter(query, left):
-    models = [
-        model_object(entry(slug="chat", capabilities=("tools",))),
-        model_object(entry(slug="plain", capabilities=())),
-        model_object(entry(slug="vectors", capabilities=("embedding",))),
-    ]
-    assert [one["id"] for one in chosen(models, query)] == left
 
 
 def test_it_shows_what_the_catalogue_in_the_database_holds(books):

@@ -237,6 +237,16 @@ def test_an_answer_that_calls_the_tools_of_agents(asker, fake, streamed):
     assert "'namespace': 'mcp__crm__'" in str(said)
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_an_answer_that_calls_a_custom_tool(asker, fake, streamed):
+    calls = [("note", {"input": "x"}), ("search", {})]
+    prompt = fake.script(either(tool_call_stream(calls), tool_call_answer(calls)))
+    wish = {"tools": [{"type": "custom", "custom": {"name": "note"}}], "stream": streamed}
+    path = "/v1/chat/completions"
+    said = held(path, "post", asked(asker, path, prompt, **wish))
+    assert "{'name': 'note', 'input': 'x'}" in str(said)
+
+
 def test_an_answer_that_is_repeated(asker):
     headers = {"Idempotency-Key": uuid.uuid4().hex}
     body = {**EXAMPLES["ChatRequest"], "model": "able"}

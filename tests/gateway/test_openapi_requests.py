@@ -25,13 +25,21 @@ MESSAGES = {
     "max_tokens": 50,
     "system": [anthropic_bodies.text("Be brief.", **anthropic_bodies.CACHED)],
     "messages": [
-        anthropic_bodies.user(anthropic_bodies.text("See"), anthropic_bodies.IMAGE),
+        anthropic_bodies.user(
+            anthropic_bodies.text("See"),
+            anthropic_bodies.IMAGE,
+            {**anthropic_bodies.DOCUMENT, "citations": {"enabled": False}},
+        ),
         anthropic_bodies.assistant(
             {"type": "thinking", "thinking": "Hm.", "signature": "s"},
             {"type": "redacted_thinking", "data": "x"},
             anthropic_bodies.CALL,
         ),
-        anthropic_bodies.user(anthropic_bodies.result([anthropic_bodies.text("found")])),
+        anthropic_bodies.user(
+            anthropic_bodies.result(
+                [anthropic_bodies.text("found"), anthropic_bodies.SEARCH_RESULT]
+            )
+        ),
     ],
     "tools": [anthropic_bodies.TOOL, {**anthropic_bodies.TOOL, "type": "custom", "strict": True}],
     "tool_choice": {"type": "tool", "name": "search", "disable_parallel_tool_use": True},
@@ -74,8 +82,32 @@ TEXT = {
     "suffix": "x",
 }
 EMBEDDINGS = {**EXAMPLES["EmbeddingRequest"], **WISHES, "dimensions": 8}
+CUSTOM = {
+    **EXAMPLES["ChatRequest"],
+    "messages": [
+        {
+            "role": "assistant",
+            "tool_calls": [
+                {"id": "c1", "type": "custom", "custom": {"name": "patch", "input": "x"}},
+                {"id": "c2", "function": {"name": "search", "arguments": "{}"}},
+            ],
+        },
+        {"role": "tool", "tool_call_id": "c1", "content": "Done."},
+    ],
+    "tools": [
+        {
+            "type": "custom",
+            "custom": {
+                "name": "patch",
+                "format": {"type": "grammar", "grammar": {"syntax": "regex", "definition": "a"}},
+            },
+        },
+        {"type": "custom", "custom": {"name": "note", "format": {"type": "text"}}},
+    ],
+    "tool_choice": {"type": "custom", "custom": {"name": "note"}},
+}
 BODIES: dict[str, list[dict]] = {
-    "ChatRequest": [WHOLE],
+    "ChatRequest": [WHOLE, CUSTOM],
     "TextRequest": [TEXT, {**TEXT, "prompt": [1, 2]}],
     "EmbeddingRequest": [EMBEDDINGS, {**EMBEDDINGS, "input": [[1], [2, 3]]}],
     "MessagesRequest": [MESSAGES],

@@ -139,6 +139,50 @@ def test_sorted_by_speed_the_price_only_breaks_ties(sort):
     assert order(routes, wishes({"sort": {"by": sort}}), latencies) == ["fast", "cheap"]
 
 
+@pytest.mark.parametrize(
+    ("preferred", "in_order"),
+    [
+        ({"preferred_max_latency": 0.5}, ["fast", "new", "late", "mute"]),
+        ({"preferred_max_latency": {"p50": 9, "p90": 0.5}}, ["fast", "new", "late", "mute"]),
+        ({"preferred_min_throughput": 50}, ["late", "fast", "new", "mute"]),
+        ({"preferred_min_throughput": {"p50": 50, "p99": 1}}, ["late", "fast", "new", "mute"]),
+        (
+            {"preferred_min_throughput": 50, "preferred_max_latency": 0.1},
+            ["new", "late", "mute", "fast"],
+        ),
+        ({"preferred_max_latency": {}, "preferred_min_throughput": None}, "by price"),
+        ({"preferred_max_latency": 99, "preferred_min_throughput": 0}, "by price"),
+    ],
+)
+def test_those_slower_than_preferred_come_last(preferred, in_order):
+    routes = [route("late", 1), route("mute", 2), route("fast", 3), route("new", 4)]
+    speeds = {"late": 90, "mute": 5, "fast": 200}
+    latencies = {"late": 900, "mute": 700, "fast": 300}
+    by_price = ["late", "mute", "fast", "new"]
+    expected = by_price if in_order == "by price" else in_order
+    assert order(routes, wishes(preferred), latencies, speeds=speeds) == expected
+
+
+def test_a_preferred_speed_excludes_nobody_and_yields_to_what_is_broken_or_named():
+    routes = (route("slow", 1), route("fast", 2))
+    preferred = {"preferred_max_latency": 0.5}
+    found, reasons = admitted(routes, wishes(preferred))
+    assert (found, reasons) == (routes, [])
+    latencies = {"slow": 900, "fast": 100}
+    assert order(routes, wishes(preferred), latencies) == ["fast", "slow"]
+    assert order(routes, wishes(preferred), latencies, open_ones=["fast"]) == ["slow", "fast"]
+    named = wishes(preferred | {"order": ["slow"]})
+    assert order(routes, named, latencies) == ["slow", "fast"]
+
+
+def test_a_session_leaves_a_route_that_is_slower_than_preferred():
+    routes = [route("a"), route("b")]
+    kept, other = order(routes, wishes(), session="s")
+    preferred = wishes({"preferred_max_latency": 0.5})
+    assert order(routes, preferred, {kept: 100, other: 100}, session="s") == [kept, other]
+    assert order(routes, preferred, {kept: 900, other: 100}, session="s") == [other, kept]
+
+
 def test_sorted_by_price_the_speed_only_breaks_ties():
     routes = [route("fast", 1.05), route("cheap", 1)]
     assert order(routes, wishes(sort="price"), {"fast": 1, "cheap": 9}) == ["cheap", "fast"]

@@ -89,8 +89,8 @@ def test_the_list_is_one_of_model_objects_in_order(customer, fake):
         lambda: customer.get("/v1/models").json(),
         lambda body: {"aaa/first", "scripted"} <= {model["id"] for model in body["data"]},
     )
-    assert set(body) == {"object", "data"}
-    assert body["object"] == "list"
+    assert set(body) == {"object", "data", "total_count", "first_id", "last_id", "has_more"}
+    assert (body["object"], body["has_more"]) == ("list", False)
     ids = [model["id"] for model in body["data"] if "alias_of" not in model]
     assert ids == sorted(set(ids))
     assert {model["object"] for model in body["data"]} == {"model"}
@@ -264,10 +264,10 @@ def test_a_finish_reason_that_no_database_could_hold_is_no_obstacle(customer, fa
     token = fake.script(answer("Hello.", finish_reason="st\0op" + 100 * "x"))
     assert customer.ask(token).status_code == 200
     row = customer.settled_request()
-    assert row.finish_reason == "stop" + 20 * "x"
+    assert row.finish_reason == "stop"
     told = customer.get(f"/v1/generation?id={row.id}").json()["data"]
     assert told["finish_reason"] == "stop"
-    assert told["native_finish_reason"] == row.finish_reason
+    assert told["native_finish_reason"] == "stop" + 20 * "x"
     assert len(customer.usage_entries()) == 1
 
 

@@ -13,6 +13,7 @@ from tests.gateway.responses_bodies import (
     CHAT_OTHER_CALL,
     USAGE,
     answer_with,
+    body_with,
     events_in,
     stream_of,
     whole,
@@ -101,6 +102,14 @@ def test_a_response_repeats_its_request():
     assert made["max_output_tokens"] == 100
     assert made["temperature"] == 0.5
     assert made["store"] is False
+
+
+def test_the_response_says_that_nothing_was_left_out_of_the_prompt():
+    request = body_with(truncation="auto")
+    assert whole({"content": "Hi"}, request=request)["truncation"] == "disabled"
+    events = stream_of({"content": "Hi"}, request=request)
+    told = [event["response"]["truncation"] for event in events if "response" in event]
+    assert set(told) == {"disabled"}
 
 
 @pytest.mark.parametrize(

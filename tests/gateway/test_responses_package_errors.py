@@ -81,7 +81,8 @@ def test_a_provider_that_says_nothing_has_completed_an_empty_response(client, cu
     billed(customer, 0, api="responses", outcome="empty", status=200)
 
 
-def test_input_that_is_too_long_is_named_as_the_caller_wrote_it(client):
+@pytest.mark.parametrize("truncation", ["disabled", "auto"])
+def test_input_that_is_too_long_is_named_as_the_caller_wrote_it(client, truncation):
     with pytest.raises(openai.BadRequestError) as caught:
-        ask(client, "x " * 40_000)
+        ask(client, "x " * 40_000, truncation=truncation)
     assert (caught.value.code, caught.value.param) == ("context_length_exceeded", "input")

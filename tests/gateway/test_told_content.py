@@ -4,6 +4,7 @@ import orjson
 import pytest
 
 from gateway.told_content import MAX_TEXT, Said, told
+from tests.gateway.anthropic_bodies import DOCUMENT, SEARCH_RESULT, user
 
 
 def messages_of(request) -> list[Said]:
@@ -63,6 +64,27 @@ def answers_of(answer) -> list[Said]:
                 Said("user", "hello"),
                 Said("function_call", "look({})"),
                 Said("function_call_output", "a cat"),
+            ],
+        ),
+        (
+            {
+                "messages": [
+                    user(
+                        DOCUMENT,
+                        {**DOCUMENT, "title": None, "source": {"type": "content", "content": "b"}},
+                        {"type": "document", "source": {"type": "base64", "data": "JVBERi0="}},
+                        SEARCH_RESULT,
+                        {"type": "document", "source": ["x"]},
+                    )
+                ]
+            },
+            [
+                Said(
+                    "user",
+                    "Lawn\n\nFrom a diary.\n\nThe grass is green.\n\nFrom a diary.\n\nb"
+                    "\n\n[document]\n\nSky\n\nhttps://example.org/sky\n\nThe sky"
+                    "\n\nis blue.\n\n[document]",
+                )
             ],
         ),
         ({"input": "hello"}, [Said("input", "hello")]),

@@ -66,7 +66,11 @@ class Up:
     def start(self) -> None:
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "manage.py", "up", "--port", str(self.machine.port)],
+                [
+                    # Whoever started the tests in the background ignores it.
+                    *("env", "--default-signal=INT"),
+                    *(sys.executable, "manage.py", "up", "--port", str(self.machine.port)),
+                ],
                 cwd=ROOT,
                 env=self._environment,
                 stdout=output,
@@ -113,8 +117,10 @@ class Up:
 
     def pid_of(self, command: str) -> int:
         """The one process of the family whose command line, parted by NULs, has `command`."""
-        lines = {pid: Path(f"/proc/{pid}/cmdline").read_text() for pid, _ in self.family()}
-        (pid,) = [pid for pid, line in lines.items() if command in line]
+        self.family()
+        (pid,) = [
+            pid for pid in self.survivors() if command in Path(f"/proc/{pid}/cmdline").read_text()
+        ]
         return pid
 
     def send(self, number: signal.Signals) -> None:
