@@ -14,7 +14,7 @@ from tests.gateway.anthropic_clients import asked, check_price, client_of
 from tests.gateway.local_provider_process import MODEL
 from tests.gateway.openai_clients import upstream
 from tests.gateway.receipts import CACHED, END, HELLO, INPUT, OUTPUT, STOP, WORLD, billed, estimate
-from tests.live import Customer, eventually
+from tests.live import KEPT_ALIVE, Customer, eventually
 from tests.provider_scripts import (
     Event,
     Head,
@@ -379,6 +379,7 @@ def test_what_was_said_is_kept_sealed(client, customer, fake):
     assert kept["answer"] == [{"content": "Hello there"}]
 
 
+@pytest.mark.gateway_with(**KEPT_ALIVE)
 def test_a_silent_stream_is_kept_alive_by_pings(client, customer, fake):
     token = fake.script([Head(), HELLO, WaitFor("the pings"), WORLD, STOP, *END])
     with client.messages.with_streaming_response.create(**asked(token, stream=True)) as raw:

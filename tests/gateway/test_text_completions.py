@@ -33,7 +33,6 @@ from tests.live import KEPT_ALIVE, Customer, eventually
 from tests.provider_scripts import (
     Event,
     Head,
-    Pause,
     Reset,
     WaitFor,
     answer,
@@ -183,9 +182,11 @@ def test_a_stream_that_breaks_ends_with_an_error_and_is_free(customer, fake):
 @pytest.mark.gateway_with(**KEPT_ALIVE)
 def test_a_silent_stream_is_kept_alive(customer, fake):
     first = Event(text_object([text_choice("Hello ")]))
-    token = fake.script([Head(), first, Pause(0.7), *text_stream("World")[1:]])
-    response = complete(customer, token, stream=True)
-    assert b": keep-alive\n\n" in response.content
+    token = fake.script([Head(), first, WaitFor("the comments"), *text_stream("World")[1:]])
+    lines = complete(customer, token, stream=True).iter_lines(chunk_size=None)
+    assert b": keep-alive" in lines
+    fake.go(token, "the comments")
+    assert b"data: [DONE]" in lines
     billed(customer, PRICE)
 
 

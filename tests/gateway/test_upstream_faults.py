@@ -185,17 +185,17 @@ def test_a_silent_gap_is_filled_and_a_sign_of_life_is_enough(customer, fake):
 @pytest.mark.gateway_with(**KEPT_ALIVE)
 def test_a_provider_that_says_nothing_with_many_words_is_a_silent_gap_too(customer, fake):
     nothing = {**chunk({}), "choices": []}
-    saying_nothing = [step for _ in range(10) for step in (Pause(0.1), Event(nothing))]
+    saying_nothing = [step for _ in range(40) for step in (Pause(0.1), Event(nothing))]
     prompt = fake.script([Head(), HELLO, *saying_nothing, WORLD, STOP, Done(), End()])
     body = customer.ask(prompt, stream=True).text
     assert body.count(": keep-alive\n\n") >= 2
 
 
-@impatient
+@less_impatient
 def test_the_idle_timeout_ends_a_silence_in_which_the_client_is_kept_alive(customer, fake):
     prompt = fake.script([Head(), HELLO, Silence()])
     body = customer.ask(prompt, stream=True).text
-    assert 1 <= body.count(": keep-alive\n\n") <= 3
+    assert 1 <= body.count(": keep-alive\n\n") <= 13  # One each 0.3 s of 4 s.
     fake.wait_for_hang_up(prompt)
     billed(customer, 0, outcome="upstream-failed", error_type="timeout")
 
