@@ -408,6 +408,7 @@ def test_who_hangs_up_pays_for_what_was_delivered(client, customer, fake):
     )
 
 
+@pytest.mark.gateway_with(**KEPT_ALIVE)
 def test_arguments_that_wait_for_their_turn_are_not_paid(client, customer, fake):
     def fragment(index: int, arguments: str) -> Event:
         function = {"name": "weather", "arguments": arguments}
