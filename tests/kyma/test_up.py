@@ -66,11 +66,7 @@ class Up:
     def start(self) -> None:
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
-                [
-                    # Whoever started the tests in the background ignores it.
-                    *("env", "--default-signal=INT"),
-                    *(sys.executable, "manage.py", "up", "--port", str(self.machine.port)),
-                ],
+                [sys.executable, "manage.py", "up", "--port", str(self.machine.port)],
                 cwd=ROOT,
                 env=self._environment,
                 stdout=output,
