@@ -38,22 +38,26 @@ demo: .venv/run.stamp
 
 test: .venv/test.stamp chromium
 	@echo '— Tests'
-	$(call on_both)
+	$(call at_once,--ignore=tests/browser,tests/browser)
 
 proof: .venv/test.stamp
 	@echo '— Proofs'
-	$(call on_both,-m proof)
+	$(call at_once,-m proof)
 
-# Runs pytest on SQLite and on Postgres at once, as tests wait more than they compute; the second
-# is heard after the first.
-define on_both
-@log=$$(mktemp); failed=0; \
-$(BIN)/python -m tests.on_postgres pytest $(1) >$$log 2>&1 & postgres=$$!; \
-trap "kill $$postgres 2>/dev/null || true; wait; rm $$log" EXIT; \
+# Runs pytest on SQLite and on Postgres at once, and in the browser what $(2) names, as tests wait
+# more than they compute. The others are heard after the first.
+define at_once
+@logs=$$(mktemp -d); failed=0; \
+$(BIN)/python -m tests.on_postgres pytest $(1) >$$logs/postgres 2>&1 & postgres=$$!; \
+$(if $(2),$(BIN)/pytest $(2),true) >$$logs/browser 2>&1 & browser=$$!; \
+trap "kill $$postgres $$browser 2>/dev/null || true; wait; rm -r $$logs" EXIT; \
 echo '— On SQLite'; \
 $(BIN)/pytest $(1) || failed=1; \
+$(if $(2),echo '— In the browser';) \
+tail --lines +1 --follow --pid=$$browser $$logs/browser; \
+wait $$browser || failed=1; \
 echo '— On Postgres, meanwhile'; \
-tail --lines +1 --follow --pid=$$postgres $$log; \
+tail --lines +1 --follow --pid=$$postgres $$logs/postgres; \
 wait $$postgres || failed=1; \
 exit $$failed
 endef
