@@ -13,15 +13,10 @@ from anthropic.types import (
 
 from gateway import told_content
 from tests.gateway.anthropic_clients import asked, client_of
-from tests.live import Customer, eventually
+from tests.live import eventually
 from tests.provider_scripts import answer, tool_call_answer
 
 LOOK = {"name": "look", "input_schema": {"type": "object"}}
-
-
-@pytest.fixture
-def customer(committed, scripted, patient_gateway):
-    return Customer(patient_gateway)
 
 
 @pytest.fixture

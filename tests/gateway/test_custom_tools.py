@@ -14,7 +14,6 @@ from gateway.errors import Unprocessable
 from gateway.relay import Identity
 from tests.gateway.chat_bodies import CALL, HELLO, TOOL, body_with, refusal, request_with
 from tests.gateway.openai_clients import check_price, client_of, says
-from tests.live import Customer
 from tests.provider_scripts import (
     Done,
     End,
@@ -267,11 +266,6 @@ def test_calls_are_told_even_if_nothing_says_that_they_have_ended(stream):
 
 
 # --- With OpenAI's package
-
-
-@pytest.fixture
-def customer(committed, scripted, patient_gateway):
-    return Customer(patient_gateway)
 
 
 @pytest.fixture
