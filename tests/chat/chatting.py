@@ -48,6 +48,7 @@ async def last(reply: Message) -> Snapshot:
 
 async def until(reply: Message, wanted: Callable[[Snapshot], bool]) -> Snapshot:
     """The first snapshot that is `wanted`."""
+    snapshot = None
     async for snapshot in replies.follow(reply):
         if wanted(snapshot):
             return snapshot

@@ -353,12 +353,14 @@ def test_a_conversation_that_is_deleted_in_mid_answer_ends_it(writer, fake):
     conversation, prompt = begin(writer), held_up(fake)
 
     async def story():
-        reply = await said_hello(conversation, prompt)
+        looking_on = replies.follow(await said_hello(conversation, prompt))
+        await anext(looking_on)  # Who looks later finds nothing.
         await in_thread(partial(conversations.delete, writer.user, ids=[conversation.id]))
         await asyncio.to_thread(fake.wait_for_hang_up, prompt)
-        return await last(reply)
+        return [snapshot async for snapshot in looking_on]
 
-    run(story())
+    *_, end = run(story())
+    assert end.is_over
     assert not Message.objects.filter(conversation_id=conversation.id).exists()
     assert writer.settled_request().outcome == "client-gone"
 
