@@ -11,10 +11,8 @@ a commit whose fate is unknown: a hold that exists is granted again, a request t
 log is settled already.
 """
 
-import dataclasses
 import datetime as dt
-import threading
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Any
 
 from accounts.ids import id_at
@@ -23,127 +21,22 @@ from billing.errors import BillingError, NoSuchAccount
 from billing.key_spend import PERIODS, KeySheet
 from billing.tiers import max_open_holds
 from gateway.models import ApiRequest
+from gateway.operations import (
+    Claim,
+    ClaimEnd,
+    GivenUp,
+    HoldClosed,
+    KeyTaken,
+    Operation,
+    Record,
+    Release,
+    Reserve,
+    Settle,
+)
 from gateway.request_log import COLUMNS, RequestRecord
 
-
-class HoldClosed(Exception):
-    """The hold to settle is gone: swept, since its process was taken for dead."""
-
-
-class GivenUp(Exception):
-    """Nobody waited for this settlement any more when its turn came: it changes nothing."""
-
-
-class KeyTaken(Exception):
-    """Another request has the Idempotency-Key, or had it and was answered."""
-
-    def __init__(self, claim: "Claim"):
-        super().__init__(claim.id)
-        self.claim = claim
-
-
-class Fate:
-    """Decides once whether a settlement is written or given up: by who comes first.
-
-    The caller was told that it failed, or the books say that it was charged, never both.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()  # SQLite's batches run in a thread.
-        self._owner: str | None = None
-
-    def take(self, owner: str) -> bool:
-        """Whether it is `owner`'s to decide, now and whenever it asks again."""
-        with self._lock:
-            self._owner = self._owner or owner
-            return self._owner == owner
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Claim:
-    """An Idempotency-Key, by its digest, and that of the body it was sent with."""
-
-    id: str
-    body_digest: str
-    expires_at: dt.datetime
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class ClaimEnd:
-    """Keep the answer (sealed, base64 text; None: it isn't retained), or free the key."""
-
-    id: str
-    is_complete: bool
-    answer: str | None = None
-
-
-@dataclasses.dataclass(slots=True)
-class Reserve:
-    """Set aside the most that a request can cost, and claim its key. Result: `ledger.Grant`."""
-
-    request_id: str
-    account_id: str
-    key_id: str | None
-    price_version_id: str
-    ask: ledger.Ask
-    now: dt.datetime
-    deadline: dt.datetime
-    claim: Claim | None = None
-
-
-@dataclasses.dataclass(slots=True)
-class Content:
-    """Sealed content, base64 text, and when it is to be purged."""
-
-    sealed: str
-    purge_at: dt.datetime
-
-
-@dataclasses.dataclass(slots=True)
-class Settle:
-    """Close the hold of `record`, charge its cost, log it. Result: the nano-dollars charged."""
-
-    record: RequestRecord
-    cost_nano: int
-    now: dt.datetime
-    content: Content | None = None
-    claim_end: ClaimEnd | None = None
-    fate: Fate = dataclasses.field(default_factory=Fate, compare=False, repr=False)
-
-    def begin(self) -> None:
-        """It is going to be written. Raises GivenUp."""
-        if not self.fate.take("batch"):
-            raise GivenUp(self.record.id)
-
-    def give_up(self) -> bool:
-        """Never write it. False if its batch has begun to: then its fate is near."""
-        return self.fate.take("caller")
-
-
-@dataclasses.dataclass(slots=True)
-class Release:
-    """Close a hold whose request nobody waits for any more, if it is open. Result: None."""
-
-    request_id: str
-    account_id: str
-    key_id: str | None
-    now: dt.datetime
-    claim: Claim | None = None
-
-
-@dataclasses.dataclass(slots=True)
-class Record:
-    """Log a request that held nothing. Result: None."""
-
-    record: RequestRecord
-    content: Content | None = None
-
-
-Booking = Reserve | Settle | Release
-Operation = Booking | Record
 Statement = tuple[str, list[dict]]
 Rows = list[tuple]
-Decided = Callable[[list[Any]], object]
 
 
 def apply(
@@ -189,9 +82,9 @@ class Books:
         bookings = [op for op in operations if not isinstance(op, Record)]
         if not bookings:
             return
-        holds = _ids(_request_id(op) for op in bookings)
-        accounts = _ids(_account_id(op) for op in bookings)
-        keys = _ids(_key_id(op) for op in bookings)
+        holds = _ids(op.request_id for op in bookings)
+        accounts = _ids(op.account_id for op in bookings)
+        keys = _ids(op.key_id for op in bookings)
         account_rows, count_rows, hold_rows, key_rows = yield [
             ("lock_accounts", accounts),
             ("count_holds", accounts),
@@ -388,13 +281,6 @@ class Books:
         ]
 
 
-def size_of(operation: Operation) -> int:
-    """About how many bytes of content an operation brings along."""
-    content = operation.content if isinstance(operation, Settle | Record) else None
-    kept = operation.claim_end if isinstance(operation, Settle) else None
-    return len(content.sealed if content else "") + len((kept and kept.answer) or "")
-
-
 def _usage_entry(record: RequestRecord, charged: int, now: dt.datetime) -> dict:
     return {
         "id": id_at(now).hex,  # Entries of one batch keep their order.
@@ -408,18 +294,6 @@ def _usage_entry(record: RequestRecord, charged: int, now: dt.datetime) -> dict:
 
 def _row(record: RequestRecord) -> dict:
     return {column: getattr(record, column) for column in COLUMNS}
-
-
-def _request_id(op: Booking) -> str:
-    return op.record.id if isinstance(op, Settle) else op.request_id
-
-
-def _account_id(op: Booking) -> str:
-    return op.record.account_id if isinstance(op, Settle) else op.account_id
-
-
-def _key_id(op: Booking) -> str | None:
-    return op.record.key_id if isinstance(op, Settle) else op.key_id
 
 
 def _claim_id(op: Reserve) -> dict:

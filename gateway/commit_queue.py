@@ -22,7 +22,7 @@ from django.db import connections, transaction
 
 from billing.ledger import Grant
 from gateway import batch
-from gateway.batch import Decided, Operation, Record, Release, Reserve, Settle
+from gateway.operations import Decided, Operation, Record, Release, Reserve, Settle, size_of
 from gateway.postgres_engine import PostgresEngine
 from gateway.sql import as_django, as_json, reads, statement
 from gateway.sqlite_engine import SqliteEngine
@@ -216,7 +216,7 @@ class CommitQueue:
         size = 0
         while self._waiting and len(taken) < MAX_BATCH and size < MAX_BATCH_BYTES:
             taken.append(self._waiting.popleft())
-            size += batch.size_of(taken[-1].operation)
+            size += size_of(taken[-1].operation)
         return taken
 
     async def _write(self, taken: list[_Waiting]) -> None:

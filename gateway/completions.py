@@ -36,7 +36,6 @@ from gateway import (
     settlement,
 )
 from gateway.authentication import Caller, authenticate
-from gateway.batch import Claim, ClaimEnd, HoldClosed, KeyTaken
 from gateway.call import Call, ClientGone
 from gateway.commit_queue import CommitFailed
 from gateway.delivery import Delivery
@@ -47,6 +46,7 @@ from gateway.generations import answer_id
 from gateway.idempotency import Kept
 from gateway.metering import Ending
 from gateway.models import ApiRequest
+from gateway.operations import Claim, ClaimEnd, HoldClosed, KeyTaken
 from gateway.provider_request import ProviderRequest
 from gateway.relay import Identity
 from gateway.request_log import RequestRecord

@@ -19,7 +19,7 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
 from gateway import batch
-from gateway.batch import Decided, Operation
+from gateway.operations import Decided, Operation
 from gateway.sql import NAMES, as_json, statement
 
 DEAF_MS = 10_000  # A server that doesn't even acknowledge what it is sent for so long is gone.

@@ -11,9 +11,9 @@ from billing.errors import BillingError, InsufficientCredit, KeyCapReached, TooM
 from billing.ledger import Ask, Grant
 from billing.pricing import tokens_nano, usd
 from gateway import commit_queue, errors, metrics
-from gateway.batch import Claim, KeyTaken, Reserve
 from gateway.commit_queue import CommitFailed, Promise
 from gateway.metering import BYTES_PER_TOKEN
+from gateway.operations import Claim, KeyTaken, Reserve
 from gateway.provider_request import ProviderRequest
 from gateway.request_log import RequestRecord
 from gateway.routing import Candidate

@@ -11,12 +11,12 @@ from django.conf import settings
 from billing.pricing import Price, cost_nano
 from gateway import commit_queue, metrics
 from gateway.authentication import Caller
-from gateway.batch import ClaimEnd, Content, HoldClosed, Record, Settle
 from gateway.call import Call
 from gateway.commit_queue import CommitFailed
 from gateway.finish_reasons import meaning
 from gateway.metering import Bill
 from gateway.models import ApiRequest, content_place
+from gateway.operations import ClaimEnd, Content, HoldClosed, Record, Settle
 from gateway.request_log import RequestRecord
 
 _LONGEST_WORD = 24  # characters, as the column

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import connections
 
-from gateway.batch import Decided, Operation
+from gateway.operations import Decided, Operation
 
 Asked = tuple[list[Operation], Decided, asyncio.Future]
 

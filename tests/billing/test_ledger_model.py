@@ -31,8 +31,8 @@ from billing.key_spend import period_starts
 from billing.ledger import Ask, Grant
 from billing.models import CreditAccount, Hold, KeySpend, LedgerEntry
 from gateway import reconcile, sweeper
-from gateway.batch import Reserve
 from gateway.commit_queue import commit_now
+from gateway.operations import Reserve
 from tests.billing.pure_ledger import PERIODS, PureLedger, cost
 from tests.factories import (
     cap_key,

@@ -14,9 +14,9 @@ from billing import append_only, ledger
 from billing.accounts import give_signup_credit
 from billing.models import CreditAccount, Hold, KeySpend, LedgerEntry
 from gateway import reconcile, sweeper
-from gateway.batch import Record
 from gateway.commit_queue import commit_now
 from gateway.models import ApiRequest
+from gateway.operations import Record
 from tests.factories import (
     cap_key,
     make_account,

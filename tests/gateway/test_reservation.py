@@ -11,9 +11,9 @@ from billing.errors import InsufficientCredit
 from billing.ledger import Grant
 from billing.models import CreditAccount, Hold
 from gateway import commit_queue
-from gateway.batch import Claim
 from gateway.commit_queue import CommitFailed, CommitQueue
 from gateway.models import ApiRequest, IdempotentRequest
+from gateway.operations import Claim
 from gateway.reservation import reserve
 from tests.books import sums
 from tests.factories import make_account, make_ask, make_price, make_record

@@ -5,8 +5,8 @@ import asyncio
 import psycopg
 from django.db import connection
 
-from gateway.batch import Record
 from gateway.commit_queue import CommitQueue, commit_now
+from gateway.operations import Record
 from gateway.postgres_engine import PostgresEngine
 from gateway.sqlite_engine import SqliteEngine
 from tests.factories import make_ask, make_record, make_reserve
