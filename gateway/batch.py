@@ -31,6 +31,7 @@ from gateway.operations import (
     Record,
     Release,
     Reserve,
+    Reverse,
     Settle,
 )
 from gateway.request_log import COLUMNS, RequestRecord
@@ -74,6 +75,8 @@ class Books:
         self.contents: list[dict] = []
         self.claims: dict[str, dict] = {}
         self.claim_ends: list[dict] = []
+        self.lost: list[dict] = []
+        self.reversals: list[dict] = []
 
     # --- reading
 
@@ -98,9 +101,10 @@ class Books:
         if claims:
             (rows,) = yield [("find_claims", [_claim_id(op) for op in claims])]
             self.claimed = {row[0]: _hex(row[1]) for row in rows}
-        lost = [op for op in bookings if isinstance(op, Settle) and op.record.id not in self.holds]
-        if lost:
-            (rows,) = yield [("find_requests", _ids(op.record.id for op in lost))]
+        ended = [one for one in bookings if isinstance(one, Settle | Reverse)]
+        closed = [one for one in ended if one.request_id not in self.holds]
+        if closed:
+            (rows,) = yield [("find_requests", _ids(one.request_id for one in closed))]
             self.logged = {_hex(row[0]): (row[1], row[2]) for row in rows}
 
     def _read_accounts(self, rows: Rows, counts: dict[str, int]) -> None:
@@ -131,6 +135,8 @@ class Books:
             return self._settle(operation)
         if isinstance(operation, Release):
             return self._release(operation)
+        if isinstance(operation, Reverse):
+            return self._reverse(operation)
         self._log(operation)
         return None
 
@@ -169,8 +175,8 @@ class Books:
 
     def _end_claim(self, end: ClaimEnd, request_id: str, now: dt.datetime) -> None:
         """Of this request's own claim: the key may be another's since."""
-        if not end.is_complete:
-            self.claimed.pop(end.id, None)
+        if not end.is_complete and self.claimed.get(end.id) == request_id:
+            del self.claimed[end.id]
         self.claim_ends.append(
             {
                 "id": end.id,
@@ -181,7 +187,8 @@ class Books:
         )
 
     def _settle(self, op: Settle) -> int:
-        op.begin()
+        if op.is_given_up:
+            raise GivenUp(op.record.id)
         record = op.record
         held = self.holds.pop(record.id, None)
         if held is None:
@@ -196,7 +203,9 @@ class Books:
         if op.claim_end:
             self._end_claim(op.claim_end, record.id, op.now)
         if charged:
-            self.entries.append(_usage_entry(record, charged, op.now))
+            entry = _entry(record, -charged, f"settle:{record.id}", op.now)
+            entry["request_id"] = record.id
+            self.entries.append(entry)
         return charged
 
     def _log(self, op: Settle | Record) -> None:
@@ -219,6 +228,23 @@ class Books:
             self.closed_holds.append({"id": op.request_id})
             if op.claim:
                 self._end_claim(ClaimEnd(op.claim.id, False), op.request_id, op.now)
+
+    def _reverse(self, op: Reverse) -> None:
+        record = op.record
+        if record.id in self.holds:
+            self._settle(Settle(record, 0, op.now, claim_end=op.claim_end))
+            return
+        outcome, cost = self.logged.get(record.id, (ApiRequest.Outcome.LOST, 0))
+        if outcome == ApiRequest.Outcome.LOST:  # Swept, or reversed before.
+            return
+        key = self._key(record.key_id, op.now)
+        ledger.reverse(self._sheet(record.account_id), cost, op.settled_at.date(), key)
+        self.lost.append({"id": record.id})
+        self.logged[record.id] = (ApiRequest.Outcome.LOST, 0)
+        if op.claim_end:
+            self._end_claim(op.claim_end, record.id, op.now)
+        if cost:
+            self.reversals.append(_entry(record, cost, ledger.reversal_key(record.id), op.now))
 
     def _settled_before(self, record: RequestRecord) -> int:
         outcome, cost = self.logged.get(record.id, (ApiRequest.Outcome.LOST, 0))
@@ -247,7 +273,7 @@ class Books:
         closed = {row["id"] for row in self.closed_holds}
         opened = [row for hold, row in self.new_holds.items() if hold not in closed]
         stored = [row for row in self.closed_holds if row["id"] not in self.new_holds]
-        changed = bool(self.new_holds or self.closed_holds)
+        changed = bool(self.new_holds or self.closed_holds or self.lost)
         return [
             ("save_accounts", self._account_rows() if changed else []),
             ("save_key_spend", self._key_rows() if changed else []),
@@ -255,6 +281,8 @@ class Books:
             ("delete_holds", stored),
             ("insert_requests", self.requests),
             ("insert_entries", self.entries),
+            ("lose_requests", self.lost),
+            ("insert_reversals", self.reversals),
             ("insert_contents", self.contents),
             ("insert_claims", list(self.claims.values())),
             ("complete_claims", [one for one in self.claim_ends if one["completed_at"]]),
@@ -281,13 +309,12 @@ class Books:
         ]
 
 
-def _usage_entry(record: RequestRecord, charged: int, now: dt.datetime) -> dict:
+def _entry(record: RequestRecord, amount_nano: int, key: str, now: dt.datetime) -> dict:
     return {
         "id": id_at(now).hex,  # Entries of one batch keep their order.
         "account_id": record.account_id,
-        "amount_nano": -charged,
-        "request_id": record.id,
-        "idempotency_key": f"settle:{record.id}",
+        "amount_nano": amount_nano,
+        "idempotency_key": key,
         "created_at": now,
     }
 

@@ -4,6 +4,9 @@ Requests hand over an operation and await its result; one writer per process tak
 wait, applies them in one transaction and resolves their futures after the commit. An operation
 that fails, fails alone. The queue is bounded: a full one refuses bookings and drops (and
 counts) the log rows of refused requests.
+
+What its caller was told had failed is undone, whatever became of it: where a commit came too late
+or its fate is unknown (`operations.undo`). What undoes is kept until the database has answered.
 """
 
 import asyncio
@@ -11,7 +14,7 @@ import dataclasses
 import datetime as dt
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -22,7 +25,7 @@ from django.db import connections, transaction
 
 from billing.ledger import Grant
 from gateway import batch
-from gateway.operations import Decided, Operation, Record, Release, Reserve, Settle, size_of
+from gateway.operations import Decided, Operation, Record, Reserve, Settle, size_of, undo
 from gateway.postgres_engine import PostgresEngine
 from gateway.sql import as_django, as_json, reads, statement
 from gateway.sqlite_engine import SqliteEngine
@@ -36,6 +39,11 @@ MANY = 16
 LINGER_S = 0.001
 # What says that the database is out of reach, rather than that an operation is at fault.
 _OUT_OF_REACH = ("OperationalError", "InterfaceError", "PoolTimeout", "AdminShutdown")
+RETRY_S = 1.0  # While the database is out of reach, what is kept asks for it so often.
+CLOSE_WITHIN_S = 5.0
+
+
+Retry = Callable[[], Awaitable[None]]
 
 
 class CommitFailed(Exception):
@@ -64,10 +72,19 @@ class _Waiting:
 
     @property
     def is_given_up(self) -> bool:
-        """A reservation that nobody waits for. What is to be settled is settled all the same."""
-        return isinstance(self.operation, Reserve) and self.future.done()
+        """A reservation that nobody waits for, or a settlement whose caller was told that it
+        failed. One whose caller has just gone is settled all the same.
+        """
+        if isinstance(self.operation, Reserve):
+            return self.future.done()
+        return isinstance(self.operation, Settle) and self.operation.is_given_up
+
+    def time_out(self) -> None:
+        self.fail(CommitFailed("the database took too long"))
 
     def fail(self, error: Exception) -> None:
+        if isinstance(self.operation, Settle) and not self.future.done():
+            self.operation.is_given_up = True
         for future in (self.decided, self.future):
             if future is not None and not future.done():
                 future.set_exception(error)
@@ -102,6 +119,9 @@ class CommitQueue:
         self._waiting: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
         self._writer: asyncio.Task | None = None
+        self._kept: list[_Waiting] = []  # Undoes what may have been applied; see `_lose`.
+        self._asks_again = False
+        self._due: deque[Retry] = deque()
         self._closing = False
         self._last_count = 0
         self.dropped = 0
@@ -109,14 +129,13 @@ class CommitQueue:
     @property
     def depth(self) -> int:
         """How many operations wait."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._kept)
 
     async def submit(self, operation: Operation, timeout_s: float) -> Any:
         """Apply `operation` durably and return its result.
 
         Raises what the rule raises (BillingError, HoldClosed), or CommitFailed when it could
-        not be committed in time. A reservation that commits too late is released by itself, and
-        a settlement that isn't being written by then never will be.
+        not be committed in time. Then it is undone by itself, should it have been applied.
         """
         waiting = self._enqueue(operation, timeout_s)
         try:
@@ -142,48 +161,40 @@ class CommitQueue:
     def _forget(self, waiting: _Waiting) -> None:
         """Its caller was cancelled, perhaps just after a reservation was committed."""
         if isinstance(waiting.operation, Reserve) and _was_granted(waiting.future):
-            self._release(waiting.operation)
+            self._undo(waiting.operation)
 
     def _enqueue(self, operation: Operation, timeout_s: float) -> _Waiting:
-        if len(self._waiting) >= self._size:
+        if self.depth >= self._size:
             raise QueueFull(f"{self._size} operations wait")
         waiting = self._push(operation)
-        self._watch(waiting, timeout_s)
+        waiting.timer = asyncio.get_running_loop().call_later(timeout_s, waiting.time_out)
         return waiting
 
-    def _watch(self, waiting: _Waiting, timeout_s: float, last: bool = False) -> None:
-        loop = asyncio.get_running_loop()
-        waiting.timer = loop.call_later(timeout_s, self._time_out, waiting, timeout_s, last)
-
-    def _time_out(self, waiting: _Waiting, timeout_s: float, last: bool) -> None:
-        operation = waiting.operation
-        if waiting.future.done():
-            return
-        if isinstance(operation, Settle) and not last and not operation.give_up():
-            # It is being written: wait for the end of that, or its caller is told otherwise.
-            self._watch(waiting, timeout_s, last=True)
-        else:
-            waiting.fail(CommitFailed("the database took too long"))
-
     def record(self, operation: Record) -> None:
-        """Log a refused request some time soon; dropped and counted when the queue is full."""
-        if len(self._waiting) >= self._size // 2:
+        """Log a refused request some time soon. It is dropped and counted when the queue is full
+        or the database out of reach.
+        """
+        if self.depth >= self._size // 2:
             self.dropped += 1
             return
         self._push(operation)
 
     async def close(self) -> None:
-        """Write what waits and stop."""
+        """Write what waits and stop; without a database, after a few seconds."""
         self._closing = True
         self._arrived.set()
         if self._writer is not None:
-            await self._writer
+            _, late = await asyncio.wait({self._writer}, timeout=CLOSE_WITHIN_S)
+            if late:
+                logger.error("closed without the database: %d operations are left", self.depth)
+                self._writer.cancel()
+                await asyncio.wait(late)
         await self._engine.close()
 
     def _push(self, operation: Operation) -> _Waiting:
         if self._writer is None:
             self._writer = asyncio.create_task(self._write_all(), name="commit queue")
-        waiting = _Waiting(operation, asyncio.get_running_loop().create_future())
+        waiting = _waiting(operation)
         self._waiting.append(waiting)
         self._arrived.set()
         return waiting
@@ -192,14 +203,17 @@ class CommitQueue:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
-            while self._waiting:
+            while self._waiting or self._due:
+                if self._due:
+                    await self._due.popleft()()
+                    continue
                 if MANY <= len(self._waiting) < self._last_count and not self._closing:
                     await asyncio.sleep(LINGER_S)  # As many as last time are on their way.
                 await self._gather()
                 taken = self._take()
                 self._last_count = len(taken)
-                await self._write([one for one in taken if not one.is_given_up])
-            if self._closing:
+                await self._write(taken)
+            if self._closing and not self._kept:
                 return
 
     async def _gather(self) -> None:
@@ -215,8 +229,12 @@ class CommitQueue:
         taken: list[_Waiting] = []
         size = 0
         while self._waiting and len(taken) < MAX_BATCH and size < MAX_BATCH_BYTES:
-            taken.append(self._waiting.popleft())
-            size += size_of(taken[-1].operation)
+            one = self._waiting.popleft()
+            if not one.is_given_up:
+                taken.append(one)
+                size += size_of(one.operation)
+            elif isinstance(one.operation, Settle):
+                self._undo(one.operation)
         return taken
 
     async def _write(self, taken: list[_Waiting]) -> None:
@@ -231,6 +249,10 @@ class CommitQueue:
                 return
             logger.error("commit failed: %s, %d operations", type(error).__name__, len(taken))
             results = [CommitFailed(type(error).__name__)] * len(taken)
+            if _is_out_of_reach(error):
+                for one, failure in zip(taken, results, strict=True):
+                    self._lose(one, failure)
+                return
         for one, result in zip(taken, results, strict=True):
             self._resolve(one, result)
 
@@ -248,20 +270,55 @@ class CommitQueue:
     def _resolve(self, one: _Waiting, result: Any) -> None:
         if one.timer is not None:
             one.timer.cancel()
-        if one.future.done():
-            if one.is_given_up and not isinstance(result, Exception):
-                self._release(one.operation)
+        if one.is_given_up:
+            if isinstance(one.operation, Settle) or not isinstance(result, Exception):
+                self._undo(one.operation)
+        elif one.future.done():
+            pass  # Its caller has gone, and is charged all the same.
         elif isinstance(result, Exception):
             one.fail(result)
         else:
             one.decide(result)
             one.future.set_result(result)
 
-    def _release(self, op: Operation) -> None:
-        """Give back what was reserved for somebody who didn't wait for it."""
-        assert isinstance(op, Reserve)
-        now = dt.datetime.now(dt.UTC)
-        self._push(Release(op.request_id, op.account_id, op.key_id, now, op.claim))
+    def _lose(self, one: _Waiting, failure: Exception) -> None:
+        """Nobody knows whether `one` was applied: say that it failed, and keep what undoes it."""
+        if isinstance(one.operation, Record):
+            self.dropped += 1
+            return
+        if isinstance(one.operation, Reserve | Settle):
+            if one.timer is not None:
+                one.timer.cancel()
+            one.fail(failure)
+            one = _waiting(undo(one.operation, dt.datetime.now(dt.UTC)))
+        self._kept.append(one)
+        if not self._asks_again:
+            self._asks_again = True
+            self._call_later(RETRY_S, self._write_kept)
+
+    async def _write_kept(self) -> None:
+        """In batches of its own; the first is one operation, that asks whether anybody answers."""
+        self._asks_again = False
+        at_once = 1
+        while self._kept and not self._asks_again:
+            taken, self._kept = self._kept[:at_once], self._kept[at_once:]
+            await self._write(taken)
+            at_once = MAX_BATCH
+
+    def _call_later(self, delay_s: float, retry: Retry) -> None:
+        def come_due() -> None:
+            self._due.append(retry)
+            self._arrived.set()
+
+        asyncio.get_running_loop().call_later(delay_s, come_due)
+
+    def _undo(self, op: Operation) -> None:
+        assert isinstance(op, Reserve | Settle)
+        self._push(undo(op, dt.datetime.now(dt.UTC)))
+
+
+def _waiting(operation: Operation) -> _Waiting:
+    return _Waiting(operation, asyncio.get_running_loop().create_future())
 
 
 def _announce(taken: list[_Waiting], results: list[Any]) -> None:

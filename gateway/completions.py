@@ -315,14 +315,14 @@ class Completion:
     async def settle(self, ending: Ending) -> int:
         """Charge and log, whatever becomes of the client meanwhile. Returns nano-dollars.
 
-        Raises CommitFailed, HoldClosed: then nothing is charged.
+        Raises as `settlement.settle` does.
         """
         return await asyncio.shield(self._begin_to_settle(ending))
 
     async def settled(self) -> None:
         """Wait until what was begun is settled; then `record` says what it cost.
 
-        Raises CommitFailed, HoldClosed: then nothing is charged.
+        Raises as `settlement.settle` does.
         """
         if self._settlement is not None:
             await asyncio.shield(self._settlement)

@@ -3,16 +3,17 @@
 Reserve   a request is going to be forwarded
 Settle    it has ended, and costs something
 Release   it was never begun, since nobody waited for its reservation
+Reverse   it has ended, but its caller was told that it could not be settled
 Record    it was refused, and held nothing
 """
 
 import dataclasses
 import datetime as dt
-import threading
 from collections.abc import Callable
 from typing import Any
 
 from billing import ledger
+from gateway.models import ApiRequest
 from gateway.request_log import RequestRecord
 
 
@@ -21,7 +22,7 @@ class HoldClosed(Exception):
 
 
 class GivenUp(Exception):
-    """Nobody waited for this settlement any more when its turn came: it changes nothing."""
+    """The caller was told that this settlement failed before its turn came: it changes nothing."""
 
 
 class KeyTaken(Exception):
@@ -30,23 +31,6 @@ class KeyTaken(Exception):
     def __init__(self, claim: "Claim"):
         super().__init__(claim.id)
         self.claim = claim
-
-
-class Fate:
-    """Decides once whether a settlement is written or given up: by who comes first.
-
-    The caller was told that it failed, or the books say that it was charged, never both.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()  # SQLite's batches run in a thread.
-        self._owner: str | None = None
-
-    def take(self, owner: str) -> bool:
-        """Whether it is `owner`'s to decide, now and whenever it asks again."""
-        with self._lock:
-            self._owner = self._owner or owner
-            return self._owner == owner
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -91,14 +75,18 @@ class Content:
 
 @dataclasses.dataclass(slots=True)
 class Settle:
-    """Close the hold of `record`, charge its cost, log it. Result: the nano-dollars charged."""
+    """Close the hold of `record`, charge its cost, log it. Result: the nano-dollars charged.
+
+    `is_given_up` once its caller was told that it failed. It is followed by a `Reverse` then,
+    whether it was written or not.
+    """
 
     record: RequestRecord
     cost_nano: int
     now: dt.datetime
     content: Content | None = None
     claim_end: ClaimEnd | None = None
-    fate: Fate = dataclasses.field(default_factory=Fate, compare=False, repr=False)
+    is_given_up: bool = False
 
     @property
     def request_id(self) -> str:
@@ -111,15 +99,6 @@ class Settle:
     @property
     def key_id(self) -> str | None:
         return self.record.key_id
-
-    def begin(self) -> None:
-        """It is going to be written. Raises GivenUp."""
-        if not self.fate.take("batch"):
-            raise GivenUp(self.record.id)
-
-    def give_up(self) -> bool:
-        """Never write it. False if its batch has begun to: then its fate is near."""
-        return self.fate.take("caller")
 
 
 @dataclasses.dataclass(slots=True)
@@ -134,16 +113,57 @@ class Release:
 
 
 @dataclasses.dataclass(slots=True)
+class Reverse:
+    """See that `record` costs nothing, whatever became of its settlement. Result: None.
+
+    What was charged is given back; a hold that is still open is closed. Either way the request is
+    logged as lost, as the sweeper would have it.
+    """
+
+    record: RequestRecord
+    settled_at: dt.datetime
+    now: dt.datetime
+    claim_end: ClaimEnd | None = None
+
+    @property
+    def request_id(self) -> str:
+        return self.record.id
+
+    @property
+    def account_id(self) -> str:
+        return self.record.account_id
+
+    @property
+    def key_id(self) -> str | None:
+        return self.record.key_id
+
+
+@dataclasses.dataclass(slots=True)
 class Record:
     """Log a request that held nothing. Result: None."""
 
     record: RequestRecord
     content: Content | None = None
 
+    @property
+    def account_id(self) -> str:
+        return self.record.account_id
 
-Booking = Reserve | Settle | Release
+
+Booking = Reserve | Settle | Release | Reverse
 Operation = Booking | Record
 Decided = Callable[[list[Any]], object]
+
+
+def undo(op: Reserve | Settle, now: dt.datetime) -> Release | Reverse:
+    """What makes `op` as if it had never been, whether it was applied or not."""
+    if isinstance(op, Reserve):
+        return Release(op.request_id, op.account_id, op.key_id, now, op.claim)
+    lost = dataclasses.replace(
+        op.record, outcome=ApiRequest.Outcome.LOST.value, error_type="server"
+    )
+    claim_end = op.claim_end and ClaimEnd(op.claim_end.id, is_complete=False)
+    return Reverse(lost, op.now, now, claim_end)
 
 
 def size_of(operation: Operation) -> int:

@@ -91,7 +91,7 @@ class Reservation:
 
     async def durable(self) -> None:
         """Wait until a crash can't undo it. Raises PaymentRequired, TooManyRequests, Unavailable:
-        then nothing is set aside.
+        then nothing is set aside, or no longer than until the database answers again.
         """
         try:
             with _told():

@@ -45,7 +45,8 @@ async def settle(
 ) -> int:
     """Charge `cost` against the hold, durably. Returns what was charged.
 
-    Raises CommitFailed, HoldClosed: then nothing is charged, and the hold is swept.
+    Raises CommitFailed, HoldClosed: then nothing is charged. What turns out to be committed after
+    all is given back, and the hold is closed, as soon as the database answers.
     """
     operation = Settle(record, cost, dt.datetime.now(dt.UTC), content, claim_end)
     begun = time.monotonic()

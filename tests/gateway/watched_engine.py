@@ -31,12 +31,13 @@ class WatchedEngine:
         self.committed = asyncio.Event()
         self.answers_to_lose = 0
         self.is_unreachable = False
+        self.breaks_at: str | None = None
 
     async def run(self, operations, decided=None):
         self.batches.append(len(operations))
         self.began.set()
         await self.may_start.wait()
-        if self.is_unreachable:
+        if self.is_unreachable or self.breaks_at in map(_request_id, operations):
             raise psycopg.OperationalError("connection refused")
         results = await self.real.run(operations, decided)
         self.committed.set()
@@ -48,6 +49,10 @@ class WatchedEngine:
 
     async def close(self):
         await self.real.close()
+
+
+def _request_id(operation) -> str:
+    return getattr(operation, "request_id", "")
 
 
 def run(story, size: int = 1000):
