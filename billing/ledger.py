@@ -173,7 +173,7 @@ def credit(
     kind or the account differ from the first time.
     """
     with transaction.atomic():
-        account = CreditAccount.objects.select_for_update().filter(pk=account_id).first()
+        account = CreditAccount.objects.select_for_update(no_key=True).filter(pk=account_id).first()
         if account is None:
             raise NoSuchAccount(str(account_id))
         entry = LedgerEntry.objects.filter(idempotency_key=idempotency_key).first()

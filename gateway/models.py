@@ -172,7 +172,8 @@ class ApiRequest(models.Model):
 
     One row for each whose hold was settled or swept. Of any other, such as a refusal, there is at
     most one: while the commit queue is half full or the database away, their rows are dropped and
-    counted. A request without a valid key leaves none. Amounts are nano-dollars, times milliseconds.
+    counted. A request without a valid key leaves none. Amounts are nano-dollars, times
+    milliseconds.
     """
 
     class Outcome(models.TextChoices):
