@@ -311,7 +311,7 @@ class Books:
 
 def _entry(record: RequestRecord, amount_nano: int, key: str, now: dt.datetime) -> dict:
     return {
-        "id": id_at(now).hex,  # Entries of one batch keep their order.
+        "id": id_at(now).hex,  # Entries are listed by their ids: in the order of their time.
         "account_id": record.account_id,
         "amount_nano": amount_nano,
         "idempotency_key": key,

@@ -85,6 +85,16 @@ def test_a_settlement_closes_the_hold_charges_and_logs(account, price, key):
     assert differences(NOW) == []
 
 
+def test_entries_of_one_batch_are_listed_in_the_order_of_their_time(account, price):
+    reserves = [hold(account, price, now=NOW) for _ in range(5)]
+    microsecond = dt.timedelta(microseconds=1)
+    commit_now(
+        [make_settle(one, i + 1, now=NOW + i * microsecond) for i, one in enumerate(reserves)]
+    )
+    charges = LedgerEntry.objects.filter(kind="usage").order_by("id")
+    assert list(charges.values_list("amount_nano", flat=True)) == [-1, -2, -3, -4, -5]
+
+
 def test_every_column_of_the_request_log_arrives(account, key):
     route = make_route("a-model")
     reserve = hold(account, route.price_version, key=key, now=NOW)
