@@ -17,6 +17,7 @@ from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from chat import replies
+from gateway import settlement
 from gateway.asgi import IS_CLOSING, KEEP_HEAD
 from kyma import health
 
@@ -127,12 +128,13 @@ class DrainingServer(uvicorn.Server):
     def _close_idle(self) -> bool:
         """Close every connection without a request, now or when it has none.
 
-        Returns whether there are others, or chats that are being answered.
+        Returns whether there are others, chats that are being answered, or answers to settle.
         """
         for connection in list(self.server_state.connections):
             connection.shutdown()
         state = self.server_state
-        return bool(state.tasks or state.connections) or replies.are_being_written()
+        is_serving = bool(state.tasks or state.connections)
+        return is_serving or replies.are_being_written() or settlement.are_open()
 
     async def _cancel_requests(self) -> None:
         tasks = list(self.server_state.tasks)
