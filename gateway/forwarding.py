@@ -28,8 +28,6 @@ from gateway.upstream_errors import Broken, Declined, Garbled, Overloaded, Silen
 
 logger = logging.getLogger(__name__)
 
-LEAST_WRITING_S = 0.1  # What is written in a moment came in one piece, and tells no speed.
-
 Counted = tuple[dict, int]  # A chunk and the bytes of content in it.
 
 # The time of those who read on for clients that are gone.
@@ -208,7 +206,7 @@ class Forwarding:
 
     def _note_speed(self) -> None:
         writing_s = time.monotonic() - self._begun_writing
-        if writing_s >= LEAST_WRITING_S:
+        if route_health.tells_speed(writing_s):
             tokens = self.meter.bill(Ending.FINISHED).usage.completion
             self._health_of(self.route).wrote(tokens / writing_s)
 
