@@ -385,7 +385,7 @@ class Completion:
         Returns the error to tell: another one if the account may not even ask in vain.
         """
         told = await self._count_refusal(error)
-        self._complete(told)
+        self._add_details(told)
         await self._close(told)
         return told
 
@@ -397,7 +397,7 @@ class Completion:
                 return limit
         return error
 
-    def _complete(self, error: GatewayError) -> None:
+    def _add_details(self, error: GatewayError) -> None:
         """Add what only this request can tell."""
         if isinstance(error, errors.TooManyRequests):
             error.headers = {**self.limit_headers, **error.headers}

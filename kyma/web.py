@@ -1,8 +1,9 @@
 """The web process: uvicorn, and how it ends.
 
 SIGTERM: readiness turns red at once, requests are still accepted for DRAIN_NOTICE_S, then no
-more; open streams and chats run to their end, for at most DRAIN_TIMEOUT_S. SIGINT: no notice, and
-what still runs is cancelled. Either way the gateway settles what it has before the process ends.
+more; open streams, chats and what is read on for clients that are gone run to their end, for at
+most DRAIN_TIMEOUT_S. SIGINT: no notice, and what still runs is cancelled. Either way the gateway
+settles what it has, as it stands, before the process ends.
 """
 
 import asyncio
