@@ -373,6 +373,19 @@ def test_a_process_that_ends_interrupts_its_replies_which_are_free(writer, fake)
     billed(writer, 0, outcome="kyma-failed")
 
 
+def test_one_that_was_still_waited_for_is_interrupted_too_and_is_nobodys_stop(writer, fake):
+    conversation, prompt = begin(writer), fake.script([WaitFor("the end"), *stream(TEXT)])
+
+    async def story():
+        reply = await replies.send(conversation, text=prompt)
+        await asyncio.to_thread(fake.wait_for_calls, prompt)
+        return reply
+
+    end = stored_replies.read(run(story()).id)
+    assert (end.state, end.text, end.cost_nano) == (State.INTERRUPTED, "", 0)
+    billed(writer, 0, outcome="kyma-failed", status=500)
+
+
 def test_the_web_process_ends_its_chats_before_it_closes_its_books(writer, fake):
     conversation, prompt, sent = begin(writer), held_up(fake), []
 
