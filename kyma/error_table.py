@@ -37,6 +37,8 @@ CODES = {
     "account_erasing": (errors.Forbidden, "The account is being deleted."),
     "account_suspended": (errors.Forbidden, "The account is suspended: write to us."),
     "beyond_own_end": (errors.Forbidden, "A key makes none that lasts longer than itself."),
+    "beyond_own_networks": (errors.Forbidden, "A key makes none that works where it doesn't."),
+    "beyond_own_retention": (errors.Forbidden, "A key makes none whose content is kept longer."),
     "beyond_own_scopes": (errors.Forbidden, "A key can't give another one more than it has."),
     "content_not_retained": (
         errors.Conflict,

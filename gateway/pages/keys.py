@@ -48,7 +48,7 @@ def new_key(request: SignedInRequest) -> HttpResponse:
     form = KeyForm(request.POST or None)
     if form.is_valid():
         try:
-            key, text = key_management.make(request.user.id, form.key_fields)
+            key, text = key_management.make(request.user.id, form.key_fields, by=None)
         except GatewayError as refusal:
             form.refuse(refusal)
         else:
@@ -62,7 +62,7 @@ def key(request: SignedInRequest, key_id: uuid.UUID) -> HttpResponse:
     form = KeyForm(request.POST or None, key=row)
     if form.is_valid():
         try:
-            key_management.change(request.user.id, row.id, form.key_fields, signed_in=True)
+            key_management.change(request.user.id, row.id, form.key_fields, by=None, signed_in=True)
         except GatewayError as refusal:
             form.refuse(refusal)
         else:
@@ -86,7 +86,7 @@ def _rotate(request: SignedInRequest, old: ApiKey) -> HttpResponse:
         return _shown(request, "key_rotate", {"key": old, "form": form})
     try:
         new, text = key_management.rotate(
-            request.user.id, old.id, grace=form.grace_time, signed_in=True
+            request.user.id, old.id, grace=form.grace_time, by=None, signed_in=True
         )
     except GatewayError as refusal:
         messages.error(request, refusal.message)
@@ -106,7 +106,7 @@ def revoke_key(request: SignedInRequest, key_id: uuid.UUID) -> HttpResponse:
     row = _own_key(request, key_id)
     if request.method != "POST":
         return _shown(request, "key_revoke", {"key": row})
-    key_management.revoke(request.user.id, row.id, signed_in=True)
+    key_management.revoke(request.user.id, row.id, by=None, signed_in=True)
     messages.success(request, f"“{row.name}” is revoked. It is refused within two seconds.")
     return redirect("keys")
 
@@ -114,7 +114,7 @@ def revoke_key(request: SignedInRequest, key_id: uuid.UUID) -> HttpResponse:
 @require_POST
 def disable_key(request: SignedInRequest, key_id: uuid.UUID) -> HttpResponse:
     row = _own_key(request, key_id)
-    key_management.disable(request.user.id, row.id, signed_in=True)
+    key_management.disable(request.user.id, row.id)
     messages.success(request, "Disabled. It is refused within two seconds, until you enable it.")
     return redirect("key", row.id)
 
@@ -122,7 +122,7 @@ def disable_key(request: SignedInRequest, key_id: uuid.UUID) -> HttpResponse:
 @require_POST
 def enable_key(request: SignedInRequest, key_id: uuid.UUID) -> HttpResponse:
     row = _own_key(request, key_id)
-    key_management.enable(request.user.id, row.id, signed_in=True)
+    key_management.enable(request.user.id, row.id)
     messages.success(request, "Enabled. It works within two seconds.")
     return redirect("key", row.id)
 
