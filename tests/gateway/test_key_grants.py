@@ -97,6 +97,7 @@ def test_a_management_key_manages_those_that_have_scopes(manager):
     assert alice.manage("DELETE", path).status_code == 200
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize("own", ["10.0.0.0/8", "2001:db8::/32", "192.0.2.1"])
 def test_a_network_is_within_itself_and_in_none_of_another_kind(own):
     others = {"10.0.0.0/8", "2001:db8::/32", "192.0.2.1"} - {own}
