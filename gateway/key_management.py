@@ -9,11 +9,11 @@ import datetime as dt
 import uuid
 
 from django.db import transaction
-from django.db.models import OuterRef, Subquery
+from django.db.models import OuterRef, QuerySet, Subquery
 
 from accounts import keys
 from accounts.errors import InvalidKey
-from accounts.models import ApiKey, ApiKeyQuerySet, User
+from accounts.models import ApiKey, User
 from billing.key_caps import caps_of, set_caps, sheet_of
 from gateway import key_grants
 from gateway.errors import Forbidden, InvalidRequest, NotFound
@@ -23,13 +23,13 @@ from gateway.models import ApiRequest, Model
 MAX_KEYS = 1000  # of one person; revoked ones don't count
 
 
-def of_user(user_id: uuid.UUID) -> ApiKeyQuerySet:
+def of_user(user_id: uuid.UUID) -> QuerySet[ApiKey]:
     """The keys of a person that aren't revoked, the newest first."""
     rows = ApiKey.objects.filter(user=user_id, revoked_at=None)
     return rows.select_related("user", "spend").order_by("-created_at", "-id")
 
 
-def with_last_use(rows: ApiKeyQuerySet) -> ApiKeyQuerySet:
+def with_last_use(rows: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
     """Each key with `last_used_at`: when its newest request came in, else None."""
     requests = ApiRequest.objects.filter(key=OuterRef("pk")).order_by("-created_at")
     return rows.annotate(last_used_at=Subquery(requests.values("created_at")[:1]))

@@ -31,10 +31,13 @@ _PERIODS = {
 def keys(request: SignedInRequest) -> HttpResponse:
     rows = key_management.with_last_use(key_management.of_user(request.user.id))
     page = Paginator(rows, PAGE).get_page(request.GET.get("page"))
-    for key in page:
-        key.sheet = sheet_of(key)
-        key.caps = [(name, cap) for name, cap in key.sheet.caps.items() if cap is not None]
-    return _shown(request, "keys", {"page": page})
+    return _shown(request, "keys", {"page": page, "lines": [_line(key) for key in page]})
+
+
+def _line(key: ApiKey) -> dict:
+    sheet = sheet_of(key)
+    caps = [(period, cap) for period, cap in sheet.caps.items() if cap is not None]
+    return {"key": key, "spent": sheet.spent, "caps": caps}
 
 
 def _wants_management(request: SignedInRequest) -> bool:
