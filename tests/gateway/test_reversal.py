@@ -159,7 +159,15 @@ def test_the_idempotency_key_of_what_is_reversed_is_free(account, price, was_wri
     settle = completed(reserve)
     commit_now([reserve, settle] if was_written else [reserve])
     assert IdempotentRequest.objects.filter(completed_at=None).exists() is not was_written
-    again = claimed(account, price, SOON)
+    commit_now([undo(settle, SOON)])
+    assert not IdempotentRequest.objects.exists()
+    assert differences(NOW) == []
+
+
+def test_the_idempotency_key_may_be_taken_again_in_the_same_batch(account, price):
+    reserve = claimed(account, price)
+    settle, again = completed(reserve), claimed(account, price, SOON)
+    commit_now([reserve, settle])
     _, grant = commit_now([undo(settle, SOON), again])
     assert grant.amount_nano == 1000
     assert IdempotentRequest.objects.get().request_id.hex == again.request_id
