@@ -6,7 +6,6 @@ the next route; after it, never.
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import AsyncIterator
 
@@ -22,6 +21,7 @@ from gateway.request_log import RequestRecord
 from gateway.reservation import prompt_estimate
 from gateway.route_health import RouteHealth
 from gateway.routing import Candidate
+from gateway.second_opinion import Declinations
 from gateway.upstream import EventStream
 from gateway.upstream_errors import Broken, Declined, Garbled, Overloaded, Silent, UpstreamFailed
 
@@ -68,18 +68,17 @@ class Forwarding:
     async def open(self) -> None:
         """Return once a route has begun to answer. Raises the most telling UpstreamFailed."""
         failures: list[UpstreamFailed] = []
-        # What one provider of a model declines, all of them do: but where the prompt was too long
-        # for its context, those with a larger one may not.
-        declined: dict[str, float] = {}
+        declinations: Declinations | None = None  # Hardly any request needs it.
         for route in self._routes:
-            if route.context_length <= declined.get(route.model, 0):
+            if declinations is not None and declinations.rule_out(route):
                 continue
             try:
                 return await self._try(route)
             except UpstreamFailed as failure:
                 failures.append(failure)
-                if not failure.retryable:
-                    declined[route.model] = route.context_length if failure.too_long else math.inf
+                if isinstance(failure, Declined):
+                    declinations = declinations or Declinations()
+                    declinations.note(route, failure)
         raise _most_telling(failures)
 
     async def _try(self, route: Candidate) -> None:

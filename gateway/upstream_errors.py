@@ -5,9 +5,9 @@ UpstreamFailed
 ├── Silent           connected, but nothing came in time
 ├── Broken           the connection ended in the middle
 ├── Garbled          what came is no answer: HTML, broken JSON, an event too large
-├── Overloaded       429: too many requests
+├── Overloaded       too many requests or tokens, for now
 ├── Faulty           any other status that is the provider's fault, or ours towards it
-└── Declined         the provider finds fault with the request itself: no other route will do
+└── Declined         the provider finds fault with the request itself
 """
 
 import re
@@ -16,6 +16,8 @@ from gateway import errors
 
 DEFAULT_WAIT_S = 5
 MAX_MESSAGE = 300
+# Of the request's content, whichever provider looks at it.
+_POLICY = ("content_policy", "content_filter", "moderation")
 MAX_SEARCHED = 1000  # Of a long word some of the patterns below would make work for minutes.
 # What a provider's message may give away.
 _SECRETS = re.compile(
@@ -37,7 +39,6 @@ class UpstreamFailed(Exception):
 
     fault = "failed"
     retryable = True
-    too_long = False
     answer: type[errors.GatewayError] = errors.BadUpstream
     sentence = "The provider failed to answer."
 
@@ -102,15 +103,21 @@ class Faulty(UpstreamFailed):
 
 
 class Declined(UpstreamFailed):
-    """`message` is the provider's own, about the caller's own request, without its secrets."""
+    """`message` is the provider's own, about the caller's own request, without its secrets.
+
+    `is_policy`: the provider doesn't answer such a thing, which says nothing of its form.
+    """
 
     fault = "declined"
     retryable = False
 
-    def __init__(self, *, status: int, message: str, too_long: bool = False):
+    def __init__(
+        self, *, status: int, message: str, too_long: bool = False, is_policy: bool = False
+    ):
         super().__init__(status=status)
         self.message = message
         self.too_long = too_long
+        self.is_policy = is_policy
 
     def gateway_error(self) -> errors.GatewayError:
         if self.too_long:
@@ -127,13 +134,23 @@ def from_status(status: int, body: object, retry_after: str | None) -> UpstreamF
     """The failure that an error status (and its JSON body, if it was any) means."""
     wait_s = _wait_s(retry_after)
     message, code = _message_and_code(body)
-    if status == 429:
+    if status == 429 or (status == 413 and _counts_tokens(code)):
         return Overloaded(status=status, retry_after_s=wait_s)
-    is_moderation = status == 403 and ("moderation" in code or "policy" in code)
-    if status in (400, 413, 422) or is_moderation:
+    is_policy = any(word in code for word in _POLICY)
+    if status in (400, 413, 422) or (status == 403 and (is_policy or "policy" in code)):
         too_long = "context_length" in code or "context length" in message.lower()
-        return Declined(status=status, message=_clean(message), too_long=too_long)
+        return Declined(
+            status=status,
+            message=_clean(message),
+            too_long=too_long,
+            is_policy=is_policy or status == 403,
+        )
     return Faulty(status=status, retry_after_s=wait_s)
+
+
+def _counts_tokens(code: str) -> bool:
+    """Groq's 413 means what its account may use in a minute, not how much fits."""
+    return "rate_limit" in code or "tokens" in code.split()
 
 
 def _wait_s(retry_after: str | None) -> int | None:
