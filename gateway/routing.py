@@ -23,6 +23,7 @@ from gateway.models import Model, Provider, Route
 from gateway.preferences import Preferences
 from gateway.provider_request import EMBEDDINGS, Endpoint, ProviderRequest
 from gateway.short_cache import ShortCache
+from gateway.strict_providers import marks_for
 
 logger = logging.getLogger(__name__)
 
@@ -355,10 +356,21 @@ def _candidate(route: Route, today: dt.date) -> Candidate:
         template_tokens=route.template_tokens,
         quantization=route.quantization,
         passthrough=route.passthrough,
-        unsupported=frozenset(provider.unsupported),
+        unsupported=unsupported_over(route),
         wants_max_completion_tokens=provider.wants_max_completion_tokens,
         stops_billing_on_cancel=provider.stops_billing_on_cancel,
     )
+
+
+def unsupported_over(route: Route) -> frozenset[str]:
+    """What can't be sent over it, for its provider's sake or its model's.
+
+    Many providers refuse an effort for a model that doesn't think, and agents always send one.
+    """
+    marks = marks_for(route.upstream_model, route.provider.unsupported)
+    if route.passthrough or "reasoning" in route.model.capabilities:
+        return marks
+    return marks.union(PARAMETERS_OF["reasoning"])
 
 
 _names: dict[str, tuple[str, str]] = {}
