@@ -18,7 +18,7 @@ from gateway.provider_body import upstream_body
 from gateway.provider_request import ProviderRequest
 from gateway.relay import STREAM_END, hide_reasoning, read_chunk
 from gateway.request_log import RequestRecord
-from gateway.reservation import prompt_estimate
+from gateway.reservation import output_room, prompt_estimate
 from gateway.route_health import RouteHealth
 from gateway.routing import Candidate
 from gateway.second_opinion import Declinations
@@ -125,7 +125,7 @@ class Forwarding:
         return upstream_body(
             self._request,
             upstream_model=route.upstream_model,
-            max_tokens=min(self._max_tokens, route.max_output_tokens),
+            max_tokens=min(self._max_tokens, output_room(self._request, route)),
             passthrough=route.passthrough,
             unsupported=route.unsupported,
             wants_max_completion_tokens=route.wants_max_completion_tokens,
