@@ -243,7 +243,7 @@ class _Response:
             said = upstream.parse(self.whole())
         except UpstreamFailed:
             said = None
-        raise from_status(self.status, said, None)
+        raise from_status(self.status, said)
 
     def whole(self) -> bytes:
         return b"".join(self.pieces())
