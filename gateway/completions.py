@@ -209,7 +209,7 @@ class Completion:
             self.content = b"" if self.request.stream else self._content()
         except UpstreamFailed as failure:
             await self._wait_for_hold()  # Without one there is nothing to settle.
-            raise failure.gateway_error() from failure
+            raise failure.gateway_error().after(len(self.record.attempts)) from failure
         self.record.status = 200
         own_ms = begun_ms + self.call.elapsed_ms() - self.record.first_token_ms
         self.record.overhead_ms = round(own_ms, 3)

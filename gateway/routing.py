@@ -34,6 +34,7 @@ PARAMETERS_OF = {
     "json": ("response_format", "structured_outputs"),
     "reasoning": ("reasoning", "reasoning_effort"),
 }
+MAX_NAMED = 80  # Letters of a model that there isn't.
 DATA_POLICY = "data_policy:retention"
 MAX_ATTEMPTS = 3
 MAX_ATTEMPTS_OF_EACH = 2  # when a request names several models
@@ -175,7 +176,7 @@ def _none_such(name: str) -> ModelNotFound:
     if alias in aliases.ALIASES:
         problem = f"None of the models that {alias} stands for can be used now."
     else:
-        problem = "There is no such model."
+        problem = f'There is no model "{name[:MAX_NAMED]}".'
     return ModelNotFound(f"{problem} GET /v1/models lists those that can be used.", param="model")
 
 

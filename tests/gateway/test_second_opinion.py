@@ -73,7 +73,9 @@ def test_another_provider_is_asked_what_one_has_declined(
 def test_a_third_provider_is_not_asked_and_the_first_is_told(gateway, fake, threefold):
     customer = Customer(gateway)
     prompt = fake.script_attempts([error(400, "Bad schema."), error(422, "Bad field."), GOOD])
-    told = refused(customer.ask(prompt, model=threefold.model.slug), 400, "invalid_request")
+    response = customer.ask(prompt, model=threefold.model.slug)
+    told = refused(response, 400, "invalid_request")
+    assert response.headers["x-kyma-attempts"] == "2"
     assert told["message"].endswith("Bad schema.")
     free(customer, 400, "invalid_request", "declined", "declined")
     assert fake.count(prompt) == 2
@@ -115,5 +117,6 @@ def test_tokens_that_an_account_has_used_up_are_worth_waiting_for(gateway, fake,
     response = customer.ask(prompt, model=twofold.model.slug)
     told = refused(response, 429, "rate_limit_exceeded")
     assert response.headers["x-should-retry"] == "true"
+    assert response.headers["x-kyma-attempts"] == "2"
     assert "6000" not in told["message"]
     free(customer, 429, "rate_limit_exceeded", "overloaded", "overloaded")
