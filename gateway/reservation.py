@@ -100,8 +100,12 @@ def _fixed_nano(request: ProviderRequest, route: Candidate) -> int:
 
 def _max_tokens(request: ProviderRequest, routes: tuple[Candidate, ...]) -> int:
     """The output limit to ask for: the caller's, else the default, where there is room for it."""
-    wanted = request.max_tokens or request.default_max_tokens
-    return min(wanted, max(output_room(request, route) for route in routes))
+    wanted, most = request.max_tokens or request.default_max_tokens, 0
+    for route in routes:
+        most = max(most, output_room(request, route))
+        if most >= wanted:  # As nearly always: no need to look at the others.
+            return wanted
+    return most
 
 
 class Reservation:
