@@ -31,7 +31,8 @@ _json_object = object_of({})
 MAX_NAME = 128  # As at Anthropic: agents put the name of a tool's server before its own.
 NAME = matching(rf"[a-zA-Z0-9_-]{{1,{MAX_NAME}}}", f"1 to {MAX_NAME} letters, digits, _ or -")
 _model = text(filled=True, most=200)
-_effort = one_of("none", "minimal", "low", "medium", "high", "xhigh", "max")
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+_effort = one_of(*EFFORTS)
 _token_limit = integer(1, MAX_TOKENS)
 _penalty = number(-2, 2)
 

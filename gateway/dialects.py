@@ -20,7 +20,7 @@ from gateway import (
 from gateway.anthropic_message import spoken, tool_calls
 from gateway.errors import GatewayError
 from gateway.metering import index_of
-from gateway.provider_request import ProviderRequest
+from gateway.provider_request import AGENT_MAX_TOKENS, ProviderRequest
 from gateway.relay import Identity
 from gateway.responses_request import chat_body as responses_chat_body
 from gateway.responses_stream import ResponseStream
@@ -238,7 +238,9 @@ MESSAGES = Dialect(
 )
 RESPONSES = Dialect(
     "responses",
-    read=lambda body: chat_request.parse(responses_chat_body(body)),
+    read=lambda body: chat_request.parse(
+        responses_chat_body(body), default_max_tokens=AGENT_MAX_TOKENS
+    ),
     whole=responses.response,
     open=_open_responses,
     prompt_field="input",

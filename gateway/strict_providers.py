@@ -1,4 +1,4 @@
-"""What a provider refuses inside of messages and tools, brought into a form that it takes.
+"""What a provider refuses, left out or brought into a form that it takes.
 
 `Provider.unsupported` names fields of the body; and beside them, for what lies deeper:
 
@@ -7,15 +7,58 @@
 "message:reasoning"          what an assistant thought goes back as `reasoning_content`,
 "message:reasoning_content"  or as `reasoning`; with both it is left out
 "message:reasoning_details"  is left out
+"effort:xhigh"               the nearest effort that is taken goes instead; but who wants some
+                             thought never gets "none": rather what the model does by itself
+
+Of `reasoning`, where that is named, the effort goes as `reasoning_effort`. What ends in "@qwen/" is
+so for the provider's models alone whose own name begins like this.
 """
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from gateway.chat_fields import EFFORTS
+
 DEVELOPER_ROLE = "role:developer"
 CACHE_MARK = "cache_control"
 REASONING = ("reasoning", "reasoning_content")  # Two names for the same text.
+
+
+def marks_for(upstream_model: str, unsupported: list[str]) -> frozenset[str]:
+    """What of `Provider.unsupported` holds for one model, without saying for which."""
+    marks = (mark.partition("@") for mark in unsupported)
+    return frozenset(name for name, _, models in marks if upstream_model.startswith(models))
+
+
+def taken(given: dict[str, Any], unsupported: frozenset[str]) -> dict[str, Any]:
+    """Those of the fields `given` that the provider takes, as it takes them."""
+    fields = {name: value for name, value in given.items() if name not in unsupported}
+    if "reasoning" in given or "reasoning_effort" in given:
+        _think(fields, given.get("reasoning") or {}, unsupported)
+    return fields
+
+
+def _think(fields: dict[str, Any], reasoning: dict, unsupported: frozenset[str]) -> None:
+    if "reasoning" in fields:
+        fields["reasoning"] = dict(reasoning)
+        _choose_effort(fields["reasoning"], "effort", unsupported)
+    elif reasoning.get("effort") and "reasoning_effort" not in unsupported:
+        fields.setdefault("reasoning_effort", reasoning["effort"])
+    _choose_effort(fields, "reasoning_effort", unsupported)
+
+
+def _choose_effort(fields: dict[str, Any], name: str, unsupported: frozenset[str]) -> None:
+    """Put an effort that the provider knows under `name`, if one was asked for there."""
+    wanted = fields.get(name)
+    if wanted is None or f"effort:{wanted}" not in unsupported:
+        return
+    known = [one for one in EFFORTS[1:] if f"effort:{one}" not in unsupported]
+    if known:
+        place = EFFORTS.index(wanted)
+        fields[name] = min(known, key=lambda one: abs(EFFORTS.index(one) - place))
+    else:
+        del fields[name]
 
 
 def softened(body: dict[str, Any], unsupported: frozenset[str]) -> dict[str, Any]:

@@ -21,6 +21,8 @@ from gateway.upstream_errors import (
     Silent,
     UpstreamFailed,
     from_status,
+    status_inside,
+    wait_told,
 )
 
 MAX_ANSWER_BYTES = 50_000_000
@@ -134,24 +136,21 @@ async def _require_events(connection: Connection) -> None:
 
 def error_inside(answer: dict) -> UpstreamFailed:
     """The failure that an error object inside a 200 answer means."""
-    error = answer["error"]
-    code = error.get("code") if isinstance(error, dict) else None
-    status = code if isinstance(code, int) and 400 <= code <= 599 else 502
-    return from_status(status, answer, None)
+    return from_status(status_inside(answer["error"]), answer)
 
 
 async def _post(route: Candidate, path: str, body: bytes) -> Connection:
     connection = await _connections().post(route.base_url + path, route.api_key, body)
     if connection.status == 200:
         return connection
-    status, retry_after = connection.status, connection.header(b"retry-after")
+    status, wait_s = connection.status, wait_told(connection.header)
     try:
         said = await _json(connection, MAX_ERROR_BYTES)
     except UpstreamFailed:
         said = None
     finally:
         connection.end()
-    raise from_status(status, said, retry_after or None)
+    raise from_status(status, said, wait_s)
 
 
 async def _json(connection: Connection, limit: int) -> object:

@@ -17,7 +17,6 @@ from tests.gateway.receipts import (
     both,
     broken_off,
     events_of,
-    free,
     read_until,
     refused,
 )
@@ -38,15 +37,6 @@ from tests.provider_scripts import (
 def twofold(gateway, fake) -> Route:
     """The second and dearer one of two routes to a model."""
     return two_routes(fake.base_url, fake.base_url)
-
-
-@both
-def test_no_other_provider_is_asked_what_one_has_declined(gateway, fake, twofold, streamed):
-    customer = Customer(gateway)
-    prompt = fake.script_attempts([error(400, "Bad schema."), GOOD])
-    refused(customer.ask(prompt, model=twofold.model.slug, stream=streamed), 400, "invalid_request")
-    free(customer, 400, "invalid_request", "declined")
-    assert fake.count(prompt) == 1
 
 
 TOO_LONG = error(400, "The maximum context length is 4096 tokens.", "context_length_exceeded")
