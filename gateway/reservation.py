@@ -61,15 +61,13 @@ def _exact_tokens(request: ProviderRequest, route: Candidate) -> int:
 
 
 def tokens_of(request: ProviderRequest, route: Candidate, ask: Ask) -> tuple[int, int]:
-    """About how many tokens prompt and answers take, and the most.
+    """How many tokens prompt and answers are likely to take, and the bound to count them by.
 
     Where no limit was named, an answer hardly ever takes a large one.
     """
-    likely = min(ask.max_tokens, DEFAULT_MAX_TOKENS) if ask.flexible else ask.max_tokens
-    return (
-        prompt_estimate(request, route) + ask.answers * likely,
-        prompt_bound(request, route) + ask.answers * ask.max_tokens,
-    )
+    limit = min(ask.max_tokens, DEFAULT_MAX_TOKENS) if ask.flexible else ask.max_tokens
+    output = ask.answers * limit
+    return prompt_estimate(request, route) + output, prompt_bound(request, route) + output
 
 
 def ask_for(request: ProviderRequest, routes: tuple[Candidate, ...]) -> Ask:
