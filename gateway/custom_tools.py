@@ -171,8 +171,7 @@ class StreamedCalls:
         place = owner, index_of(fragment)
         name, _ = name_and_arguments(fragment)
         call = self._open.get(place)
-        # Some providers give every call the same index; then it is told by its id and name.
-        if name and (call is None or fragment.get("id") not in (None, "", call.id)):
+        if name and call is None:
             call = self._begin(place, fragment.get("id"), name)
         if call is None:
             return False
