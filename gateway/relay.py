@@ -13,7 +13,7 @@ from gateway.anthropic_message import name_and_arguments
 from gateway.errors import GatewayError
 from gateway.metering import content_bytes, index_of
 from gateway.provider_request import CHAT, Endpoint
-from gateway.upstream import error_inside, parse
+from gateway.upstream import parse, refuse_error
 from gateway.upstream_errors import Garbled
 
 STREAM_END = b"[DONE]"
@@ -52,8 +52,7 @@ def read_chunk(payload: bytes) -> dict:
     chunk = parse(payload)
     if not isinstance(chunk, dict):
         raise Garbled(status=200)
-    if chunk.get("error"):
-        raise error_inside(chunk)
+    refuse_error(chunk)
     return chunk
 
 

@@ -59,8 +59,7 @@ async def fetch(route: Candidate, path: str, body: bytes, deadline: float) -> di
         raise _meaning(error) from error
     if not isinstance(answer, dict):
         raise Garbled(status=200)
-    if answer.get("error"):
-        raise error_inside(answer)
+    refuse_error(answer)
     return answer
 
 
@@ -127,17 +126,18 @@ async def _require_events(connection: Connection) -> None:
     if "event-stream" in connection.header(b"content-type").partition(";")[0].lower():
         return
     answer = await _json(connection, MAX_ERROR_BYTES)
-    if isinstance(answer, dict) and answer.get("error"):
-        raise error_inside(answer)
+    if isinstance(answer, dict):
+        refuse_error(answer)
     raise Garbled(status=200)
 
 
-def error_inside(answer: dict) -> UpstreamFailed:
-    """The failure that an error object inside a 200 answer means."""
-    error = answer["error"]
-    code = error.get("code") if isinstance(error, dict) else None
-    status = code if isinstance(code, int) and 400 <= code <= 599 else 502
-    return from_status(status, answer, None)
+def refuse_error(answer: dict) -> None:
+    """Raises the failure that an error inside a 200 answer means, or in its place, as at vLLM."""
+    if answer.get("error") or answer.get("object") == "error":
+        error = answer.get("error") or answer
+        code = error.get("code") if isinstance(error, dict) else None
+        status = code if isinstance(code, int) and 400 <= code <= 599 else 502
+        raise from_status(status, {"error": error}, None)
 
 
 async def _post(route: Candidate, path: str, body: bytes) -> Connection:

@@ -246,8 +246,9 @@ def test_calls_are_told_even_if_nothing_says_that_they_have_ended(stream):
     fed(stream, {"tool_calls": [call("note", '{"input":"a"}')]})
     ended = stream.finish({"prompt_tokens": 1})
     assert ended.endswith(b"data: [DONE]\n\n")
-    (choice,) = choices_of(ended)
+    choice, end = choices_of(ended)
     assert calls_of([choice]) == [custom("note", "a")]
+    assert (end["finish_reason"], end["native_finish_reason"]) == ("tool_calls", None)
 
 
 # --- With OpenAI's package

@@ -209,10 +209,13 @@ def test_an_answer_is_complete_with_all_its_finish_reasons():
 
 
 @pytest.mark.parametrize("nothing", [{}, {"choices": []}, said({"content": ""}), said(None)])
-def test_an_answer_begins_with_content_or_an_end_or_usage(nothing):
+def test_an_answer_is_content_or_an_end_and_usage_alone_may_be_billed(nothing):
     assert not meter(nothing).has_begun
-    for something in (TEN_BYTES, said({}, finish_reason="stop"), {"usage": counts(0, 0)}):
+    for something in (TEN_BYTES, said({}, finish_reason="stop")):
+        assert meter(nothing, something).has_answered
         assert meter(nothing, something).has_begun
+    only_usage = meter(nothing, {"usage": counts(0, 0)})
+    assert (only_usage.has_begun, only_usage.has_answered) == (True, False)
 
 
 @pytest.mark.parametrize(
