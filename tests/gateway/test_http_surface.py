@@ -186,12 +186,18 @@ def test_a_stream_is_neither_kept_nor_held_back_nor_compressed(customer, fake):
         stream=True,
     )
     assert response.request.headers["Accept-Encoding"].startswith("gzip")
-    assert response.headers["Content-Type"] == "text/event-stream"
+    assert response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
     assert response.headers["Cache-Control"] == "no-cache"
     assert response.headers["X-Accel-Buffering"] == "no"
     assert response.headers["Transfer-Encoding"] == "chunked"
     assert "Content-Length" not in response.headers
     assert data_of(response)[-1] == "[DONE]"
+
+
+def test_a_stream_says_how_its_text_is_written(customer, fake):
+    response = customer.ask(fake.script(stream("Grüße ☃")), stream=True)
+    lines = list(response.iter_lines(decode_unicode=True))  # It takes Latin-1 unless it's told.
+    assert any("☃" in line for line in lines)
 
 
 # Connections
