@@ -40,6 +40,10 @@ class ChatRequest(ProviderRequest):
     def content(self) -> dict[str, Any]:
         return {"messages": self.messages}
 
+    @property
+    def known_content(self) -> dict[str, Any]:
+        return {"messages": chat_messages.known_only(self.messages)}
+
 
 def parse(body: dict) -> ChatRequest:
     found = TABLE.sort(body)
@@ -52,7 +56,8 @@ def parse(body: dict) -> ChatRequest:
 
 def _request(found: SortedFields) -> ChatRequest:
     read = found.read
-    messages = chat_messages.thoughts_once(custom_tools.call_functions(read["messages"]))
+    messages = chat_messages.without_nulls(custom_tools.call_functions(read["messages"]))
+    messages = chat_messages.thoughts_once(messages)
     message_bytes, images = chat_messages.measure(messages)
     return ChatRequest(
         **found.common(),
