@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from gateway import chat_messages, custom_tools, provider_request
-from gateway.chat_fields import FORWARDED, READ, ROUTING, check_together, offer_only_allowed
+from gateway.chat_fields import (
+    FORWARDED,
+    READ,
+    ROUTING,
+    check_together,
+    drop_what_has_no_tools,
+    offer_only_allowed,
+)
 from gateway.chat_messages import size_of
 from gateway.provider_request import Endpoint, FieldTable, ProviderRequest, SortedFields
 
@@ -50,6 +57,7 @@ def parse(body: dict) -> ChatRequest:
     custom_tools.offer_functions(found.fields)
     check_together(found.fields)
     offer_only_allowed(found.fields)
+    drop_what_has_no_tools(found.fields)
     chat_messages.check_tool_replies(found.read["messages"])
     return _request(found)
 
