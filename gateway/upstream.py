@@ -5,6 +5,7 @@ no header, no address, no id. All four timeouts are kept here or in the relay.
 """
 
 import asyncio
+import re
 import time
 
 import orjson
@@ -26,6 +27,17 @@ from gateway.upstream_errors import (
 MAX_ANSWER_BYTES = 50_000_000
 MAX_ERROR_BYTES = 64_000
 MAX_DEPTH = 200  # orjson reads what is nested more deeply than it can write.
+
+# An escaped backslash, a character in two halves, or half of one: some providers cut a stream amid
+# an emoji, and that is no JSON.
+_SURROGATES = re.compile(
+    rb"""
+      \\\\
+    | \\u[dD][89abAB][0-9a-fA-F]{2} \\u[dD][c-fC-F][0-9a-fA-F]{2}
+    | (?P<half> \\u[dD][89a-fA-F][0-9a-fA-F]{2} )
+    """,
+    re.VERBOSE,
+)
 
 _pool: Pool | None = None
 
@@ -166,12 +178,25 @@ async def _json(connection: Connection, limit: int) -> object:
 def parse(received: bytes | bytearray, status: int = 200) -> object:
     """JSON that can be written again. Raises Garbled."""
     try:
-        said = orjson.loads(received)
+        said = _loads(received)
         if len(received) > MAX_DEPTH and received.count(b"[") + received.count(b"{") > MAX_DEPTH:
             orjson.dumps(said)
     except (orjson.JSONDecodeError, orjson.JSONEncodeError) as error:
         raise Garbled(status=status) from error
     return said
+
+
+def _loads(received: bytes | bytearray) -> object:
+    try:
+        return orjson.loads(received)
+    except orjson.JSONDecodeError:
+        if b"\\u" not in received:
+            raise
+    return orjson.loads(_SURROGATES.sub(_whole_character, received))
+
+
+def _whole_character(found: re.Match[bytes]) -> bytes:
+    return b"\\ufffd" if found["half"] else found[0]
 
 
 def _time_left(most_s: float, deadline: float) -> float:
