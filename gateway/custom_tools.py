@@ -53,7 +53,7 @@ def told_by(arguments: str) -> str:
         read = orjson.loads(arguments)
     except orjson.JSONDecodeError:
         return arguments
-    told = read.get(_INPUT) if isinstance(read, dict) else None
+    told = read.get(_INPUT, None if read else "") if isinstance(read, dict) else None
     return told if isinstance(told, str) else arguments
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
+from gateway import finish_reasons
 from gateway.anthropic_message import name_and_arguments
 from gateway.metering import index_of
 
@@ -54,9 +55,15 @@ def mend_whole(answer: dict) -> None:
     for choice in answer.get("choices") or ():
         if calls := (choice.get("message") or {}).get("tool_calls"):
             ids = _Ids(answer["id"], index_of(choice))
+            nothing = "" if _is_cut_off(choice) else "{}"
             for call in calls:
                 name, arguments = name_and_arguments(call)
-                _complete(call, ids, name, arguments if arguments.strip() else "{}")
+                _complete(call, ids, name, arguments if arguments.strip() else nothing)
+
+
+def _is_cut_off(choice: dict) -> bool:
+    """Whether arguments may be missing that would have come: then a call isn't one without any."""
+    return finish_reasons.meaning(choice.get("finish_reason")) in ("length", "content_filter")
 
 
 @dataclass(slots=True)
@@ -101,6 +108,15 @@ class StreamedCalls:
                     self._choices[owner] = _Fragments(_Ids(self._answer_id, owner))
                 for fragment in delta["tool_calls"]:
                     self._choices[owner].mend(fragment)
+            if self._choices and choice.get("finish_reason") and not _is_cut_off(choice):
+                self._end(choice)
+
+    def _end(self, choice: dict) -> None:
+        fragments = self._choices.get(index_of(choice))
+        if fragments and (missing := fragments.missing()):
+            delta = choice.get("delta") or {}
+            calls = [*(delta.get("tool_calls") or ()), *missing]
+            choice["delta"] = {**delta, "tool_calls": calls}
 
 
 class _Fragments:
@@ -108,15 +124,16 @@ class _Fragments:
 
     def __init__(self, ids: _Ids):
         self._ids = ids
-        self._count = 0
-        self._last: _Call | None = None
+        self._calls: list[_Call] = []
         self._known: dict[int | str, _Call] = {}  # by the provider's index, or the id without one
 
     def mend(self, fragment: dict) -> None:
         name, arguments = name_and_arguments(fragment)
         given, index = given_id(fragment), fragment.get("index")
         place = index if type(index) is int else given
-        call = self._known.get(place) or (self._last if place is given else None)
+        call = self._known.get(place)
+        if call is None and place is given and self._calls:
+            call = self._calls[-1]
         if call is None or call.is_followed_by(given, name, arguments):
             call = self._begin(place, given, name)
             _complete(fragment, self._ids, name, arguments)
@@ -127,9 +144,16 @@ class _Fragments:
         if type(index) is not int or index != call.index:
             fragment["index"] = call.index
 
+    def missing(self) -> list[dict]:
+        """The arguments of calls that were given none: clients read them as JSON."""
+        calls = [call for call in self._calls if not "".join(call.pieces).strip()]
+        for call in calls:
+            call.pieces.append("{}")
+        return [{"index": call.index, "function": {"arguments": "{}"}} for call in calls]
+
     def _begin(self, place: int | str, given: str, name: str) -> _Call:
-        self._last = call = _Call(self._count, given, name)
-        self._count += 1
+        call = _Call(len(self._calls), given, name)
+        self._calls.append(call)
         if place != "":
             self._known[place] = call
         return call

@@ -336,6 +336,19 @@ def test_calls_with_the_same_index_are_told_apart(client, fake):
     assert told[1].function.name == "search"
 
 
+@pytest.mark.parametrize("said", ["", "{}"])
+def test_a_call_that_says_nothing_has_no_input(client, fake, said):
+    calls = [("note", said)]
+    token = fake.script(either(tool_call_stream(calls), tool_call_answer(calls)))
+    asked = {"model": "scripted", "messages": says(token), "tools": [NOTE]}
+    message = client.chat.completions.create(**asked).choices[0].message
+    with client.chat.completions.stream(**asked) as stream:
+        list(stream)
+        streamed = stream.current_completion_snapshot.choices[0].message
+    assert message.tool_calls[0].custom.input == ""
+    assert streamed.tool_calls[0].custom["input"] == ""
+
+
 def test_input_that_was_held_back_is_not_paid(client, customer, fake):
     waiting = call("note", '{"input": "' + "x" * 400)
     steps = [

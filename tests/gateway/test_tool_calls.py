@@ -78,6 +78,10 @@ ODD: dict[str, tuple[list[list[dict]], list[tuple[str, str, str]]]] = {
     "the name late": ([[one(0, "c1")], [one(0, "c1", "f", F[1])]], BOTH[:1]),
     "arguments as an object": ([[opened(0, "c1", "f", {"a": 1})]], BOTH[:1]),
     "arguments as an object, late": ([[opened()], [one(0, arguments={"a": 1})]], BOTH[:1]),
+    "no arguments": (
+        [[opened(0, "c1", "f")], [opened(1, "c2", "g", " ")]],
+        [("c1", "f", "{}"), ("c2", "g", " {}")],
+    ),
     "nothing but names": (
         [[one(None, None, "f")], [one(None, None, None, F[1])], [one(None, None, *G)]],
         [(MADE[0], *F), (MADE[1], *G)],
@@ -142,6 +146,23 @@ def test_what_is_sound_stays_as_it_came(deltas):
         assert orjson.dumps(said) == before
 
 
+def test_arguments_are_made_up_once():
+    calls, said = StreamedCalls("chatcmpl-1"), []
+    for fragments, reason in (([opened()], None), ([], "stop"), ([], "stop")):
+        choice = {"index": 0, "delta": {"tool_calls": fragments}, "finish_reason": reason}
+        calls.mend({"choices": [choice]})
+        said += choice["delta"]["tool_calls"]
+    assert said == [opened(), one(0, arguments="{}")]
+
+
+def test_arguments_that_were_cut_off_are_not_made_up():
+    cut = {"index": 0, "delta": {"tool_calls": [opened()]}, "finish_reason": "length"}
+    StreamedCalls("chatcmpl-1").mend({"choices": [cut]})
+    assert cut["delta"]["tool_calls"] == [opened()]
+    (call,) = whole(CHAT, [opened()], "length")["choices"][0]["message"]["tool_calls"]
+    assert call["function"]["arguments"] == ""
+
+
 def test_each_answer_has_calls_of_its_own():
     calls = StreamedCalls(f"chatcmpl-{'0' * 32}")
     delta = {"tool_calls": [one(5, None, "f")]}
@@ -182,9 +203,9 @@ def test_calls_in_a_whole_answer_are_sound_too(calls, expected):
     assert [one["id"] for one in content] == [call_id for call_id, _, _ in expected]
 
 
-def whole(dialect, calls: list[dict]) -> dict:
+def whole(dialect, calls: list[dict], reason: str = "tool_calls") -> dict:
     message = {"role": "assistant", "content": None, "tool_calls": calls}
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "tool_calls"}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
     answer = relay.own(orjson.loads(orjson.dumps({"choices": [choice]})), IDENTITY)
     usage = relay.usage_object(Usage(prompt=10, completion=5), 0)
     return orjson.loads(orjson.dumps(dialect.whole(answer, usage, BODY)))
