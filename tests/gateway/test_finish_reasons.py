@@ -141,6 +141,7 @@ def test_a_stream_that_says_no_reason_gets_one(customer, fake, steps, told, opti
     response = customer.ask(fake.script(steps), stream=True, **options)
     assert ends_of(response, streamed=True) == [(told, None)]
     assert customer.settled_request().outcome == "finished"
+    assert logged(customer) == (told, None)
 
 
 def test_the_log_says_that_a_stream_ended_with_an_error(customer, fake):
