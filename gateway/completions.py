@@ -241,7 +241,7 @@ class Completion:
 
     @property
     def content_type(self) -> str:
-        return "text/event-stream" if self.request.stream else "application/json"
+        return "text/event-stream; charset=utf-8" if self.request.stream else "application/json"
 
     @property
     def headers(self) -> dict[str, str]:

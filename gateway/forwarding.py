@@ -155,7 +155,7 @@ class Forwarding:
         path = self._request.endpoint.path
         self._stream = await upstream.open_stream(route, path, self._body(route), self._deadline)
         allowed_s = settings.UPSTREAM_FIRST_BYTE_TIMEOUT_S
-        while not (self._ended or self.meter.has_begun):
+        while not (self._ended or self.meter.has_answered):
             try:
                 payloads = await self._stream.read(min(allowed_s, self._time_left()))
             except TimeoutError as error:
@@ -220,6 +220,8 @@ class Forwarding:
         try:
             for payload in payloads:
                 if payload == STREAM_END:
+                    if not self.meter.has_answered:
+                        raise Broken(status=200)
                     self._ended = True
                     break
                 chunk = read_chunk(payload)

@@ -211,7 +211,7 @@ def _read_stream(response: "_Response", meter: Meter) -> None:
     parser = EventParser()
     for piece in response.pieces():
         for payload in parser.feed(piece):
-            if payload == STREAM_END:
+            if payload == STREAM_END and meter.has_answered:
                 return
             meter.saw(read_chunk(payload))
     if not meter.is_complete:

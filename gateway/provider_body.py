@@ -23,7 +23,7 @@ def upstream_body(
     given = {**request.unknown, **request.fields} if passthrough else request.fields
     body = taken(given, unsupported)
     body["model"] = upstream_model
-    body.update(request.content)
+    body.update(request.content if passthrough else request.known_content)
     if not request.answers:  # Embeddings: nothing is written, so there is nothing to limit.
         return orjson.dumps(body)
     body["stream"] = request.stream

@@ -93,6 +93,11 @@ class ProviderRequest(ABC):
     def content(self) -> dict[str, Any]:
         """What the provider is asked, by the names of its fields."""
 
+    @property
+    def known_content(self) -> dict[str, Any]:
+        """The same, without what Kyma doesn't know in it: for routes without passthrough."""
+        return self.content
+
     def accepted(self, answer: dict) -> dict:
         """A provider's whole answer, checked. Raises UpstreamFailed."""
         if not answer.get("choices"):

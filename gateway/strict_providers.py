@@ -6,7 +6,8 @@
 "cache_control"              marks for caching are left out of messages, their parts and tools, too
 "message:reasoning"          what an assistant thought goes back as `reasoning_content`,
 "message:reasoning_content"  or as `reasoning`; with both it is left out
-"message:reasoning_details"  is left out
+"message:reasoning_details"  is left out,
+"message:name"               too, but where it names the function whose result a message is
 "effort:xhigh"               the nearest effort that is taken goes instead; but who wants some
                              thought never gets "none": rather what the model does by itself
 
@@ -66,10 +67,10 @@ def softened(body: dict[str, Any], unsupported: frozenset[str]) -> dict[str, Any
     soft = dict(body)
     if DEVELOPER_ROLE in unsupported and "messages" in soft:
         soft["messages"] = [_as_system(message) for message in soft["messages"]]
-    names = (*REASONING, "reasoning_details")
+    names = (*REASONING, "reasoning_details", "name")
     rejected = {name for name in names if f"message:{name}" in unsupported}
     if rejected and "messages" in soft:
-        soft["messages"] = [_without_thoughts(one, rejected) for one in soft["messages"]]
+        soft["messages"] = [_without_members(one, rejected) for one in soft["messages"]]
     if CACHE_MARK in unsupported:
         for name, without_marks in (("messages", _message), ("tools", _tool)):
             if name in soft:
@@ -81,8 +82,10 @@ def _as_system(message: dict) -> dict:
     return {**message, "role": "system"} if message["role"] == "developer" else message
 
 
-def _without_thoughts(message: dict, rejected: set[str]) -> dict:
+def _without_members(message: dict, rejected: set[str]) -> dict:
     """The message without these members; its reasoning under the other name, if there is one."""
+    if message["role"] in ("tool", "function"):
+        return message
     kept = {name: member for name, member in message.items() if name not in rejected}
     accepted = [name for name in REASONING if name not in rejected]
     thought = message.get("reasoning") or message.get("reasoning_content")
