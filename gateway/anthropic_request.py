@@ -1,7 +1,8 @@
 """A Messages request as a chat request, and its size in tokens.
 
 Messages of one role in a row are one turn at Anthropic, and here too: strict chat templates want
-the roles to alternate, and tool results right behind the calls that they answer.
+the roles to alternate, and tool results right behind the calls that they answer. `chat_turns` says
+what becomes of instructions.
 """
 
 import itertools
@@ -11,6 +12,8 @@ import orjson
 from gateway import anthropic_fields, chat_request
 from gateway.anthropic_fields import OWN
 from gateway.chat_messages import MAX_MESSAGES, image_label
+from gateway.chat_turns import in_turns
+from gateway.claude_code import is_billing_header
 from gateway.errors import InvalidRequest
 from gateway.metering import BYTES_PER_TOKEN
 
@@ -105,7 +108,7 @@ def _format(given: dict) -> dict:
 
 
 def _messages(given: dict) -> list[dict]:
-    messages = _system(given.get("system") or [])
+    messages = _system(_instructions(given.get("system") or []))
     for role, turn in itertools.groupby(given["messages"], key=lambda message: message["role"]):
         contents = [message["content"] for message in turn]
         if role == "system":
@@ -119,11 +122,16 @@ def _messages(given: dict) -> list[dict]:
             "leave out some of the oldest.",
             param="messages",
         )
-    return messages
+    return in_turns(messages)
 
 
 def _blocks(content: str | list[dict]) -> list[dict]:
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def _instructions(system: str | list[dict]) -> list[dict]:
+    """`system`, without what Claude Code says of itself there."""
+    return [block for block in _blocks(system) if not is_billing_header(block["text"])]
 
 
 def _system(content: str | list[dict]) -> list[dict]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from gateway import chat_messages
 from gateway.chat_messages import MAX_MESSAGES, image_label
+from gateway.chat_turns import in_turns
 from gateway.custom_tools import arguments_of
 from gateway.errors import InvalidRequest, Unprocessable
 from gateway.field_checks import (
@@ -188,7 +189,7 @@ def messages(instructions: str | None, given: str | list[dict]) -> list[dict]:
         raise InvalidRequest(
             "`input` holds nothing but reasoning: send a message with it.", param="input"
         )
-    return made
+    return in_turns(made)
 
 
 class _Conversation:

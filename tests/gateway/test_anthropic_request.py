@@ -244,7 +244,8 @@ def test_messages_of_one_role_in_a_row_are_one_turn():
 
 def test_a_system_message_may_stand_between_the_others():
     later = {"role": "system", "content": "Be brief."}
-    assert chat_messages(HELLO, later, HELLO) == [HELLO, later, HELLO]
+    told = "Hello\n\n<system-reminder>\nBe brief.\n</system-reminder>\n\nHello"
+    assert chat_messages(HELLO, later, HELLO) == [{"role": "user", "content": told}]
 
 
 # --- Other fields --------------------------------------------------------------------------------

@@ -164,8 +164,10 @@ SEEN = {
             [
                 {"role": "assistant", "content": None, "tool_calls": [CHAT_CALL]},
                 {"role": "tool", "tool_call_id": "c1", "content": LABEL["text"]},
-                SEEN,
-                USER,
+                {
+                    "role": "user",
+                    "content": [*SEEN["content"], {"type": "text", "text": "Hello"}],
+                },
             ],
         ),
         (

@@ -48,8 +48,7 @@ def test_a_whole_request_is_translated():
     assert chat_body(AGENT) == {
         "model": "kyma/model",
         "messages": [
-            {"role": "system", "content": "You are an agent."},
-            {"role": "developer", "content": "Rules"},
+            {"role": "system", "content": "You are an agent.\n\nRules"},
             {
                 "role": "user",
                 "content": [
