@@ -18,7 +18,17 @@ _STOP_REASONS = {"length": "max_tokens", "content_filter": "refusal"}
 _FEW_BRACKETS = 200  # JSON with no more of them is not too deep to be written out again.
 
 
-def message(answer: dict, usage: dict, stop_sequences: Collection[str] = ()) -> dict:
+def tells_thinking(body: dict) -> bool:
+    """Whether a request wants to read what is thought. Whoever doesn't say so reads the first block
+    as the answer.
+    """
+    thinking = body.get("thinking")
+    return thinking is not None and thinking["type"] != "disabled"
+
+
+def message(
+    answer: dict, usage: dict, stop_sequences: Collection[str] = (), *, tells_thinking: bool = True
+) -> dict:
     """The whole answer, of which only the first choice counts: there is never another.
 
     `stop_sequences` are those that were asked for.
@@ -29,7 +39,7 @@ def message(answer: dict, usage: dict, stop_sequences: Collection[str] = ()) -> 
     reasoning, text = spoken(said)
     calls = tool_calls(said)
     content: list[dict] = []
-    if reasoning:
+    if reasoning and tells_thinking:
         content.append({"type": "thinking", "thinking": reasoning, "signature": SIGNATURE})
     if text:
         content.append({"type": "text", "text": text})

@@ -32,7 +32,7 @@ def own_name(name: str) -> str:
 
 def is_billing_header(block: str) -> bool:
     """Whether a text of `system` is the line that its prompts begin with, for Anthropic's bills. It
-    tells version and session, so that no prompt cache would know the prompt again; and it is nothing
-    that a provider has to know.
+    tells version and session: no prompt cache would know the prompt again, and no provider has to
+    know either.
     """
     return _BILLING_HEADER.fullmatch(block) is not None

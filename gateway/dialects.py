@@ -29,7 +29,7 @@ from gateway.responses_stream import ResponseStream
 class Stream(Protocol):
     """Writes the events of one answer.
 
-    `waiting` is the number of bytes of content that it was fed and can't write yet.
+    `waiting` is the number of bytes of content that it was fed and can't write, or not yet.
     """
 
     @property
@@ -172,8 +172,14 @@ def _stop_sequences(body: dict) -> list[str]:
     return body.get("stop_sequences") or []
 
 
+def _message(answer: dict, usage: dict, body: dict) -> dict:
+    tells_thinking = anthropic.tells_thinking(body)
+    return anthropic.message(answer, usage, _stop_sequences(body), tells_thinking=tells_thinking)
+
+
 def _open_messages(opening: Opening) -> tuple[Stream, bytes]:
-    stream = anthropic.MessageStream(_stop_sequences(opening.body))
+    tells_thinking = anthropic.tells_thinking(opening.body)
+    stream = anthropic.MessageStream(_stop_sequences(opening.body), tells_thinking=tells_thinking)
     identity = opening.identity
     return stream, stream.start(
         answer_id=identity.id, model=identity.model, input_tokens=opening.prompt_tokens
@@ -233,7 +239,7 @@ CHAT = Dialect(
 MESSAGES = Dialect(
     "messages",
     read=lambda body: chat_request.parse(anthropic.chat_body(body)),
-    whole=lambda answer, usage, body: anthropic.message(answer, usage, _stop_sequences(body)),
+    whole=_message,
     open=_open_messages,
 )
 RESPONSES = Dialect(

@@ -1,4 +1,4 @@
-"""Instructions and neighbours become what strict chat templates take, whichever API they came by."""
+"""Instructions and neighbours become what strict chat templates take, whatever API they came by."""
 
 import copy
 
