@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from accounts.encryption import Cipher
 from gateway import (
     anthropic,
     chat_request,
@@ -24,6 +25,7 @@ from gateway.provider_request import ProviderRequest
 from gateway.relay import Identity
 from gateway.responses_request import chat_body as responses_chat_body
 from gateway.responses_stream import ResponseStream
+from gateway.sealed_reasoning import Seal
 
 
 class Stream(Protocol):
@@ -71,6 +73,11 @@ class Dialect:
     whole: Callable[[dict, dict, dict], dict]
     open: Callable[[Opening], tuple[Stream, bytes]]
     prompt_field: str = "messages"
+    sealing: Callable[[Cipher], "Dialect"] | None = None
+
+    def under(self, cipher: Cipher) -> "Dialect":
+        """The same for one person, whose cipher seals what is to come back unread."""
+        return self.sealing(cipher) if self.sealing else self
 
 
 class ChatStream:
@@ -186,10 +193,19 @@ def _open_messages(opening: Opening) -> tuple[Stream, bytes]:
     )
 
 
-def _open_responses(opening: Opening) -> tuple[Stream, bytes]:
-    stream = ResponseStream(opening.body)
-    identity = opening.identity
-    return stream, stream.start(id=identity.id, created=identity.created, model=identity.model)
+def _responses(seal: Seal | None) -> Dialect:
+    def opened(opening: Opening) -> tuple[Stream, bytes]:
+        stream, who = ResponseStream(opening.body, seal), opening.identity
+        return stream, stream.start(id=who.id, created=who.created, model=who.model)
+
+    return Dialect(
+        "responses",
+        read=lambda body: chat_request.parse(responses_chat_body(body, seal)),
+        whole=lambda answer, usage, body: responses.response(answer, usage, body, seal),
+        open=opened,
+        prompt_field="input",
+        sealing=lambda cipher: _responses(Seal(cipher)),
+    )
 
 
 def _whole_chat(answer: dict, usage: dict, body: dict) -> dict:
@@ -242,13 +258,7 @@ MESSAGES = Dialect(
     whole=_message,
     open=_open_messages,
 )
-RESPONSES = Dialect(
-    "responses",
-    read=lambda body: chat_request.parse(responses_chat_body(body)),
-    whole=responses.response,
-    open=_open_responses,
-    prompt_field="input",
-)
+RESPONSES = _responses(None)
 COMPLETIONS = Dialect(
     "completions",
     read=text_request.parse,

@@ -171,6 +171,7 @@ OUTPUT_PART = {
     ],
 }
 REASONING_PART = obj({"type": const("reasoning_text"), "text": TEXT})
+SUMMARY_PART = obj({"type": const("summary_text"), "text": TEXT})
 
 
 def output_item(*statuses: str) -> Schema:
@@ -197,11 +198,12 @@ def output_item(*statuses: str) -> Schema:
         {
             "type": const("reasoning"),
             "id": TEXT,
-            "summary": array(ANY_OBJECT),
+            "summary": array(SUMMARY_PART),
             "content": array(REASONING_PART),
+            "encrypted_content": TEXT,
         },
     ]
-    return {"anyOf": [obj(one, optional=("namespace",)) for one in members]}
+    return {"anyOf": [obj(one, optional=("namespace", "encrypted_content")) for one in members]}
 
 
 _RESPONSES_USAGE = obj(

@@ -29,6 +29,7 @@ from gateway.field_checks import (
 )
 from gateway.json_schema import NOTHING, Schema, any_of
 from gateway.responses_tools import function_name
+from gateway.sealed_reasoning import Seal
 
 
 def refused(problem: str) -> Check:
@@ -122,7 +123,9 @@ _output = object_of(
     },
     required=("call_id", "output"),
 )
-_reasoning = object_of({"content": list_of(_text), "summary": list_of(_text)})
+_reasoning = object_of(
+    {"content": list_of(_text), "summary": list_of(_text), "encrypted_content": text()}
+)
 _REFERENCE = (
     "refers to an item, and Kyma keeps none: send the item itself, as clients do that are told "
     "`store: false`"
@@ -170,9 +173,11 @@ items: Check = by_type(
 # --- The messages it makes
 
 
-def messages(instructions: str | None, given: str | list[dict]) -> list[dict]:
+def messages(
+    instructions: str | None, given: str | list[dict], seal: Seal | None = None
+) -> list[dict]:
     """The chat messages of checked `instructions` and `input`. Raises GatewayError."""
-    conversation = _Conversation()
+    conversation = _Conversation(seal)
     if instructions:
         conversation.messages.append({"role": "system", "content": instructions})
     if isinstance(given, str):
@@ -195,8 +200,9 @@ def messages(instructions: str | None, given: str | list[dict]) -> list[dict]:
 class _Conversation:
     """Chat messages, made of items one after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, seal: Seal | None) -> None:
         self.messages: list[dict] = []
+        self._seal = seal
         self._answer: dict | None = None  # the assistant message that can still take something in
         self._thoughts: list[str] = []  # wait for the answer that they lead to
         self._images: list[dict] = []  # of outputs: wait until there are no more of these
@@ -205,7 +211,7 @@ class _Conversation:
     def take(self, item: dict, index: int) -> None:
         kind = item.get("type") or "message"
         if kind == "reasoning":
-            self._thoughts.extend(_thoughts(item))
+            self._thoughts.extend(_thoughts(item, self._seal))
         elif kind == "function_call":
             self._call(item, item["arguments"])
         elif kind == "custom_tool_call":
@@ -289,7 +295,11 @@ class _Conversation:
         return told[0]["text"] if len(told) == 1 else told
 
 
-def _thoughts(item: dict) -> list[str]:
+def _thoughts(item: dict, seal: Seal | None) -> list[str]:
+    """What an item of reasoning tells; what is sealed there and isn't Kyma's, nobody can read."""
+    sealed = item.get("encrypted_content")
+    if seal and sealed and not item.get("content") and (thought := seal.open(sealed)):
+        return [thought]
     return [part["text"] for part in item.get("content") or item.get("summary") or ()]
 
 

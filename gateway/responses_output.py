@@ -13,6 +13,7 @@ from gateway.anthropic_message import name_and_arguments
 from gateway.chat_messages import size_of
 from gateway.custom_tools import told_by
 from gateway.responses_tools import Tool
+from gateway.sealed_reasoning import Seal
 
 Emit = Callable[[str, dict], None]
 
@@ -25,9 +26,19 @@ class _Kind:
     part: str
     member: str
     events: str
+    part_events: str = "response.content_part"
+    place: str = "content"
 
 
 _REASONING = _Kind("reasoning", "reasoning_text", "text", "response.reasoning_text")
+_SUMMARY = _Kind(
+    "reasoning",
+    "summary_text",
+    "text",
+    "response.reasoning_summary_text",
+    "response.reasoning_summary_part",
+    "summary",
+)
 _TEXT = _Kind("message", "output_text", "text", "response.output_text")
 _REFUSAL = _Kind("message", "refusal", "refusal", "response.refusal")
 
@@ -64,17 +75,25 @@ class _Speech(_Item):
         self.kind = kind
         self.prefix = "rs" if kind == "reasoning" else "msg"
         self.parts: list[_Part] = []
+        self.sealed: str | None = None
+
+    @property
+    def text(self) -> str:
+        return "".join(piece for part in self.parts for piece in part.pieces)
 
     def as_dict(self) -> dict:
-        content = [part.as_dict() for part in self.parts]
+        said: dict[str, list[dict]] = {"summary": [], "content": []}
+        for part in self.parts:
+            said[part.kind.place].append(part.as_dict())
         if self.kind == "reasoning":
-            return {"type": "reasoning", "id": self.id, "summary": [], "content": content}
+            sealed = {"encrypted_content": self.sealed} if self.sealed is not None else {}
+            return {"type": "reasoning", "id": self.id, **said, **sealed}
         return {
             "type": "message",
             "id": self.id,
             "role": "assistant",
             "status": self.status,
-            "content": content,
+            "content": said["content"],
         }
 
 
@@ -122,15 +141,27 @@ class _Call(_Item):
         return {**kind, **called, "status": self.status}
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a request says of its output. `tools` are those that the model was offered, by what chat
+    calls them. What is thought is told as it is, or as its own summary; with a `seal`, sealed too.
+    """
+
+    tools: Mapping[str, Tool]
+    summary: bool = False
+    seal: Seal | None = None
+
+
 class Output:
     """Takes the deltas of one answer, tells its events, and has its items in the end.
 
     `emit` gets the name of each event and what it says. `suffix` makes the ids of the items.
-    `tools` are those that the model was offered, by what chat calls them.
     """
 
-    def __init__(self, suffix: str, emit: Emit, tools: Mapping[str, Tool]):
-        self._tools = tools
+    def __init__(self, suffix: str, emit: Emit, wanted: Wanted):
+        self._tools = wanted.tools
+        self._reasoning = _SUMMARY if wanted.summary else _REASONING
+        self._seal = wanted.seal
         self._suffix = suffix
         self._emit = emit
         self._items: list[_Speech | _Call] = []
@@ -144,7 +175,7 @@ class Output:
         """Take in a delta of a chat answer, or its whole message."""
         said = delta.get("content")
         thought = delta.get("reasoning") or delta.get("reasoning_content")
-        self._say(_REASONING, _text(thought) or "".join(_thoughts(said)))
+        self._say(self._reasoning, _text(thought) or "".join(_thoughts(said)))
         self._say(_TEXT, _text(said), logprobs)
         self._say(_REFUSAL, _text(delta.get("refusal")))
         for place, call in enumerate(delta.get("tool_calls") or ()):
@@ -185,7 +216,7 @@ class Output:
         if kind is _TEXT:
             delta["logprobs"] = list(_logprobs(logprobs))
             part.logprobs += delta["logprobs"]
-        self._emit_of(part, speech, "delta", delta)
+        self._emit_of(part, speech, f"{kind.events}.delta", delta)
 
     def _speech_of(self, kind: _Kind) -> _Speech:
         if self._speech is None or self._speech.kind != kind.item:
@@ -200,8 +231,7 @@ class Output:
         self._close_part(speech)
         part = _Part(kind, len(speech.parts))
         speech.parts.append(part)
-        where = speech.place() | {"content_index": part.index}
-        self._emit("response.content_part.added", where | {"part": part.as_dict()})
+        self._emit_of(part, speech, f"{kind.part_events}.added", {"part": part.as_dict()})
         return part
 
     def _close_part(self, speech: _Speech) -> None:
@@ -212,13 +242,11 @@ class Output:
         said = {part.kind.member: whole[part.kind.member]}
         if part.kind is _TEXT:
             said["logprobs"] = part.logprobs
-        self._emit_of(part, speech, "done", said)
-        where = speech.place() | {"content_index": part.index}
-        self._emit("response.content_part.done", where | {"part": whole})
+        self._emit_of(part, speech, f"{part.kind.events}.done", said)
+        self._emit_of(part, speech, f"{part.kind.part_events}.done", {"part": whole})
 
     def _emit_of(self, part: _Part, speech: _Speech, event: str, said: dict) -> None:
-        where = speech.place() | {"content_index": part.index}
-        self._emit(f"{part.kind.events}.{event}", where | said)
+        self._emit(event, {**speech.place(), f"{part.kind.place}_index": part.index, **said})
 
     def _fall_silent(self) -> None:
         if self._speech is not None:
@@ -288,6 +316,8 @@ class Output:
         if isinstance(item, _Speech):
             self._close_part(item)
             self._speech = None
+            if item.kind == "reasoning" and self._seal is not None:
+                item.sealed = self._seal.close(item.text)
         elif item.is_custom:
             self._tell(item)
         else:

@@ -24,6 +24,7 @@ from gateway.field_checks import (
     unless_true,
 )
 from gateway.responses_input import check_as_chat, refused
+from gateway.sealed_reasoning import Seal
 
 _SAME_IN_CHAT = (
     "model",
@@ -52,11 +53,14 @@ _SCHEMA = ("name", "description", "schema", "strict")
 _LOGPROBS = "message.output_text.logprobs"
 
 
-def chat_body(body: dict) -> dict:
-    """The body of a chat request, for chat_request.parse. Raises GatewayError."""
+def chat_body(body: dict, seal: Seal | None = None) -> dict:
+    """The body of a chat request, for chat_request.parse. Raises GatewayError.
+
+    `seal` opens what was thought in earlier responses.
+    """
     _check(body)
     chat = {name: body[name] for name in _SAME_IN_CHAT if body.get(name) is not None}
-    chat["messages"] = responses_input.messages(body.get("instructions"), body["input"])
+    chat["messages"] = responses_input.messages(body.get("instructions"), body["input"], seal)
     if body.get("max_output_tokens") is not None:
         chat["max_tokens"] = body["max_output_tokens"]
     return chat | _tool_fields(body) | _reasoning(body) | _response_format(body) | _logprobs(body)

@@ -93,7 +93,7 @@ def test_a_whole_answer_is_a_response():
 
 
 def test_a_response_repeats_its_request():
-    made = whole({"content": "Hi"})
+    made = whole({"content": "Hi"}, request=AGENT)
     for name in ("instructions", "metadata", "parallel_tool_calls", "reasoning", "tool_choice"):
         assert made[name] == AGENT[name]
     assert made["tools"][0] == {**AGENT["tools"][0], "description": None}

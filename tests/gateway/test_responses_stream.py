@@ -12,6 +12,7 @@ from gateway.responses_stream import ResponseStream
 from tests.gateway.responses_bodies import (
     AGENT,
     CHAT_CALL,
+    FRANK,
     USAGE,
     check_items,
     events_in,
@@ -265,13 +266,13 @@ def joined(draw, deltas: list[dict]) -> list[dict]:
 _finishes = st.sampled_from(["stop", "tool_calls", "length", "content_filter", None])
 
 
-@given(split_answers(), _finishes)
+@given(split_answers(), _finishes, st.sampled_from([FRANK, AGENT]))
 @settings(max_examples=200)
-def test_at_every_split_the_stream_ends_with_the_whole_answer(split, finish):
+def test_at_every_split_the_stream_ends_with_the_whole_answer(split, finish, request):
     message, deltas = split
-    events = stream_of(*deltas, finish=finish)
+    events = stream_of(*deltas, finish=finish, request=request)
     check_items(events)
-    expected = whole(message, finish)
+    expected = whole(message, finish, request)
     assert events[-1]["response"] == expected
     assert events[-1]["type"] == f"response.{expected['status']}"
     if expected["status"] == "completed":
