@@ -321,6 +321,8 @@ class Output:
         elif item.is_custom:
             self._tell(item)
         else:
+            if status == "completed" and not item.arguments.strip():
+                self._argue(item, "{}")  # What clients read of it has to be JSON.
             said = item.place() | {"name": item.own_name, "arguments": item.arguments}
             self._emit("response.function_call_arguments.done", said)
         item.status = status

@@ -217,12 +217,13 @@ def test_an_image_is_no_part_of_an_answer():
 
 
 _said = st.text(min_size=1, max_size=5)
+_arguments = st.text(max_size=5).filter(str.strip)
 
 
 @given(
     reasoning=st.none() | _said,
     content=st.none() | _said,
-    calls=st.lists(st.tuples(st.sampled_from(["search", "open"]), st.text(max_size=5)), max_size=3),
+    calls=st.lists(st.tuples(st.sampled_from(["search", "open"]), _arguments), max_size=3),
 )
 @settings(max_examples=50)
 def test_an_answer_comes_back_as_the_message_that_it_was(reasoning, content, calls):

@@ -132,6 +132,20 @@ def test_odd_calls_are_still_told_apart(deltas, calls):
     assert read_by_the_package(events)
 
 
+def test_a_call_without_arguments_has_an_empty_object():
+    call = {"tool_calls": [call_delta(0, "", id="c1", name="search")]}
+    events = stream_of(call, finish="tool_calls")
+    assert names_of(events)[3:5] == [
+        "function_call_arguments.delta",
+        "function_call_arguments.done",
+    ]
+    assert events[4]["arguments"] == events[-1]["response"]["output"][0]["arguments"] == "{}"
+    check_items(events)
+    # Cut off, it might have had some.
+    cut = stream_of(call, finish="length")[-1]["response"]["output"]
+    assert [(item["arguments"], item["status"]) for item in cut] == [("", "incomplete")]
+
+
 def test_arguments_wait_for_the_name():
     stream = ResponseStream(AGENT)
     stream.start(id="chatcmpl-1", created=1, model="m")
