@@ -37,6 +37,7 @@ def message(
     said = choice.get("message") or {}
     own_id = message_id(answer["id"])
     reasoning, text = spoken(said)
+    reasoning = reasoning or thought_in(said.get("reasoning_details"))
     calls = tool_calls(said)
     content: list[dict] = []
     if reasoning and tells_thinking:
@@ -82,6 +83,15 @@ def spoken(said: dict) -> tuple[str, str]:
         thoughts = [_text(part.get("thinking")) for part in content if type(part) is dict]
         reasoning += "".join(thoughts)
     return reasoning, _text(content) + _text(said.get("refusal"))
+
+
+def thought_in(details: Any) -> str:
+    """What is in the clear of a whole message's `reasoning_details`. (In a stream some providers
+    repeat there what they sent before.)
+    """
+    parts = [one for one in details if type(one) is dict] if type(details) is list else []
+    texts = [part.get("text") or part.get("summary") for part in parts]
+    return "".join(text for text in texts if type(text) is str)
 
 
 def _text(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import orjson
 
@@ -18,7 +18,7 @@ from gateway import (
     sse,
     text_request,
 )
-from gateway.anthropic_message import spoken, tool_calls
+from gateway.anthropic_message import spoken, thought_in, tool_calls
 from gateway.errors import GatewayError
 from gateway.metering import index_of
 from gateway.provider_request import ProviderRequest
@@ -219,7 +219,7 @@ def _whole_text(answer: dict, usage: dict, _: dict) -> dict:
     for choice in answer["choices"]:
         said = choice.get("message") or {}
         _speak_plainly(said)
-        if not said.get("reasoning") and (thought := _thought_in(said.get("reasoning_details"))):
+        if not said.get("reasoning") and (thought := thought_in(said.get("reasoning_details"))):
             said["reasoning"] = thought
         if choice.get("finish_reason"):
             finish_reasons.tell(choice, called=bool(said.get("tool_calls")))
@@ -235,15 +235,6 @@ def _speak_plainly(said: dict) -> None:
         said["reasoning"] = thought
     if type(said.get("content")) is list:
         _, said["content"] = spoken({"content": said["content"]})
-
-
-def _thought_in(details: Any) -> str:
-    """What is in the clear of a whole message's `reasoning_details`. (In a stream some providers
-    repeat there what they sent before.)
-    """
-    parts = [one for one in details if type(one) is dict] if type(details) is list else []
-    texts = [part.get("text") or part.get("summary") for part in parts]
-    return "".join(text for text in texts if type(text) is str)
 
 
 CHAT = Dialect(

@@ -161,6 +161,11 @@ _RESPONSE_EVENTS: dict[str, dict[str, Schema]] = {
     "response.content_part.added": {**_WITHIN, **_PART},
     "response.output_text.delta": {**_WITHIN, "delta": TEXT, "logprobs": _LOGPROBS},
     "response.output_text.done": {**_WITHIN, "text": TEXT, "logprobs": _LOGPROBS},
+    "response.output_text.annotation.added": {
+        **_WITHIN,
+        "annotation_index": COUNT,
+        "annotation": obj({}, additionalProperties=True),
+    },
     "response.refusal.delta": {**_WITHIN, "delta": TEXT},
     "response.refusal.done": {**_WITHIN, "refusal": TEXT},
     "response.reasoning_text.delta": {**_WITHIN, "delta": TEXT},

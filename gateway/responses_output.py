@@ -49,11 +49,12 @@ class _Part:
         self.index = index
         self.pieces: list[str] = []
         self.logprobs: list[dict] = []
+        self.annotations: list[dict] = []
 
     def as_dict(self) -> dict:
         part: dict = {"type": self.kind.part, self.kind.member: "".join(self.pieces)}
         if self.kind is _TEXT:
-            part |= {"annotations": [], "logprobs": self.logprobs}
+            part |= {"annotations": [*self.annotations], "logprobs": self.logprobs}
         return part
 
 
@@ -177,6 +178,8 @@ class Output:
         thought = delta.get("reasoning") or delta.get("reasoning_content")
         self._say(self._reasoning, _text(thought) or "".join(_thoughts(said)))
         self._say(_TEXT, _text(said), logprobs)
+        for annotation in _citations(delta.get("annotations")):
+            self._annotate(annotation)
         self._say(_REFUSAL, _text(delta.get("refusal")))
         for place, call in enumerate(delta.get("tool_calls") or ()):
             self._hear(call, place)
@@ -217,6 +220,16 @@ class Output:
             delta["logprobs"] = list(_logprobs(logprobs))
             part.logprobs += delta["logprobs"]
         self._emit_of(part, speech, f"{kind.events}.delta", delta)
+
+    def _annotate(self, annotation: dict) -> None:
+        """Say of the open text what it cites."""
+        speech = self._speech
+        if speech is None or not speech.parts or speech.parts[-1].kind is not _TEXT:
+            return
+        part = speech.parts[-1]
+        said = {"annotation": annotation, "annotation_index": len(part.annotations)}
+        part.annotations.append(annotation)
+        self._emit_of(part, speech, f"{_TEXT.events}.annotation.added", said)
 
     def _speech_of(self, kind: _Kind) -> _Speech:
         if self._speech is None or self._speech.kind != kind.item:
@@ -344,6 +357,24 @@ def _thoughts(said: Any) -> Iterator[str]:
     for part in said if isinstance(said, list) else ():
         if isinstance(part, dict):
             yield _text(part.get("thinking"))
+
+
+def _citations(given: Any) -> Iterator[dict]:
+    """Chat's annotations that cite a page, as far as they are what they should be."""
+    for one in given if isinstance(given, list) else ():
+        cited = one.get("url_citation") if isinstance(one, dict) else None
+        if isinstance(cited, dict) and isinstance(cited.get("url"), str):
+            yield {
+                "type": "url_citation",
+                "url": cited["url"],
+                "title": _text(cited.get("title")),
+                "start_index": _place(cited.get("start_index")),
+                "end_index": _place(cited.get("end_index")),
+            }
+
+
+def _place(given: Any) -> int:
+    return given if type(given) is int else 0
 
 
 def _logprobs(given: Any) -> Iterator[dict]:

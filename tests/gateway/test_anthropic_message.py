@@ -47,6 +47,14 @@ def test_a_whole_answer():
         ({"content": None, "reasoning": None, "tool_calls": None}, []),
         ({"content": ""}, []),
         ({"content": "Hi", "reasoning_content": "hm"}, [THINKING, TEXT]),
+        (
+            {"content": "Hi", "reasoning_details": [{"type": "reasoning.text", "text": "hm"}, 7]},
+            [THINKING, TEXT],
+        ),
+        (
+            {"content": "Hi", "reasoning": "hm", "reasoning_details": [{"summary": "in short"}]},
+            [THINKING, TEXT],
+        ),
         ({"content": "Hi", "reasoning": "hm", "reasoning_content": "hm"}, [THINKING, TEXT]),
         ({"content": [{"type": "text", "text": "H"}, {"type": "text", "text": "i"}]}, [TEXT]),
         (
