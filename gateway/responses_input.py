@@ -27,7 +27,7 @@ from gateway.field_checks import (
     text,
     unwanted,
 )
-from gateway.json_schema import NOTHING, Schema, any_of
+from gateway.json_schema import NOTHING, Schema, any_of, choice
 from gateway.responses_tools import function_name
 from gateway.sealed_reasoning import Seal
 
@@ -126,6 +126,20 @@ _output = object_of(
 _reasoning = object_of(
     {"content": list_of(_text), "summary": list_of(_text), "encrypted_content": text()}
 )
+# What ran at OpenAI in an earlier conversation: nothing that the caller answers, or a model reads.
+_HOSTED = (
+    "web_search_call",
+    "file_search_call",
+    "code_interpreter_call",
+    "image_generation_call",
+    "mcp_list_tools",
+    "mcp_call",
+    "mcp_approval_request",
+    "mcp_approval_response",
+    "tool_search_call",
+    "tool_search_output",
+    "compaction",
+)
 _REFERENCE = (
     "refers to an item, and Kyma keeps none: send the item itself, as clients do that are told "
     "`store: false`"
@@ -141,16 +155,19 @@ _typed_item = _tagged_but(
         "reasoning": _reasoning,
     },
 )
+_hosted: Schema = {"type": "object", "properties": {"type": choice(*_HOSTED)}, "required": ["type"]}
 
 
 def _untyped(message: Schema) -> Schema:
     return {**message, "properties": {"type": {"type": "null"}, **message["properties"]}}
 
 
-@takes(any_of([schema_of(_typed_item), *map(_untyped, schema_of(_message)["anyOf"])]))
+@takes(any_of([schema_of(_typed_item), _hosted, *map(_untyped, schema_of(_message)["anyOf"])]))
 def _item(value: Any) -> None:
     if type(value) is not dict:
         raise unwanted("an item such as a message", value)
+    if value.get("type") in _HOSTED:
+        return
     if value.get("type") is not None:
         _typed_item(value)
     elif "role" in value:
@@ -192,7 +209,8 @@ def messages(
         )
     if not made:
         raise InvalidRequest(
-            "`input` holds nothing but reasoning: send a message with it.", param="input"
+            "`input` holds nothing but reasoning and what ran elsewhere: send a message with it.",
+            param="input",
         )
     return in_turns(made)
 
@@ -210,6 +228,8 @@ class _Conversation:
 
     def take(self, item: dict, index: int) -> None:
         kind = item.get("type") or "message"
+        if kind in _HOSTED:
+            return
         if kind == "reasoning":
             self._thoughts.extend(_thoughts(item, self._seal))
         elif kind == "function_call":

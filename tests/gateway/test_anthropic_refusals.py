@@ -144,6 +144,8 @@ SEARCH = {"type": "web_search_20250305", "name": "web_search"}
         ({"tools": [{"name": "computer", "type": "computer_20250124"}]}, "tools.0", "leave it out"),
         ({"tools": [{"name": "sh", "type": "bash_20250124"}]}, "tools.0.name", "must be bash"),
         ({"tools": [{"type": "memory_20250818"}]}, "tools.0.name", "is missing"),
+        ({"tools": [TOOL] * 1025}, "tools", "at most 1,024 items"),
+        ({"stop_sequences": ["a"] * 17}, "stop_sequences", "at most 16 items"),
         ({"tools": [{"name": "a b", "input_schema": {}}]}, "tools.0.name", "letters, digits"),
         ({"tools": [{"name": "a"}]}, "tools.0.input_schema", "is missing"),
         ({"tools": [{**TOOL, "type": 5}]}, "tools.0.type", "must be custom"),

@@ -248,6 +248,11 @@ def test_a_system_message_may_stand_between_the_others():
     assert chat_messages(HELLO, later, HELLO) == [{"role": "user", "content": told}]
 
 
+def test_there_may_be_tools_of_many_servers():
+    tools = [{**TOOL, "name": f"mcp__{n}"} for n in range(1024)]
+    assert len(chat_with(tools=tools)["tools"]) == 1024
+
+
 # --- Other fields --------------------------------------------------------------------------------
 
 NAMED = {"type": "function", "function": {"name": "search"}}

@@ -151,7 +151,7 @@ FIELDS = [
         "messages[0].content[0].image_url.url",
         "must be an http(s) address or data:image/",
     ),
-    ({"tools": 129 * [TOOL]}, "tools", "129"),
+    ({"tools": 1025 * [TOOL]}, "tools", "1,025"),
     ({"tools": [{"type": "function"}]}, "tools[0].function", "is missing"),
     ({"tools": [{"type": "web"}]}, "tools[0].type", "must be function or custom, not web"),
     (
@@ -357,12 +357,12 @@ def test_null_counts_as_absent(customer, fake):
 def test_the_largest_of_everything_is_taken(customer, fake):
     token = fake.script(answer("Hello."))
     said = [{"role": "user", "content": "x"}] * 1999 + [{"role": "user", "content": token}]
-    tools = [{"type": "function", "function": {"name": f"tool{n}"}} for n in range(128)]
+    tools = [{"type": "function", "function": {"name": f"tool{n}"}} for n in range(1024)]
     fields = {"tools": tools, "seed": 2**63 - 1, "max_tokens": 2**31 - 1, "n": 8}
     response = customer.post({"model": "scripted", "messages": said, **fields})
     assert response.status_code == 200, response.text
     body = sent_up(fake, token)
-    assert (len(body["messages"]), len(body["tools"]), body["seed"]) == (2000, 128, 2**63 - 1)
+    assert (len(body["messages"]), len(body["tools"]), body["seed"]) == (2000, 1024, 2**63 - 1)
     assert (body["n"], body["max_tokens"]) == (8, CONTEXT)
 
 

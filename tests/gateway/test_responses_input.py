@@ -188,6 +188,34 @@ def test_items_become_messages(items, messages):
 
 
 @pytest.mark.parametrize(
+    "hosted",
+    [
+        {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"query": "x"}},
+        {"type": "file_search_call", "id": "fs_1", "queries": ["x"], "results": None},
+        {"type": "code_interpreter_call", "id": "ci_1", "code": "1", "outputs": []},
+        {"type": "image_generation_call", "id": "ig_1", "result": "iVBORw0KGgo="},
+        {"type": "mcp_list_tools", "id": "mcpl_1", "server_label": "x", "tools": []},
+        {"type": "mcp_call", "id": "mcp_1", "name": "find", "arguments": "{}", "output": "x"},
+        {"type": "compaction", "id": "cmp_1", "encrypted_content": "gAAAA"},
+    ],
+    ids=lambda item: item["type"],
+)
+def test_what_ran_at_openai_is_passed_over(hosted):
+    answer = {"role": "assistant", "content": "Hi"}
+    assert messages_of(USER, hosted, ANSWER) == [USER, answer]
+    assert messages_of(USER, THOUGHT, hosted, ANSWER) == [
+        USER,
+        {**answer, "reasoning_content": "Hm."},
+    ]
+    assert refusal(input=[hosted]).message.startswith("`input` holds nothing but reasoning and")
+
+
+def test_what_is_not_known_is_refused():
+    assert refusal(input=[USER, {"type": "compaction_trigger"}]).param == "input[1].type"
+    assert refusal(input=[USER, {"type": ["mcp_call"]}]).param == "input[1].type"
+
+
+@pytest.mark.parametrize(
     ("part", "where", "told"),
     [
         ({"type": "input_file", "file_id": "f"}, "", "not supported yet"),

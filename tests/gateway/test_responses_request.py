@@ -175,7 +175,7 @@ def test_a_field_becomes_what_chat_calls_it(given, chat):
         ({"tools": [{"type": "function"}]}, "tools[0].name", "is missing"),
         ({"tools": [{**TOOL, "name": "a b"}]}, "tools[0].name", "letters"),
         ({"tools": [TOOL, {**TOOL, "parameters": "{}"}]}, "tools[1].parameters", "object"),
-        ({"tools": [TOOL] * 129}, "tools", "128"),
+        ({"tools": [TOOL] * 1025}, "tools", "1,024"),
         ({"tools": [TOOL], "tool_choice": "search"}, "tool_choice", "none, auto or required"),
         ({"tools": [TOOL], "tool_choice": {"type": "mcp"}}, "tool_choice.type", "not mcp"),
         ({"tools": [TOOL], "tool_choice": {"type": "function"}}, "tool_choice.name", "missing"),
