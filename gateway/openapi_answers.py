@@ -4,6 +4,7 @@ Members that are always there are required. What a provider says passes through 
 these answers may hold more than is named.
 """
 
+from gateway.caller_tools import CALLER_TOOLS
 from gateway.json_schema import (
     ANY_OBJECT,
     BOOLEAN,
@@ -195,6 +196,15 @@ def output_item(*statuses: str) -> Schema:
             **same(TEXT, "id", "call_id", "name", "namespace", "input"),
             "status": status,
         },
+        *(
+            {
+                "type": const(f"{kind}_call"),
+                **same(TEXT, "id", "call_id"),
+                tool.member: ANY_OBJECT,
+                "status": choice(*dict.fromkeys([*statuses, tool.cut_off])),
+            }
+            for kind, tool in CALLER_TOOLS.items()
+        ),
         {
             "type": const("reasoning"),
             "id": TEXT,

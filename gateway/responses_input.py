@@ -10,6 +10,7 @@ the last of these.
 from typing import Any
 
 from gateway import chat_messages
+from gateway.caller_tools import CALLER_TOOLS, answered_call, calls_of, outputs_of
 from gateway.chat_messages import MAX_MESSAGES, image_label
 from gateway.chat_turns import in_turns
 from gateway.custom_tools import arguments_of
@@ -153,6 +154,8 @@ _typed_item = _tagged_but(
         "custom_tool_call": _told,
         "custom_tool_call_output": _output,
         "reasoning": _reasoning,
+        **{f"{kind}_call": calls_of(kind) for kind in CALLER_TOOLS},
+        **{f"{kind}_call_output": outputs_of(kind) for kind in CALLER_TOOLS},
     },
 )
 _hosted: Schema = {"type": "object", "properties": {"type": choice(*_HOSTED)}, "required": ["type"]}
@@ -237,7 +240,11 @@ class _Conversation:
         elif kind == "custom_tool_call":
             self._call(item, arguments_of(item["input"]))
         elif kind in ("function_call_output", "custom_tool_call_output"):
-            self._reply(item, index)
+            self._reply(index, item["call_id"], item["output"])
+        elif tool := CALLER_TOOLS.get(kind.removesuffix("_call")):
+            self._call({**item, "name": tool.function["name"]}, tool.arguments(item))
+        elif tool := CALLER_TOOLS.get(kind.removesuffix("_call_output")):
+            self._reply(index, answered_call(item), tool.called(item))
         elif item["role"] == "assistant":
             self._say(item["content"])
         else:
@@ -292,15 +299,14 @@ class _Conversation:
             self._thoughts = []
         return answer
 
-    def _reply(self, item: dict, index: int) -> None:
-        if item["call_id"] not in self._called:
+    def _reply(self, index: int, call_id: Any, output: str | list[dict]) -> None:
+        if call_id not in self._called:
+            param = f"input[{index}].call_id"
             raise Unprocessable(
-                f"`input[{index}].call_id` answers a call that no earlier item "
-                "has made: send that item too.",
-                param=f"input[{index}].call_id",
+                f"`{param}` answers a call that no earlier item has made: send that item too.",
+                param=param,
             )
-        content = self._told(item["output"])
-        self._add({"role": "tool", "tool_call_id": item["call_id"], "content": content})
+        self._add({"role": "tool", "tool_call_id": call_id, "content": self._told(output)})
 
     def _told(self, output: str | list[dict]) -> str | list[dict]:
         content = _content(output)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.anthropic_message import name_and_arguments
+from gateway.caller_tools import CallerTool
 from gateway.chat_messages import size_of
 from gateway.custom_tools import told_by
 from gateway.responses_tools import Tool
@@ -99,7 +100,7 @@ class _Speech(_Item):
 
 
 class _Call(_Item):
-    """A call of a function; or of a custom tool, whose input is told once it is whole.
+    """A call of a function; or of a tool of another kind, which is told once it is whole.
 
     `name` is what chat calls it, `tool` what the caller does.
     """
@@ -124,7 +125,13 @@ class _Call(_Item):
         return self.tool is not None and self.tool.kind == "custom"
 
     @property
+    def of_caller(self) -> CallerTool | None:
+        return self.tool.of_caller if self.tool else None
+
+    @property
     def prefix(self) -> str:
+        if self.of_caller:
+            return self.of_caller.prefix
         return "ctc" if self.is_custom else "fc"
 
     @property
@@ -132,6 +139,8 @@ class _Call(_Item):
         return self.tool.name if self.tool else self.name
 
     def as_dict(self) -> dict:
+        if self.of_caller:
+            return self._as_item_of(self.of_caller)
         called = {"id": self.id, "call_id": self.call_id, "name": self.own_name}
         if self.tool and self.tool.namespace:
             called["namespace"] = self.tool.namespace
@@ -140,6 +149,16 @@ class _Call(_Item):
         else:
             kind = {"type": "function_call", "arguments": self.arguments}
         return {**kind, **called, "status": self.status}
+
+    def _as_item_of(self, tool: CallerTool) -> dict:
+        is_whole = self.status == "completed"
+        return {
+            "type": f"{self.own_name}_call",
+            "id": self.id,
+            "call_id": self.call_id,
+            tool.member: tool.read(self.arguments) if is_whole else tool.nothing,
+            "status": tool.cut_off if self.status == "incomplete" else self.status,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +322,7 @@ class Output:
     def _argue(self, call: _Call, arguments: str) -> None:
         if arguments:
             call.pieces.append(arguments)
-            if call.is_custom:
+            if call.is_custom or call.of_caller:
                 call.waiting += size_of(arguments)
                 return
             event = call.place() | {"delta": arguments}
@@ -333,6 +352,8 @@ class Output:
                 item.sealed = self._seal.close(item.text)
         elif item.is_custom:
             self._tell(item)
+        elif item.of_caller:
+            item.waiting = 0
         else:
             if status == "completed" and not item.arguments.strip():
                 self._argue(item, "{}")  # What clients read of it has to be JSON.

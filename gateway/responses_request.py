@@ -6,6 +6,7 @@ would need one that is kept is refused. What becomes of tools is told in `respon
 """
 
 from gateway import responses_input, responses_tools
+from gateway.caller_tools import CALLER_TOOLS
 from gateway.chat_fields import CHECKS, JSON_SCHEMA, MAX_TOOLS, ROUTING
 from gateway.field_checks import (
     Check,
@@ -76,7 +77,8 @@ def _schema_format(value: dict) -> None:
 
 
 _chosen = object_of({"name": text(filled=True), "namespace": text()}, required=("name",))
-_allowed_tool = tagged("type", {"function": _chosen, "custom": _chosen})
+_one_tool = {"function": _chosen, "custom": _chosen, **dict.fromkeys(CALLER_TOOLS, object_of({}))}
+_allowed_tool = tagged("type", _one_tool)
 _tool_choice = by_type(
     'none, auto, required or {"type": "function", "name": "…"}',
     {
@@ -84,8 +86,7 @@ _tool_choice = by_type(
         dict: tagged(
             "type",
             {
-                "function": _chosen,
-                "custom": _chosen,
+                **_one_tool,
                 "allowed_tools": object_of(
                     {
                         "mode": one_of("auto", "required"),
@@ -194,6 +195,8 @@ def _allowed(offered: list[dict], allowed: list[dict]) -> list[dict]:
 
 
 def _function_name(chosen: dict) -> str:
+    if chosen["type"] in CALLER_TOOLS:
+        return chosen["type"]
     return responses_tools.function_name(chosen["name"], chosen.get("namespace"))
 
 

@@ -214,7 +214,7 @@ def test_a_refusal_names_the_field_as_the_caller_did(fields, param, told):
 
 OTHER_KINDS = [
     {"type": "web_search", "external_web_access": False},
-    {"type": "local_shell"},
+    {"type": "shell", "environment": {"type": "container_auto"}},
     {"type": "image_generation", "output_format": "png"},
     {"type": "mcp", "server_label": "x", "server_url": "https://example.org"},
     {"type": "what comes next year"},
