@@ -2,7 +2,8 @@
 the results of tools right behind their calls, and no two messages of a user's in a row.
 
 Templates refuse all else: "System message must be at the beginning" (Qwen), "Conversation roles
-must alternate" (Gemma).
+must alternate" (Gemma). Rules are the system's, whoever told them: some templates know no
+developer, and leave out without a word what one says.
 """
 
 _RULES = frozenset({"system", "developer"})
@@ -36,9 +37,10 @@ def _belong_together(last: dict, message: dict) -> bool:
 
 
 def _one_of(turn: list[dict]) -> dict:
+    role = "system" if turn[0]["role"] in _RULES else turn[0]["role"]
     if len(turn) == 1:
-        return turn[0]
-    return {**turn[0], "content": _joined([message["content"] for message in turn])}
+        return {**turn[0], "role": role}
+    return {"role": role, "content": _joined([message["content"] for message in turn])}
 
 
 def _reminder(content: str | list[dict]) -> str | list[dict]:

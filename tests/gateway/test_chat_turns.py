@@ -29,7 +29,8 @@ CALLING_CHAT = {"role": "assistant", "content": None, "tool_calls": [CHAT_CALL]}
     [
         ([HELLO, ASSISTANT, HELLO], [HELLO, ASSISTANT, HELLO]),
         ([say("system", "a"), say("developer", "b"), HELLO], [say("system", "a\n\nb"), HELLO]),
-        ([say("developer", "a"), say("developer", "b")], [say("developer", "a\n\nb")]),
+        ([say("developer", "a"), say("developer", "b")], [say("system", "a\n\nb")]),
+        ([say("developer", "a"), HELLO], [say("system", "a"), HELLO]),
         (
             [say("system", [text("a", **CACHED)]), say("system", "b"), HELLO],
             [say("system", [text("a", **CACHED), text("b")]), HELLO],

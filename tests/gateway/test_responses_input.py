@@ -90,7 +90,7 @@ SEEN = {
         (
             [THOUGHT, {"role": "developer", "content": "Rules"}, ANSWER],
             [
-                {"role": "developer", "content": "Rules"},
+                {"role": "system", "content": "Rules"},
                 {"role": "assistant", "content": "Hi", "reasoning_content": "Hm."},
             ],
         ),
