@@ -2,10 +2,11 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import orjson
 
+from accounts.encryption import Cipher
 from gateway import (
     anthropic,
     chat_request,
@@ -17,19 +18,20 @@ from gateway import (
     sse,
     text_request,
 )
-from gateway.anthropic_message import spoken, tool_calls
+from gateway.anthropic_message import spoken, thought_in, tool_calls
 from gateway.errors import GatewayError
 from gateway.metering import index_of
-from gateway.provider_request import ProviderRequest
+from gateway.provider_request import AGENT_MAX_TOKENS, ProviderRequest
 from gateway.relay import Identity
 from gateway.responses_request import chat_body as responses_chat_body
 from gateway.responses_stream import ResponseStream
+from gateway.sealed_reasoning import Seal
 
 
 class Stream(Protocol):
     """Writes the events of one answer.
 
-    `waiting` is the number of bytes of content that it was fed and can't write yet.
+    `waiting` is the number of bytes of content that it was fed and can't write, or not yet.
     """
 
     @property
@@ -71,6 +73,11 @@ class Dialect:
     whole: Callable[[dict, dict, dict], dict]
     open: Callable[[Opening], tuple[Stream, bytes]]
     prompt_field: str = "messages"
+    sealing: Callable[[Cipher], "Dialect"] | None = None
+
+    def under(self, cipher: Cipher) -> "Dialect":
+        """The same for one person, whose cipher seals what is to come back unread."""
+        return self.sealing(cipher) if self.sealing else self
 
 
 class ChatStream:
@@ -78,7 +85,7 @@ class ChatStream:
     content as text and what was thought in `reasoning`, and ends for one of OpenAI's reasons.
 
     Some providers leave the role out, and then OpenAI's package makes a message of it that has
-    none, which can't be sent back.
+    none, which can't be sent back. A few say of an answer that is whole no reason why it ended.
     """
 
     waiting = 0
@@ -88,6 +95,7 @@ class ChatStream:
         self._include_usage = include_usage
         self._begun: set[int] = set()
         self._calling: set[int] = set()
+        self._ended: set[int] = set()
 
     def feed(self, chunk: dict) -> bytes:
         for choice in chunk["choices"]:
@@ -101,7 +109,7 @@ class ChatStream:
                 if delta.get("tool_calls"):
                     self._calling.add(index)
             if choice.get("finish_reason"):
-                finish_reasons.tell(choice, called=index in self._calling)
+                self._end(choice)
         return sse.event(orjson.dumps(chunk))
 
     def _begin(self, choice: dict) -> None:
@@ -110,13 +118,32 @@ class ChatStream:
         if isinstance(delta, dict) and not delta.get("role"):
             choice["delta"] = {**delta, "role": "assistant"}
 
+    def _end(self, choice: dict) -> None:
+        index = index_of(choice)
+        self._ended.add(index)
+        finish_reasons.tell(choice, called=index in self._calling)
+
     def ping(self) -> bytes:
         return sse.KEEP_ALIVE
 
     def finish(self, usage: dict) -> bytes:
-        if not self._include_usage:
-            return sse.DONE
-        return sse.event(orjson.dumps(relay.usage_chunk(self._identity, usage))) + sse.DONE
+        written = self._end_all()
+        if self._include_usage:
+            written += sse.event(orjson.dumps(relay.usage_chunk(self._identity, usage)))
+        return written + sse.DONE
+
+    def _end_all(self) -> bytes:
+        """A chunk that ends the answers which nothing has ended, if there are any."""
+        nothing = self._identity.endpoint.says_nothing
+        choices = [
+            {"index": index, **nothing, "finish_reason": None}
+            for index in sorted(self._begun - self._ended)
+        ]
+        for choice in choices:
+            self._end(choice)
+        ends = {"choices": choices}
+        own = relay.own_chunk(ends, self._identity, include_usage=self._include_usage)
+        return sse.event(orjson.dumps(own)) if own else b""
 
     def fail(self, error: GatewayError) -> bytes:
         return sse.event(orjson.dumps(relay.error_chunk(self._identity, error)))
@@ -172,18 +199,35 @@ def _stop_sequences(body: dict) -> list[str]:
     return body.get("stop_sequences") or []
 
 
+def _message(answer: dict, usage: dict, body: dict) -> dict:
+    tells_thinking = anthropic.tells_thinking(body)
+    return anthropic.message(answer, usage, _stop_sequences(body), tells_thinking=tells_thinking)
+
+
 def _open_messages(opening: Opening) -> tuple[Stream, bytes]:
-    stream = anthropic.MessageStream(_stop_sequences(opening.body))
+    tells_thinking = anthropic.tells_thinking(opening.body)
+    stream = anthropic.MessageStream(_stop_sequences(opening.body), tells_thinking=tells_thinking)
     identity = opening.identity
     return stream, stream.start(
         answer_id=identity.id, model=identity.model, input_tokens=opening.prompt_tokens
     )
 
 
-def _open_responses(opening: Opening) -> tuple[Stream, bytes]:
-    stream = ResponseStream(opening.body)
-    identity = opening.identity
-    return stream, stream.start(id=identity.id, created=identity.created, model=identity.model)
+def _responses(seal: Seal | None) -> Dialect:
+    def opened(opening: Opening) -> tuple[Stream, bytes]:
+        stream, who = ResponseStream(opening.body, seal), opening.identity
+        return stream, stream.start(id=who.id, created=who.created, model=who.model)
+
+    return Dialect(
+        "responses",
+        read=lambda body: chat_request.parse(
+            responses_chat_body(body, seal), default_max_tokens=AGENT_MAX_TOKENS
+        ),
+        whole=lambda answer, usage, body: responses.response(answer, usage, body, seal),
+        open=opened,
+        prompt_field="input",
+        sealing=lambda cipher: _responses(Seal(cipher)),
+    )
 
 
 def _whole_chat(answer: dict, usage: dict, body: dict) -> dict:
@@ -197,7 +241,7 @@ def _whole_text(answer: dict, usage: dict, _: dict) -> dict:
     for choice in answer["choices"]:
         said = choice.get("message") or {}
         _speak_plainly(said)
-        if not said.get("reasoning") and (thought := _thought_in(said.get("reasoning_details"))):
+        if not said.get("reasoning") and (thought := thought_in(said.get("reasoning_details"))):
             said["reasoning"] = thought
         if choice.get("finish_reason"):
             finish_reasons.tell(choice, called=bool(said.get("tool_calls")))
@@ -215,15 +259,6 @@ def _speak_plainly(said: dict) -> None:
         _, said["content"] = spoken({"content": said["content"]})
 
 
-def _thought_in(details: Any) -> str:
-    """What is in the clear of a whole message's `reasoning_details`. (In a stream some providers
-    repeat there what they sent before.)
-    """
-    parts = [one for one in details if type(one) is dict] if type(details) is list else []
-    texts = [part.get("text") or part.get("summary") for part in parts]
-    return "".join(text for text in texts if type(text) is str)
-
-
 CHAT = Dialect(
     "chat",
     read=chat_request.parse,
@@ -233,16 +268,10 @@ CHAT = Dialect(
 MESSAGES = Dialect(
     "messages",
     read=lambda body: chat_request.parse(anthropic.chat_body(body)),
-    whole=lambda answer, usage, body: anthropic.message(answer, usage, _stop_sequences(body)),
+    whole=_message,
     open=_open_messages,
 )
-RESPONSES = Dialect(
-    "responses",
-    read=lambda body: chat_request.parse(responses_chat_body(body)),
-    whole=responses.response,
-    open=_open_responses,
-    prompt_field="input",
-)
+RESPONSES = _responses(None)
 COMPLETIONS = Dialect(
     "completions",
     read=text_request.parse,

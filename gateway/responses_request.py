@@ -6,6 +6,7 @@ would need one that is kept is refused. What becomes of tools is told in `respon
 """
 
 from gateway import responses_input, responses_tools
+from gateway.caller_tools import CALLER_TOOLS
 from gateway.chat_fields import CHECKS, JSON_SCHEMA, MAX_TOOLS, ROUTING
 from gateway.field_checks import (
     Check,
@@ -17,13 +18,12 @@ from gateway.field_checks import (
     missing,
     object_of,
     one_of,
-    schema_of,
     tagged,
-    takes,
     text,
     unless_true,
 )
-from gateway.responses_input import check_as_chat, refused
+from gateway.responses_input import refused
+from gateway.sealed_reasoning import Seal
 
 _SAME_IN_CHAT = (
     "model",
@@ -52,11 +52,14 @@ _SCHEMA = ("name", "description", "schema", "strict")
 _LOGPROBS = "message.output_text.logprobs"
 
 
-def chat_body(body: dict) -> dict:
-    """The body of a chat request, for chat_request.parse. Raises GatewayError."""
+def chat_body(body: dict, seal: Seal | None = None) -> dict:
+    """The body of a chat request, for chat_request.parse. Raises GatewayError.
+
+    `seal` opens what was thought in earlier responses.
+    """
     _check(body)
     chat = {name: body[name] for name in _SAME_IN_CHAT if body.get(name) is not None}
-    chat["messages"] = responses_input.messages(body.get("instructions"), body["input"])
+    chat["messages"] = responses_input.messages(body.get("instructions"), body["input"], seal)
     if body.get("max_output_tokens") is not None:
         chat["max_tokens"] = body["max_output_tokens"]
     return chat | _tool_fields(body) | _reasoning(body) | _response_format(body) | _logprobs(body)
@@ -65,14 +68,9 @@ def chat_body(body: dict) -> dict:
 # --- Checks
 
 
-@takes(schema_of(JSON_SCHEMA))
-def _schema_format(value: dict) -> None:
-    response_format = {"type": "json_schema", "json_schema": _members(value, *_SCHEMA)}
-    check_as_chat(CHECKS["response_format"], response_format, hidden=("json_schema",))
-
-
 _chosen = object_of({"name": text(filled=True), "namespace": text()}, required=("name",))
-_allowed_tool = tagged("type", {"function": _chosen, "custom": _chosen})
+_one_tool = {"function": _chosen, "custom": _chosen, **dict.fromkeys(CALLER_TOOLS, object_of({}))}
+_allowed_tool = tagged("type", _one_tool)
 _tool_choice = by_type(
     'none, auto, required or {"type": "function", "name": "…"}',
     {
@@ -80,8 +78,7 @@ _tool_choice = by_type(
         dict: tagged(
             "type",
             {
-                "function": _chosen,
-                "custom": _chosen,
+                **_one_tool,
                 "allowed_tools": object_of(
                     {
                         "mode": one_of("auto", "required"),
@@ -95,7 +92,7 @@ _tool_choice = by_type(
 )
 _format = tagged(
     "type",
-    {"text": object_of({}), "json_object": object_of({}), "json_schema": _schema_format},
+    {"text": object_of({}), "json_object": object_of({}), "json_schema": JSON_SCHEMA},
 )
 _ALL_IN_INPUT = "leave it out, and send the whole conversation in `input` each time"
 _RECEIVED: dict[str, Check] = {
@@ -190,6 +187,8 @@ def _allowed(offered: list[dict], allowed: list[dict]) -> list[dict]:
 
 
 def _function_name(chosen: dict) -> str:
+    if chosen["type"] in CALLER_TOOLS:
+        return chosen["type"]
     return responses_tools.function_name(chosen["name"], chosen.get("namespace"))
 
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from gateway.anthropic import MessageStream
 from gateway.anthropic_message import INVALID_JSON
 from gateway.errors import BadUpstream, PaymentRequired
-from gateway.relay import Transcript
 from tests.gateway.anthropic_answers import (
     TEXT,
     THINKING,
@@ -164,6 +163,22 @@ def test_it_knows_how_much_of_what_it_was_fed_waits():
     assert waiting == [0, 0, 13, 15, 2, 0]
 
 
+def test_thinking_that_nobody_asked_for_makes_no_block():
+    chunks = [chunk(reasoning="hm"), chunk(content="Hi"), chunk(reasoning="m")]
+    chunks += [fragment(0, "{}", id="c1", name="search")]
+    events = streamed(*chunks, tells_thinking=False)
+    assert accumulated(events)["content"] == [TEXT, tool_use()]
+    assert [one["index"] for one in events if one["type"] == "content_block_start"] == [0, 1]
+
+
+def test_thinking_that_is_not_told_never_counts_as_delivered():
+    stream = MessageStream(tells_thinking=False)
+    stream.start(answer_id="chatcmpl-1", model="m", input_tokens=1)
+    assert stream.feed(chunk(reasoning_content="Grüße")) == b""
+    assert stream.feed(chunk(content="Hi"))
+    assert stream.waiting == 7
+
+
 @pytest.mark.parametrize("pieces", [[], [""], ["", " "], ["{}"], ["{", "}"], ["null"]])
 def test_a_call_without_arguments_gets_an_empty_object(pieces):
     chunks = [fragment(0, id="c1", name="search"), *(fragment(0, piece) for piece in pieces)]
@@ -203,10 +218,6 @@ def test_a_name_that_is_repeated_in_each_fragment_stays_itself():
     pieces = ["", "{", "}"]
     chunks = [fragment(0, piece, id="c1", name="search") for piece in pieces]
     assert blocks_of(*chunks) == [tool_use()]
-    transcript = Transcript()
-    for one in chunks:
-        transcript.add(one)
-    assert transcript.messages()[0]["tool_calls"][0]["name"] == "search"
 
 
 def test_an_empty_answer_has_no_blocks():
