@@ -439,7 +439,7 @@ class Completion:
         try:
             await self.settle(ending)
         except (CommitFailed, HoldClosed) as failure:
-            logger.error("request %s: hold left to the sweeper: %r", self.call.id, failure)
+            logger.error("request %s could not be settled: %r", self.call.id, failure)
 
 
 def log_fault(request_id: str, error: Exception) -> None:
