@@ -1,10 +1,10 @@
 """Conversations: what a person does with one as a whole."""
 
+import contextlib
 import dataclasses
 import datetime as dt
 import uuid
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from django.db import connection, transaction
 from django.utils import timezone
@@ -126,25 +126,28 @@ def _check_model(model: str) -> None:
 
 def set_system_prompt(conversation: Conversation, *, text: str) -> None:
     """Of the replies from now on; an empty text is none. Raises NotAllowed, ChatsFull."""
-    _seal_system_prompt(conversation, text)
-    with transaction.atomic():
-        before = locked(conversation, "system_prompt") or b""
-        more = len(conversation.system_prompt or b"") - len(before)
+    with locked(conversation):
+        before = len(conversation.system_prompt or b"")
+        _seal_system_prompt(conversation, text)
+        more = len(conversation.system_prompt or b"") - before
         if more > 0:
             quota.check(conversation.user_id, more_bytes=more)
         conversation.save(update_fields=["system_prompt"])
 
 
-def locked(conversation: Conversation, field: str) -> Any:
-    """The `field` as it is now: nobody else changes it until the transaction ends.
+@contextlib.contextmanager
+def locked(conversation: Conversation) -> Iterator[None]:
+    """One transaction, in which the conversation is what it is now and nobody else changes it.
 
     Raises NotAllowed.
     """
-    rows = Conversation.objects.select_for_update().filter(pk=conversation.pk)
-    now = rows.values_list(field).first()
-    if now is None:
-        raise NotAllowed("This conversation was deleted.")
-    return now[0]
+    with transaction.atomic():
+        rows = Conversation.objects.select_for_update()
+        try:
+            conversation.refresh_from_db(from_queryset=rows)
+        except Conversation.DoesNotExist:
+            raise NotAllowed("This conversation was deleted.") from None
+        yield
 
 
 def _seal_system_prompt(conversation: Conversation, text: str) -> None:

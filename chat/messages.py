@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Container, Iterator, Sequence
 
 import orjson
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.utils import timezone
 
 from accounts.encryption import Cipher
@@ -163,7 +163,9 @@ def say(
     `blind` are the models that see no images. Raises NotAllowed, NoVision, ChatsFull,
     StillAnswering.
     """
-    return _add(conversation, conversation.leaf_id, text, images, blind)
+    said = _said(conversation, text, images)
+    with _one_at_a_time(conversation):
+        return _add(said, text, after=conversation.leaf_id, blind=blind)
 
 
 def edit(
@@ -175,7 +177,9 @@ def edit(
     """
     if message.is_reply:
         raise NotAllowed("Only what you said yourself can be edited.")
-    return _add(message.conversation, message.parent_id, text, images, blind)
+    said = _said(message.conversation, text, images)
+    with _one_at_a_time(message.conversation):
+        return _add(said, text, after=message.parent_id, blind=blind)
 
 
 def regenerate(reply: Message, *, blind: Container[str] = ()) -> Message:
@@ -188,8 +192,8 @@ def regenerate(reply: Message, *, blind: Container[str] = ()) -> Message:
     if reply.parent_id is None:
         raise NotAllowed("There is nothing that it answers.")
     conversation = reply.conversation
-    _check_vision(conversation, reply.parent_id, (), blind)
     with _one_at_a_time(conversation):
+        _check_vision(conversation, Tree(conversation).path_to(reply.parent_id), blind)
         quota.check(conversation.user_id, more_rows=1)
         new = _reply_to(reply.parent_id, conversation)
         if reply.state == Message.State.FAILED and not reply.text and not reply.replies.exists():
@@ -197,42 +201,46 @@ def regenerate(reply: Message, *, blind: Container[str] = ()) -> Message:
     return new
 
 
-def _add(
-    conversation: Conversation,
-    parent: uuid.UUID | None,
-    text: str,
-    images: Sequence[str],
-    blind: Container[str],
-) -> Message:
+def _said(conversation: Conversation, text: str, images: Sequence[str]) -> Message:
+    """What the person says, sealed, without its place in the tree. Raises NotAllowed."""
     check(text, images)
-    _check_vision(conversation, parent, images, blind)
     images = [pictures.without_metadata(image) for image in images]
+    said = Message(conversation=conversation, role=Message.Role.USER)
     cipher = data_keys.cipher_of(conversation.user_id)
-    said = Message(conversation=conversation, parent_id=parent, role=Message.Role.USER)
     said.seal(cipher, text=text, images=orjson.dumps(images).decode() if images else "")
+    return said
+
+
+def _add(said: Message, text: str, *, after: uuid.UUID | None, blind: Container[str]) -> Message:
+    """Store it and a reply to it, in the transaction that holds the conversation."""
+    conversation = said.conversation
+    branch = Tree(conversation).path_to(after)
+    _check_vision(conversation, branch, blind, has_images=bool(said.images))
     sealed = len(said.text or b"") + len(said.images or b"")
-    length.check(conversation, Tree(conversation).path_to(parent), sealed)
-    with _one_at_a_time(conversation):
-        if conversation.title is None:
-            title = conversations.title_from(text) or "An image"
-            conversation.seal(cipher, title=title)
-            sealed += len(conversation.title or b"")
-        quota.check(conversation.user_id, more_rows=2, more_bytes=sealed)  # With the reply.
-        said.save(force_insert=True)
-        return _reply_to(said.id, conversation)
+    length.check(conversation, branch, sealed)
+    title = conversation.title or _title_from(conversation, text)
+    sealed += len(title or b"") - len(conversation.title or b"")
+    quota.check(conversation.user_id, more_rows=2, more_bytes=sealed)  # With the reply.
+    conversation.title, said.parent_id = title, after
+    said.save(force_insert=True)
+    return _reply_to(said.id, conversation)
+
+
+def _title_from(conversation: Conversation, text: str) -> bytes | None:
+    title = conversations.title_from(text) or "An image"
+    return conversation.sealed(data_keys.cipher_of(conversation.user_id), "title", title)
 
 
 def _check_vision(
     conversation: Conversation,
-    leaf_id: uuid.UUID | None,
-    images: Sequence[str],
+    branch: Sequence[uuid.UUID],
     blind: Container[str],
+    has_images: bool = False,
 ) -> None:
-    """Raises NoVision if the model can't see the images in the branch, or these."""
+    """Raises NoVision if the model can't see the images in the branch, or in what is said."""
     if conversation.model not in blind:
         return
-    path = Tree(conversation).path_to(leaf_id)
-    if images or conversation.messages.filter(id__in=path, images__isnull=False).exists():
+    if has_images or conversation.messages.filter(id__in=branch, images__isnull=False).exists():
         raise NoVision(f"{conversation.model} sees no images. Choose a model that does.")
 
 
@@ -253,11 +261,10 @@ def _reply_to(parent: uuid.UUID | None, conversation: Conversation) -> Message:
 
 @contextlib.contextmanager
 def _one_at_a_time(conversation: Conversation) -> Iterator[None]:
-    """One transaction, with the title as it is. Raises StillAnswering while a reply is written."""
+    """As conversations.locked. Raises StillAnswering while a reply is written."""
     stored_replies.end_silent(conversation.messages.all())
     try:
-        with transaction.atomic():
-            conversation.title = conversations.locked(conversation, "title")
+        with conversations.locked(conversation):
             yield
     except IntegrityError as error:
         raise StillAnswering("A reply is being written: wait for it, or stop it.") from error
