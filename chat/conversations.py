@@ -49,9 +49,14 @@ def start(
     """
     conversation = draft(user, model=model, system_prompt=system_prompt, parameters=parameters)
     with transaction.atomic():
-        quota.check(user.id, more_rows=1, more_bytes=len(conversation.system_prompt or b""))
-        conversation.save(force_insert=True)
+        store(conversation)
     return conversation
+
+
+def store(draft: Conversation) -> None:
+    """In a transaction. Raises ChatsFull."""
+    quota.check(draft.user_id, more_rows=1, more_bytes=len(draft.system_prompt or b""))
+    draft.save(force_insert=True)
 
 
 def draft(

@@ -13,12 +13,13 @@ import uuid
 from collections.abc import Container, Iterator, Sequence
 
 import orjson
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from accounts.encryption import Cipher
 from accounts.ids import uuid7
 from accounts.keyring import data_keys
+from accounts.models import User
 from chat import conversations, length, pictures, quota, stored_replies
 from chat.errors import NotAllowed, NoVision, StillAnswering
 from chat.models import Conversation, Message
@@ -155,13 +156,27 @@ class Tree:
 # --- Adding
 
 
+def start(
+    user: User, *, model: str, text: str, images: Sequence[str] = (), blind: Container[str] = ()
+) -> Message:
+    """Begin a conversation with what the person says: there is none without.
+
+    Returns the reply to it, still to be written. `blind` are the models that see no images. Raises
+    NotAllowed, NoVision, ChatsFull.
+    """
+    conversation = conversations.draft(user, model=model)
+    said = _said(conversation, text, images)
+    with transaction.atomic():
+        conversations.store(conversation)
+        return _add(said, text, after=None, blind=blind)
+
+
 def say(
     conversation: Conversation, *, text: str, images: Sequence[str] = (), blind: Container[str] = ()
 ) -> Message:
-    """Add what the person says after the leaf. Returns the reply to it, still to be written.
+    """Add what the person says after the leaf. Returns the reply to it, to be written.
 
-    `blind` are the models that see no images. Raises NotAllowed, NoVision, ChatsFull,
-    StillAnswering.
+    Raises NotAllowed, NoVision, ChatsFull, StillAnswering.
     """
     said = _said(conversation, text, images)
     with _one_at_a_time(conversation):

@@ -1,7 +1,7 @@
 """A chat turn: a reply written by a task of its own in the web process, whoever looks on.
 
-To be awaited on the event loop of the web process: `send`, `edit`, `regenerate` store what the
-person said and begin the reply; `follow` shows it as it grows, from any process; only `stop` ends
+To be awaited on the event loop of the web process: `start`, `send`, `edit`, `regenerate` store what
+the person said and begin the reply; `follow` shows it as it grows, from any process; only `stop` ends
 it before its time.
 
     reply = await replies.send(conversation, text=…)          # a Message, state "streaming"
@@ -46,10 +46,18 @@ _running: dict[uuid.UUID, Turn] = {}
 _beginning: set[asyncio.Task] = set()
 
 
-async def send(conversation: Conversation, *, text: str, images: Sequence[str] = ()) -> Message:
-    """Raises NotAllowed, StillAnswering, NoVision, ChatsFull, or Unavailable without a database;
-    then nothing is stored.
+async def start(user: User, *, model: str, text: str, images: Sequence[str] = ()) -> Message:
+    """Begin a conversation with what is said first.
+
+    Raises NotAllowed, NoVision, ChatsFull, or Unavailable without a database; then nothing is
+    stored.
     """
+    begun = functools.partial(messages.start, user, model=model, text=text, images=images)
+    return await _begin(begun)
+
+
+async def send(conversation: Conversation, *, text: str, images: Sequence[str] = ()) -> Message:
+    """Raises as `start` does, and StillAnswering; then nothing is stored."""
     return await _begin(functools.partial(messages.say, conversation, text=text, images=images))
 
 

@@ -35,6 +35,10 @@ from chat.models import Conversation, Message
 from chat.stored_replies import Snapshot
 from chat.temporary import TemporaryChat
 from gateway.database import give_connections_back
+from gateway.errors import Unavailable
+
+Refusal = NotAllowed | Unavailable
+REFUSALS = (NotAllowed, Unavailable)
 
 # --- Saying something ----------------------------------------------------------------------------
 
@@ -45,24 +49,13 @@ async def start(request: SignedInRequest) -> HttpResponse:
     form = MessageForm(request.POST, request.FILES)
     try:
         await sync_to_async(_check)(request.user, form)
-        found = await _begun(request.user, form.cleaned_data)
-    except NotAllowed as refusal:
+        reply = await replies.start(request.user, **form.cleaned_data)
+    except REFUSALS as refusal:
         model = form.data.get("model", "")
         if _wants_json(request):
             return _refusal_as_json(refusal)
         return await sync_to_async(render_new)(request, model=model, **_refused(form, refusal))
-    return _to_the_end_of(request, found)
-
-
-async def _begun(user: User, said: dict) -> Conversation:
-    """With its first message; there is none without. Raises NotAllowed."""
-    found = await sync_to_async(conversations.start)(user, model=said["model"])
-    try:
-        await replies.send(found, text=said["text"], images=said["images"])
-    except NotAllowed:
-        await sync_to_async(conversations.delete)(user, ids=[found.id])
-        raise
-    return found
+    return _to_the_end_of(request, reply.conversation)
 
 
 @require_POST
@@ -74,7 +67,7 @@ async def send(request: SignedInRequest, conversation_id: uuid.UUID) -> HttpResp
         said = form.cleaned_data
         await sync_to_async(_use_model)(found, said["model"])
         await replies.send(found, text=said["text"], images=said["images"])
-    except NotAllowed as refusal:
+    except REFUSALS as refusal:
         return await _refuse(request, found, form, refusal)
     return _to_the_end_of(request, found)
 
@@ -90,7 +83,7 @@ async def edit(request: SignedInRequest, message_id: uuid.UUID) -> HttpResponse:
         await sync_to_async(_check)(request.user, form, images)
         await sync_to_async(_use_model)(message.conversation, model)
         await replies.edit(message, text=form.cleaned_data["text"], images=images)
-    except NotAllowed as refusal:
+    except REFUSALS as refusal:
         return await _refuse(request, message.conversation, form, refusal)
     return _to_the_end_of(request, message.conversation)
 
@@ -104,7 +97,7 @@ async def regenerate(request: SignedInRequest, message_id: uuid.UUID) -> HttpRes
         await sync_to_async(_check_credit)(request.user)
         await sync_to_async(_use_model)(reply.conversation, model)
         await replies.regenerate(reply)
-    except NotAllowed as refusal:
+    except REFUSALS as refusal:
         return await _refuse(request, reply.conversation, None, refusal)
     return _to_the_end_of(request, reply.conversation)
 
@@ -155,7 +148,7 @@ def _use_model(conversation: Conversation, model: str) -> None:
         conversations.choose_model(conversation, model=model)
 
 
-def _refused(form: MessageForm | None, refusal: NotAllowed) -> dict:
+def _refused(form: MessageForm | None, refusal: Refusal) -> dict:
     """For the page that shows why, with the draft still in the box."""
     return {
         "draft": form.data.get("text", "") if form else "",
@@ -166,19 +159,21 @@ def _refused(form: MessageForm | None, refusal: NotAllowed) -> dict:
 
 
 async def _refuse(
-    request: SignedInRequest, found: Conversation, form: MessageForm | None, refusal: NotAllowed
+    request: SignedInRequest, found: Conversation, form: MessageForm | None, refusal: Refusal
 ) -> HttpResponse:
     if _wants_json(request):
         return _refusal_as_json(refusal)
     return await sync_to_async(render_conversation)(request, found, **_refused(form, refusal))
 
 
-def _refusal_as_json(refusal: NotAllowed) -> HttpResponse:
+def _refusal_as_json(refusal: Refusal) -> HttpResponse:
     content = {"code": refusal.code, "message": str(refusal)}
     return JsonResponse(content, status=_status_of(refusal))
 
 
-def _status_of(refusal: NotAllowed) -> int:
+def _status_of(refusal: Refusal) -> int:
+    if isinstance(refusal, Unavailable):
+        return refusal.status
     return 402 if isinstance(refusal, NoCredit) else 422
 
 
@@ -236,7 +231,7 @@ async def temporary_reply(request: SignedInRequest) -> HttpResponseBase:
         chat = TemporaryChat.of(request.body)
         await sync_to_async(_check_credit)(request.user)
         snapshots = await chat.reply(request.user)
-    except NotAllowed as refusal:
+    except REFUSALS as refusal:
         return _refusal_as_json(refusal)
     await sync_to_async(give_connections_back)()
     return _stream(events.of(snapshots, at_the_end=_unstored_html))

@@ -7,7 +7,7 @@ from django.utils import timezone
 from accounts.errors import SealBroken
 from accounts.keyring import data_keys
 from chat import conversations, messages
-from chat.errors import NotAllowed, StillAnswering
+from chat.errors import ChatsFull, NotAllowed, StillAnswering
 from chat.models import Conversation, Message
 from tests.chat.writing import say, talk
 
@@ -36,6 +36,23 @@ def finish(reply: Message, **fields) -> Message:
 
 
 # --- As a whole ----------------------------------------------------------------------------------
+
+
+def test_a_conversation_begins_with_what_is_said_first(alice):
+    reply = messages.start(alice, model="scripted", text="How do tides work?")
+    conversation = Conversation.objects.get()
+    assert title_of(conversation) == "How do tides work?"
+    assert texts(conversation) == ["How do tides work?", ""]
+    assert conversation.leaf == reply
+
+
+@pytest.mark.parametrize("more", [0, 4_100])
+def test_what_cannot_be_said_begins_none(alice, settings, more):
+    """Whether there is no room for a conversation, or none for what is said in it."""
+    settings.CHAT_BYTES_PER_PERSON = more
+    with pytest.raises(ChatsFull):
+        messages.start(alice, model="scripted", text="How do tides work?")
+    assert not Conversation.objects.exists()
 
 
 def test_a_title_that_was_given_meanwhile_stays(alice):

@@ -10,6 +10,8 @@ from django.test import AsyncClient, Client
 from django.urls import reverse
 
 from chat.models import Conversation, Message
+from gateway import routing
+from gateway.errors import Unavailable
 from tests.chat.writing import say, talk
 from tests.factories import make_provider, make_route
 
@@ -215,6 +217,20 @@ def test_what_is_refused_is_explained_and_stored_nowhere(sent, why, hers):
     answer = hers.post("/chat/start", sent)
     assert answer.status_code == 422
     assert why in html.unescape(text_of(answer))
+    assert not Conversation.objects.exists()
+
+
+@pytest.mark.parametrize("accept", ["text/html", "application/json"])
+def test_without_a_database_for_it_nothing_is_begun_and_the_draft_stays(accept, hers, monkeypatch):
+    async def fail():
+        raise Unavailable("Kyma can't read its catalogue right now.")
+
+    monkeypatch.setattr(routing, "catalogue", fail)
+    sent = {"text": "My draft", "model": "scripted"}
+    answer = hers.post("/chat/start", sent, headers={"Accept": accept})
+    assert answer.status_code == 503
+    assert "read its catalogue right now." in text_of(answer)
+    assert ("My draft</textarea>" in text_of(answer)) == (accept == "text/html")
     assert not Conversation.objects.exists()
 
 

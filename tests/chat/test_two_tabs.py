@@ -1,4 +1,4 @@
-"""Two tabs on one conversation: each has rows of a moment ago, and neither hides what the other did."""
+"""Two tabs on one conversation, each with rows of a moment ago: neither hides what the other did."""
 
 import pytest
 
