@@ -33,6 +33,7 @@ def render_conversation(
     conversation: Conversation,
     *,
     draft: str = "",
+    model: str = "",
     error: str = "",
     error_code: str = "",
     settings_form: SettingsForm | None = None,
@@ -53,7 +54,7 @@ def render_conversation(
         "draft": draft,
         "error": error,
         "error_code": error_code,
-        **composer(request.user, chosen=conversation.model),
+        **composer(request.user, chosen=model or conversation.model),
         **sidebar(request.user),
     }
     return render(request, "chat/conversation.html", context, status=status)

@@ -156,13 +156,17 @@ class Tree:
 # --- Adding
 
 
+# All of them return a reply that is still to be written, by `model`, of which the replies from now
+# on are asked too; unnamed, it is the one that was chosen last. `blind` are the models that see no
+# images.
+
+
 def start(
     user: User, *, model: str, text: str, images: Sequence[str] = (), blind: Container[str] = ()
 ) -> Message:
     """Begin a conversation with what the person says: there is none without.
 
-    Returns the reply to it, still to be written. `blind` are the models that see no images. Raises
-    NotAllowed, NoVision, ChatsFull.
+    Raises NotAllowed, NoVision, ChatsFull.
     """
     conversation = conversations.draft(user, model=model)
     said = _said(conversation, text, images)
@@ -172,33 +176,43 @@ def start(
 
 
 def say(
-    conversation: Conversation, *, text: str, images: Sequence[str] = (), blind: Container[str] = ()
+    conversation: Conversation,
+    *,
+    text: str,
+    images: Sequence[str] = (),
+    model: str = "",
+    blind: Container[str] = (),
 ) -> Message:
-    """Add what the person says after the leaf. Returns the reply to it, to be written.
+    """Add what the person says after the leaf.
 
     Raises NotAllowed, NoVision, ChatsFull, StillAnswering.
     """
     said = _said(conversation, text, images)
-    with _one_at_a_time(conversation):
+    with _one_at_a_time(conversation, model):
         return _add(said, text, after=conversation.leaf_id, blind=blind)
 
 
 def edit(
-    message: Message, *, text: str, images: Sequence[str] = (), blind: Container[str] = ()
+    message: Message,
+    *,
+    text: str,
+    images: Sequence[str] = (),
+    model: str = "",
+    blind: Container[str] = (),
 ) -> Message:
-    """Say something else in the place of `message`. Returns the reply to it, to be written.
+    """Say something else in the place of `message`.
 
     Raises NotAllowed, NoVision, ChatsFull, StillAnswering.
     """
     if message.is_reply:
         raise NotAllowed("Only what you said yourself can be edited.")
     said = _said(message.conversation, text, images)
-    with _one_at_a_time(message.conversation):
+    with _one_at_a_time(message.conversation, model):
         return _add(said, text, after=message.parent_id, blind=blind)
 
 
-def regenerate(reply: Message, *, blind: Container[str] = ()) -> Message:
-    """Another reply in the place of `reply`, to be written; one that failed empty makes room.
+def regenerate(reply: Message, *, model: str = "", blind: Container[str] = ()) -> Message:
+    """Another reply in the place of `reply`; one that failed empty makes room.
 
     Raises NotAllowed, NoVision, ChatsFull, StillAnswering.
     """
@@ -207,7 +221,7 @@ def regenerate(reply: Message, *, blind: Container[str] = ()) -> Message:
     if reply.parent_id is None:
         raise NotAllowed("There is nothing that it answers.")
     conversation = reply.conversation
-    with _one_at_a_time(conversation):
+    with _one_at_a_time(conversation, model):
         _check_vision(conversation, Tree(conversation).path_to(reply.parent_id), blind)
         quota.check(conversation.user_id, more_rows=1)
         new = _reply_to(reply.parent_id, conversation)
@@ -270,16 +284,21 @@ def _reply_to(parent: uuid.UUID | None, conversation: Conversation) -> Message:
         request_id=uuid7(),
     )
     conversation.leaf, conversation.updated_at = reply, timezone.now()
-    conversation.save(update_fields=["leaf", "title", "updated_at"])
+    conversation.save(update_fields=["leaf", "title", "model", "updated_at"])
     return reply
 
 
 @contextlib.contextmanager
-def _one_at_a_time(conversation: Conversation) -> Iterator[None]:
-    """As conversations.locked. Raises StillAnswering while a reply is written."""
+def _one_at_a_time(conversation: Conversation, model: str) -> Iterator[None]:
+    """As conversations.locked; `model` is chosen, if one is named.
+
+    Raises NotAllowed, and StillAnswering while a reply is written.
+    """
     stored_replies.end_silent(conversation.messages.all())
     try:
         with conversations.locked(conversation):
+            if model:
+                conversations.choose_model(conversation, model)
             yield
     except IntegrityError as error:
         raise StillAnswering("A reply is being written: wait for it, or stop it.") from error

@@ -1,8 +1,8 @@
 """A chat turn: a reply written by a task of its own in the web process, whoever looks on.
 
-To be awaited on the event loop of the web process: `start`, `send`, `edit`, `regenerate` store what
-the person said and begin the reply; `follow` shows it as it grows, from any process; only `stop` ends
-it before its time.
+To be awaited on the event loop of the web process: `start`, `send`, `edit`, `regenerate` store
+what the person said and begin the reply; `follow` shows it as it grows, from any process; only
+`stop` ends it before its time.
 
     reply = await replies.send(conversation, text=…)          # a Message, state "streaming"
     async for snapshot in replies.follow(reply): …            # until snapshot.is_over
@@ -56,19 +56,28 @@ async def start(user: User, *, model: str, text: str, images: Sequence[str] = ()
     return await _begin(begun)
 
 
-async def send(conversation: Conversation, *, text: str, images: Sequence[str] = ()) -> Message:
-    """Raises as `start` does, and StillAnswering; then nothing is stored."""
-    return await _begin(functools.partial(messages.say, conversation, text=text, images=images))
+async def send(
+    conversation: Conversation, *, text: str, images: Sequence[str] = (), model: str = ""
+) -> Message:
+    """`model` is kept for what is said later; unnamed, it is the conversation's.
+
+    Raises as `start` does, and StillAnswering; then nothing is stored, of the model neither.
+    """
+    said = {"text": text, "images": images, "model": model}
+    return await _begin(functools.partial(messages.say, conversation, **said))
 
 
-async def edit(message: Message, *, text: str, images: Sequence[str] = ()) -> Message:
-    """Say something else in the place of `message`; raises as `send` does."""
-    return await _begin(functools.partial(messages.edit, message, text=text, images=images))
+async def edit(
+    message: Message, *, text: str, images: Sequence[str] = (), model: str = ""
+) -> Message:
+    """Say something else in the place of `message`; `model` and refusals as of `send`."""
+    said = {"text": text, "images": images, "model": model}
+    return await _begin(functools.partial(messages.edit, message, **said))
 
 
-async def regenerate(reply: Message) -> Message:
-    """Another reply in the place of `reply`; raises as `send` does."""
-    return await _begin(functools.partial(messages.regenerate, reply))
+async def regenerate(reply: Message, *, model: str = "") -> Message:
+    """Another reply in the place of `reply`; `model` and refusals as of `send`."""
+    return await _begin(functools.partial(messages.regenerate, reply, model=model))
 
 
 async def _begin(add: Callable[..., Message]) -> Message:

@@ -19,7 +19,7 @@ from accounts.keyring import data_keys
 from accounts.models import User
 from accounts.signed_in import SignedInRequest
 from billing.accounts import open_account
-from chat import conversations, events, messages, model_choice, replies
+from chat import events, messages, model_choice, replies
 from chat.articles import unstored
 from chat.conversation_page import (
     own_conversation,
@@ -51,10 +51,9 @@ async def start(request: SignedInRequest) -> HttpResponse:
         await sync_to_async(_check)(request.user, form)
         reply = await replies.start(request.user, **form.cleaned_data)
     except REFUSALS as refusal:
-        model = form.data.get("model", "")
         if _wants_json(request):
             return _refusal_as_json(refusal)
-        return await sync_to_async(render_new)(request, model=model, **_refused(form, refusal))
+        return await sync_to_async(render_new)(request, **_draft(form), **_refused(refusal))
     return _to_the_end_of(request, reply.conversation)
 
 
@@ -64,11 +63,9 @@ async def send(request: SignedInRequest, conversation_id: uuid.UUID) -> HttpResp
     form = MessageForm(request.POST, request.FILES)
     try:
         await sync_to_async(_check)(request.user, form)
-        said = form.cleaned_data
-        await sync_to_async(_use_model)(found, said["model"])
-        await replies.send(found, text=said["text"], images=said["images"])
+        await replies.send(found, **form.cleaned_data)
     except REFUSALS as refusal:
-        return await _refuse(request, found, form, refusal)
+        return await _refuse(request, found, refusal, **_draft(form))
     return _to_the_end_of(request, found)
 
 
@@ -81,10 +78,9 @@ async def edit(request: SignedInRequest, message_id: uuid.UUID) -> HttpResponse:
     try:
         images = await sync_to_async(_images_of)(message)
         await sync_to_async(_check)(request.user, form, images)
-        await sync_to_async(_use_model)(message.conversation, model)
-        await replies.edit(message, text=form.cleaned_data["text"], images=images)
+        await replies.edit(message, text=form.cleaned_data["text"], images=images, model=model)
     except REFUSALS as refusal:
-        return await _refuse(request, message.conversation, form, refusal)
+        return await _refuse(request, message.conversation, refusal, **_draft(form))
     return _to_the_end_of(request, message.conversation)
 
 
@@ -95,10 +91,9 @@ async def regenerate(request: SignedInRequest, message_id: uuid.UUID) -> HttpRes
     try:
         await sync_to_async(_usable)(request.user, model)
         await sync_to_async(_check_credit)(request.user)
-        await sync_to_async(_use_model)(reply.conversation, model)
-        await replies.regenerate(reply)
+        await replies.regenerate(reply, model=model)
     except REFUSALS as refusal:
-        return await _refuse(request, reply.conversation, None, refusal)
+        return await _refuse(request, reply.conversation, refusal, model=model)
     return _to_the_end_of(request, reply.conversation)
 
 
@@ -143,27 +138,21 @@ def _images_of(message: Message) -> list[str]:
     return messages.opened(message, cipher).images
 
 
-def _use_model(conversation: Conversation, model: str) -> None:
-    if model != conversation.model:
-        conversations.choose_model(conversation, model=model)
+def _draft(form: MessageForm) -> dict[str, str]:
+    """What stays on a page that refuses: the text in its box, the model that is picked."""
+    return {"draft": form.data.get("text", ""), "model": form.data.get("model", "")}
 
 
-def _refused(form: MessageForm | None, refusal: Refusal) -> dict:
-    """For the page that shows why, with the draft still in the box."""
-    return {
-        "draft": form.data.get("text", "") if form else "",
-        "error": str(refusal),
-        "error_code": refusal.code,
-        "status": _status_of(refusal),
-    }
+def _refused(refusal: Refusal) -> dict:
+    return {"error": str(refusal), "error_code": refusal.code, "status": _status_of(refusal)}
 
 
 async def _refuse(
-    request: SignedInRequest, found: Conversation, form: MessageForm | None, refusal: Refusal
+    request: SignedInRequest, found: Conversation, refusal: Refusal, **draft: str
 ) -> HttpResponse:
     if _wants_json(request):
         return _refusal_as_json(refusal)
-    return await sync_to_async(render_conversation)(request, found, **_refused(form, refusal))
+    return await sync_to_async(render_conversation)(request, found, **draft, **_refused(refusal))
 
 
 def _refusal_as_json(refusal: Refusal) -> HttpResponse:

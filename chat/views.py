@@ -68,14 +68,14 @@ def rename(request: SignedInRequest, conversation_id: uuid.UUID) -> HttpResponse
     if not form.is_valid():
         notices.error(request, f"A title has 1 to {conversations.MAX_TITLE} characters.")
     else:
-        conversations.rename(found, title=form.cleaned_data["title"])
+        conversations.change(found, title=form.cleaned_data["title"])
     return redirect("conversation", found.id)
 
 
 @require_POST
 def pin(request: SignedInRequest, conversation_id: uuid.UUID) -> HttpResponse:
     found = own_conversation(request.user, conversation_id)
-    conversations.pin(found, pinned=request.POST.get("pinned") == "yes")
+    conversations.change(found, pinned=request.POST.get("pinned") == "yes")
     return redirect("conversation", found.id)
 
 
@@ -83,7 +83,7 @@ def pin(request: SignedInRequest, conversation_id: uuid.UUID) -> HttpResponse:
 def archive(request: SignedInRequest, conversation_id: uuid.UUID) -> HttpResponse:
     found = own_conversation(request.user, conversation_id)
     is_archived = request.POST.get("archived") == "yes"
-    conversations.archive(found, archived=is_archived)
+    conversations.change(found, archived=is_archived)
     notices.success(request, "Archived." if is_archived else "Back among your chats.")
     return redirect("chat") if is_archived else redirect("conversation", found.id)
 
@@ -95,8 +95,8 @@ def settings(request: SignedInRequest, conversation_id: uuid.UUID) -> HttpRespon
     if not form.is_valid():
         return render_conversation(request, found, settings_form=form, status=422)
     try:
-        conversations.set_parameters(found, parameters=form.parameters())
-        conversations.set_system_prompt(found, text=form.cleaned_data["system_prompt"])
+        system_prompt = form.cleaned_data["system_prompt"]
+        conversations.change(found, system_prompt=system_prompt, parameters=form.parameters())
     except NotAllowed as refusal:
         form.add_error(None, str(refusal))
         return render_conversation(request, found, settings_form=form, status=422)

@@ -4,11 +4,12 @@ import html
 import re
 
 import pytest
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import AsyncClient, Client
 from django.urls import reverse
 
+from chat import messages, replies
 from chat.models import Conversation, Message
 from gateway import routing
 from gateway.errors import Unavailable
@@ -169,6 +170,38 @@ def test_a_parameter_that_is_out_of_range_is_explained_and_nothing_lost(alice, h
     assert answer.status_code == 422
     assert "less than or equal to 2" in text_of(answer)
     assert "Answer in rhymes." in text_of(answer)
+
+
+def test_settings_are_saved_all_or_none(alice, hers, settings):
+    conversation = talk(alice, "Hello")
+    settings.CHAT_BYTES_PER_PERSON = 1
+    sent = {"system_prompt": "Answer in rhymes.", "temperature": "0.3"}
+    answer = hers.post(f"/chat/{conversation.id}/settings", sent)
+    assert answer.status_code == 422
+    assert "Your chats are full" in text_of(answer)
+    conversation.refresh_from_db()
+    assert conversation.parameters == {}
+
+
+@pytest.mark.parametrize("action", ["send", "edit", "regenerate"])
+def test_a_model_that_is_picked_is_kept_only_with_what_it_is_asked(
+    action, alice, hers, settings, a_model, monkeypatch
+):
+    rule = {"send": messages.say, "edit": messages.edit, "regenerate": messages.regenerate}[action]
+    monkeypatch.setattr(replies, action, sync_to_async(rule))  # In the thread of this test's books.
+    make_route("other", provider=a_model.provider)
+    conversation = talk(alice, "Hello", "Hi")
+    settings.CHAT_BYTES_PER_PERSON = 1
+    path = {
+        "send": f"/chat/{conversation.id}/send",
+        "edit": f"/chat/messages/{conversation.leaf.parent_id}/edit",
+        "regenerate": f"/chat/messages/{conversation.leaf_id}/regenerate",
+    }[action]
+    answer = hers.post(path, {"text": "My draft", "model": "other"})
+    assert answer.status_code == 422
+    assert re.search(r'value="other"[^>]* checked', text_of(answer))  # As the draft is kept.
+    conversation.refresh_from_db()
+    assert conversation.model == "scripted"
 
 
 def test_what_is_deleted_is_gone(alice, hers):

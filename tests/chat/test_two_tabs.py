@@ -1,4 +1,4 @@
-"""Two tabs on one conversation, each with rows of a moment ago: neither hides what the other did."""
+"""Two tabs on one conversation, with rows of a moment ago: neither hides what the other did."""
 
 import pytest
 
@@ -44,5 +44,5 @@ def test_a_branch_is_measured_as_it_is_when_something_is_added(alice, settings):
 
 def test_a_model_that_a_second_tab_chose_is_asked(alice):
     one = talk(alice)
-    conversations.choose_model(of_another_tab(one), model="other")
+    conversations.change(of_another_tab(one), model="other")
     assert messages.say(one, text="Hi").model == "other"
