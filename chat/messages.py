@@ -5,7 +5,6 @@ new sibling, which begins another branch. So is to have a reply written once mor
 """
 
 import base64
-import binascii
 import contextlib
 import dataclasses
 import re
@@ -233,7 +232,7 @@ def regenerate(reply: Message, *, model: str = "", blind: Container[str] = ()) -
 def _said(conversation: Conversation, text: str, images: Sequence[str]) -> Message:
     """What the person says, sealed, without its place in the tree. Raises NotAllowed."""
     check(text, images)
-    images = [pictures.without_metadata(image) for image in images]
+    images = plain(images)
     said = Message(conversation=conversation, role=Message.Role.USER)
     cipher = data_keys.cipher_of(conversation.user_id)
     said.seal(cipher, text=text, images=orjson.dumps(images).decode() if images else "")
@@ -304,6 +303,17 @@ def _one_at_a_time(conversation: Conversation, model: str) -> Iterator[None]:
         raise StillAnswering("A reply is being written: wait for it, or stop it.") from error
 
 
+# --- What may be said
+
+
+def check_told(role: str, text: str, images: Sequence[str]) -> None:
+    """Raises NotAllowed unless it may stand in a conversation that a file or a page tells."""
+    if role == Message.Role.USER:
+        check(text, images)
+    elif len(text) > MAX_TEXT or images:
+        raise NotAllowed("A reply is too long, or has images.")
+
+
 def check(text: str, images: Sequence[str]) -> None:
     """Raises NotAllowed unless a message may say and show this."""
     if not text.strip() and not images:
@@ -324,5 +334,10 @@ def _check_image(url: str) -> None:
         raise NotAllowed(f"An image has at most {MAX_IMAGE_BYTES:,} bytes.")
     try:
         base64.b64decode(url[match.end() :], validate=True)
-    except binascii.Error:
+    except ValueError:  # It isn't even ASCII, or no base64.
         raise NotAllowed("This image is damaged.") from None
+
+
+def plain(images: Sequence[str]) -> list[str]:
+    """Images that were checked, without what they say beside what they show."""
+    return [pictures.without_metadata(image) for image in images]

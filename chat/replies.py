@@ -23,6 +23,7 @@ import functools
 import logging
 import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Any
 
 from django.conf import settings
 
@@ -187,23 +188,33 @@ async def temporary(
 
     The last of them is the person's. To close the generator stops the reply; so does `stop` with
     the id of the snapshots, and then the last of them says what it cost. Raises NotAllowed,
-    NoVision.
+    NoVision, or Unavailable without a database.
     """
+    if any(one.images for one in said) and model in await _blind():
+        raise NoVision(f"{model} sees no images. Choose a model that does.")
+    asked = functools.partial(
+        _unstored, user, said, model=model, system_prompt=system_prompt, parameters=parameters
+    )
+    caller, body = await in_thread(asked)
+    return _snapshots(Turn(uuid7(), caller, body, request_id=uuid7()))
+
+
+def _unstored(
+    user: User, said: Sequence[Said], *, system_prompt: str, **fields: Any
+) -> tuple[Caller, dict]:
+    """Who asks, and what; checked like what is stored. Raises NotAllowed."""
+    draft = conversations.draft(user, system_prompt=system_prompt, **fields)
     if not said or said[-1].role != Message.Role.USER:
         raise NotAllowed("Write something first.")
     for one in said:
-        if one.role == Message.Role.USER:
-            messages.check(one.text, one.images)
-    if any(one.images for one in said) and model in await _blind():
-        raise NoVision(f"{model} sees no images. Choose a model that does.")
+        messages.check_told(one.role, one.text, one.images)
     body = prompt.body_of(
-        model=model,
-        system_prompt=system_prompt,
-        said=said,
-        parameters=conversations.checked(parameters or {}),
+        model=draft.model,
+        system_prompt=system_prompt.strip(),
+        said=[Said(one.role, one.text, messages.plain(one.images)) for one in said],
+        parameters=draft.parameters,
     )
-    caller = await in_thread(signed_in, user)
-    return _snapshots(Turn(uuid7(), caller, body, request_id=uuid7()))
+    return signed_in(user), body
 
 
 async def _snapshots(turn: Turn) -> AsyncGenerator[Snapshot]:

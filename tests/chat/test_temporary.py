@@ -1,13 +1,17 @@
 """Chats of which nothing is stored."""
 
+import base64
+
 import pytest
 
 from chat import replies
 from chat.errors import NotAllowed
 from chat.models import Message
 from chat.prompt import Said
-from gateway.models import RequestContent
+from gateway.models import Model, RequestContent
 from tests.chat.chatting import held_up, run
+from tests.chat.test_pictures import SECRET, chunk, png
+from tests.gateway.conftest import live_route
 from tests.gateway.receipts import INPUT, OUTPUT, PRICE, TEXT, USAGE, billed, estimate
 from tests.provider_scripts import stream
 
@@ -74,3 +78,20 @@ def test_a_temporary_chat_is_checked_like_any_other(writer):
     refused([Said("user", " ")])
     refused([Said("user", "Look", ["https://example.org/x.png"])])
     refused([Said("user", "Hello")], parameters={"temperature": 9})
+
+
+def test_a_picture_in_a_temporary_chat_says_no_more_than_it_shows(writer, fake):
+    live_route("seeing", fake.base_url)
+    Model.objects.filter(slug="seeing").update(capabilities=["vision"])
+    prompt = fake.script(stream("A dot."))
+    picture = base64.b64encode(png(chunk(b"tEXt", SECRET))).decode()
+
+    async def story():
+        said = [Said("user", prompt, [f"data:image/png;base64,{picture}"])]
+        snapshots = await replies.temporary(writer.user, said=said, model="seeing")
+        return [one async for one in snapshots][-1]
+
+    assert run(story()).state == State.FINISHED
+    (asked,) = fake.calls(prompt)
+    image = asked.json["messages"][0]["content"][1]["image_url"]["url"]
+    assert SECRET not in base64.b64decode(image.partition(",")[2])
