@@ -23,6 +23,7 @@ from chat.errors import ImportRefused, NotAllowed
 from chat.models import Conversation, Import, Message
 from chat.portable import (
     MAX_FILE_BYTES,
+    TOO_LARGE,
     Outgoing,
     Portable,
     PortableMessage,
@@ -152,7 +153,7 @@ def import_file(user: User, *, content: bytes, model: str) -> list[Conversation]
     `model` is for those that name none. Raises ImportRefused, ChatsFull.
     """
     if len(content) > MAX_FILE_BYTES:
-        raise ImportRefused(f"This file is larger than {MAX_FILE_BYTES:,} bytes.")
+        raise ImportRefused(TOO_LARGE)
     is_json = content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
     found = json_file.read(content) if is_json else markdown_file.read(content)
     check_counts(found)

@@ -18,7 +18,17 @@ from gateway.database import in_thread
 from gateway.models import Model, RequestContent
 from kyma.asgi import application
 from tests.chat import chatting
-from tests.chat.chatting import ask, begin, held_up, last, run, said_hello, texts, until
+from tests.chat.chatting import (
+    ask,
+    begin,
+    held_up,
+    last,
+    run,
+    said_hello,
+    stored,
+    texts,
+    until,
+)
 from tests.factories import make_account
 from tests.gateway.conftest import live_route
 from tests.gateway.receipts import (
@@ -263,7 +273,7 @@ def test_stop_that_comes_while_it_is_charged_is_too_late(writer, fake, monkeypat
     early, end = run(story())
     assert (early.state, early.cost_nano) == (State.STOPPED, None)
     assert (end.state, end.text, end.cost_nano) == (State.FINISHED, TEXT, PRICE)
-    assert stored_replies.read(end.id) == end
+    assert stored(end.id) == end
     billed(writer, PRICE, outcome="finished")
 
 
@@ -368,7 +378,7 @@ def test_a_conversation_that_is_deleted_in_mid_answer_ends_it(writer, fake):
 def test_a_process_that_ends_interrupts_its_replies_which_are_free(writer, fake):
     conversation, prompt = begin(writer), held_up(fake)
     reply = run(said_hello(conversation, prompt))
-    end = stored_replies.read(reply.id)
+    end = stored(reply.id)
     assert (end.state, end.text, end.cost_nano) == (State.INTERRUPTED, "Hello ", 0)
     billed(writer, 0, outcome="upstream-failed")
 
@@ -388,7 +398,7 @@ def test_the_web_process_ends_its_chats_before_it_closes_its_books(writer, fake)
         await life
         return reply
 
-    end = stored_replies.read(run(story()).id)
+    end = stored(run(story()).id)
     assert (end.state, end.cost_nano) == (State.INTERRUPTED, 0)
     assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
     billed(writer, 0, outcome="upstream-failed")
@@ -414,18 +424,18 @@ def test_another_process_sees_and_stops_a_reply(writer, fake):
 def test_a_killed_process_leaves_a_reply_that_is_marked_interrupted(writer, fake):
     conversation, prompt = begin(writer), held_up(fake)
     with chatting.another_process(conversation, prompt) as (process, reply_id):
-        eventually(lambda: stored_replies.read(reply_id).text == "Hello ")
+        eventually(lambda: stored(reply_id).text == "Hello ")
         process.kill()
         process.wait()
     later = timezone.now() + dt.timedelta(minutes=1)
     assert stored_replies.end_silent(now=timezone.now()) == 0
     assert stored_replies.end_silent(now=later) == 1
-    end = stored_replies.read(reply_id)
+    end = stored(reply_id)
     assert (end.state, end.text, end.cost_nano) == (State.INTERRUPTED, "Hello ", None)
 
     (hold,) = writer.holds()
     sweeper.sweep(now=hold.deadline + dt.timedelta(seconds=1))
     assert stored_replies.end_silent(now=later) == 1
-    assert stored_replies.read(reply_id).cost_nano == 0
+    assert stored(reply_id).cost_nano == 0
     assert stored_replies.end_silent(now=later) == 0
     billed(writer, 0, outcome="lost", status=0)

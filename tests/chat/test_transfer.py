@@ -268,7 +268,7 @@ HI = {"role": "user", "content": "Hi"}
         ({"messages": [HI], "parameters": [1]}, "parameters is no object"),
         ({"messages": [HI] * 20_001}, "more than"),
         ({"conversations": [{"messages": [HI]}] * 1_001}, "more than"),
-        (b" " * 20_000_001, "larger than"),
+        (b" " * 20_000_001, "too large: at most 20 MB"),
     ],
 )
 def test_what_is_no_conversation_is_refused_with_its_reason(alice, content, why):
