@@ -13,7 +13,7 @@ from django.utils import timezone
 from accounts.keyring import data_keys
 from accounts.models import User
 from chat import quota
-from chat.errors import NotAllowed
+from chat.errors import Deleted, NotAllowed
 from chat.models import Conversation
 from gateway.chat_fields import FORWARDED, READ
 from gateway.field_checks import Mismatch
@@ -114,7 +114,7 @@ def change(conversation: Conversation, **changes: Any) -> None:
     """All of these or none: title, pinned, archived; model, system_prompt and parameters of the
     replies from now on.
 
-    Raises NotAllowed, ChatsFull.
+    Raises NotAllowed, Deleted, ChatsFull.
     """
     with locked(conversation):
         before = len(conversation.system_prompt or b"")
@@ -129,14 +129,14 @@ def change(conversation: Conversation, **changes: Any) -> None:
 def locked(conversation: Conversation) -> Iterator[None]:
     """One transaction, in which the conversation is what it is now and nobody else changes it.
 
-    Raises NotAllowed.
+    Raises Deleted.
     """
     with transaction.atomic():
         rows = Conversation.objects.select_for_update()
         try:
             conversation.refresh_from_db(from_queryset=rows)
         except Conversation.DoesNotExist:
-            raise NotAllowed("This conversation was deleted.") from None
+            raise Deleted("This conversation was deleted.") from None
         yield
 
 

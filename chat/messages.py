@@ -107,10 +107,16 @@ def opened(message: Message, cipher: Cipher, siblings: Sequence[uuid.UUID] = ())
 
 
 def switch_to(message: Message) -> None:
-    """Show the branch that `message` is on, as far as it was continued last."""
+    """Show the branch that `message` is on, as far as it was continued last. Raises Deleted.
+
+    One that has made room for another meanwhile is on none, and nothing changes.
+    """
     conversation = message.conversation
-    conversation.leaf_id = Tree(conversation).last_below(message.id)
-    conversation.save(update_fields=["leaf"])
+    with conversations.locked(conversation):
+        tree = Tree(conversation)
+        if message.id in tree:
+            conversation.leaf_id = tree.last_below(message.id)
+            conversation.save(update_fields=["leaf"])
 
 
 class Tree:
@@ -123,6 +129,9 @@ class Tree:
         for one, parent in self._parents.items():
             self._replies.setdefault(parent, []).append(one)
 
+    def __contains__(self, one: uuid.UUID) -> bool:
+        return one in self._parents
+
     def path_to(self, leaf: uuid.UUID | None) -> list[uuid.UUID]:
         path = []
         while leaf is not None:
@@ -132,7 +141,7 @@ class Tree:
 
     def siblings(self, one: uuid.UUID) -> list[uuid.UUID]:
         """Of a message that was deleted meanwhile: itself."""
-        return self._replies[self._parents[one]] if one in self._parents else [one]
+        return self._replies[self._parents[one]] if one in self else [one]
 
     def in_order(self) -> list[uuid.UUID]:
         """All of them, each after the one that it answers and after its elder siblings.

@@ -18,6 +18,7 @@ from chat.conversation_page import (
     render_conversation,
     render_new,
     sidebar,
+    what_is_deleted_is_404,
 )
 from chat.errors import NotAllowed
 from chat.forms import RenameForm, SettingsForm
@@ -54,6 +55,7 @@ def message(request: SignedInRequest, message_id: uuid.UUID) -> HttpResponse:
 
 
 @require_POST
+@what_is_deleted_is_404()
 def show(request: SignedInRequest, message_id: uuid.UUID) -> HttpResponse:
     """Go over to the branch that a message is on."""
     found = own_message(request.user, message_id)
@@ -62,6 +64,7 @@ def show(request: SignedInRequest, message_id: uuid.UUID) -> HttpResponse:
 
 
 @require_POST
+@what_is_deleted_is_404()
 def rename(request: SignedInRequest, conversation_id: uuid.UUID) -> HttpResponse:
     found = own_conversation(request.user, conversation_id)
     form = RenameForm(request.POST)
@@ -73,6 +76,7 @@ def rename(request: SignedInRequest, conversation_id: uuid.UUID) -> HttpResponse
 
 
 @require_POST
+@what_is_deleted_is_404()
 def pin(request: SignedInRequest, conversation_id: uuid.UUID) -> HttpResponse:
     found = own_conversation(request.user, conversation_id)
     conversations.change(found, pinned=request.POST.get("pinned") == "yes")
@@ -80,6 +84,7 @@ def pin(request: SignedInRequest, conversation_id: uuid.UUID) -> HttpResponse:
 
 
 @require_POST
+@what_is_deleted_is_404()
 def archive(request: SignedInRequest, conversation_id: uuid.UUID) -> HttpResponse:
     found = own_conversation(request.user, conversation_id)
     is_archived = request.POST.get("archived") == "yes"
