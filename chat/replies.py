@@ -26,6 +26,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 from django.conf import settings
+from django.core.cache import cache
 
 from accounts.ids import uuid7
 from accounts.models import User
@@ -42,6 +43,7 @@ from gateway.database import in_thread
 logger = logging.getLogger(__name__)
 
 SNAPSHOT_INTERVAL_S = 0.1  # at least, between two of one follower
+STOP_KEPT_S = 60  # that of a temporary reply, for a process that is slow to look
 
 _running: dict[uuid.UUID, Turn] = {}
 _beginning: set[asyncio.Task] = set()
@@ -140,6 +142,19 @@ async def stop(user: User, *, reply_id: uuid.UUID) -> None:
         turn.stop()
 
 
+async def stop_temporary(user: User, *, reply_id: uuid.UUID) -> None:
+    """The same of one that is stored nowhere: whichever process writes it looks each second."""
+    if reply_id in _running:
+        await stop(user, reply_id=reply_id)
+    else:
+        await in_thread(cache.set, _stop_of(user.id.hex, reply_id), True, STOP_KEPT_S)
+
+
+def _stop_of(user_id: str, reply_id: uuid.UUID) -> str:
+    """What it is called in the cache that this person has asked for it."""
+    return f"chat_stop:{user_id}:{reply_id}"
+
+
 async def follow(reply: Message) -> AsyncGenerator[Snapshot]:
     """The reply as it grows, until it is over or deleted."""
     turn = _running.get(reply.id)
@@ -186,9 +201,9 @@ async def temporary(
 ) -> AsyncGenerator[Snapshot]:
     """The snapshots of a reply that is stored nowhere, to messages that are stored nowhere.
 
-    The last of them is the person's. To close the generator stops the reply; so does `stop` with
-    the id of the snapshots, and then the last of them says what it cost. Raises NotAllowed,
-    NoVision, or Unavailable without a database.
+    The last of them is the person's. To close the generator stops the reply; so does
+    `stop_temporary` with the id of the snapshots, and then the last of them says what it cost.
+    Raises NotAllowed, NoVision, or Unavailable without a database.
     """
     if any(one.images for one in said) and model in await _blind():
         raise NoVision(f"{model} sees no images. Choose a model that does.")
@@ -196,7 +211,13 @@ async def temporary(
         _unstored, user, said, model=model, system_prompt=system_prompt, parameters=parameters
     )
     caller, body = await in_thread(asked)
-    return _snapshots(Turn(uuid7(), caller, body, request_id=uuid7()))
+    reply_id = uuid7()
+
+    async def ends_as(_: Snapshot) -> Message.State | None:
+        is_stopped = await in_thread(cache.get, _stop_of(caller.user_id, reply_id))
+        return Message.State.STOPPED if is_stopped else None
+
+    return _snapshots(Turn(reply_id, caller, body, request_id=uuid7(), store=ends_as))
 
 
 def _unstored(

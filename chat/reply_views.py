@@ -229,7 +229,7 @@ async def temporary_reply(request: SignedInRequest) -> HttpResponseBase:
 @require_POST
 async def temporary_stop(request: SignedInRequest, reply_id: uuid.UUID) -> HttpResponse:
     """Somebody else's goes on: nothing tells whether there is one."""
-    await replies.stop(request.user, reply_id=reply_id)
+    await replies.stop_temporary(request.user, reply_id=reply_id)
     return HttpResponse(status=204)
 
 

@@ -13,9 +13,17 @@ from tests.chat.chatting import held_up, run
 from tests.chat.test_pictures import SECRET, chunk, png
 from tests.gateway.conftest import live_route
 from tests.gateway.receipts import INPUT, OUTPUT, PRICE, TEXT, USAGE, billed, estimate
+from tests.live import Customer
 from tests.provider_scripts import stream
 
 State = Message.State
+
+
+class Elsewhere(dict):
+    """What is being written, by other processes as far as anybody who asks can tell."""
+
+    def __contains__(self, reply_id) -> bool:
+        return False
 
 
 def test_a_temporary_chat_stores_nothing_but_what_it_cost(writer, fake):
@@ -66,6 +74,26 @@ def test_a_temporary_reply_can_be_stopped_and_says_what_it_cost(writer, fake):
     nano = estimate(prompt, 6)[0] * INPUT + 2 * OUTPUT
     assert (end.state, end.text, end.cost_nano) == (State.STOPPED, "Hello ", nano)
     billed(writer, nano, outcome="client-gone")
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+def test_another_process_stops_a_temporary_reply_of_ones_own(writer, fake, monkeypatch, is_own):
+    monkeypatch.setattr(replies, "_running", Elsewhere())
+    prompt, who = held_up(fake), writer if is_own else Customer(None)
+
+    async def story():
+        said = [Said("user", prompt)]
+        async for snapshot in await replies.temporary(writer.user, said=said, model="scripted"):
+            if snapshot.text == "Hello ":
+                await replies.stop_temporary(who.user, reply_id=snapshot.id)
+                if not is_own:
+                    fake.go(prompt, "the rest")
+        return snapshot
+
+    end = run(story())
+    assert (end.state, end.text) == (
+        (State.STOPPED, "Hello ") if is_own else (State.FINISHED, "Hello World")
+    )
 
 
 def test_a_temporary_chat_is_checked_like_any_other(writer):
