@@ -24,6 +24,11 @@ _CHECKSUM_LENGTH = 6
 _LENGTH = len(PREFIX) + _RANDOM_LENGTH + _CHECKSUM_LENGTH
 # What a key doesn't hand on when it is rotated. Everything else is a rule: none may get lost.
 _ITS_OWN = {"id", "user", "digest", "start", "end", "created_at", "disabled_at", "revoked_at"}
+_REFUSALS = {
+    ApiKey.State.REVOKED: "This key was revoked. Make a new one in the dashboard, at /keys.",
+    ApiKey.State.EXPIRED: "This key has expired. Make a new one in the dashboard, at /keys.",
+    ApiKey.State.DISABLED: "This key is disabled. Enable it in the dashboard, at /keys.",
+}
 
 
 def issue(user: User, *, name: str, **fields) -> tuple[ApiKey, str]:
@@ -61,8 +66,7 @@ def rotate(key: ApiKey, *, grace: dt.timedelta = dt.timedelta()) -> tuple[ApiKey
             .select_related("user")
             .get(pk=key.pk)
         )
-        now = timezone.now()
-        if old.revoked_at or (old.expires_at and old.expires_at <= now):
+        if old.state in (ApiKey.State.REVOKED, ApiKey.State.EXPIRED):
             raise InvalidKey("This key has ended already: make a new one.")
         rules = {
             field.name: getattr(old, field.name)
@@ -71,7 +75,8 @@ def rotate(key: ApiKey, *, grace: dt.timedelta = dt.timedelta()) -> tuple[ApiKey
         }
         new, text = issue(old.user, **rules)
         if grace:
-            end = min(now + grace, old.expires_at or now + grace)
+            end = timezone.now() + grace
+            end = min(end, old.expires_at or end)
             ApiKey.objects.filter(pk=old.pk).update(expires_at=end)
         else:
             revoke(old)
@@ -85,12 +90,8 @@ def authenticate(text: str) -> ApiKey:
     key = ApiKey.objects.select_related("user").filter(digest=digest(text)).first()
     if key is None:
         raise InvalidKey("This key doesn't exist.")
-    if key.revoked_at:
-        raise InvalidKey("This key was revoked. Make a new one in the dashboard, at /keys.")
-    if key.disabled_at:
-        raise InvalidKey("This key is disabled. Enable it in the dashboard, at /keys.")
-    if key.expires_at and key.expires_at <= timezone.now():
-        raise InvalidKey("This key has expired. Make a new one in the dashboard, at /keys.")
+    if key.state != ApiKey.State.ACTIVE:
+        raise InvalidKey(_REFUSALS[key.state])
     if not key.user.is_active:
         raise InvalidKey("The account of this key is closed.")
     return key

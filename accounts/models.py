@@ -113,13 +113,6 @@ class User(AbstractBaseUser, PermissionsMixin):
         return f"{password_hash}.{self.session_epoch}"
 
 
-class ApiKeyQuerySet(models.QuerySet):
-    def usable(self):
-        """Keys that may be used now."""
-        unexpired = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
-        return self.filter(unexpired, revoked_at=None, disabled_at=None)
-
-
 class ApiKey(models.Model):
     """A key of one person. The key itself is shown once; only its SHA-256 is kept (P13)."""
 
@@ -178,8 +171,6 @@ class ApiKey(models.Model):
     disabled_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
 
-    objects = ApiKeyQuerySet.as_manager()
-
     class Meta:
         verbose_name = "API key"
         constraints = [
@@ -198,6 +189,7 @@ class ApiKey(models.Model):
 
     @property
     def state(self) -> State:
+        """What it is now: it works while it is active, and what has ended has ended for good."""
         if self.revoked_at:
             return self.State.REVOKED
         if self.expires_at and self.expires_at <= timezone.now():

@@ -1,11 +1,9 @@
 """Suspended accounts, and those that are being erased: what they can still do.
 
-Signing out and every public page work; all else answers 403 with a page that says why. A view
-may stay open to either state by `@open_to(User.State.ERASING)`. /api/ refuses by itself, in its
-own form: its views are open to the middleware as they are to who isn't signed in.
+Signing out and every public page work; all else answers 403 with a page that says why. /api/
+refuses by itself, in its own form: its views are open to the middleware as they are to who isn't
+signed in.
 """
-
-from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -35,16 +33,6 @@ def _move(user: User, old: User.State, new: User.State) -> bool:
     return moved
 
 
-def open_to(*states: User.State) -> Callable:
-    """Leaves a view open to people in `states`."""
-
-    def mark(view):
-        view.open_to_states = states
-        return view
-
-    return mark
-
-
 class SuspensionMiddleware:
     def __init__(self, get_response):
         self.get_response = get_response
@@ -54,8 +42,6 @@ class SuspensionMiddleware:
 
     def process_view(self, request: HttpRequest, view, args, kwargs) -> HttpResponse | None:
         state = getattr(request.user, "state", User.State.ACTIVE)
-        if state == User.State.ACTIVE or state in getattr(view, "open_to_states", ()):
-            return None
-        if not getattr(view, "login_required", True):
+        if state == User.State.ACTIVE or not getattr(view, "login_required", True):
             return None
         return render(request, PAGES[state], status=403)

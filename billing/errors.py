@@ -2,10 +2,10 @@
 
 BillingError
 ├── InsufficientCredit   the most that a request can cost is more than what is left
-├── KeyCapReached        the same, against the spend cap of one key
+│   └── KeyCapReached    … of the spend cap of its key
 ├── TooManyOpenHolds     as many requests are running as the account may run at once
-├── NoSuchAccount        the account is gone, or its owner was erased
-└── KeyReused            an idempotency key came back with another amount
+├── NoSuchAccount        there is no credit account of this id
+└── KeyReused            an idempotency key came back with another amount, kind or account
 """
 
 

@@ -15,6 +15,7 @@ from accounts.models import User
 from chat import quota
 from chat.errors import Deleted, NotAllowed
 from chat.models import Conversation
+from gateway import retention
 from gateway.chat_fields import FORWARDED, READ
 from gateway.field_checks import Mismatch
 
@@ -223,12 +224,5 @@ def delete(user: User, *, ids: Iterable[uuid.UUID]) -> int:
         found = list(own.values_list("id", flat=True))
         Conversation.objects.filter(id__in=found).delete()  # Its messages go before it.
     if found:
-        empty_log()
+        retention.leave_no_trace(connection)
     return len(found)
-
-
-def empty_log() -> None:
-    """SQLite's, which holds what was just deleted too."""
-    if connection.vendor == "sqlite" and not connection.in_atomic_block:
-        with connection.cursor() as cursor:
-            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")

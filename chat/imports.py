@@ -7,13 +7,14 @@ that dies leaves behind is never shown, and a job takes it back.
 
 import datetime as dt
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from accounts.models import User
-from chat import conversations, quota
+from chat import quota
 from chat.errors import ImportRefused
 from chat.models import Conversation, Import
+from gateway import retention
 
 LONGEST = dt.timedelta(minutes=10)  # that storing takes; it is a matter of seconds
 
@@ -40,7 +41,7 @@ def take_back(one: Import) -> None:
     with transaction.atomic():
         quota.lock(one.user_id)
         Import.objects.filter(pk=one.pk).delete()  # With its conversations, if any are left.
-    conversations.empty_log()
+    retention.leave_no_trace(connection)
 
 
 def take_back_abandoned(*, now: dt.datetime | None = None) -> int:

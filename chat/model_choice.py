@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from accounts.models import User
 from chat.models import Conversation
 from gateway import aliases, routing
-from gateway.routing import Candidate, ModelEntry
+from gateway.routing import ModelEntry, PublicRoute
 
 DEFAULT_ALIAS = "best"
 
@@ -22,7 +22,7 @@ class Choice:
     input_nano: int
     output_nano: int
     has_vision: bool
-    providers: tuple[Candidate, ...]
+    providers: tuple[PublicRoute, ...]
 
     @property
     def context(self) -> str:
@@ -31,19 +31,13 @@ class Choice:
 
 def choices(user: User) -> list[Choice]:
     """Those with a provider that the person's privacy settings admit (P7), by name."""
-    entries = [entry for entry in routing.read_catalogue().values() if entry.writes]
-    shown = [_choice(entry, _admitted(entry, user)) for entry in entries if _admitted(entry, user)]
+    entries = routing.offered(allows_unstated=user.allows_unstated_retention).values()
+    shown = [_choice(entry) for entry in entries if entry.writes]
     return sorted(shown, key=lambda choice: choice.name.lower())
 
 
-def _admitted(entry: ModelEntry, user: User) -> tuple[Candidate, ...]:
-    if user.allows_unstated_retention:
-        return entry.candidates
-    return tuple(one for one in entry.candidates if one.states_retention)
-
-
-def _choice(entry: ModelEntry, providers: tuple[Candidate, ...]) -> Choice:
-    cheapest = providers[0]
+def _choice(entry: ModelEntry[PublicRoute]) -> Choice:
+    cheapest = entry.candidates[0]
     return Choice(
         slug=entry.slug,
         name=entry.name,
@@ -52,7 +46,7 @@ def _choice(entry: ModelEntry, providers: tuple[Candidate, ...]) -> Choice:
         input_nano=cheapest.price.input,
         output_nano=cheapest.price.output,
         has_vision="vision" in entry.capabilities,
-        providers=providers,
+        providers=entry.candidates,
     )
 
 

@@ -176,7 +176,7 @@ class Turn:
             completions.log_fault(self._completion.call.id, fault)
             self._answer.error = InternalError("Kyma failed. Nothing was charged.")
         was_stopped = was_broken_off and self._ends_as is State.STOPPED
-        self._completion.abandon(Ending.CLIENT_GONE if was_stopped else Ending.UPSTREAM_FAILED)
+        self._completion.abandon(Ending.CLIENT_GONE if was_stopped else Ending.KYMA_FAILED)
         if was_broken_off:
             return self._ends_as
         return State.FAILED if self._answer.error else State.FINISHED

@@ -23,8 +23,10 @@ from gateway import (
     anthropic,
     commit_queue,
     completions,
+    forwarding,
     metrics,
     route_history,
+    settlement,
     token_buckets,
     upstream,
     urls,
@@ -84,15 +86,15 @@ class GatewayHandler(ASGIHandler):
                 with _counted(response):
                     await self.send_response(response, client.send)
         except asyncio.CancelledError:
+            _abandon(response, request.call.broken_off_as)
             if not client.is_gone:  # This process ends, and breaks the answer off.
-                _abandon(response, Ending.UPSTREAM_FAILED)
                 raise
             task.uncancel()
         except (ClientGone, TimeoutError):
             pass  # Nobody is there, or nobody reads: the server closes the connection.
         except Exception as error:  # The outermost edge: the connection is closed, unfinished.
             completions.log_fault(request.call.id, error)
-            _abandon(response, Ending.UPSTREAM_FAILED)  # A fault of ours is not the caller's cost.
+            _abandon(response, Ending.KYMA_FAILED)  # A fault of ours is not the caller's cost.
         finally:
             client.stop_watching()
             _abandon(response, Ending.CLIENT_GONE)
@@ -124,7 +126,9 @@ class _Client:
 
     async def receive(self) -> dict:
         message = await self._receive()
-        if message["type"] == "http.request" and not message.get("more_body"):
+        if message["type"] == "http.disconnect":
+            self.is_gone = True
+        elif message["type"] == "http.request" and not message.get("more_body"):
             self._watch = asyncio.create_task(self._wait_for_hang_up())
         return message
 
@@ -165,6 +169,7 @@ def _request(scope: dict, client: _Client) -> GatewayRequest:
             settings.TRUSTED_PROXY_COUNT,
         ),
         receive=client.receive,
+        is_client_gone=lambda: client.is_gone,
     )
     return request
 
@@ -251,7 +256,8 @@ async def start() -> None:
 
 async def close() -> None:
     """Settle what is open, write what waits, hang up on the providers."""
-    await completions.finish_settling()
+    await forwarding.stop_draining()
+    await settlement.finish()
     await commit_queue.close()
     await token_buckets.close()
     await upstream.close()

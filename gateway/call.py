@@ -12,6 +12,7 @@ from django.core.handlers.asgi import ASGIRequest
 from accounts.ids import dashed, uuid7
 from gateway.authentication import Caller
 from gateway.errors import BodyTimeout, BodyTooLarge, InvalidRequest, UnsupportedMediaType
+from gateway.metering import Ending
 from gateway.request_log import RequestRecord
 
 
@@ -24,6 +25,7 @@ class Call:
     """Headers in lower case; `receive` is ASGI's.
 
     `raw` is the body once it was read, and `is_json` says that it was found to be JSON.
+    `is_client_gone` tells whether it has hung up.
     """
 
     headers: Mapping[str, str]
@@ -34,6 +36,7 @@ class Call:
     started: float = dataclasses.field(default_factory=time.monotonic)
     raw: bytes = b""
     is_json: bool = False
+    is_client_gone: Callable[[], bool] = lambda: False
 
     @property
     def public_id(self) -> str:
@@ -53,6 +56,11 @@ class Call:
             created_at=dt.datetime.now(dt.UTC),
             api=api,
         )
+
+    @property
+    def broken_off_as(self) -> Ending:
+        """How it ends if it is cancelled now: for want of its client, or of this process."""
+        return Ending.CLIENT_GONE if self.is_client_gone() else Ending.KYMA_FAILED
 
     def elapsed_ms(self) -> float:
         return round((time.monotonic() - self.started) * 1000, 3)

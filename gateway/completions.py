@@ -30,7 +30,6 @@ from gateway import (
     json_body,
     key_rules,
     limits,
-    metrics,
     relay,
     sessions,
     settlement,
@@ -60,9 +59,6 @@ CLIENT_CLOSED_REQUEST = 499  # nginx's number for it; no client ever sees it.
 # Nothing more to send, but the next is asked for only when all before has left this process.
 FLUSH = b""
 
-# Settlements that outlive their request: its client is gone, its money isn't.
-_settling: set[asyncio.Task] = set()
-
 
 async def begin(call: Call, dialect: Dialect) -> "Completion":
     """Steps 1 to 5: returns once a provider has begun to answer.
@@ -70,12 +66,19 @@ async def begin(call: Call, dialect: Dialect) -> "Completion":
     Raises GatewayError; then the request is logged, and nothing is held or charged.
     """
     completion = Completion(call, await authenticate(call.headers), dialect)
-    await proceed(completion)
+    try:
+        await proceed(completion)
+    except (ClientGone, asyncio.CancelledError):
+        completion.abandon(call.broken_off_as)
+        raise
     return completion
 
 
 async def proceed(completion: "Completion") -> None:
-    """Steps 2 to 5 for a caller who is known. Raises as `begin` does."""
+    """Steps 2 to 5 for a caller who is known. Raises as `begin` does.
+
+    Whoever cancels it, or raises ClientGone, abandons the completion: they know why it ends.
+    """
     call, caller = completion.call, completion.caller
     try:
         admit(caller, call.ip)
@@ -91,13 +94,12 @@ async def proceed(completion: "Completion") -> None:
         if told is error:
             raise
         raise told from error
-    except (ClientGone, asyncio.CancelledError):
-        completion.abandon()
+    except ClientGone:
         raise
     except Exception as error:  # The outermost edge: a fault of ours must not leave a hold.
         log_fault(call.id, error)
-        await completion.refuse(masked := InternalError("Kyma failed. Nothing was charged."))
-        raise masked from error
+        masked = InternalError("Kyma failed. Nothing was charged.")
+        raise await completion.refuse(masked) from error
 
 
 def admit(caller: Caller, ip: str) -> None:
@@ -280,7 +282,8 @@ class Completion:
         except UpstreamFailed as failure:
             self.forwarding.note(failure)
             error = failure.gateway_error()
-            await self._break_off(error)
+            self.record.error_type = error.error_type
+            await self._settle_quietly(Ending.UPSTREAM_FAILED)
             yield stream.fail(error)
         except (CommitFailed, HoldClosed) as failure:
             logger.error("request %s could not be settled: %r", self.call.id, failure)
@@ -329,9 +332,7 @@ class Completion:
 
     def _begin_to_settle(self, ending: Ending) -> asyncio.Task:
         if self._settlement is None:
-            self._settlement = asyncio.create_task(self._settle(ending))
-            _settling.add(self._settlement)
-            self._settlement.add_done_callback(_settled)
+            self._settlement = settlement.begin(self._settle(ending))
         return self._settlement
 
     async def _settle(self, ending: Ending) -> int:
@@ -364,7 +365,7 @@ class Completion:
         bill = meter.bill(ending)
         record.count(bill.usage)
         record.estimated, record.flagged = bill.estimated, bill.flagged
-        broke_off = self._delivery is not None and ending is Ending.UPSTREAM_FAILED
+        broke_off = self._delivery is not None and ending.is_failure
         called = (self._delivery or self.forwarding).calls_tools
         native = meter.finish_reasons.get(0)
         settlement.note_finish(record, native, called=called, broke_off=broke_off)
@@ -383,34 +384,51 @@ class Completion:
 
         Returns the error to tell: another one if the account may not even ask in vain.
         """
+        told = await self._count_refusal(error)
+        self._add_details(told)
+        await self._close(told)
+        return told
+
+    async def _count_refusal(self, error: GatewayError) -> GatewayError:
         if not self._is_counted and not isinstance(error, errors.TooManyRequests):
             try:
                 await limits.count_refusal(self.caller, error)
             except errors.TooManyRequests as limit:
-                error = limit
-        if isinstance(error, errors.TooManyRequests):
-            error.headers = {**self.limit_headers, **error.headers}
-        self.record.status, self.record.error_type = error.status, error.error_type
-        if isinstance(error, errors.ContextTooLong):
-            error.param = self.dialect.prompt_field
-        if self._reservation is not None:
-            await self._settle_quietly(Ending.UPSTREAM_FAILED)
-        else:
-            self._log(ApiRequest.Outcome.REFUSED)
+                return limit
         return error
 
-    def abandon(self, ending: Ending = Ending.CLIENT_GONE) -> None:
-        """Nobody gets the rest: the client is gone, or a fault of ours broke the answer off.
+    def _add_details(self, error: GatewayError) -> None:
+        """Add what only this request can tell."""
+        if isinstance(error, errors.TooManyRequests):
+            error.headers = {**self.limit_headers, **error.headers}
+        if isinstance(error, errors.ContextTooLong):
+            error.param = self.dialect.prompt_field
+
+    async def _close(self, error: GatewayError) -> None:
+        self.record.status, self.record.error_type = error.status, error.error_type
+        is_ours = isinstance(error, InternalError)
+        if self._reservation is not None:
+            await self._settle_quietly(Ending.KYMA_FAILED if is_ours else Ending.UPSTREAM_FAILED)
+        else:
+            outcome = ApiRequest.Outcome
+            self._log(outcome.KYMA_FAILED if is_ours else outcome.REFUSED)
+
+    def abandon(self, ending: Ending) -> None:
+        """Nobody gets the rest: the client is gone, or a fault or the end of ours broke it off.
 
         Safe at any time: what has been settled stays settled.
         """
         if self._settlement is not None or self._is_logged:
             return
-        self.record.status = self.record.status or CLIENT_CLOSED_REQUEST
+        is_ours = ending is Ending.KYMA_FAILED
+        if is_ours:
+            self.record.error_type = InternalError.error_type
+        unseen = InternalError.status if is_ours else CLIENT_CLOSED_REQUEST
+        self.record.status = self.record.status or unseen
         if self._reservation is not None:
             self._begin_to_settle(ending)
         else:
-            self._log(ApiRequest.Outcome.CLIENT_GONE)
+            self._log(ApiRequest.Outcome(ending.value))
 
     def _log(self, outcome: ApiRequest.Outcome) -> None:
         self._is_logged = True
@@ -424,27 +442,8 @@ class Completion:
         except (CommitFailed, HoldClosed) as failure:
             logger.error("request %s: hold left to the sweeper: %r", self.call.id, failure)
 
-    # --- 8 finish
-
-    async def _break_off(self, error: GatewayError) -> None:
-        self.record.error_type = error.error_type
-        await self._settle_quietly(Ending.UPSTREAM_FAILED)
-
-
-async def finish_settling() -> None:
-    """Wait for the settlements of clients that are gone. Called when the process ends."""
-    while _settling:
-        await asyncio.wait(_settling)
-
 
 def log_fault(request_id: str, error: Exception) -> None:
     """Log a fault of ours by its place alone: its message could hold what a person wrote."""
     frames = "".join(traceback.format_tb(error.__traceback__))
     logger.error("request %s: %s\n%s", request_id, type(error).__name__, frames)
-
-
-def _settled(task: asyncio.Task) -> None:
-    _settling.discard(task)
-    metrics.open_holds.dec()
-    if not task.cancelled() and task.exception() is not None:
-        logger.error("settlement failed: %r", task.exception())

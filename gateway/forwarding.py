@@ -5,6 +5,7 @@ the next route; after it, never.
 """
 
 import asyncio
+import contextlib
 import logging
 import math
 import time
@@ -27,9 +28,10 @@ from gateway.upstream_errors import Broken, Declined, Garbled, Overloaded, Silen
 
 logger = logging.getLogger(__name__)
 
-LEAST_WRITING_S = 0.1  # What is written in a moment came in one piece, and tells no speed.
-
 Counted = tuple[dict, int]  # A chunk and the bytes of content in it.
+
+# The time of those who read on for clients that are gone.
+_draining: set[asyncio.Timeout] = set()
 
 
 class Forwarding:
@@ -204,7 +206,7 @@ class Forwarding:
 
     def _note_speed(self) -> None:
         writing_s = time.monotonic() - self._begun_writing
-        if writing_s >= LEAST_WRITING_S:
+        if route_health.tells_speed(writing_s):
             tokens = self.meter.bill(Ending.FINISHED).usage.completion
             self._health_of(self.route).wrote(tokens / writing_s)
 
@@ -252,7 +254,7 @@ class Forwarding:
             return
         try:
             if not self.route.stops_billing_on_cancel:
-                async with asyncio.timeout(settings.DRAIN_AFTER_HANG_UP_S):
+                async with _drain_time():
                     await self._read_to_the_end()
         except (UpstreamFailed, TimeoutError):
             pass
@@ -277,6 +279,26 @@ class Forwarding:
         if not self.meter.has_begun:
             return None
         return cost_nano(self.route.cost_price, bill.upstream)
+
+
+@contextlib.asynccontextmanager
+async def _drain_time() -> AsyncIterator[None]:
+    """Raises TimeoutError at its end, or that of this process."""
+    async with asyncio.timeout(settings.DRAIN_AFTER_HANG_UP_S) as allowed:
+        _draining.add(allowed)
+        try:
+            yield
+        finally:
+            _draining.discard(allowed)
+
+
+async def stop_draining() -> None:
+    """What nobody waits for stays unread: this process ends."""
+    await asyncio.sleep(0)  # What was to begin has begun.
+    now = asyncio.get_running_loop().time()
+    for allowed in _draining:
+        if not allowed.expired():
+            allowed.reschedule(now)
 
 
 def _most_telling(failures: list[UpstreamFailed]) -> UpstreamFailed:

@@ -1,5 +1,6 @@
 """Keys made, changed and ended by their owner: what stands behind /v1/keys and the pages.
 
+`by` is the key that asks, which hands on no more than it has (`key_grants.py`); None is the person.
 Management keys are listed for all, but made, changed and revoked by their owner alone, who is
 `signed_in`: a key that can make others must not be able to lift its own limits or to multiply.
 """
@@ -8,12 +9,13 @@ import datetime as dt
 import uuid
 
 from django.db import transaction
-from django.db.models import OuterRef, Subquery
+from django.db.models import OuterRef, QuerySet, Subquery
 
 from accounts import keys
 from accounts.errors import InvalidKey
-from accounts.models import ApiKey, ApiKeyQuerySet, User
+from accounts.models import ApiKey, User
 from billing.key_caps import caps_of, set_caps, sheet_of
+from gateway import key_grants
 from gateway.errors import Forbidden, InvalidRequest, NotFound
 from gateway.key_fields import KeyFields
 from gateway.models import ApiRequest, Model
@@ -21,13 +23,13 @@ from gateway.models import ApiRequest, Model
 MAX_KEYS = 1000  # of one person; revoked ones don't count
 
 
-def of_user(user_id: uuid.UUID) -> ApiKeyQuerySet:
+def of_user(user_id: uuid.UUID) -> QuerySet[ApiKey]:
     """The keys of a person that aren't revoked, the newest first."""
     rows = ApiKey.objects.filter(user=user_id, revoked_at=None)
     return rows.select_related("user", "spend").order_by("-created_at", "-id")
 
 
-def with_last_use(rows: ApiKeyQuerySet) -> ApiKeyQuerySet:
+def with_last_use(rows: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
     """Each key with `last_used_at`: when its newest request came in, else None."""
     requests = ApiRequest.objects.filter(key=OuterRef("pk")).order_by("-created_at")
     return rows.annotate(last_used_at=Subquery(requests.values("created_at")[:1]))
@@ -41,11 +43,14 @@ def find(user_id: uuid.UUID, key_id: uuid.UUID | None) -> ApiKey:
     return row
 
 
-def make(user_id: uuid.UUID, fields: KeyFields) -> tuple[ApiKey, str]:
+def make(user_id: uuid.UUID, fields: KeyFields, *, by: ApiKey | None) -> tuple[ApiKey, str]:
     """A new key and its text, never without the caps that were asked for.
 
-    Raises Forbidden when there are too many, InvalidRequest for a model that doesn't exist.
+    Raises Forbidden for more than `by` may give and when there are too many, InvalidRequest for a
+    model that doesn't exist.
     """
+    if by:
+        key_grants.check(by, key_grants.rules_of(ApiKey(**fields.columns)))
     _check_models(fields)
     with transaction.atomic():
         user = _with_room_for_a_key(user_id)
@@ -55,10 +60,17 @@ def make(user_id: uuid.UUID, fields: KeyFields) -> tuple[ApiKey, str]:
 
 
 def change(
-    user_id: uuid.UUID, key_id: uuid.UUID | None, fields: KeyFields, *, signed_in: bool = False
+    user_id: uuid.UUID,
+    key_id: uuid.UUID | None,
+    fields: KeyFields,
+    *,
+    by: ApiKey | None,
+    signed_in: bool = False,
 ) -> ApiKey:
-    """Raises NotFound, and Forbidden for a management key."""
-    key = _find_to_manage(user_id, key_id, signed_in=signed_in)
+    """Raises NotFound, and Forbidden for a management key and for more than `by` may give."""
+    key = _find_to_manage(user_id, key_id, by=by, signed_in=signed_in)
+    if by:
+        key_grants.check(by, fields.columns)
     _check_models(fields)
     columns = dict(fields.columns)
     if key.disabled_at and columns.get("disabled_at"):
@@ -70,14 +82,14 @@ def change(
     return find(user_id, key.id)
 
 
-def disable(user_id: uuid.UUID, key_id: uuid.UUID | None, *, signed_in: bool = False) -> None:
-    """Until it is enabled. Raises NotFound, and Forbidden for a management key."""
-    keys.disable(_find_to_manage(user_id, key_id, signed_in=signed_in))
+def disable(user_id: uuid.UUID, key_id: uuid.UUID | None) -> None:
+    """By its owner, until it is enabled. Raises NotFound."""
+    keys.disable(find(user_id, key_id))
 
 
-def enable(user_id: uuid.UUID, key_id: uuid.UUID | None, *, signed_in: bool = False) -> None:
-    """Raises NotFound, and Forbidden for a management key."""
-    keys.enable(_find_to_manage(user_id, key_id, signed_in=signed_in))
+def enable(user_id: uuid.UUID, key_id: uuid.UUID | None) -> None:
+    """By its owner. Raises NotFound."""
+    keys.enable(find(user_id, key_id))
 
 
 def rotate(
@@ -85,14 +97,17 @@ def rotate(
     key_id: uuid.UUID | None,
     *,
     grace: dt.timedelta,
+    by: ApiKey | None,
     signed_in: bool = False,
 ) -> tuple[ApiKey, str]:
     """A new key with the rules and caps of an old one, which ends after `grace`.
 
-    What it has spent begins at nothing. Raises NotFound, Forbidden for a management key or when
-    both would be too many, and InvalidRequest for one that has ended.
+    What it has spent begins at nothing. Raises NotFound, Forbidden for a management key, for more
+    than `by` may give or when both would be too many, and InvalidRequest for one that has ended.
     """
-    old = _find_to_manage(user_id, key_id, signed_in=signed_in)
+    old = _find_to_manage(user_id, key_id, by=by, signed_in=signed_in)
+    if by:
+        key_grants.check(by, key_grants.rules_of(old))
     with transaction.atomic():
         if grace:
             _with_room_for_a_key(user_id)
@@ -104,9 +119,11 @@ def rotate(
     return find(user_id, new.id), text
 
 
-def revoke(user_id: uuid.UUID, key_id: uuid.UUID | None, *, signed_in: bool = False) -> None:
-    """For good. Raises NotFound, and Forbidden for a management key."""
-    keys.revoke(_find_to_manage(user_id, key_id, signed_in=signed_in))
+def revoke(
+    user_id: uuid.UUID, key_id: uuid.UUID | None, *, by: ApiKey | None, signed_in: bool = False
+) -> None:
+    """For good. Raises NotFound, and Forbidden for a management key and one beyond `by`."""
+    keys.revoke(_find_to_manage(user_id, key_id, by=by, signed_in=signed_in))
 
 
 def _with_room_for_a_key(user_id: uuid.UUID) -> User:
@@ -122,13 +139,17 @@ def _with_room_for_a_key(user_id: uuid.UUID) -> User:
     return user
 
 
-def _find_to_manage(user_id: uuid.UUID, key_id: uuid.UUID | None, *, signed_in: bool) -> ApiKey:
+def _find_to_manage(
+    user_id: uuid.UUID, key_id: uuid.UUID | None, *, by: ApiKey | None, signed_in: bool
+) -> ApiKey:
     key = find(user_id, key_id)
     if key.is_management and not signed_in:
         raise Forbidden(
             "Management keys are changed and revoked by their owner alone, signed in at /keys.",
             code="management_key",
         )
+    if by:
+        key_grants.check_reach(by, key)
     return key
 
 

@@ -1,6 +1,5 @@
 """What a key allows: whether its account is open, where it works, what it is for."""
 
-import datetime as dt
 from collections.abc import Collection
 
 from accounts.models import ApiKey, User
@@ -71,40 +70,6 @@ def require_management(caller: Caller) -> None:
 
 def take_any(caller: Caller) -> None:
     """What every key can do."""
-
-
-def check_grant(own: Collection[str], scopes: Collection[str]) -> None:
-    """What a key may manage: keys with no scope that it lacks, and none that manages keys.
-
-    Else a stolen key could give itself more, or multiply. Raises Forbidden.
-    """
-    beyond = {*scopes} - ({*own} - {ApiKey.Scope.KEYS.value})
-    if beyond:
-        names = ", ".join(f"`{one}`" for one in sorted(beyond))
-        raise Forbidden(
-            f"A key can't manage keys with the scope {names}: sign in to do that.",
-            code="beyond_own_scopes",
-        )
-
-
-def check_grant_of_limits(own: ApiKey, expires_at: dt.datetime | None) -> None:
-    """Raises Forbidden unless the key `own` may set the limits of one that ends at `expires_at`.
-
-    With limits of its own it would lift them so, and outlive its end with a later one.
-    """
-    if has_limits(own):
-        raise Forbidden(
-            "A key with caps, models or a rate of its own makes and changes no other, which could "
-            "have less of them. Use a key without, or sign in.",
-            code="key_has_limits",
-        )
-    if own.expires_at and (expires_at is None or expires_at > own.expires_at):
-        end = f"{own.expires_at.astimezone(dt.UTC):%Y-%m-%dT%H:%M:%SZ}"
-        raise Forbidden(
-            f"This key ends at {end}, and makes none that ends later: say so in `expires_at`.",
-            code="beyond_own_end",
-            param="expires_at",
-        )
 
 
 def check_may_chat(key: ApiKey) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from functools import partial
 
 from django.http import HttpResponse
 
@@ -22,8 +23,7 @@ MAX_PAGE = 100
 @logged("key", rule=key_rules.take_any)
 async def key(request: GatewayRequest, caller: Caller) -> HttpResponse:
     """The key that asks."""
-    row = await in_thread(key_management.find, _owner(caller), uuid.UUID(caller.key_id))
-    return json_response({"data": _shown(row, caller)})
+    return json_response({"data": _shown(await _asking(caller), caller)})
 
 
 @allow("GET", "HEAD", "POST")
@@ -32,7 +32,8 @@ async def keys(request: GatewayRequest, caller: Caller) -> HttpResponse:
     """All keys of the person, or a new one."""
     if request.method == "POST":
         fields = key_fields.parse(await _body(request), new=True)
-        row, text = await in_thread(key_management.make, _owner(caller), fields)
+        make = partial(key_management.make, by=await _asking(caller))
+        row, text = await in_thread(make, _owner(caller), fields)
         return json_response({"key": text, "data": _shown(row, caller)}, status=201)
     rows = await in_thread(_page, caller, request.call.query)
     return json_response({"data": [_shown(row, caller) for row in rows]})
@@ -43,14 +44,21 @@ async def keys(request: GatewayRequest, caller: Caller) -> HttpResponse:
 async def one_key(request: GatewayRequest, caller: Caller, key_hash: str) -> HttpResponse:
     owner, key_id = _owner(caller), _key_id(key_hash)
     if request.method == "DELETE":
-        await in_thread(key_management.revoke, owner, key_id)
+        revoke = partial(key_management.revoke, by=await _asking(caller))
+        await in_thread(revoke, owner, key_id)
         return json_response({"deleted": True})
     if request.method == "PATCH":
         fields = key_fields.parse(await _body(request), new=False)
-        row = await in_thread(key_management.change, owner, key_id, fields)
+        change = partial(key_management.change, by=await _asking(caller))
+        row = await in_thread(change, owner, key_id, fields)
     else:
         row = await in_thread(key_management.find, owner, key_id)
     return json_response({"data": _shown(row, caller)})
+
+
+async def _asking(caller: Caller) -> ApiKey:
+    """The key that asks, as it is now."""
+    return await in_thread(key_management.find, _owner(caller), uuid.UUID(caller.key_id))
 
 
 def _owner(caller: Caller) -> uuid.UUID:

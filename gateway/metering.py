@@ -8,6 +8,7 @@
 | no content at all | nothing |
 | client gone | the part that was handed to the socket, never more |
 | upstream failed | nothing |
+| Kyma failed, or its process ended | nothing |
 
 Usage that is negative or beyond the context flags the request, however it ended.
 """
@@ -30,6 +31,11 @@ class Ending(Enum):
     FINISHED = "finished"
     CLIENT_GONE = "client-gone"
     UPSTREAM_FAILED = "upstream-failed"
+    KYMA_FAILED = "kyma-failed"
+
+    @property
+    def is_failure(self) -> bool:
+        return self in (Ending.UPSTREAM_FAILED, Ending.KYMA_FAILED)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -126,7 +132,7 @@ class Meter:
         return Bill(
             usage,
             upstream,
-            is_free=ending is Ending.UPSTREAM_FAILED or not self.seen_bytes,
+            is_free=ending.is_failure or not self.seen_bytes,
             estimated=reported is None and not usage.is_zero,
             flagged=absurd,
         )

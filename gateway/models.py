@@ -179,6 +179,7 @@ class ApiRequest(models.Model):
         EMPTY = "empty", "no content at all"
         CLIENT_GONE = "client-gone", "the client went away"
         UPSTREAM_FAILED = "upstream-failed", "the provider failed"
+        KYMA_FAILED = "kyma-failed", "Kyma failed"
         REFUSED = "refused", "refused before any provider was asked"
         REPLAYED = "replayed", "answered before, under the same Idempotency-Key"
         LOST = "lost", "the process that served it died"

@@ -1,7 +1,9 @@
-"""Hours and days in UTC, and where in the request log their rows are."""
+"""Hours and days, and where in the request log their rows are."""
 
 import datetime as dt
 import uuid
+
+from django.utils import timezone
 
 from accounts.ids import first_id_at
 
@@ -23,6 +25,11 @@ def hour_of(moment: dt.datetime) -> dt.datetime:
 def day_of(moment: dt.datetime) -> dt.datetime:
     """The start of the UTC day that `moment` is in."""
     return hour_of(moment).replace(hour=0)
+
+
+def midnight(day: dt.date) -> dt.datetime:
+    """When `day` begins in the current zone, which is that of whoever looks at a page."""
+    return timezone.make_aware(dt.datetime.combine(day, dt.time()))
 
 
 def is_askable(moment: dt.datetime) -> bool:

@@ -11,7 +11,7 @@ from billing.packages import PACKAGES_USD
 from billing.pricing import Price, usd
 from billing.tiers import TIERS, Tier
 from gateway.models import Provider
-from gateway.routing import Candidate, ModelEntry
+from gateway.routing import ModelEntry, PublicRoute
 
 # What an unlimited account has no limit of.
 RATES = (
@@ -47,7 +47,7 @@ def _model(model: ModelEntry) -> dict:
     }
 
 
-def _offer(candidate: Candidate) -> dict:
+def _offer(candidate: PublicRoute) -> dict:
     return {
         "provider": candidate.provider,
         "price_version": str(uuid.UUID(candidate.price_version_id)),

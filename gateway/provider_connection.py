@@ -19,7 +19,12 @@ from django.conf import settings
 
 MAX_HEAD_BYTES = 64_000  # The same for whatever else is no part of the body.
 MAX_WAITING_BYTES = 2**18  # What nobody has read yet: the provider has to wait then.
-KEPT_S = 15  # Providers close what is idle for a minute or so; this end should be the first.
+# Most providers close what is idle for a minute or more, but vLLM after 5 s: a request that is sent
+# at that moment fails. So where one was seen to hang up sooner, connections are used for a part of
+# that time only.
+KEPT_S = 15
+USED_PART = 0.8
+LEAST_KEPT_S = 1  # Who hangs up sooner than that has restarted, and means nothing by it.
 NEXT_ADDRESS_AFTER_S = 0.25  # RFC 8305: a host's next address is tried beside one that is slow.
 HEADERS = (
     "User-Agent: Kyma",
@@ -44,6 +49,7 @@ class Pool:
 
     def __init__(self) -> None:
         self._idle: defaultdict[Origin, deque[Connection]] = defaultdict(deque)
+        self._used_s: dict[Origin, float] = {}  # Where it is shorter than KEPT_S.
         self._is_closed = False
 
     async def post(self, url: str, api_key: str | None, body: bytes) -> "Connection":
@@ -63,11 +69,10 @@ class Pool:
     def _kept(self, origin: Origin) -> "Connection | None":
         """The one that was used last: those that have been idle for long needn't be kept."""
         idle = self._idle[origin]
-        while idle:
-            connection = idle.pop()
-            if connection.is_fresh:
-                return connection
-            connection.close()
+        while idle and idle[-1].is_closing:
+            self.lost(idle[-1])
+        if idle and idle[-1].idle_s < self._used_s.get(origin, KEPT_S):
+            return idle.pop()
         return None
 
     async def _connect(self, origin: Origin) -> "Connection":
@@ -97,8 +102,19 @@ class Pool:
             return
         idle = self._idle[connection.origin]
         idle.append(connection)
-        while not idle[0].is_fresh:
-            idle.popleft().close()
+        while idle[0].idle_s >= KEPT_S:
+            oldest = idle.popleft()
+            if not oldest.is_closing:  # So its provider, too, keeps them for that long.
+                self._used_s.pop(connection.origin, None)
+            oldest.close()
+
+    def lost(self, connection: "Connection") -> None:
+        """It has ended. If it was idle, that tells how long its provider keeps one."""
+        idle = self._idle[connection.origin]
+        if connection in idle:
+            idle.remove(connection)
+            if connection.idle_s >= LEAST_KEPT_S:
+                self._used_s[connection.origin] = USED_PART * connection.idle_s
 
     def close(self) -> None:
         """Keep none of them, and none that is still in use."""
@@ -179,9 +195,12 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     @property
-    def is_fresh(self) -> bool:
-        """Whether it can serve one more request."""
-        return not self._transport.is_closing() and time.monotonic() - self._idle_since < KEPT_S
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+    @property
+    def idle_s(self) -> float:
+        return time.monotonic() - self._idle_since
 
     async def _news(self) -> None:
         """Wait until more has come. Raises ConnectionError when nothing more will."""
@@ -229,6 +248,7 @@ class Connection(asyncio.Protocol):
         if error is None and self.status and self._ends_with_connection():
             self._is_complete = True
         self._fail("the provider hung up before the end of its answer")
+        self._pool.lost(self)
 
     def _ends_with_connection(self) -> bool:
         is_chunked = "chunked" in self.header(b"transfer-encoding").lower()

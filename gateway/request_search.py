@@ -9,6 +9,7 @@ from django.db.models import Q, QuerySet
 
 from gateway import newest_first, sessions
 from gateway.models import ApiRequest
+from gateway.tally import IS_OK
 
 PAGE = 50
 
@@ -16,14 +17,16 @@ PAGE = 50
 class Status(models.TextChoices):
     SUCCEEDED = "ok", "succeeded"
     CALLER = "4xx", "refused (4xx)"
-    PROVIDER = "5xx", "failed (5xx)"
+    FAILED = "5xx", "failed"
     GONE = "gone", "client gone"
 
 
+# Each request is one of the first three. An answer may fail that began with a good status, and a
+# lost request has none.
 _OF_STATUS = {
-    Status.SUCCEEDED: Q(status__lt=400),
+    Status.SUCCEEDED: IS_OK,
     Status.CALLER: Q(status__gte=400, status__lt=500),
-    Status.PROVIDER: Q(status__gte=500),
+    Status.FAILED: Q(status__gte=500) | (Q(status__lt=400) & ~IS_OK),
     Status.GONE: Q(outcome=ApiRequest.Outcome.CLIENT_GONE),
 }
 

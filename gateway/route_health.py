@@ -14,13 +14,18 @@ WINDOW_S = 30.0
 LEAST_ATTEMPTS = 20
 MOST_FAILURES = 0.5
 PROBE_INTERVAL_S = 10.0
+LEAST_WRITING_S = 0.1
 WEIGHT = 0.2  # Of the newest latency and speed in their moving averages.
 
 
 @dataclasses.dataclass(slots=True)
 class RouteHealth:
-    """Opens at 50 % failures of at least 20 attempts in 30 s; then one probe every 10 s. Open too
-    for as long as its provider has asked not to be asked.
+    """Opens at 50 % failures of at least 20 attempts in 30 s; then it is probed every 10 s. Open
+    too for as long as its provider has asked not to be asked.
+
+    A probe begins with its attempt, not where routes are put in order: the request may be refused
+    in between, and would have used up the probe. So those that were put in order within the same
+    few milliseconds probe too.
     """
 
     latency_ms: float | None = None
@@ -60,7 +65,7 @@ class RouteHealth:
             self._next_probe_at = now + PROBE_INTERVAL_S
 
     def is_open(self, now: float) -> bool:
-        """Whether to try other routes first. False also for the one request that may probe."""
+        """Whether to try other routes first. False also for those that may probe."""
         return now < self._rests_until or (self._is_open and now < self._next_probe_at)
 
     @property
@@ -69,7 +74,7 @@ class RouteHealth:
         return self._is_open
 
     def begin(self, now: float) -> None:
-        """An attempt begins: through an open breaker it is the probe, and the next one waits."""
+        """An attempt begins: through an open breaker it is a probe, and the next one waits."""
         if self._is_open:
             self._next_probe_at = now + PROBE_INTERVAL_S
 
@@ -78,6 +83,11 @@ class RouteHealth:
         self._failures += failed
         while self._attempts[0][0] < now - WINDOW_S:
             self._failures -= self._attempts.popleft()[1]
+
+
+def tells_speed(writing_s: float) -> bool:
+    """Whether an answer was written for that long: what came in a moment came in one piece."""
+    return writing_s >= LEAST_WRITING_S
 
 
 def _average(old: float | None, new: float) -> float:

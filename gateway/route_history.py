@@ -16,11 +16,10 @@ from django.db import Error as DatabaseError
 from django.utils import timezone
 
 from accounts.ids import first_id_at
-from gateway import route_health
+from gateway import route_health, service
 from gateway.database import in_thread
 from gateway.models import ApiRequest
 from gateway.route_health import RouteHealth
-from gateway.upstream_errors import Declined
 
 logger = logging.getLogger(__name__)
 
@@ -81,8 +80,7 @@ def attempts_of(created_at: dt.datetime, streamed: bool, attempts: list[dict]) -
     for attempt in attempts:
         ms = attempt.get("ms", 0)
         ended_at += dt.timedelta(milliseconds=ms)
-        fault = attempt.get("error")
-        if fault not in (None, Declined.fault):
+        if service.has_failed(attempt):
             yield Attempt(ended_at, attempt["route"], True, None)
-        elif fault is None and attempt["status"] == 200:
+        elif service.has_answered(attempt):
             yield Attempt(ended_at, attempt["route"], False, ms if streamed else None)

@@ -1,7 +1,8 @@
 """Which routes a request may take, and in which order.
 
 The catalogue is read from the database at most once a second; what a request was admitted
-with stays with it, so a price that changes meanwhile never re-prices it.
+with stays with it, so a price that changes meanwhile never re-prices it. Pages read a catalogue of
+their own, which holds neither keys nor addresses of providers.
 """
 
 import dataclasses
@@ -9,9 +10,12 @@ import datetime as dt
 import functools
 import logging
 import time
+from collections.abc import Iterable
+from typing import Any, Generic, Self, TypeVar
 
 from django.conf import settings
 from django.db import Error as DatabaseError
+from django.db.models import QuerySet
 
 from accounts.errors import SealBroken
 from billing.pricing import Price
@@ -22,7 +26,7 @@ from gateway.errors import GatewayError, InvalidRequest, ModelNotFound, NotFound
 from gateway.models import Model, Provider, Route
 from gateway.preferences import Preferences
 from gateway.provider_request import EMBEDDINGS, Endpoint, ProviderRequest
-from gateway.short_cache import ShortCache
+from gateway.short_cache import SharedValue, ShortCache
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +44,8 @@ MAX_ATTEMPTS_OF_ALL = 6
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Candidate:
-    """A route with all that a request needs to know of it."""
+class PublicRoute:
+    """A route with what everybody may know of it."""
 
     route_id: str
     model: str
@@ -50,18 +54,46 @@ class Candidate:
     privacy_policy_url: str
     retention: str
     states_retention: bool
-    base_url: str
-    api_key: str | None
-    upstream_model: str
     price_version_id: str
     price: Price
-    cost_price: Price
     price_verified: bool
     context_length: int
     max_output_tokens: int
+    quantization: str
+
+    @classmethod
+    def of(cls, route: Route, today: dt.date, **more: Any) -> Self:
+        provider = route.provider
+        context = route.context_length or route.model.context_length
+        return cls(
+            route_id=route.id.hex,
+            model=route.model.slug,
+            provider=provider.slug,
+            provider_name=provider.name,
+            privacy_policy_url=provider.privacy_policy_url,
+            # With a process of the operator's own nothing leaves the house.
+            retention=Provider.Retention.NONE if provider.self_hosted else provider.retention,
+            states_retention=provider.states_retention(today),
+            price_version_id=route.price_version_id.hex,
+            price=route.price_version.price,
+            price_verified=route.price_version.verified,
+            context_length=context,
+            max_output_tokens=min(context, route.model.max_output_tokens or context),
+            quantization=route.quantization,
+            **more,
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Candidate(PublicRoute):
+    """A route with all that a request needs to know of it, its provider's key among that."""
+
+    base_url: str
+    api_key: str | None
+    upstream_model: str
+    cost_price: Price
     image_tokens: int
     template_tokens: int
-    quantization: str
     passthrough: bool
     unsupported: frozenset[str]
     wants_max_completion_tokens: bool
@@ -71,8 +103,11 @@ class Candidate:
         return f"Candidate({self.route_id}, {self.provider})"  # Never the key.
 
 
+AnyRoute = TypeVar("AnyRoute", bound=PublicRoute)
+
+
 @dataclasses.dataclass(frozen=True)
-class ModelEntry:
+class ModelEntry(Generic[AnyRoute]):
     """A model that can be used now, with its routes, the cheapest first."""
 
     slug: str
@@ -84,7 +119,7 @@ class ModelEntry:
     context_length: int
     max_output_tokens: int | None
     capabilities: tuple[str, ...]
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[AnyRoute, ...]
 
     @property
     def embeds(self) -> bool:
@@ -102,16 +137,22 @@ class ModelEntry:
         return frozenset(name for capability in lacking for name in PARAMETERS_OF[capability])
 
     @functools.cached_property
-    def _stating_retention(self) -> tuple[Candidate, ...]:
+    def _stating_retention(self) -> tuple[AnyRoute, ...]:
         return tuple(one for one in self.candidates if one.states_retention)
 
-    def usable_by(self, caller: Caller) -> tuple[Candidate, ...]:
-        """The routes that the caller's key and data policy admit (P7)."""
+    def admitted(self, *, allows_unstated: bool) -> tuple[AnyRoute, ...]:
+        """The routes that a data policy admits (P7): all, or those whose provider states what it
+        keeps.
+        """
+        return self.candidates if allows_unstated else self._stating_retention
+
+    def usable_by(self, caller: Caller) -> tuple[AnyRoute, ...]:
+        """The routes that the caller's key and data policy admit."""
         if not key_rules.allows_model(caller, self.slug):
             return ()
-        return self.candidates if caller.allows_unstated_retention else self._stating_retention
+        return self.admitted(allows_unstated=caller.allows_unstated_retention)
 
-    def seen_by(self, caller: Caller) -> "ModelEntry":
+    def seen_by(self, caller: Caller) -> "ModelEntry[AnyRoute]":
         """The model with those routes alone that the caller may use."""
         return dataclasses.replace(self, candidates=self.usable_by(caller))
 
@@ -120,12 +161,29 @@ def only_embeds(capabilities: tuple[str, ...]) -> bool:
     return capabilities == (EMBEDDING,)
 
 
-async def catalogue() -> dict[str, ModelEntry]:
+async def catalogue() -> dict[str, ModelEntry[Candidate]]:
     """All models with a route, by slug. Raises Unavailable without a database."""
     try:
         return await _catalogue.get("all")
     except DatabaseError as error:
         raise Unavailable("Kyma can't read its catalogue right now. Try again shortly.") from error
+
+
+def public_catalogue() -> dict[str, ModelEntry[PublicRoute]]:
+    """All models with a route, by slug, for pages: as they were at most CACHE_TTL_S ago.
+
+    A route counts even if its provider's key doesn't open: here none is opened.
+    """
+    return _public_catalogue.get(settings.CACHE_TTL_S)
+
+
+def offered(*, allows_unstated: bool) -> dict[str, ModelEntry[PublicRoute]]:
+    """The models that a data policy admits, with those routes alone that it does (P7)."""
+    return {
+        entry.slug: dataclasses.replace(entry, candidates=routes)
+        for entry in public_catalogue().values()
+        if (routes := entry.admitted(allows_unstated=allows_unstated))
+    }
 
 
 def names_of(route_id: str) -> tuple[str, str] | None:
@@ -182,12 +240,12 @@ def _none_such(name: str) -> ModelNotFound:
 class _Asked:
     """A model as it was asked for: by which alias, and how its suffix wants its routes sorted."""
 
-    entry: ModelEntry
+    entry: ModelEntry[Candidate]
     alias: str
     sort: str | None
 
 
-def _find(name: str, models: dict[str, ModelEntry], caller: Caller) -> _Asked | None:
+def _find(name: str, models: dict[str, ModelEntry[Candidate]], caller: Caller) -> _Asked | None:
     slug = claude_code.own_name(name)
     plain, sort = (slug, None) if slug in models else preferences.split_suffix(slug)
     if plain in models:
@@ -235,7 +293,7 @@ def _routes(
     return preferences.ordered(admitted, wishes, health, time.monotonic(), session)
 
 
-def _usable(entry: ModelEntry, caller: Caller) -> tuple[Candidate, ...]:
+def _usable(entry: ModelEntry[Candidate], caller: Caller) -> tuple[Candidate, ...]:
     usable = entry.usable_by(caller)
     if not usable:
         raise NotFound(
@@ -285,30 +343,45 @@ def _serving(
     return routes
 
 
-async def _load(_: str) -> dict[str, ModelEntry]:
+async def _load(_: str) -> dict[str, ModelEntry[Candidate]]:
     entries = await in_thread(read_catalogue)
     for entry in entries.values():
         _names.update((one.route_id, (one.provider, one.model)) for one in entry.candidates)
     return entries
 
 
-def read_catalogue() -> dict[str, ModelEntry]:
-    """The models that have an enabled route through an enabled provider."""
+def read_catalogue() -> dict[str, ModelEntry[Candidate]]:
+    """The models that have an enabled route through an enabled provider whose key opens."""
     today = dt.datetime.now(dt.UTC).date()
-    routes = Route.objects.filter(enabled=True, provider__enabled=True, model__enabled=True)
-    by_model: dict[Model, list[Candidate]] = {}
-    for route in routes.select_related("model", "provider", "price_version", "cost_version"):
+    found = []
+    for route in _routes_in_use().select_related("cost_version"):
         try:
-            candidate = _candidate(route, today)
+            found.append((route.model, _candidate(route, today)))
         except SealBroken:
             logger.error("the key of provider %s doesn't open: set it anew", route.provider.slug)
-        else:
-            by_model.setdefault(route.model, []).append(candidate)
+    return _by_model(found)
+
+
+def _read_public_catalogue() -> dict[str, ModelEntry[PublicRoute]]:
+    today = dt.datetime.now(dt.UTC).date()
+    routes = _routes_in_use().defer("provider__api_key_sealed")
+    return _by_model((route.model, PublicRoute.of(route, today)) for route in routes)
+
+
+def _routes_in_use() -> QuerySet[Route]:
+    routes = Route.objects.filter(enabled=True, provider__enabled=True, model__enabled=True)
+    return routes.select_related("model", "provider", "price_version")
+
+
+def _by_model(routes: Iterable[tuple[Model, AnyRoute]]) -> dict[str, ModelEntry[AnyRoute]]:
+    by_model: dict[Model, list[AnyRoute]] = {}
+    for model, route in routes:
+        by_model.setdefault(model, []).append(route)
     return {model.slug: _entry(model, found) for model, found in by_model.items()}
 
 
-def _entry(model: Model, candidates: list[Candidate]) -> ModelEntry:
-    cheapest_first = sorted(candidates, key=lambda one: one.price.input + one.price.output)
+def _entry(model: Model, routes: list[AnyRoute]) -> ModelEntry[AnyRoute]:
+    cheapest_first = sorted(routes, key=lambda one: one.price.input + one.price.output)
     return ModelEntry(
         slug=model.slug,
         name=model.name,
@@ -331,29 +404,17 @@ def _created(model: Model) -> int:
 
 
 def _candidate(route: Route, today: dt.date) -> Candidate:
+    """Raises SealBroken."""
     provider = route.provider
-    context = route.context_length or route.model.context_length
-    return Candidate(
-        route_id=route.id.hex,
-        model=route.model.slug,
-        provider=provider.slug,
-        provider_name=provider.name,
-        privacy_policy_url=provider.privacy_policy_url,
-        # With a process of the operator's own nothing leaves the house.
-        retention=Provider.Retention.NONE if provider.self_hosted else provider.retention,
-        states_retention=provider.states_retention(today),
+    return Candidate.of(
+        route,
+        today,
         base_url=provider.base_url.rstrip("/"),
         api_key=provider.api_key,
         upstream_model=route.upstream_model,
-        price_version_id=route.price_version_id.hex,
-        price=route.price_version.price,
         cost_price=(route.cost_version or route.price_version).price,
-        price_verified=route.price_version.verified,
-        context_length=context,
-        max_output_tokens=min(context, route.model.max_output_tokens or context),
         image_tokens=route.image_tokens,
         template_tokens=route.template_tokens,
-        quantization=route.quantization,
         passthrough=route.passthrough,
         unsupported=frozenset(provider.unsupported),
         wants_max_completion_tokens=provider.wants_max_completion_tokens,
@@ -363,3 +424,4 @@ def _candidate(route: Route, today: dt.date) -> Candidate:
 
 _names: dict[str, tuple[str, str]] = {}
 _catalogue = ShortCache(_load, settings.CACHE_TTL_S)
+_public_catalogue = SharedValue(_read_public_catalogue)

@@ -11,13 +11,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from gateway import histogram
+from gateway import histogram, route_health
 from gateway.histogram import Histogram
 from gateway.models import ApiRequest
 from gateway.upstream_errors import Declined
-
-# What is written in a moment came in one piece, and tells no speed.
-LEAST_WRITING_MS = 100
 
 # The columns of ApiRequest that tell of its routes.
 COLUMNS = (
@@ -64,7 +61,7 @@ class ServiceTally:
             return
         self.first_token[histogram.bucket_of(answer.first_token_ms)] += 1
         writing_ms = round(answer.latency_ms - answer.first_token_ms)
-        if writing_ms >= LEAST_WRITING_MS:
+        if route_health.tells_speed(writing_ms / 1000):
             self.streams += 1
             self.output_tokens += answer.tokens
             self.writing_ms += writing_ms
@@ -94,11 +91,16 @@ class ServiceTally:
 def verdicts(attempts: list[dict]) -> Iterator[tuple[str, bool]]:
     """The route of each attempt that tells something, and whether it failed."""
     for attempt in attempts:
-        fault = attempt.get("error")
-        if fault is not None:
-            yield attempt["route"], fault != Declined.fault
-        elif attempt.get("status") == 200:
-            yield attempt["route"], False
+        if attempt.get("error") is not None or has_answered(attempt):
+            yield attempt["route"], has_failed(attempt)
+
+
+def has_failed(attempt: dict) -> bool:
+    return attempt.get("error") not in (None, Declined.fault)
+
+
+def has_answered(attempt: dict) -> bool:
+    return attempt.get("error") is None and attempt.get("status") == 200
 
 
 def writing(

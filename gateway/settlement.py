@@ -1,8 +1,11 @@
 """Closing a request: what it cost, what it said, one durable operation."""
 
+import asyncio
 import base64
 import datetime as dt
+import logging
 import time
+from collections.abc import Coroutine
 from typing import Any
 
 import orjson
@@ -19,7 +22,12 @@ from gateway.metering import Bill
 from gateway.models import ApiRequest, content_place
 from gateway.request_log import RequestRecord
 
+logger = logging.getLogger(__name__)
+
 _LONGEST_WORD = 24  # characters, as the column
+
+# Those of this process: they outlive their request, whose client may be gone.
+_open: set[asyncio.Task] = set()
 
 
 def price_of(bill: Bill, price: Price) -> int:
@@ -57,6 +65,31 @@ async def settle(
     metrics.observe(record)
     metrics.observe_settlement(time.monotonic() - begun)
     return charged
+
+
+def begin(settling: Coroutine[Any, Any, int]) -> asyncio.Task[int]:
+    """Settle in a task of its own, which ends whatever becomes of the request."""
+    task = asyncio.create_task(settling)
+    _open.add(task)
+    task.add_done_callback(_ended)
+    return task
+
+
+def _ended(task: asyncio.Task) -> None:
+    _open.discard(task)
+    metrics.open_holds.dec()
+    if not task.cancelled() and task.exception() is not None:
+        logger.error("settlement failed: %r", task.exception())
+
+
+def are_open() -> bool:
+    return bool(_open)
+
+
+async def finish() -> None:
+    """Wait for those that have begun. Called when the process ends."""
+    while _open:
+        await asyncio.wait(_open)
 
 
 def log(record: RequestRecord, content: Content | None) -> None:

@@ -1,4 +1,5 @@
-"""A small cache in this process whose entries live for about a second.
+"""Small caches in this process whose entries live for about a second: ShortCache for the event
+loop, SharedValue for pages, which are made in threads.
 
 Long enough that a busy key or the catalogue costs no query per request; short enough that a
 revoked key or a disabled route is out of use everywhere within two seconds. What is asked for
@@ -7,9 +8,12 @@ often is loaded anew before its time is over, so that no request waits for that.
 
 import asyncio
 import dataclasses
+import threading
 import time
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Any
+from typing import Any, Generic, TypeVar
+
+Value = TypeVar("Value")
 
 MAX_ENTRIES = 10_000
 REFRESHED_AFTER = 0.5  # of its lifetime
@@ -74,3 +78,23 @@ class ShortCache:
     def _forget(self, key: Hashable, entry: _Entry) -> None:
         if self._entries.get(key) is entry:
             del self._entries[key]
+
+
+class SharedValue(Generic[Value]):
+    """What `read` says, asked at most once in its time: who comes meanwhile waits for the same."""
+
+    def __init__(self, read: Callable[[], Value]):
+        self._read = read
+        self._lock = threading.Lock()
+        self._kept: tuple[float, Value] | None = None
+
+    def get(self, ttl_s: float) -> Value:
+        """As it was at most `ttl_s` ago."""
+        with self._lock:
+            begun = time.monotonic()
+            if self._kept is None or begun - self._kept[0] >= ttl_s:
+                self._kept = begun, self._read()
+            return self._kept[1]
+
+    def clear(self) -> None:
+        self._kept = None

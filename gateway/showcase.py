@@ -6,8 +6,6 @@ a fixed number of queries.
 
 import dataclasses
 import datetime as dt
-import threading
-import time
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -19,6 +17,7 @@ from gateway import route_history, service_levels
 from gateway.models import Model, Provider, RollupState, Route
 from gateway.routing import only_embeds
 from gateway.service_levels import History, Level
+from gateway.short_cache import SharedValue
 
 GOOD_UPTIME, FAIR_UPTIME = 99.0, 95.0  # percent
 
@@ -163,27 +162,15 @@ class Showcase:
 
 # --- Reading -------------------------------------------------------------------------------------
 
-_lock = threading.Lock()
-_kept: list[tuple[float, Showcase]] = []
-
 
 def showcase() -> Showcase:
     """The showcase as it was at most SHOWCASE_TTL_S ago."""
-    with _lock:  # Who comes meanwhile waits for the same.
-        begun = time.monotonic()
-        if _kept and begun - _kept[0][0] < settings.SHOWCASE_TTL_S:
-            return _kept[0][1]
-        _kept[:] = [(begun, read(timezone.now()))]
-        return _kept[0][1]
+    return _showcase.get(settings.SHOWCASE_TTL_S)
 
 
 def recent_levels() -> dict[str, Level]:
     """How each model served in the last 24 hours, by its slug."""
     return {one.model.slug: one.measured.last_24_hours for one in showcase().models}
-
-
-def forget() -> None:
-    _kept.clear()
 
 
 def read(now: dt.datetime) -> Showcase:
@@ -227,3 +214,6 @@ def _offers(now: dt.datetime) -> list[Offer]:
 
 def _together(offers: list[Offer], now: dt.datetime) -> Measured:
     return Measured.of((one.history for one in offers), now)
+
+
+_showcase = SharedValue(lambda: read(timezone.now()))

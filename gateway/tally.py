@@ -69,7 +69,7 @@ def error_class(outcome: str, status: int) -> str | None:
         return "provider"
     if outcome == Outcome.REFUSED and status < 500:
         return "limited" if status == 429 else "caller"
-    return "kyma"
+    return "kyma"  # Kyma failed, or was lost; or it refused for want of something of its own.
 
 
 @dataclasses.dataclass(slots=True)

@@ -10,6 +10,7 @@ process that has lost it alone grants its share beside what the others grant.
 import asyncio
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -26,7 +27,7 @@ logger = logging.getLogger(__name__)
 MINUTE_S = 60.0
 ROUNDING_S = 1e-6  # A microsecond of grace, as in the script.
 RETRY_REDIS_AFTER_S = 1.0
-MAX_TWINS = 10_000
+MAX_TWINS = 100_000  # More than are in use at once, unless somebody makes them up.
 PREFIX = "kyma:bucket:"
 
 _SCRIPT = Path(__file__).with_suffix(".lua").read_text()
@@ -58,24 +59,33 @@ class Level(NamedTuple):
 
 
 class Twin:
-    """The buckets of this process alone. Times are monotonic seconds."""
+    """The buckets of this process alone. Times are monotonic seconds.
+
+    Of more than MAX_TWINS those that were used last are known. What is forgotten is full again by
+    then, or somewhat sooner.
+    """
 
     def __init__(self) -> None:
-        self._full_at: dict[str, float] = {}
+        self._full_at: OrderedDict[str, float] = OrderedDict()  # The one that was used last, last.
 
     def take(self, buckets: Sequence[Bucket], now: float) -> list[Level]:
-        if len(self._full_at) >= MAX_TWINS:
-            self._full_at = {name: at for name, at in self._full_at.items() if at > now}
         before = [max(self._full_at.get(one.name, 0.0), now) for one in buckets]
         after = [
             at + one.cost * MINUTE_S / one.capacity for one, at in zip(buckets, before, strict=True)
         ]
         waits = [max(at - now - MINUTE_S - ROUNDING_S, 0.0) for at in after]
         if not any(waits):
-            self._full_at.update(zip((one.name for one in buckets), after, strict=True))
             before = after
+        self._remember(buckets, before)
         full_in = [at - now for at in before]
         return [Level.of(*one) for one in zip(buckets, waits, full_in, strict=True)]
+
+    def _remember(self, buckets: Sequence[Bucket], full_at: Sequence[float]) -> None:
+        for bucket, at in zip(buckets, full_at, strict=True):
+            self._full_at[bucket.name] = at
+            self._full_at.move_to_end(bucket.name)
+        while len(self._full_at) > MAX_TWINS:
+            self._full_at.popitem(last=False)
 
 
 class TokenBuckets:

@@ -1,5 +1,6 @@
 """The views of /v1: each reads its call, asks one rule, and answers as JSON or as events."""
 
+import asyncio
 import datetime as dt
 import functools
 import uuid
@@ -26,7 +27,7 @@ from gateway import (
 )
 from gateway.aliases import ALIASES
 from gateway.authentication import Caller, authenticate
-from gateway.call import Call, GatewayRequest
+from gateway.call import Call, ClientGone, GatewayRequest
 from gateway.database import in_thread
 from gateway.dialects import Dialect
 from gateway.errors import (
@@ -45,6 +46,9 @@ from gateway.model_list import alias_object, model_object
 from gateway.models import ApiRequest
 from gateway.receipt_keys import published
 from gateway.receipts import signed_receipt
+from gateway.request_log import RequestRecord
+
+Outcome = ApiRequest.Outcome
 
 NOT_BUFFERED = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
@@ -157,21 +161,25 @@ def logged(
             call = request.call
             caller = await authenticate(call.headers)
             record = call.record(caller, api)
-            record.status, record.error_type = InternalError.status, InternalError.error_type
-            record.outcome = ApiRequest.Outcome.REFUSED
+            _note(record, Outcome.KYMA_FAILED, InternalError)
             try:
                 limit_headers = await _admit_read(call, caller, rule)
                 response = await view(request, caller, *arguments, **named)
                 for name, value in limit_headers.items():
                     response.headers[name] = value
-                record.status, record.error_type = response.status_code, ""
-                record.outcome = ApiRequest.Outcome.FINISHED
+                record.outcome, record.status = Outcome.FINISHED, response.status_code
+                record.error_type = ""
                 return response
+            except (ClientGone, asyncio.CancelledError):
+                if call.is_client_gone():
+                    record.outcome = Outcome.CLIENT_GONE
+                    record.status, record.error_type = completions.CLIENT_CLOSED_REQUEST, ""
+                raise
             except GatewayError as error:
-                record.status, record.error_type = error.status, error.error_type
+                _note(record, Outcome.REFUSED, error)
                 raise
             except DatabaseError as error:
-                record.status, record.error_type = Unavailable.status, Unavailable.error_type
+                _note(record, Outcome.REFUSED, Unavailable)
                 raise Unavailable("Kyma can't read that right now. Try again shortly.") from error
             finally:
                 record.latency_ms = call.elapsed_ms()
@@ -180,6 +188,12 @@ def logged(
         return recorded
 
     return decorate
+
+
+def _note(
+    record: RequestRecord, outcome: ApiRequest.Outcome, error: GatewayError | type[GatewayError]
+) -> None:
+    record.outcome, record.status, record.error_type = outcome, error.status, error.error_type
 
 
 @allow("POST")

@@ -37,6 +37,8 @@ CODES = {
     "account_erasing": (errors.Forbidden, "The account is being deleted."),
     "account_suspended": (errors.Forbidden, "The account is suspended: write to us."),
     "beyond_own_end": (errors.Forbidden, "A key makes none that lasts longer than itself."),
+    "beyond_own_networks": (errors.Forbidden, "A key makes none that works where it doesn't."),
+    "beyond_own_retention": (errors.Forbidden, "A key makes none whose content is kept longer."),
     "beyond_own_scopes": (errors.Forbidden, "A key can't give another one more than it has."),
     "content_not_retained": (
         errors.Conflict,
@@ -52,7 +54,10 @@ CODES = {
     "idempotency_key_reused": (errors.Unprocessable, "The key stood at another body before."),
     "ip_not_allowed": (errors.Forbidden, "The key doesn't work from this address."),
     "key_has_ended": (errors.InvalidRequest, "A revoked or expired key can't be rotated."),
-    "key_has_limits": (errors.Forbidden, "A key with limits of its own begins no chat reply."),
+    "key_has_limits": (
+        errors.Forbidden,
+        "A key with caps, models or a rate of its own begins no chat reply and makes no other key.",
+    ),
     "key_limit_reached": (errors.PaymentRequired, "A spend cap of the key, not the credit."),
     "key_not_found": (errors.NotFound, "The account has no such key."),
     "key_requests_per_minute": (errors.TooManyRequests, "The rate that the key's owner set."),

@@ -12,7 +12,8 @@ from pathlib import Path
 from accounts import keys
 from accounts.addresses import mark_verified
 from accounts.models import ApiKey, User
-from billing.accounts import give_signup_credit
+from billing import signup
+from billing.accounts import open_account
 
 EMAIL = "admin@kyma.local"
 KEY_NAME = "first key"
@@ -25,12 +26,17 @@ class Login:
 
 
 def ensure_admin(path: Path) -> Login:
-    """The admin's login, kept at `path`; the admin, with credit, is made if missing."""
+    """The admin's login, kept at `path`; the admin is made if missing, with the sign-up gift.
+
+    Safe to repeat, whatever that gift is by then.
+    """
     login = _read_or_make(path)
     if not User.objects.filter(email=login.email).exists():
         User.objects.create_superuser(login.email, login.password, allows_unstated_retention=True)
-    mark_verified(_admin(login))
-    give_signup_credit(_admin(login))
+    admin = _admin(login)
+    mark_verified(admin)
+    open_account(admin)
+    signup.grant(admin, login.email)
     return login
 
 

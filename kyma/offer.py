@@ -1,7 +1,6 @@
 """What Kyma offers to somebody: the models that their data policy admits, and some prices."""
 
 import dataclasses
-from collections.abc import Iterator
 
 from django.http import HttpRequest
 
@@ -26,15 +25,8 @@ class Offer:
 
 def models_for(request: HttpRequest) -> dict[str, ModelEntry]:
     """The models that whoever asks can use; strangers see what a new account could."""
-    allows_all = getattr(request.user, "allows_unstated_retention", False)
-    return {entry.slug: entry for entry in _admitted(allows_all)}
-
-
-def _admitted(allows_all: bool) -> Iterator[ModelEntry]:
-    for entry in routing.read_catalogue().values():
-        routes = tuple(one for one in entry.candidates if allows_all or one.states_retention)
-        if routes:
-            yield dataclasses.replace(entry, candidates=routes)
+    allows_unstated = getattr(request.user, "allows_unstated_retention", False)
+    return routing.offered(allows_unstated=allows_unstated)
 
 
 def teaser(models: dict[str, ModelEntry]) -> list[Offer]:

@@ -11,6 +11,7 @@ from accounts.signed_in import SignedInRequest
 from billing.accounts import open_account
 from gateway.models import ApiRequest
 from gateway.pages import usage_figures
+from gateway.periods import midnight
 from gateway.usage import Filter
 from kyma import offer, snippets
 
@@ -49,4 +50,4 @@ def start_of(chosen: str, until: dt.datetime) -> dt.datetime:
         return until.replace(minute=0, second=0, microsecond=0) - dt.timedelta(hours=23)
     days = int(chosen.removesuffix("d"))
     first_day = timezone.localtime(until).date() - dt.timedelta(days=days - 1)
-    return timezone.make_aware(dt.datetime.combine(first_day, dt.time()))
+    return midnight(first_day)

@@ -1,8 +1,9 @@
 """The web process: uvicorn, and how it ends.
 
 SIGTERM: readiness turns red at once, requests are still accepted for DRAIN_NOTICE_S, then no
-more; open streams and chats run to their end, for at most DRAIN_TIMEOUT_S. SIGINT: no notice, and
-what still runs is cancelled. Either way the gateway settles what it has before the process ends.
+more; open streams, chats and what is read on for clients that are gone run to their end, for at
+most DRAIN_TIMEOUT_S. SIGINT: no notice, and what still runs is cancelled. Either way the gateway
+settles what it has, as it stands, before the process ends.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from chat import replies
+from gateway import settlement
 from gateway.asgi import IS_CLOSING, KEEP_HEAD
 from kyma import health
 
@@ -127,12 +129,13 @@ class DrainingServer(uvicorn.Server):
     def _close_idle(self) -> bool:
         """Close every connection without a request, now or when it has none.
 
-        Returns whether there are others, or chats that are being answered.
+        Returns whether there are others, chats that are being answered, or answers to settle.
         """
         for connection in list(self.server_state.connections):
             connection.shutdown()
         state = self.server_state
-        return bool(state.tasks or state.connections) or replies.are_being_written()
+        is_serving = bool(state.tasks or state.connections)
+        return is_serving or replies.are_being_written() or settlement.are_open()
 
     async def _cancel_requests(self) -> None:
         tasks = list(self.server_state.tasks)

@@ -1,7 +1,8 @@
 """How the database would go about a query, and what it would sort on its way.
 
-Postgres plans by what is in a table, and few rows it reads and sorts whole. So it is asked for
-the plan that it makes if it avoids that: what can't follow an index is sorted there too.
+Postgres plans by what it has last counted in a table, and few rows it reads and sorts whole. So it
+is asked for the plan that it makes of tables that it has never counted if it avoids that: what
+can't follow an index is sorted there too.
 """
 
 import enum
@@ -10,6 +11,12 @@ import re
 from django.db import connection, transaction
 
 AVOIDED = ("enable_seqscan", "enable_bitmapscan", "enable_sort")
+FORGET = """
+    UPDATE pg_class SET relpages = 0, reltuples = -1
+    WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace;
+    DELETE FROM pg_statistic USING pg_class
+    WHERE starelid = pg_class.oid AND relnamespace = 'public'::regnamespace;
+"""
 SORTS_TIES = r"FOR LAST TERM OF ORDER BY|Incremental Sort"  # in SQLite's words or Postgres'
 SORTS_ALL = r"TEMP B-TREE|(?m:^[ >-]*Sort +\()"
 
@@ -26,6 +33,7 @@ def plan_of(sql: str, params: tuple | None = None) -> str:
         if connection.vendor == "sqlite":
             cursor.execute(f"EXPLAIN QUERY PLAN {sql}", params)
         else:
+            cursor.execute(FORGET)
             for setting in AVOIDED:
                 cursor.execute(f"SET LOCAL {setting} = off")
             cursor.execute(f"EXPLAIN {sql}", params)

@@ -93,6 +93,8 @@ class KeyForm(forms.Form):
         required=False,
         help_text=(
             "It makes, changes and revokes your other keys at /v1/keys, and asks no model. "
+            "It gives none a later end, more addresses or a longer time than its own; with caps, "
+            "models or a rate it only lists and revokes. "
             "Before you get it we ask once more who you are."
         ),
     )

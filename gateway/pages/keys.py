@@ -31,10 +31,13 @@ _PERIODS = {
 def keys(request: SignedInRequest) -> HttpResponse:
     rows = key_management.with_last_use(key_management.of_user(request.user.id))
     page = Paginator(rows, PAGE).get_page(request.GET.get("page"))
-    for key in page:
-        key.sheet = sheet_of(key)
-        key.caps = [(name, cap) for name, cap in key.sheet.caps.items() if cap is not None]
-    return _shown(request, "keys", {"page": page})
+    return _shown(request, "keys", {"page": page, "lines": [_line(key) for key in page]})
+
+
+def _line(key: ApiKey) -> dict:
+    sheet = sheet_of(key)
+    caps = [(period, cap) for period, cap in sheet.caps.items() if cap is not None]
+    return {"key": key, "spent": sheet.spent, "caps": caps}
 
 
 def _wants_management(request: SignedInRequest) -> bool:
@@ -48,7 +51,7 @@ def new_key(request: SignedInRequest) -> HttpResponse:
     form = KeyForm(request.POST or None)
     if form.is_valid():
         try:
-            key, text = key_management.make(request.user.id, form.key_fields)
+            key, text = key_management.make(request.user.id, form.key_fields, by=None)
         except GatewayError as refusal:
             form.refuse(refusal)
         else:
@@ -62,7 +65,7 @@ def key(request: SignedInRequest, key_id: uuid.UUID) -> HttpResponse:
     form = KeyForm(request.POST or None, key=row)
     if form.is_valid():
         try:
-            key_management.change(request.user.id, row.id, form.key_fields, signed_in=True)
+            key_management.change(request.user.id, row.id, form.key_fields, by=None, signed_in=True)
         except GatewayError as refusal:
             form.refuse(refusal)
         else:
@@ -86,7 +89,7 @@ def _rotate(request: SignedInRequest, old: ApiKey) -> HttpResponse:
         return _shown(request, "key_rotate", {"key": old, "form": form})
     try:
         new, text = key_management.rotate(
-            request.user.id, old.id, grace=form.grace_time, signed_in=True
+            request.user.id, old.id, grace=form.grace_time, by=None, signed_in=True
         )
     except GatewayError as refusal:
         messages.error(request, refusal.message)
@@ -106,7 +109,7 @@ def revoke_key(request: SignedInRequest, key_id: uuid.UUID) -> HttpResponse:
     row = _own_key(request, key_id)
     if request.method != "POST":
         return _shown(request, "key_revoke", {"key": row})
-    key_management.revoke(request.user.id, row.id, signed_in=True)
+    key_management.revoke(request.user.id, row.id, by=None, signed_in=True)
     messages.success(request, f"“{row.name}” is revoked. It is refused within two seconds.")
     return redirect("keys")
 
@@ -114,7 +117,7 @@ def revoke_key(request: SignedInRequest, key_id: uuid.UUID) -> HttpResponse:
 @require_POST
 def disable_key(request: SignedInRequest, key_id: uuid.UUID) -> HttpResponse:
     row = _own_key(request, key_id)
-    key_management.disable(request.user.id, row.id, signed_in=True)
+    key_management.disable(request.user.id, row.id)
     messages.success(request, "Disabled. It is refused within two seconds, until you enable it.")
     return redirect("key", row.id)
 
@@ -122,7 +125,7 @@ def disable_key(request: SignedInRequest, key_id: uuid.UUID) -> HttpResponse:
 @require_POST
 def enable_key(request: SignedInRequest, key_id: uuid.UUID) -> HttpResponse:
     row = _own_key(request, key_id)
-    key_management.enable(request.user.id, row.id, signed_in=True)
+    key_management.enable(request.user.id, row.id)
     messages.success(request, "Enabled. It works within two seconds.")
     return redirect("key", row.id)
 

@@ -1,16 +1,12 @@
 """What to look for in the request log."""
 
-import datetime as dt
-
 from django import forms
-from django.utils import timezone
 
 from accounts.models import ApiKey, User
 from gateway.models import Model, Provider
 from gateway.pages.usage_form import NO_SUCH_STATUS, DayField, KeyField
+from gateway.periods import DAY, midnight
 from gateway.request_search import Search, Status
-
-_DAY = dt.timedelta(days=1)
 
 
 class KeyChoice(KeyField):
@@ -55,17 +51,13 @@ class SearchForm(forms.Form):
     @property
     def search(self) -> Search:
         said = self.cleaned_data
-        until = said["until"]
+        since, until = said["since"], said["until"]
         return Search(
-            since=_midnight(said["since"]),
-            until=_midnight(until + _DAY if until else None),
+            since=since and midnight(since),
+            until=until and midnight(until + DAY),
             key_id=said["key"] and said["key"].id,
             model=said["model"],
             provider=said["provider"],
             status=said["status"],
             session=said["session"],
         )
-
-
-def _midnight(day: dt.date | None) -> dt.datetime | None:
-    return timezone.make_aware(dt.datetime.combine(day, dt.time())) if day else None

@@ -13,7 +13,7 @@ from django.utils import timezone
 from accounts.models import ApiKey, User
 from gateway import sessions, usage
 from gateway.pages.usage_figures import key_label
-from gateway.periods import FIRST_DAY, LAST_DAY
+from gateway.periods import FIRST_DAY, LAST_DAY, midnight
 from gateway.usage import Filter
 
 DEFAULT_DAYS = 30
@@ -100,8 +100,4 @@ class UsageForm(forms.Form):
         """All of these days."""
         since, until = self.cleaned_data["since"], self.cleaned_data["until"]
         after = until + dt.timedelta(days=1)
-        return Filter(account_id=account_id, since=_midnight(since), until=_midnight(after))
-
-
-def _midnight(day: dt.date) -> dt.datetime:
-    return timezone.make_aware(dt.datetime.combine(day, dt.time()))
+        return Filter(account_id=account_id, since=midnight(since), until=midnight(after))

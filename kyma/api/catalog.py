@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from gateway.models import Provider
-from gateway.routing import ModelEntry, read_catalogue
+from gateway.routing import ModelEntry, PublicRoute, public_catalogue
 from kyma.api.fields import MoneyField
 from kyma.api.pagination import list_of
 from kyma.api.resource import Public
@@ -86,5 +86,5 @@ class Prices(Public):
         return Response(PriceList({"data": offers}).data)
 
 
-def _models() -> list[ModelEntry]:
-    return sorted(read_catalogue().values(), key=lambda one: one.slug)
+def _models() -> list[ModelEntry[PublicRoute]]:
+    return sorted(public_catalogue().values(), key=lambda one: one.slug)

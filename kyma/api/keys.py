@@ -1,8 +1,6 @@
 """API keys: what stands behind the page of keys and /v1/keys, for the person and for their keys.
 
-A key may make others only within its own scopes and up to its own end, none at all if it has
-limits of its own, and manages none that manages keys: else a stolen one could give itself more,
-or multiply and outlive its end.
+What a key may give another is at most what it has (`gateway/key_grants.py`).
 """
 
 import datetime as dt
@@ -14,7 +12,7 @@ from rest_framework.response import Response
 
 from accounts.models import ApiKey
 from billing.key_caps import sheet_of
-from gateway import key_fields, key_management, key_rules
+from gateway import key_fields, key_management
 from gateway.json_schema import Schema
 from gateway.key_fields import KeyFields
 from gateway.openapi_requests import SCHEMAS
@@ -141,25 +139,9 @@ def fields_of(body: dict, *, new: bool) -> KeyFields:
 
 
 class KeyResource(Resource):
+    """A key that asks is `request.auth`; who is signed in asks without."""
+
     scope = ApiKey.Scope.KEYS
-
-    def check_grant(self, scopes: list[str]) -> None:
-        """Raises Forbidden when a key asks for more than it may hand on."""
-        if self.request.auth is not None:
-            key_rules.check_grant(self.request.auth.scopes, scopes)
-
-    def check_grant_of_limits(self, key: ApiKey | None, columns: dict) -> None:
-        """Of a new key, or of `key` as `columns` change it. Raises Forbidden as above."""
-        own = self.request.auth
-        if own is not None:
-            end = own.expires_at if key else None  # As long as it stays, it is nobody's gain.
-            key_rules.check_grant_of_limits(own, columns.get("expires_at", end))
-
-    def find(self, key_id) -> ApiKey:
-        """Raises NotFound, and Forbidden for a key that the asking one can't manage."""
-        key = key_management.find(self.request.user.pk, key_id)
-        self.check_grant(key.scopes)
-        return key
 
     def shown(self, key: ApiKey) -> dict:
         rows = key_management.with_last_use(key_management.of_user(self.request.user.pk))
@@ -186,9 +168,8 @@ class Keys(KeyResource):
     )
     def post(self, request: Request) -> Response:
         fields = fields_of(request.data, new=True)
-        self.check_grant(fields.columns.get("scopes", []))
-        self.check_grant_of_limits(None, fields.columns)
-        return self.shown_once(*key_management.make(request.user.pk, fields))
+        made = key_management.make(request.user.pk, fields, by=request.auth)
+        return self.shown_once(*made)
 
 
 class OneKey(KeyResource):
@@ -204,15 +185,13 @@ class OneKey(KeyResource):
         responses=KeySerializer,
     )
     def patch(self, request: Request, key_id) -> Response:
-        key = self.find(key_id)
         fields = fields_of(request.data, new=False)
-        self.check_grant(fields.columns.get("scopes", []))
-        self.check_grant_of_limits(key, fields.columns)
-        return Response(self.shown(key_management.change(request.user.pk, key.pk, fields)))
+        key = key_management.change(request.user.pk, key_id, fields, by=request.auth)
+        return Response(self.shown(key))
 
     @extend_schema("revokeKey", summary="Revoke a key, for good", responses={204: None})
     def delete(self, request: Request, key_id) -> Response:
-        key_management.revoke(request.user.pk, self.find(key_id).pk)
+        key_management.revoke(request.user.pk, key_id, by=request.auth)
         return Response(status=204)
 
 
@@ -225,7 +204,6 @@ class KeyRotation(KeyResource):
         responses={201: NewKeySerializer},
     )
     def post(self, request: Request, key_id) -> Response:
-        key = self.find(key_id)
-        self.check_grant_of_limits(None, {"expires_at": key.expires_at})
         grace = dt.timedelta(hours=self.body(RotationSerializer)["grace_hours"])
-        return self.shown_once(*key_management.rotate(request.user.pk, key.pk, grace=grace))
+        made = key_management.rotate(request.user.pk, key_id, grace=grace, by=request.auth)
+        return self.shown_once(*made)

@@ -123,13 +123,16 @@ def test_a_key_of_a_closed_account_is_refused(user):
     assert "closed" in refusal_of(text)
 
 
-def test_usable_keys_are_those_that_authenticate(user):
-    usable = make_key(user)[0]
-    make_key(user, disabled_at=timezone.now())
-    make_key(user, revoked_at=timezone.now())
-    make_key(user, expires_at=timezone.now())
-    later = make_key(user, expires_at=timezone.now() + dt.timedelta(hours=1))[0]
-    assert set(ApiKey.objects.usable()) == {usable, later}
+def test_a_key_that_has_ended_is_called_so_even_if_it_was_disabled_too(user):
+    now = timezone.now()
+    for fields, state in (
+        ({"disabled_at": now, "expires_at": now}, "expired"),
+        ({"disabled_at": now, "expires_at": now, "revoked_at": now}, "revoked"),
+        ({"disabled_at": now, "expires_at": now + dt.timedelta(hours=1)}, "disabled"),
+    ):
+        key, text = make_key(user, **fields)
+        assert key.state == state
+        assert state in refusal_of(text)
 
 
 # --- Switched off and on, rotated ----------------------------------------------------------------

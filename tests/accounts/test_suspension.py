@@ -5,7 +5,7 @@ from django.test import Client, RequestFactory
 
 from accounts import suspension
 from accounts.models import ApiKey, User
-from accounts.suspension import SuspensionMiddleware, open_to
+from accounts.suspension import SuspensionMiddleware
 from kyma import groups
 from tests.accounts.pages import PASSWORD, sign_in, text_of
 from tests.architecture.test_urls import PRIVATE
@@ -66,20 +66,6 @@ def test_an_account_that_is_being_erased_is_told_so(carol, client):
     assert "being erased" in text_of(response)
     assert not suspension.suspend(carol)
     assert not suspension.restore(carol)
-
-
-def test_a_view_can_stay_open_to_a_state(carol, bob):
-    @open_to(User.State.ERASING)
-    def undo(request):
-        return HttpResponse()
-
-    middleware = SuspensionMiddleware(lambda request: HttpResponse())
-    request = RequestFactory().get("/undo")
-    request.user = carol
-    assert middleware.process_view(request, undo, (), {}) is None
-    bob.state = User.State.SUSPENDED
-    request.user = bob
-    assert middleware.process_view(request, undo, (), {}).status_code == 403
 
 
 @pytest.mark.parametrize("path", ["/api/account", "/api/keys", "/api/usage", "/api/conversations"])

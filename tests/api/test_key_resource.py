@@ -148,7 +148,7 @@ def test_a_key_takes_over_none_that_has_more(alice):
     plain, _ = make_key(alice)
     raised = patch(client, f"/api/keys/{plain.id}", {"scopes": ["privacy"]})
     assert raised.status_code == 403
-    assert ApiKey.objects.usable().count() == 3
+    assert [one.state for one in ApiKey.objects.all()] == ["active"] * 3
 
 
 @pytest.mark.parametrize("limit", ["caps", "allowed_models", "requests_per_minute"])
@@ -192,6 +192,38 @@ def test_a_key_that_ends_makes_none_that_ends_later(alice):
     assert made.status_code == 201
     assert patch(client, path, {"name": "renamed"}).status_code == 200
     assert post(client, f"/api/keys/{made.json()['id']}/rotate", {}).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("own", "name", "too_much", "enough"),
+    [
+        ({"allowed_networks": ["127.0.0.0/30"]}, "allowed_networks", None, ["127.0.0.1"]),
+        ({"retention_days": 0}, "retention_days", 90, 0),
+    ],
+)
+def test_a_key_gives_no_other_more_networks_or_time(alice, own, name, too_much, enough):
+    client = by_key(alice, scopes=["keys"], **own)
+    other, _ = make_key(alice)
+    path = f"/api/keys/{other.id}"
+    for answer in (
+        post(client, "/api/keys", {"name": "x"}),
+        post(client, "/api/keys", {"name": "x", name: too_much}),
+        patch(client, path, {name: too_much}),
+        post(client, f"{path}/rotate", {}),
+    ):
+        assert answer.status_code == 403
+        assert answer.json()["code"] in ("beyond_own_networks", "beyond_own_retention")
+        assert answer.json()["errors"][0]["field"] == name
+    assert ApiKey.objects.count() == 2
+    assert patch(client, path, {"name": "renamed"}).status_code == 200
+    made = post(client, "/api/keys", {"name": "x", name: enough})
+    assert made.status_code == 201
+    assert post(client, f"/api/keys/{made.json()['id']}/rotate", {}).status_code == 201
+
+
+def test_who_is_signed_in_gives_what_they_like(alice):
+    make_key(alice, scopes=["keys"], allowed_networks=["127.0.0.1"], retention_days=0)
+    assert post(signed_in(alice), "/api/keys", {"name": "x", "scopes": ["keys"]}).status_code == 201
 
 
 def test_nobody_changes_a_management_key_here(alice):

@@ -353,7 +353,7 @@ def test_a_fault_of_ours_is_free(writer, fake, monkeypatch):
     monkeypatch.setattr("chat.turns.Answer.feed", fail)
     end = run(ask(begin(writer), fake.script(stream(TEXT))))
     assert (end.state, end.error, end.cost_nano) == (State.FAILED, "server", 0)
-    billed(writer, 0, outcome="upstream-failed")
+    billed(writer, 0, outcome="kyma-failed")
 
 
 # --- Deleted, broken off, killed -----------------------------------------------------------------
@@ -380,7 +380,20 @@ def test_a_process_that_ends_interrupts_its_replies_which_are_free(writer, fake)
     reply = run(said_hello(conversation, prompt))
     end = stored(reply.id)
     assert (end.state, end.text, end.cost_nano) == (State.INTERRUPTED, "Hello ", 0)
-    billed(writer, 0, outcome="upstream-failed")
+    billed(writer, 0, outcome="kyma-failed")
+
+
+def test_one_that_was_still_waited_for_is_interrupted_too_and_is_nobodys_stop(writer, fake):
+    conversation, prompt = begin(writer), fake.script([WaitFor("the end"), *stream(TEXT)])
+
+    async def story():
+        reply = await replies.send(conversation, text=prompt)
+        await asyncio.to_thread(fake.wait_for_calls, prompt)
+        return reply
+
+    end = stored_replies.read(run(story()).id)
+    assert (end.state, end.text, end.cost_nano) == (State.INTERRUPTED, "", 0)
+    billed(writer, 0, outcome="kyma-failed", status=500)
 
 
 def test_the_web_process_ends_its_chats_before_it_closes_its_books(writer, fake):
@@ -401,7 +414,7 @@ def test_the_web_process_ends_its_chats_before_it_closes_its_books(writer, fake)
     end = stored(run(story()).id)
     assert (end.state, end.cost_nano) == (State.INTERRUPTED, 0)
     assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
-    billed(writer, 0, outcome="upstream-failed")
+    billed(writer, 0, outcome="kyma-failed")
 
 
 def test_another_process_sees_and_stops_a_reply(writer, fake):

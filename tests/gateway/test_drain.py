@@ -14,6 +14,7 @@ from tests.provider_scripts import WaitFor, answer, either, stream, usage_of
 STREAMS = 20
 PIECES = ["Whatever ", "has ", "begun ", "ends ", "well."]
 USAGE = Usage(prompt=10, completion=len(PIECES))
+LESS_THAN_A_DRAIN_S = 15  # Of DRAIN_AFTER_HANG_UP_S.
 BEGUN = 3  # The head, the role and the first piece.
 
 
@@ -69,8 +70,34 @@ def test_a_stream_that_outlasts_the_drain_is_broken_off_and_free(customer, fake)
         gateway.terminate()
         assert gateway.wait() == 0
     assert not client.read_to_the_end().is_whole
-    assert customer.settled_request().outcome == ApiRequest.Outcome.UPSTREAM_FAILED
-    assert not customer.usage_entries()
+    check_kyma_broke_it_off(customer, status=200)
+
+
+def test_a_request_that_outlasts_the_drain_unanswered_is_broken_off_and_free(customer, fake):
+    live_route("bills-after-hang-up", fake.base_url, stops_billing_on_cancel=False)
+    token = held_up_script(fake)
+    with Gateway(DRAIN_TIMEOUT_S="0.2") as gateway:
+        customer.gateway = gateway
+        client = begin(customer, token, model="bills-after-hang-up")
+        fake.wait_for_calls(token, 1)
+        gateway.terminate()
+        assert gateway.wait(LESS_THAN_A_DRAIN_S) == 0
+    assert client.read_to_the_end().status == 500
+    check_kyma_broke_it_off(customer, status=500)
+
+
+def test_a_client_that_hung_up_holds_up_no_process_that_has_no_more_time(customer, fake):
+    live_route("bills-after-hang-up", fake.base_url, stops_billing_on_cancel=False)
+    token = held_up_script(fake)
+    with Gateway(DRAIN_TIMEOUT_S="0.2") as gateway:
+        customer.gateway = gateway
+        client = begin(customer, token, stream=True, model="bills-after-hang-up")
+        client.socket.close()
+        gateway.terminate()
+        assert gateway.wait(LESS_THAN_A_DRAIN_S) == 0
+    row = customer.settled_request()
+    assert row.outcome == ApiRequest.Outcome.CLIENT_GONE
+    assert row.completion_tokens == -(-len(PIECES[0]) // 4), "an estimate of the piece it got"
     check_books(customer)
 
 
@@ -119,6 +146,14 @@ def check_receipts(customer: Customer, answers: list) -> None:
     stated = {answer.request_id: -answer.cost_nano for answer in answers}
     entries = {str(one.request_id): one.amount_nano for one in customer.usage_entries()}
     assert entries == stated
+    check_books(customer)
+
+
+def check_kyma_broke_it_off(customer: Customer, *, status: int) -> None:
+    row = customer.settled_request()
+    said = (row.outcome, row.status, row.error_type)
+    assert said == (ApiRequest.Outcome.KYMA_FAILED, status, "server")
+    assert not customer.usage_entries()
     check_books(customer)
 
 

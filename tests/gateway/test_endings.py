@@ -17,10 +17,12 @@ from django.utils import timezone
 
 from billing.models import CreditAccount
 from gateway.sweeper import sweep
+from gateway.tally import error_class
 from tests.gateway.conftest import live_route
 from tests.gateway.in_process import served
 from tests.gateway.receipts import (
     END,
+    GOOD,
     HELLO,
     INPUT,
     OUTPUT,
@@ -277,7 +279,26 @@ def test_a_fault_of_ours_costs_nothing(customer, fake):
     prompt = fake.script([Head(), HELLO, WORLD, WaitFor("the hang-up"), STOP, *END])
     asyncio.run(served(customer, prompt, when_sent(b"World", fail)))
     fake.wait_for_hang_up(prompt)
-    billed(customer, 0, outcome="upstream-failed", status=200)
+    billed(customer, 0, outcome="kyma-failed", status=200, error_type="server")
+
+
+@pytest.mark.parametrize(
+    "place", ["completions.Completion.read", "completions.limits.admit", "relay.Identity.__init__"]
+)
+@both
+def test_a_fault_of_ours_before_the_answer_is_told_as_ours(
+    customer, fake, monkeypatch, place, streamed
+):
+    def fail(*_, **__):
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(f"gateway.{place}", fail)
+    sent: list[dict] = []
+    prompt = fake.script(GOOD)
+    asyncio.run(served(customer, prompt, lambda one, _: sent.append(one), stream=streamed))
+    assert sent[0]["status"] == 500
+    row = billed(customer, 0, outcome="kyma-failed", status=500, error_type="server")
+    assert error_class(row.outcome, row.status) == "kyma"
 
 
 def test_what_is_sent_to_a_client_that_has_just_left_is_not_delivered(customer, fake):

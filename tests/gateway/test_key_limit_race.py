@@ -22,11 +22,11 @@ def _few_keys(monkeypatch):
 
 
 def make_one(user) -> None:
-    key_management.make(user.id, KeyFields(columns={"name": "one of many"}, caps={}))
+    key_management.make(user.id, KeyFields(columns={"name": "one of many"}, caps={}), by=None)
 
 
 def rotate_with_grace(key) -> None:
-    key_management.rotate(key.user_id, key.id, grace=dt.timedelta(hours=1))
+    key_management.rotate(key.user_id, key.id, grace=dt.timedelta(hours=1), by=None)
 
 
 def test_of_8_keys_made_at_once_3_are_made(committed_books, alice, bob):
@@ -51,5 +51,5 @@ def test_a_rotation_at_once_takes_the_place_of_the_old_key(books):
     rows = [keys.issue(user, name="old")[0] for _ in range(LIMIT)]
     with pytest.raises(Forbidden):
         rotate_with_grace(rows[0])
-    key_management.rotate(user.id, rows[0].id, grace=dt.timedelta())
+    key_management.rotate(user.id, rows[0].id, grace=dt.timedelta(), by=None)
     assert ApiKey.objects.filter(user=user, revoked_at=None).count() == LIMIT

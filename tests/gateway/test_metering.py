@@ -12,7 +12,8 @@ from gateway.settlement import price_of
 
 CONTEXT = 1000
 PRICE = Price(input=1_500_000, cached_input=500_000, output=7_300_000, request=11, image=3)
-FINISHED, GONE, FAILED = Ending.FINISHED, Ending.CLIENT_GONE, Ending.UPSTREAM_FAILED
+FINISHED, GONE = Ending.FINISHED, Ending.CLIENT_GONE
+FAILURES = (Ending.UPSTREAM_FAILED, Ending.KYMA_FAILED)
 
 
 def meter(*chunks: dict, delivered: int = 0, answers: int = 1, images: int = 0) -> Meter:
@@ -75,12 +76,13 @@ def test_a_finished_answer(report, usage, estimated, absurd, delivered):
     assert bill == Bill(usage, usage, is_free=False, estimated=estimated, flagged=absurd)
 
 
+@pytest.mark.parametrize("ending", FAILURES)
 @pytest.mark.parametrize("delivered", DELIVERIES)
 @pytest.mark.parametrize(("report", "usage", "estimated", "absurd"), REPORTS.values(), ids=REPORTS)
 def test_a_failed_answer_is_free_and_its_cost_to_us_is_known(
-    report, usage, estimated, absurd, delivered
+    report, usage, estimated, absurd, delivered, ending
 ):
-    bill = metered(report, delivered).bill(FAILED)
+    bill = metered(report, delivered).bill(ending)
     assert bill == Bill(usage, usage, is_free=True, estimated=estimated, flagged=absurd)
     assert price_of(bill, PRICE) == 0
 

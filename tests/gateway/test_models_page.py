@@ -209,7 +209,7 @@ def test_evidence_that_is_too_old_is_called_so():
     for age, is_old in ((89, False), (90, True)):
         date = today - dt.timedelta(days=age)
         make_route(provider=make_provider(**source, retention_evidence_date=date))
-        showcase.forget()
+        showcase._showcase.clear()
         assert ("too long ago to count" in page("/providers")) == is_old
 
 
@@ -262,13 +262,13 @@ def test_pages_take_the_same_few_queries_however_much_there_is(
 
 def test_who_asks_again_is_told_the_same_without_a_query(settings, django_assert_num_queries):
     settings.SHOWCASE_TTL_S = 60
-    showcase.forget()
+    showcase._showcase.clear()
     make_offer()
     before = page()
     make_offer("another")
     with django_assert_num_queries(0):
         assert page() == before
-    showcase.forget()
+    showcase._showcase.clear()
     assert "another" in page()
 
 

@@ -2,12 +2,11 @@
 
 import asyncio
 import contextlib
-from types import SimpleNamespace
 
 import pytest
 
 from gateway import provider_connection
-from gateway.provider_connection import KEPT_S, MAX_WAITING_BYTES
+from gateway.provider_connection import MAX_WAITING_BYTES
 from gateway.upstream import EventStream
 from tests.gateway.wire_server import (
     CHUNKED,
@@ -19,7 +18,6 @@ from tests.gateway.wire_server import (
     chunked,
     close,
     forever,
-    reset,
     rest_of,
     sized,
     story,
@@ -292,40 +290,6 @@ async def test_what_comes_behind_an_answer_ends_the_connection(provider, answer,
     await provider.wires[0].gone.wait()
     assert await provider.ask() == b"two"
     assert len(provider.wires) == 2
-
-
-@pytest.mark.parametrize(("idle_s", "connections"), [(KEPT_S - 1, 1), (KEPT_S + 1, 2)])
-@story
-async def test_a_connection_is_kept_for_a_while(provider, monkeypatch, idle_s, connections):
-    clock = SimpleNamespace(now=1000.0)
-    monkeypatch.setattr(provider_connection, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    await provider.answers([ONE], [TWO])
-    assert await provider.ask() == b"one"
-    clock.now += idle_s
-    assert await provider.ask() == b"two"
-    assert len(provider.wires) == connections
-    if connections == 2:
-        await provider.wires[0].gone.wait()
-
-
-@pytest.mark.parametrize("end", [close, reset])
-@story
-async def test_a_connection_that_the_provider_ended_is_not_used_again(provider, end):
-    await provider.answers([ONE, end], [TWO])
-    assert await provider.ask() == b"one"
-    await provider.wires[0].gone.wait()
-    await turns()
-    assert await provider.ask() == b"two"
-    assert len(provider.wires) == 2
-
-
-@story
-async def test_a_closed_pool_keeps_nothing(provider):
-    await provider.answers([ONE])
-    assert await provider.ask() == b"one"
-    assert not provider.wires[0].gone.is_set()
-    provider.pool.close()
-    await provider.wires[0].gone.wait()
 
 
 # --- Who doesn't wait ----------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import pytest
 from accounts.models import User
 from billing.pricing import NANO_PER_USD, cost_lines
 from gateway import settlement, views
-from gateway.call import Call
+from gateway.call import Call, ClientGone
 from gateway.generations import usage_of as usage_of_row
 from gateway.models import ApiRequest, Model, Provider, Route
 from tests.factories import make_caller, make_price
@@ -41,16 +41,32 @@ def exactly(response) -> dict:
 
 
 def test_a_fault_of_ours_is_logged_as_one(monkeypatch):
+    record = logged_of(ZeroDivisionError, monkeypatch)
+    assert record == ("kyma-failed", 500, "server")
+
+
+@pytest.mark.parametrize("end", [ClientGone, asyncio.CancelledError])
+def test_a_client_that_hangs_up_is_no_fault_of_ours(monkeypatch, end):
+    assert logged_of(end, monkeypatch, is_client_gone=lambda: True) == ("client-gone", 499, "")
+
+
+def test_a_process_that_ends_is_no_client_that_hung_up(monkeypatch):
+    record = logged_of(asyncio.CancelledError, monkeypatch)
+    assert record == ("kyma-failed", 500, "server")
+
+
+def logged_of(end: type[BaseException], monkeypatch, **call) -> tuple[str, int, str]:
+    """The row of a read that ends like this: its outcome, status and type of error."""
     logged = []
     caller = make_caller(allows_unstated_retention=False)
     monkeypatch.setattr(views, "authenticate", AsyncMock(return_value=caller))
     monkeypatch.setattr(settlement, "log", lambda record, content: logged.append(record))
-    view = views.logged("balance")(AsyncMock(side_effect=ZeroDivisionError))
-    request = SimpleNamespace(call=Call(headers={}, query={}, ip="", receive=None))
-    with pytest.raises(ZeroDivisionError):
+    view = views.logged("balance")(AsyncMock(side_effect=end))
+    request = SimpleNamespace(call=Call(headers={}, query={}, ip="", receive=None, **call))
+    with pytest.raises(end):
         asyncio.run(view(request))
     (record,) = logged
-    assert (record.status, record.outcome, record.error_type) == (500, "refused", "server")
+    return record.outcome, record.status, record.error_type
 
 
 # Models

@@ -162,6 +162,30 @@ def test_filters_find_what_they_name(page, key, query, expected):
     assert listed(page.get(f"/requests?{query}")) == [asked_rows[expected].id]
 
 
+def test_each_request_has_succeeded_was_refused_or_failed(page, key):
+    rows = {
+        "ok": [asked(key), asked(key, outcome="client-gone"), asked(key, outcome="replayed")],
+        "4xx": [refused(key), asked(key, outcome="client-gone", status=499)],
+        "5xx": [
+            asked(key, outcome="upstream-failed", status=502),
+            asked(key, outcome="upstream-failed", status=200),
+            asked(key, outcome="kyma-failed", status=200),
+            asked(key, outcome="empty", status=200),
+            refused(key, outcome="lost", status=0),
+        ],
+    }
+    for status, expected in rows.items():
+        assert set(listed(page.get(f"/requests?status={status}"))) == {one.id for one in expected}
+
+
+def test_a_request_that_was_lost_is_not_shown_as_a_good_one(page, key):
+    lost = refused(key, outcome="lost", status=0)
+    for path in ("/requests", f"/requests/{lost.id}"):
+        text = page.get(path).content.decode()
+        assert '<span class="badge bad">–</span>' in text
+        assert "badge good" not in text
+
+
 def test_the_requests_of_one_key_can_be_listed(page, key, alice, bob):
     other = make_key(alice)[0]
     asked(other)

@@ -25,7 +25,7 @@ def test_failures_are_forgotten_after_thirty_seconds():
     assert not health.is_open(31)
 
 
-def test_an_open_route_is_probed_once_every_ten_seconds():
+def test_an_open_route_is_probed_every_ten_seconds():
     health = failed(20, of=20)
     assert health.is_open(9.9)
     assert not health.is_open(10)
@@ -33,6 +33,14 @@ def test_an_open_route_is_probed_once_every_ten_seconds():
     assert health.is_open(10)
     assert health.is_open(19.9)
     assert not health.is_open(20)
+
+
+def test_a_look_that_leads_to_no_attempt_uses_up_no_probe():
+    health = failed(20, of=20)
+    assert not health.is_open(10), "this one is refused for another reason"
+    assert not health.is_open(10.1)
+    health.begin(10.1)
+    assert health.is_open(10.2)
 
 
 def test_a_probe_that_fails_keeps_it_open():

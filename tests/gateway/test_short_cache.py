@@ -1,11 +1,13 @@
 """The cache of keys and catalogue: few loads, nothing old, nobody waits without need."""
 
 import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from gateway import short_cache
-from gateway.short_cache import ShortCache
+from gateway.short_cache import SharedValue, ShortCache
 
 
 class Clock:
@@ -165,3 +167,61 @@ def test_nothing_is_kept_that_nobody_asks_for():
                 await asyncio.sleep(0.005)
 
     asyncio.run(story())
+
+
+def test_a_shared_value_is_read_once_in_its_time(clock):
+    reads = iter(range(10))
+    value = SharedValue(lambda: next(reads))
+    assert [value.get(1.0), value.get(1.0)] == [0, 0]
+    clock.now += 0.9
+    assert value.get(1.0) == 0
+    clock.now += 0.1
+    assert value.get(1.0) == 1
+    value.clear()
+    assert value.get(1.0) == 2
+    assert [value.get(0.0), value.get(0.0)] == [3, 4]
+
+
+def test_a_shared_value_is_as_old_as_the_beginning_of_its_read(clock):
+    def read() -> float:
+        begun = clock.now
+        clock.now += 0.9
+        return begun
+
+    value = SharedValue(read)
+    assert value.get(1.0) == 100.0
+    clock.now += 0.1
+    assert value.get(1.0) == 101.0
+
+
+def test_a_read_that_fails_is_not_kept():
+    answers = iter([LookupError, 1])
+
+    def read() -> int:
+        answer = next(answers)
+        if answer is LookupError:
+            raise LookupError
+        return answer
+
+    value = SharedValue(read)
+    with pytest.raises(LookupError):
+        value.get(60.0)
+    assert value.get(60.0) == 1
+
+
+def test_who_comes_while_a_shared_value_is_read_waits_for_the_same():
+    begun, may_end = threading.Event(), threading.Event()
+    reads = []
+
+    def read() -> int:
+        reads.append(begun.set())
+        assert may_end.wait(10)
+        return len(reads)
+
+    value = SharedValue(read)
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(value.get, 60.0)
+        assert begun.wait(10)
+        second = threads.submit(value.get, 60.0)
+        may_end.set()
+        assert (first.result(10), second.result(10)) == (1, 1)

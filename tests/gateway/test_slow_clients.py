@@ -12,7 +12,7 @@ from gateway import reconcile
 from gateway.completions import CLIENT_CLOSED_REQUEST
 from gateway.models import ApiRequest, Model
 from tests.gateway.conftest import live_route
-from tests.gateway.wire_client import Answer, WireClient
+from tests.gateway.wire_client import CHAT, Answer, WireClient
 from tests.live import USD, Customer, Gateway, eventually
 from tests.provider_scripts import Bytes, Head, chunk, sse
 
@@ -73,10 +73,12 @@ def trickle(client: WireClient) -> bytes:
     return client.received
 
 
-def test_a_client_that_hangs_up_during_its_upload_is_logged_and_charged_nothing(customer):
-    begin_upload(customer, length=1000).socket.close()
+@pytest.mark.parametrize("path", [CHAT, "/v1/messages/count_tokens"])
+def test_a_client_that_hangs_up_during_its_upload_is_logged_and_charged_nothing(customer, path):
+    begin_upload(customer, length=1000, path=path).socket.close()
     row = customer.settled_request()
-    assert (row.outcome, row.status) == (ApiRequest.Outcome.CLIENT_GONE, CLIENT_CLOSED_REQUEST)
+    said = (row.outcome, row.status, row.error_type)
+    assert said == (ApiRequest.Outcome.CLIENT_GONE, CLIENT_CLOSED_REQUEST, "")
     assert not customer.usage_entries()
     check_nothing_is_held(customer)
 
@@ -117,11 +119,11 @@ def test_an_upload_without_a_length_is_refused_beyond_10_mb_and_never_kept(custo
     check_nothing_is_held(customer)
 
 
-def begin_upload(customer: Customer, *, length: int) -> WireClient:
+def begin_upload(customer: Customer, *, length: int, path: str = CHAT) -> WireClient:
     """A client that has sent the head of its request and a part of its body."""
     client = WireClient(customer.gateway.port)
     headers = {"Connection": "keep-alive", "Content-Length": str(length)}
-    client.send_head({**customer.headers, **headers})
+    client.send_head({**customer.headers, **headers}, path)
     client.send(b'{"model": ')
     return client
 

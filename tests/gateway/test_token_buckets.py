@@ -77,6 +77,24 @@ def test_a_request_takes_from_all_of_its_buckets_or_from_none():
     assert remaining(twin.take([wide], 0.0)) == [8]
 
 
+def test_of_too_many_buckets_those_that_were_used_last_are_known(monkeypatch):
+    monkeypatch.setattr(token_buckets, "MAX_TWINS", 3)
+    twin = Twin()
+    for name in ("a", "b", "c", "a", "d"):
+        twin.take([Bucket(name, 10)], 0.0)
+    assert remaining(twin.take([Bucket(name, 10) for name in ("a", "c", "d")], 0.0)) == [7, 8, 8]
+    assert remaining(twin.take([Bucket("b", 10)], 0.0)) == [9]
+
+
+def test_one_that_is_refused_again_and_again_is_not_forgotten(monkeypatch):
+    monkeypatch.setattr(token_buckets, "MAX_TWINS", 2)
+    twin, narrow = Twin(), Bucket("narrow", 1)
+    twin.take([narrow], 0.0)
+    for other in range(10):
+        assert twin.take([narrow], 0.0)[0].wait_s > 0
+        twin.take([Bucket(f"other{other}", 10)], 0.0)
+
+
 @settings(max_examples=50)
 @given(
     capacity=st.integers(1, 10**7),

@@ -75,7 +75,7 @@ FAILED = {
     "caller": {"outcome": "refused", "status": 400},
     "limited": {"outcome": "refused", "status": 429},
     "provider": {"outcome": "upstream-failed", "status": 429},
-    "kyma": {"outcome": "lost", "status": 0, "api": ""},
+    "kyma": {"outcome": "kyma-failed", "status": 200},
     "gone": {"outcome": "client-gone", "status": 499},
 }
 
@@ -101,6 +101,7 @@ BAD = {
     "declined": {"outcome": "upstream-failed", "status": 400},
     "broken off": {"outcome": "upstream-failed"},
     "empty": {"outcome": "empty"},
+    "lost": {"outcome": "lost", "status": 0, "api": ""},
     "no database": {"outcome": "refused", "status": 503},
 }
 

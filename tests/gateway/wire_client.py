@@ -40,10 +40,10 @@ class WireClient:
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
 
-    def send_head(self, headers: dict[str, str]) -> None:
-        """The head of a chat completion. The connection ends with the answer unless told not to."""
+    def send_head(self, headers: dict[str, str], path: str = CHAT) -> None:
+        """The head of a POST. The connection ends with the answer unless told not to."""
         fields = {"Host": "localhost", "Connection": "close", **headers}
-        lines = [f"POST {CHAT} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
+        lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
         self.send("\r\n".join([*lines, "", ""]).encode())
 
     def post(self, body: dict, headers: dict[str, str]) -> None:

@@ -28,6 +28,18 @@ def test_a_new_person_gets_an_account_with_credit_and_a_working_key(settings):
     assert not key.user.is_staff
 
 
+def test_without_a_gift_a_new_person_gets_a_key_too(settings):
+    settings.SIGNUP_CREDIT_NANO = 0
+    key = keys.authenticate(create_key(email="dora@example.org").strip())
+    assert key.user.credit_account.balance_nano == 0
+
+
+def test_a_mailbox_that_had_the_gift_gets_a_key_and_no_second_one():
+    for email in ("dora@gmail.com", "d.ora@gmail.com"):
+        create_key(email=email)
+    assert sorted(CreditAccount.objects.values_list("balance_nano", flat=True)) == [0, 500_000_000]
+
+
 def test_the_key_is_all_that_stands_on_standard_output():
     assert keys.is_well_formed(create_key(email="dora@example.org").removesuffix("\n"))
 

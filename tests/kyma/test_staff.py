@@ -8,6 +8,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from accounts.models import User
+from billing.models import CreditAccount
 from kyma import first_run, groups
 from tests.accounts.pages import PASSWORD, is_signed_in, sign_in
 from tests.factories import make_key, make_user
@@ -60,6 +61,23 @@ def test_the_admin_of_a_first_run_signs_in_to_dashboard_and_admin(books, client,
     assert sign_in(client, login.email, login.password)["Location"] == "/dashboard"
     assert is_signed_in(client)
     assert client.get("/admin/").status_code == 200
+
+
+def test_a_first_run_gives_its_admin_the_gift_once_whatever_it_is_later(books, tmp_path, settings):
+    path = tmp_path / "first_run.json"
+    given_nano = settings.SIGNUP_CREDIT_NANO
+    login = first_run.ensure_admin(path)
+    for later_nano in (given_nano, 1, 0):
+        settings.SIGNUP_CREDIT_NANO = later_nano
+        assert first_run.ensure_admin(path) == login
+    assert CreditAccount.objects.get(user__email=login.email).balance_nano == given_nano
+
+
+def test_without_a_gift_a_first_run_makes_its_admin_too(books, tmp_path, settings):
+    settings.SIGNUP_CREDIT_NANO = 0
+    for _ in range(2):
+        login = first_run.ensure_admin(tmp_path / "first_run.json")
+    assert CreditAccount.objects.get(user__email=login.email).balance_nano == 0
 
 
 # --- Groups --------------------------------------------------------------------------------------

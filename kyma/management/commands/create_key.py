@@ -4,12 +4,13 @@ from django.core.validators import validate_email
 
 from accounts import keys
 from accounts.models import User
-from billing.accounts import give_signup_credit, open_account
+from billing import signup
+from billing.accounts import open_account
 from gateway.models import Model
 
 
 class Command(BaseCommand):
-    help = "Make an API key and print it, once. A new person gets an account with credit."
+    help = "Make an API key and print it, once. A new person gets the gift for signing up."
 
     def add_arguments(self, parser):
         parser.add_argument("--email", required=True)
@@ -37,16 +38,17 @@ class Command(BaseCommand):
         self.stdout.write(text)
 
     def _find_or_make(self, email: str) -> User:
-        user = User.objects.filter(email=email).first()
-        if user is not None:
-            open_account(user)
-            return user
+        user = User.objects.filter(email=email).first() or self._make(email)
+        open_account(user)
+        return user
+
+    def _make(self, email: str) -> User:
         try:
             validate_email(email)
         except ValidationError as error:
             raise CommandError(f"{email} is no e-mail address.") from error
         user = User.objects.create_user(email)
-        give_signup_credit(user)
+        signup.grant(user, email)
         return user
 
 
