@@ -391,7 +391,7 @@ def test_one_that_was_still_waited_for_is_interrupted_too_and_is_nobodys_stop(wr
         await asyncio.to_thread(fake.wait_for_calls, prompt)
         return reply
 
-    end = stored_replies.read(run(story()).id)
+    end = stored(run(story()).id)
     assert (end.state, end.text, end.cost_nano) == (State.INTERRUPTED, "", 0)
     billed(writer, 0, outcome="kyma-failed", status=500)
 
