@@ -256,10 +256,9 @@ def are_being_written() -> bool:
 
 
 async def close() -> None:
-    """Break off what is still being written, and store how it ended."""
-    if _beginning:
-        await asyncio.wait(_beginning)
-    for turn in list(_running.values()):
-        turn.interrupt()
-    while tasks := [turn.task for turn in _running.values()]:
-        await asyncio.wait(tasks)
+    """Break off what is still being written, and what begins meanwhile; store how it ended."""
+    while are_being_written():
+        for turn in list(_running.values()):
+            turn.interrupt()
+        tasks = [turn.task for turn in _running.values()]
+        await asyncio.wait([*tasks, *_beginning], return_when=asyncio.FIRST_COMPLETED)
