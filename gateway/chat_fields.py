@@ -31,7 +31,8 @@ _json_object = object_of({})
 MAX_NAME = 128  # As at Anthropic: agents put the name of a tool's server before its own.
 NAME = matching(rf"[a-zA-Z0-9_-]{{1,{MAX_NAME}}}", f"1 to {MAX_NAME} letters, digits, _ or -")
 _model = text(filled=True, most=200)
-_effort = one_of("none", "minimal", "low", "medium", "high", "xhigh", "max")
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+_effort = one_of(*EFFORTS)
 _token_limit = integer(1, MAX_TOKENS)
 _penalty = number(-2, 2)
 
@@ -58,10 +59,10 @@ _tool = tagged(
     },
 )
 _named = object_of({"name": NAME}, required=("name",))
+_schema = {"name": NAME, "description": text(), "schema": _json_object, "strict": boolean}
 JSON_SCHEMA = object_of(
-    {"name": NAME, "description": text(), "schema": _json_object, "strict": boolean},
-    required=("name", "schema"),
-)
+    _schema, required=("name", "schema")
+)  # Only in chat it may lack the latter.
 _one_tool = {
     "function": object_of({"function": _named}, required=("function",)),
     "custom": object_of({"custom": _named}, required=("custom",)),
@@ -78,7 +79,9 @@ _response_format = tagged(
     {
         "text": anything,
         "json_object": anything,
-        "json_schema": object_of({"json_schema": JSON_SCHEMA}, required=("json_schema",)),
+        "json_schema": object_of(
+            {"json_schema": object_of(_schema, required=("name",))}, required=("json_schema",)
+        ),
     },
 )
 
@@ -245,6 +248,16 @@ def offer_only_allowed(fields: dict) -> None:
         allowed = frozenset(_chosen(choice))
         fields["tools"] = [one for one in fields["tools"] if one["function"]["name"] in allowed]
         fields["tool_choice"] = choice["allowed_tools"]["mode"]
+
+
+def drop_what_has_no_tools(fields: dict) -> None:
+    """Leave out empty lists of tools, and what says how to use them: some providers refuse both."""
+    if not fields.get("tools"):
+        for name in ("tools", "tool_choice", "parallel_tool_calls"):
+            fields.pop(name, None)
+    if not fields.get("functions"):
+        for name in ("functions", "function_call"):
+            fields.pop(name, None)
 
 
 def _check_offered(name: str, offered: list[str], param: str, list_param: str) -> None:

@@ -85,28 +85,24 @@ def _tool_call(value: Any) -> None:
 
 
 _said = {"content": _content, "name": text()}
+_said_by_assistant = _said | {
+    "tool_calls": list_of(_tool_call),
+    "function_call": _called_function,
+    "refusal": text(),
+    "reasoning": text(),
+    "reasoning_content": text(),
+    "reasoning_details": list_of(object_of({})),
+}
+_said_by_tool = _said | {"tool_call_id": text(filled=True)}
 _written_by_person = object_of(_said, required=("content",))
-_written_by_assistant = object_of(
-    _said
-    | {
-        "tool_calls": list_of(_tool_call),
-        "function_call": _called_function,
-        "refusal": text(),
-        "reasoning": text(),
-        "reasoning_content": text(),
-        "reasoning_details": list_of(object_of({})),
-    }
-)
 _message = tagged(
     "role",
     {
         "system": _written_by_person,
         "developer": _written_by_person,
         "user": _written_by_person,
-        "assistant": _written_by_assistant,
-        "tool": object_of(
-            _said | {"tool_call_id": text(filled=True)}, required=("content", "tool_call_id")
-        ),
+        "assistant": object_of(_said_by_assistant),
+        "tool": object_of(_said_by_tool, required=("content", "tool_call_id")),
         "function": object_of(_said, required=("content", "name")),
     },
 )
@@ -155,11 +151,63 @@ def _without_twin(message: dict) -> dict:
     return {name: member for name, member in message.items() if name != "reasoning"}
 
 
+def without_nulls(messages: list[dict]) -> list[dict]:
+    """The messages without members that say nothing, which some providers refuse. Others insist
+    on `content`: it stays.
+    """
+    return [_without_nulls(one) if None in one.values() else one for one in messages]
+
+
+def _without_nulls(message: dict) -> dict:
+    return {
+        name: member for name, member in message.items() if member is not None or name == "content"
+    }
+
+
+# What requests hold. `prefix` is Mistral's and DeepSeek's: the answer goes on from that message.
+_IN_ALL = ("role", "cache_control")
+_IN_PERSONS = frozenset({*_IN_ALL, *_said})
+_IN_MESSAGE = {
+    "assistant": frozenset({*_IN_ALL, *_said_by_assistant, "prefix"}),
+    "tool": frozenset({*_IN_ALL, *_said_by_tool}),
+}
+_IN_PART = frozenset({"type", "text", "image_url", "refusal", "cache_control"})
+_IN_CALL = frozenset({"id", "type", "function", "cache_control"})
+_IN_FUNCTION = frozenset({"name", "arguments"})
+
+
+def known_only(messages: list[dict]) -> list[dict]:
+    """The messages without what requests don't hold: clients send an answer back with all that it
+    had, and some providers refuse what they don't know.
+    """
+    return [_known_of(message) for message in messages]
+
+
+def _known_of(message: dict) -> dict:
+    known = dict(_only(_IN_MESSAGE.get(message["role"], _IN_PERSONS), message))
+    if type(parts := known.get("content")) is list:
+        known["content"] = [_only(_IN_PART, part) for part in parts]
+    if calls := known.pop("tool_calls", None):  # Some refuse an empty list.
+        known["tool_calls"] = [_known_call(call) for call in calls]
+    return known
+
+
+def _known_call(call: dict) -> dict:
+    function = _only(_IN_FUNCTION, call["function"])
+    return {**_only(_IN_CALL, call), "type": "function", "function": function}
+
+
+def _only(names: frozenset[str], value: dict) -> dict:
+    if value.keys() <= names and None not in value.values():
+        return value
+    return _without_nulls({name: value[name] for name in value if name in names})
+
+
 def measure(messages: list[dict]) -> tuple[int, int]:
     """Bytes of prompt text, and number of images.
 
     No template may make more text of a message than what is counted here, so members that Kyma
-    doesn't know count too, and so do two names for reasoning.
+    doesn't know count too, which go over some routes, and so do two names for reasoning.
     """
     text_bytes = images = 0
     for message in messages:

@@ -7,9 +7,22 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from gateway import chat_messages, custom_tools, provider_request
-from gateway.chat_fields import FORWARDED, READ, ROUTING, check_together, offer_only_allowed
+from gateway.chat_fields import (
+    FORWARDED,
+    READ,
+    ROUTING,
+    check_together,
+    drop_what_has_no_tools,
+    offer_only_allowed,
+)
 from gateway.chat_messages import size_of
-from gateway.provider_request import Endpoint, FieldTable, ProviderRequest, SortedFields
+from gateway.provider_request import (
+    DEFAULT_MAX_TOKENS,
+    Endpoint,
+    FieldTable,
+    ProviderRequest,
+    SortedFields,
+)
 
 TOKENS_PER_MESSAGE = 16  # Roles and separators of the chat template, at the most.
 TOKENS_FOR_TOOLS = 256  # What templates say about how to call them.
@@ -40,19 +53,25 @@ class ChatRequest(ProviderRequest):
     def content(self) -> dict[str, Any]:
         return {"messages": self.messages}
 
+    @property
+    def known_content(self) -> dict[str, Any]:
+        return {"messages": chat_messages.known_only(self.messages)}
 
-def parse(body: dict) -> ChatRequest:
+
+def parse(body: dict, *, default_max_tokens: int = DEFAULT_MAX_TOKENS) -> ChatRequest:
     found = TABLE.sort(body)
     custom_tools.offer_functions(found.fields)
     check_together(found.fields)
     offer_only_allowed(found.fields)
+    drop_what_has_no_tools(found.fields)
     chat_messages.check_tool_replies(found.read["messages"])
-    return _request(found)
+    return _request(found, default_max_tokens)
 
 
-def _request(found: SortedFields) -> ChatRequest:
+def _request(found: SortedFields, default_max_tokens: int) -> ChatRequest:
     read = found.read
-    messages = chat_messages.thoughts_once(custom_tools.call_functions(read["messages"]))
+    messages = chat_messages.without_nulls(custom_tools.call_functions(read["messages"]))
+    messages = chat_messages.thoughts_once(messages)
     message_bytes, images = chat_messages.measure(messages)
     return ChatRequest(
         **found.common(),
@@ -60,6 +79,7 @@ def _request(found: SortedFields) -> ChatRequest:
         stream=read.get("stream", False),
         include_usage=found.wants_usage(),
         max_tokens=read.get("max_completion_tokens") or read.get("max_tokens"),
+        default_max_tokens=default_max_tokens,
         n=read.get("n", 1),
         text_bytes=message_bytes + _field_bytes(found.fields, found.unknown),
         message_count=len(messages),

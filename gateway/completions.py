@@ -49,7 +49,7 @@ from gateway.models import ApiRequest
 from gateway.provider_request import ProviderRequest
 from gateway.relay import Identity
 from gateway.request_log import RequestRecord
-from gateway.reservation import Reservation, ask_for, prompt_bound, prompt_estimate, reserve
+from gateway.reservation import Reservation, ask_for, reserve, tokens_of
 from gateway.routing import Candidate, Resolution, resolve
 from gateway.upstream_errors import UpstreamFailed
 
@@ -185,12 +185,11 @@ class Completion:
 
     async def _count(self, ask: Ask) -> None:
         """Count it against the rate limits. Raises TooManyRequests, RequestTooLarge."""
-        routes, output = self._resolution.routes, ask.answers * ask.max_tokens
+        routes = self._resolution.routes
+        models = dict.fromkeys(route.model for route in routes)
+        likely, most = tokens_of(self.request, routes[0], ask)
         self.limit_headers = await limits.admit(
-            self.caller,
-            dict.fromkeys(route.model for route in routes),
-            likely_tokens=prompt_estimate(self.request, routes[0]) + output,
-            most_tokens=prompt_bound(self.request, routes[0]) + output,
+            self.caller, models, likely_tokens=likely, most_tokens=most
         )
         self._is_counted = True
 
@@ -212,7 +211,7 @@ class Completion:
             self.content = b"" if self.request.stream else self._content()
         except UpstreamFailed as failure:
             await self._wait_for_hold()  # Without one there is nothing to settle.
-            raise failure.gateway_error() from failure
+            raise failure.gateway_error().after(len(self.record.attempts)) from failure
         self.record.status = 200
         own_ms = begun_ms + self.call.elapsed_ms() - self.record.first_token_ms
         self.record.overhead_ms = round(own_ms, 3)
@@ -242,7 +241,7 @@ class Completion:
 
     @property
     def content_type(self) -> str:
-        return "text/event-stream" if self.request.stream else "application/json"
+        return "text/event-stream; charset=utf-8" if self.request.stream else "application/json"
 
     @property
     def headers(self) -> dict[str, str]:

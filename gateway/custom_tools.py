@@ -53,7 +53,7 @@ def told_by(arguments: str) -> str:
         read = orjson.loads(arguments)
     except orjson.JSONDecodeError:
         return arguments
-    told = read.get(_INPUT) if isinstance(read, dict) else None
+    told = read.get(_INPUT, None if read else "") if isinstance(read, dict) else None
     return told if isinstance(told, str) else arguments
 
 
@@ -171,8 +171,7 @@ class StreamedCalls:
         place = owner, index_of(fragment)
         name, _ = name_and_arguments(fragment)
         call = self._open.get(place)
-        # Some providers give every call the same index; then it is told by its id and name.
-        if name and (call is None or fragment.get("id") not in (None, "", call.id)):
+        if name and call is None:
             call = self._begin(place, fragment.get("id"), name)
         if call is None:
             return False

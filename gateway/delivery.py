@@ -10,6 +10,7 @@ from gateway.dialects import Stream
 from gateway.forwarding import Forwarding
 from gateway.idempotency import MAX_KEPT_BYTES
 from gateway.relay import Identity
+from gateway.tool_calls import StreamedCalls
 
 
 class Delivery:
@@ -33,6 +34,7 @@ class Delivery:
         self._include_usage = include_usage
         self._keeps_bytes = keeps_bytes
         self._transcript = relay.Transcript()
+        self._calls = StreamedCalls(identity.id)
         self._pieces: list[bytes] = []
         self._kept_bytes = 0
 
@@ -50,6 +52,7 @@ class Delivery:
             for chunk, size in chunks:
                 own = relay.own_chunk(chunk, self._identity, include_usage=self._include_usage)
                 if own is not None:
+                    self._calls.mend(own)
                     self._transcript.add(own)
                     written += self.note(self._stream.feed(own))
                     fed += size

@@ -20,7 +20,7 @@ from gateway import (
 from gateway.anthropic_message import spoken, tool_calls
 from gateway.errors import GatewayError
 from gateway.metering import index_of
-from gateway.provider_request import ProviderRequest
+from gateway.provider_request import AGENT_MAX_TOKENS, ProviderRequest
 from gateway.relay import Identity
 from gateway.responses_request import chat_body as responses_chat_body
 from gateway.responses_stream import ResponseStream
@@ -78,7 +78,7 @@ class ChatStream:
     content as text and what was thought in `reasoning`, and ends for one of OpenAI's reasons.
 
     Some providers leave the role out, and then OpenAI's package makes a message of it that has
-    none, which can't be sent back.
+    none, which can't be sent back. A few say of an answer that is whole no reason why it ended.
     """
 
     waiting = 0
@@ -88,6 +88,7 @@ class ChatStream:
         self._include_usage = include_usage
         self._begun: set[int] = set()
         self._calling: set[int] = set()
+        self._ended: set[int] = set()
 
     def feed(self, chunk: dict) -> bytes:
         for choice in chunk["choices"]:
@@ -101,7 +102,7 @@ class ChatStream:
                 if delta.get("tool_calls"):
                     self._calling.add(index)
             if choice.get("finish_reason"):
-                finish_reasons.tell(choice, called=index in self._calling)
+                self._end(choice)
         return sse.event(orjson.dumps(chunk))
 
     def _begin(self, choice: dict) -> None:
@@ -110,13 +111,32 @@ class ChatStream:
         if isinstance(delta, dict) and not delta.get("role"):
             choice["delta"] = {**delta, "role": "assistant"}
 
+    def _end(self, choice: dict) -> None:
+        index = index_of(choice)
+        self._ended.add(index)
+        finish_reasons.tell(choice, called=index in self._calling)
+
     def ping(self) -> bytes:
         return sse.KEEP_ALIVE
 
     def finish(self, usage: dict) -> bytes:
-        if not self._include_usage:
-            return sse.DONE
-        return sse.event(orjson.dumps(relay.usage_chunk(self._identity, usage))) + sse.DONE
+        written = self._end_all()
+        if self._include_usage:
+            written += sse.event(orjson.dumps(relay.usage_chunk(self._identity, usage)))
+        return written + sse.DONE
+
+    def _end_all(self) -> bytes:
+        """A chunk that ends the answers which nothing has ended, if there are any."""
+        nothing = self._identity.endpoint.says_nothing
+        choices = [
+            {"index": index, **nothing, "finish_reason": None}
+            for index in sorted(self._begun - self._ended)
+        ]
+        for choice in choices:
+            self._end(choice)
+        ends = {"choices": choices}
+        own = relay.own_chunk(ends, self._identity, include_usage=self._include_usage)
+        return sse.event(orjson.dumps(own)) if own else b""
 
     def fail(self, error: GatewayError) -> bytes:
         return sse.event(orjson.dumps(relay.error_chunk(self._identity, error)))
@@ -238,7 +258,9 @@ MESSAGES = Dialect(
 )
 RESPONSES = Dialect(
     "responses",
-    read=lambda body: chat_request.parse(responses_chat_body(body)),
+    read=lambda body: chat_request.parse(
+        responses_chat_body(body), default_max_tokens=AGENT_MAX_TOKENS
+    ),
     whole=responses.response,
     open=_open_responses,
     prompt_field="input",

@@ -22,6 +22,8 @@ GatewayError
 └── UpstreamTimeout 504
 """
 
+from typing import Self
+
 import orjson
 
 MAX_RETRY_AFTER_S = 60  # Clients that are told to wait longer give up at once.
@@ -55,6 +57,11 @@ class GatewayError(Exception):
     def is_worth_repeating(self) -> bool:
         """Whether the same request may succeed a little later."""
         return self.status in (408, 429) or self.status >= 500
+
+    def after(self, attempts: int) -> Self:
+        """The same, telling how many providers were asked in vain."""
+        self.headers["x-kyma-attempts"] = str(attempts)
+        return self
 
     def as_dict(self) -> dict:
         """The `error` object of the body: what OpenAI's and what OpenRouter's clients read."""

@@ -7,7 +7,6 @@ the next route; after it, never.
 import asyncio
 import contextlib
 import logging
-import math
 import time
 from collections.abc import AsyncIterator
 
@@ -20,9 +19,10 @@ from gateway.provider_body import upstream_body
 from gateway.provider_request import ProviderRequest
 from gateway.relay import STREAM_END, hide_reasoning, read_chunk
 from gateway.request_log import RequestRecord
-from gateway.reservation import prompt_estimate
+from gateway.reservation import output_room, prompt_estimate
 from gateway.route_health import RouteHealth
 from gateway.routing import Candidate
+from gateway.second_opinion import Declinations
 from gateway.upstream import EventStream
 from gateway.upstream_errors import Broken, Declined, Garbled, Overloaded, Silent, UpstreamFailed
 
@@ -70,18 +70,17 @@ class Forwarding:
     async def open(self) -> None:
         """Return once a route has begun to answer. Raises the most telling UpstreamFailed."""
         failures: list[UpstreamFailed] = []
-        # What one provider of a model declines, all of them do: but where the prompt was too long
-        # for its context, those with a larger one may not.
-        declined: dict[str, float] = {}
+        declinations: Declinations | None = None  # Hardly any request needs it.
         for route in self._routes:
-            if route.context_length <= declined.get(route.model, 0):
+            if declinations is not None and declinations.rule_out(route):
                 continue
             try:
                 return await self._try(route)
             except UpstreamFailed as failure:
                 failures.append(failure)
-                if not failure.retryable:
-                    declined[route.model] = route.context_length if failure.too_long else math.inf
+                if isinstance(failure, Declined):
+                    declinations = declinations or Declinations()
+                    declinations.note(route, failure)
         raise _most_telling(failures)
 
     async def _try(self, route: Candidate) -> None:
@@ -128,7 +127,7 @@ class Forwarding:
         return upstream_body(
             self._request,
             upstream_model=route.upstream_model,
-            max_tokens=min(self._max_tokens, route.max_output_tokens),
+            max_tokens=min(self._max_tokens, output_room(self._request, route)),
             passthrough=route.passthrough,
             unsupported=route.unsupported,
             wants_max_completion_tokens=route.wants_max_completion_tokens,
@@ -156,7 +155,7 @@ class Forwarding:
         path = self._request.endpoint.path
         self._stream = await upstream.open_stream(route, path, self._body(route), self._deadline)
         allowed_s = settings.UPSTREAM_FIRST_BYTE_TIMEOUT_S
-        while not (self._ended or self.meter.has_begun):
+        while not (self._ended or self.meter.has_answered):
             try:
                 payloads = await self._stream.read(min(allowed_s, self._time_left()))
             except TimeoutError as error:
@@ -221,6 +220,8 @@ class Forwarding:
         try:
             for payload in payloads:
                 if payload == STREAM_END:
+                    if not self.meter.has_answered:
+                        raise Broken(status=200)
                     self._ended = True
                     break
                 chunk = read_chunk(payload)

@@ -93,9 +93,14 @@ class Meter:
         return size
 
     @property
-    def has_begun(self) -> bool:
+    def has_answered(self) -> bool:
         """Whether anything came that is worth handing on: content, or an end without any."""
-        return bool(self.seen_bytes or self.finish_reasons or self._raw_usage)
+        return bool(self.seen_bytes or self.finish_reasons)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything came that the provider may bill: an answer, or usage alone."""
+        return self.has_answered or bool(self._raw_usage)
 
     @property
     def is_complete(self) -> bool:

@@ -44,6 +44,7 @@ ERRORS = {
 _OF_PUBLIC = (500, 503)
 _OF_READS = (401, 403, 429, *_OF_PUBLIC)
 _OF_BODIES = (400, 408, 413, 415, *_OF_READS)
+_OF_PROVIDERS = (400, 403, 413, 422, 429, 502, 503, 504)
 _OF_ANSWERS = (402, 404, 409, 422, 502, 504, *_OF_BODIES)
 
 _WITH_ANSWERS: dict[str, dict[str, Any]] = {
@@ -379,6 +380,8 @@ _SCHEMAS = (
 
 def _error(kind: str, status: int) -> dict:
     names = ["x-request-id", "x-should-retry"]
+    if status in _OF_PROVIDERS:
+        names.append("x-kyma-attempts")
     if status in (409, 429, 503):
         names.append("Retry-After")
     if status == 429:

@@ -26,7 +26,7 @@ from gateway.models import Provider, Route
 from gateway.provider_body import upstream_body
 from gateway.provider_request import ProviderRequest
 from gateway.relay import STREAM_END, read_chunk
-from gateway.routing import only_embeds
+from gateway.routing import only_embeds, unsupported_over
 from gateway.sse import EventParser, EventTooLarge
 from gateway.upstream_errors import (
     Broken,
@@ -199,7 +199,7 @@ def _body(route: Route, request: ProviderRequest) -> bytes:
         upstream_model=route.upstream_model,
         max_tokens=1,
         passthrough=route.passthrough,
-        unsupported=frozenset(route.provider.unsupported),
+        unsupported=unsupported_over(route),
         wants_max_completion_tokens=route.provider.wants_max_completion_tokens,
     )
 
@@ -211,7 +211,7 @@ def _read_stream(response: "_Response", meter: Meter) -> None:
     parser = EventParser()
     for piece in response.pieces():
         for payload in parser.feed(piece):
-            if payload == STREAM_END:
+            if payload == STREAM_END and meter.has_answered:
                 return
             meter.saw(read_chunk(payload))
     if not meter.is_complete:
@@ -243,7 +243,7 @@ class _Response:
             said = upstream.parse(self.whole())
         except UpstreamFailed:
             said = None
-        raise from_status(self.status, said, None)
+        raise from_status(self.status, said)
 
     def whole(self) -> bytes:
         return b"".join(self.pieces())

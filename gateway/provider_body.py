@@ -3,7 +3,7 @@
 import orjson
 
 from gateway.provider_request import CHAT, ProviderRequest
-from gateway.strict_providers import softened
+from gateway.strict_providers import softened, taken
 
 
 def upstream_body(
@@ -21,9 +21,9 @@ def upstream_body(
     without being asked.
     """
     given = {**request.unknown, **request.fields} if passthrough else request.fields
-    body = {name: value for name, value in given.items() if name not in unsupported}
+    body = taken(given, unsupported)
     body["model"] = upstream_model
-    body.update(request.content)
+    body.update(request.content if passthrough else request.known_content)
     if not request.answers:  # Embeddings: nothing is written, so there is nothing to limit.
         return orjson.dumps(body)
     body["stream"] = request.stream

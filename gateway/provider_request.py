@@ -11,6 +11,9 @@ from gateway.field_checks import Check, Mismatch, missing, object_of
 from gateway.upstream_errors import Garbled
 
 TOKENS_PER_PROMPT = 4  # What marks its beginning and its end, at the most.
+DEFAULT_MAX_TOKENS = 4096  # Of an answer whose caller names no limit.
+# Codex never names one, and ends with an error where an answer is cut. What it asks for is files.
+AGENT_MAX_TOKENS = 32_768
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class ProviderRequest(ABC):
     stream: bool = False
     include_usage: bool = False
     max_tokens: int | None
+    default_max_tokens: int = DEFAULT_MAX_TOKENS
     n: int = 1
     prompts: int = 1
     fields: dict[str, Any]
@@ -88,6 +92,11 @@ class ProviderRequest(ABC):
     @abstractmethod
     def content(self) -> dict[str, Any]:
         """What the provider is asked, by the names of its fields."""
+
+    @property
+    def known_content(self) -> dict[str, Any]:
+        """The same, without what Kyma doesn't know in it: for routes without passthrough."""
+        return self.content
 
     def accepted(self, answer: dict) -> dict:
         """A provider's whole answer, checked. Raises UpstreamFailed."""

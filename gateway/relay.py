@@ -8,11 +8,12 @@ from typing import Any
 import orjson
 
 from billing.pricing import Usage, usd
+from gateway import tool_calls
 from gateway.anthropic_message import name_and_arguments
 from gateway.errors import GatewayError
 from gateway.metering import content_bytes, index_of
 from gateway.provider_request import CHAT, Endpoint
-from gateway.upstream import error_inside, parse
+from gateway.upstream import parse, refuse_error
 from gateway.upstream_errors import Garbled
 
 STREAM_END = b"[DONE]"
@@ -51,15 +52,15 @@ def read_chunk(payload: bytes) -> dict:
     chunk = parse(payload)
     if not isinstance(chunk, dict):
         raise Garbled(status=200)
-    if chunk.get("error"):
-        raise error_inside(chunk)
+    refuse_error(chunk)
     return chunk
 
 
 def own(answer: dict, identity: Identity) -> dict:
-    """The whole answer under Kyma's identity, without the provider's usage."""
+    """The whole answer under Kyma's identity, without the provider's usage, its calls mended."""
     answer.pop("usage", None)
     answer.update(identity.of(identity.endpoint.answer_object))
+    tool_calls.mend_whole(answer)
     return answer
 
 
@@ -126,12 +127,13 @@ def error_chunk(identity: Identity, error: GatewayError) -> dict:
 
 
 class Transcript:
-    """The answer as it was said, gathered from its chunks for the content log."""
+    """The answer as it was said, gathered from its chunks for the content log. Their calls have
+    been mended.
+    """
 
     def __init__(self) -> None:
         self._parts: defaultdict[int, dict[str, list]] = defaultdict(lambda: defaultdict(list))
-        self._calls: defaultdict[int, list[dict]] = defaultdict(list)
-        self._open_calls: dict[tuple[int, int], dict] = {}
+        self._calls: defaultdict[int, dict[int, dict]] = defaultdict(dict)
 
     def add(self, chunk: dict) -> None:
         for choice in chunk["choices"]:
@@ -145,15 +147,10 @@ class Transcript:
                 self._add_call(index, call)
 
     def _add_call(self, owner: int, call: dict) -> None:
-        place, given_id = (owner, index_of(call)), call.get("id")
+        nothing = {"id": call.get("id"), "name": "", "arguments": ""}
+        known = self._calls[owner].setdefault(index_of(call), nothing)
         name, arguments = name_and_arguments(call)
-        known = self._open_calls.get(place)
-        # Some providers give every call the same index; then it is told by its id and name.
-        if known is None or (name and given_id and known["id"] not in (None, given_id)):
-            known = self._open_calls[place] = {"id": given_id, "name": "", "arguments": ""}
-            self._calls[owner].append(known)
-        if name != known["name"]:  # Some providers repeat it in every fragment.
-            known["name"] += name
+        known["name"] += name
         known["arguments"] += arguments
 
     def calls(self, index: int) -> bool:
@@ -166,7 +163,7 @@ class Transcript:
         for index, parts in sorted(self._parts.items()):
             message: dict = {field: _joined(pieces) for field, pieces in parts.items()}
             calls = self._calls.get(index)
-            messages.append({**message, "tool_calls": calls} if calls else message)
+            messages.append({**message, "tool_calls": [*calls.values()]} if calls else message)
         return messages
 
 

@@ -14,12 +14,13 @@ from gateway import commit_queue, errors, metrics
 from gateway.batch import Claim, KeyTaken, Reserve
 from gateway.commit_queue import CommitFailed, Promise
 from gateway.metering import BYTES_PER_TOKEN
-from gateway.provider_request import ProviderRequest
+from gateway.provider_request import DEFAULT_MAX_TOKENS, ProviderRequest
 from gateway.request_log import RequestRecord
 from gateway.routing import Candidate
 
-DEFAULT_MAX_TOKENS = 4096
 MOST_BYTES_PER_TOKEN = 8  # No text of any length packs more into a token.
+DENSE_BYTES_PER_TOKEN = 3  # Code and JSON: what agents send.
+LEAST_ROOM = 1024  # For an answer, however long the prompt seems to be.
 
 
 def prompt_estimate(request: ProviderRequest, route: Candidate) -> int:
@@ -29,13 +30,44 @@ def prompt_estimate(request: ProviderRequest, route: Candidate) -> int:
 
 def prompt_bound(request: ProviderRequest, route: Candidate) -> int:
     """The most tokens that all prompts can be."""
-    template = request.frame_tokens + request.has_template * route.template_tokens
     most = route.context_length * request.prompts
-    return min(most, request.text_bytes + template + _exact_tokens(request, route))
+    return min(most, request.text_bytes + _added_tokens(request, route))
+
+
+def output_room(request: ProviderRequest, route: Candidate) -> int:
+    """The most tokens of an answer that can be asked for over `route`, beside the prompt.
+
+    Too few cut an answer that is longer, which is rare; too many have the request refused as too
+    long, and its agent forget what it was about. So the prompt is taken for a dense one, unless
+    that leaves next to nothing.
+    """
+    dense = -(-request.text_bytes // DENSE_BYTES_PER_TOKEN) + _added_tokens(request, route)
+    rooms = (
+        route.context_length - dense // request.prompts,
+        (route.context_length - prompt_estimate(request, route) // request.prompts) // 2,
+        LEAST_ROOM,
+    )
+    return min(route.max_output_tokens, max(rooms))
+
+
+def _added_tokens(request: ProviderRequest, route: Candidate) -> int:
+    """The most that come on top of the text."""
+    template = request.frame_tokens + request.has_template * route.template_tokens
+    return template + _exact_tokens(request, route)
 
 
 def _exact_tokens(request: ProviderRequest, route: Candidate) -> int:
     return request.token_ids + request.images * route.image_tokens
+
+
+def tokens_of(request: ProviderRequest, route: Candidate, ask: Ask) -> tuple[int, int]:
+    """How many tokens prompt and answers are likely to take, and the bound to count them by.
+
+    Where no limit was named, an answer hardly ever takes a large one.
+    """
+    limit = min(ask.max_tokens, DEFAULT_MAX_TOKENS) if ask.flexible else ask.max_tokens
+    output = ask.answers * limit
+    return prompt_estimate(request, route) + output, prompt_bound(request, route) + output
 
 
 def ask_for(request: ProviderRequest, routes: tuple[Candidate, ...]) -> Ask:
@@ -65,15 +97,13 @@ def _fixed_nano(request: ProviderRequest, route: Candidate) -> int:
 
 
 def _max_tokens(request: ProviderRequest, routes: tuple[Candidate, ...]) -> int:
-    """The output limit to ask for: the caller's, else 4096, within what the models can do."""
-    most = max(route.max_output_tokens for route in routes)
-    if request.max_tokens is not None:
-        return min(request.max_tokens, most)
-    first = routes[0]
-    room = first.context_length - prompt_bound(request, first)
-    if room < DEFAULT_MAX_TOKENS:  # The bound is generous: don't let it starve the answer.
-        room = max(room, (first.context_length - prompt_estimate(request, first)) // 2, 1)
-    return min(DEFAULT_MAX_TOKENS, most, room)
+    """The output limit to ask for: the caller's, else the default, where there is room for it."""
+    wanted, most = request.max_tokens or request.default_max_tokens, 0
+    for route in routes:
+        most = max(most, output_room(request, route))
+        if most >= wanted:  # As nearly always: no need to look at the others.
+            return wanted
+    return most
 
 
 class Reservation:

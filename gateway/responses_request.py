@@ -17,13 +17,11 @@ from gateway.field_checks import (
     missing,
     object_of,
     one_of,
-    schema_of,
     tagged,
-    takes,
     text,
     unless_true,
 )
-from gateway.responses_input import check_as_chat, refused
+from gateway.responses_input import refused
 
 _SAME_IN_CHAT = (
     "model",
@@ -65,12 +63,6 @@ def chat_body(body: dict) -> dict:
 # --- Checks
 
 
-@takes(schema_of(JSON_SCHEMA))
-def _schema_format(value: dict) -> None:
-    response_format = {"type": "json_schema", "json_schema": _members(value, *_SCHEMA)}
-    check_as_chat(CHECKS["response_format"], response_format, hidden=("json_schema",))
-
-
 _chosen = object_of({"name": text(filled=True), "namespace": text()}, required=("name",))
 _allowed_tool = tagged("type", {"function": _chosen, "custom": _chosen})
 _tool_choice = by_type(
@@ -95,7 +87,7 @@ _tool_choice = by_type(
 )
 _format = tagged(
     "type",
-    {"text": object_of({}), "json_object": object_of({}), "json_schema": _schema_format},
+    {"text": object_of({}), "json_object": object_of({}), "json_schema": JSON_SCHEMA},
 )
 _ALL_IN_INPUT = "leave it out, and send the whole conversation in `input` each time"
 _RECEIVED: dict[str, Check] = {

@@ -27,6 +27,7 @@ from gateway.models import Model, Provider, Route
 from gateway.preferences import Preferences
 from gateway.provider_request import EMBEDDINGS, Endpoint, ProviderRequest
 from gateway.short_cache import SharedValue, ShortCache
+from gateway.strict_providers import marks_for
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ PARAMETERS_OF = {
     "json": ("response_format", "structured_outputs"),
     "reasoning": ("reasoning", "reasoning_effort"),
 }
+MAX_NAMED = 80  # Letters of a model that there isn't.
 DATA_POLICY = "data_policy:retention"
 MAX_ATTEMPTS = 3
 MAX_ATTEMPTS_OF_EACH = 2  # when a request names several models
@@ -232,7 +234,7 @@ def _none_such(name: str) -> ModelNotFound:
     if alias in aliases.ALIASES:
         problem = f"None of the models that {alias} stands for can be used now."
     else:
-        problem = "There is no such model."
+        problem = f'There is no model "{name[:MAX_NAMED]}".'
     return ModelNotFound(f"{problem} GET /v1/models lists those that can be used.", param="model")
 
 
@@ -416,10 +418,21 @@ def _candidate(route: Route, today: dt.date) -> Candidate:
         image_tokens=route.image_tokens,
         template_tokens=route.template_tokens,
         passthrough=route.passthrough,
-        unsupported=frozenset(provider.unsupported),
+        unsupported=unsupported_over(route),
         wants_max_completion_tokens=provider.wants_max_completion_tokens,
         stops_billing_on_cancel=provider.stops_billing_on_cancel,
     )
+
+
+def unsupported_over(route: Route) -> frozenset[str]:
+    """What can't be sent over it, for its provider's sake or its model's.
+
+    Many providers refuse an effort for a model that doesn't think, and agents always send one.
+    """
+    marks = marks_for(route.upstream_model, route.provider.unsupported)
+    if route.passthrough or "reasoning" in route.model.capabilities:
+        return marks
+    return marks.union(PARAMETERS_OF["reasoning"])
 
 
 _names: dict[str, tuple[str, str]] = {}

@@ -36,13 +36,14 @@ def price_of(bill: Bill, price: Price) -> int:
 
 
 def note_finish(record: RequestRecord, native: Any, *, called: bool, broke_off: bool) -> None:
-    """Log why the answer ended, as it told itself. Where its provider has another word for that, or
-    none, this stands with the attempt: few have.
+    """Log why the answer ended, as it told itself: each whole stream does. Where its provider has
+    another word for that, or none, this stands with the attempt: few have.
 
     `broke_off` says that it ended with an error, once it had begun.
     """
     own_word = str(native or "").replace("\0", "")[:_LONGEST_WORD]  # Postgres takes no NUL.
-    told = meaning(native, called=called) if own_word else ""
+    is_whole_stream = record.streamed and record.outcome == ApiRequest.Outcome.FINISHED
+    told = meaning(native, called=called) if own_word or is_whole_stream else ""
     record.finish_reason = "error" if broke_off else told
     if own_word != record.finish_reason:
         record.attempts[-1]["finish_reason"] = own_word

@@ -1,4 +1,4 @@
-"""What a provider refuses inside of messages and tools, brought into a form that it takes.
+"""What a provider refuses, left out or brought into a form that it takes.
 
 `Provider.unsupported` names fields of the body; and beside them, for what lies deeper:
 
@@ -6,16 +6,60 @@
 "cache_control"              marks for caching are left out of messages, their parts and tools, too
 "message:reasoning"          what an assistant thought goes back as `reasoning_content`,
 "message:reasoning_content"  or as `reasoning`; with both it is left out
-"message:reasoning_details"  is left out
+"message:reasoning_details"  is left out,
+"message:name"               too, but where it names the function whose result a message is
+"effort:xhigh"               the nearest effort that is taken goes instead; but who wants some
+                             thought never gets "none": rather what the model does by itself
+
+Of `reasoning`, where that is named, the effort goes as `reasoning_effort`. What ends in "@qwen/" is
+so for the provider's models alone whose own name begins like this.
 """
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from gateway.chat_fields import EFFORTS
+
 DEVELOPER_ROLE = "role:developer"
 CACHE_MARK = "cache_control"
 REASONING = ("reasoning", "reasoning_content")  # Two names for the same text.
+
+
+def marks_for(upstream_model: str, unsupported: list[str]) -> frozenset[str]:
+    """What of `Provider.unsupported` holds for one model, without saying for which."""
+    marks = (mark.partition("@") for mark in unsupported)
+    return frozenset(name for name, _, models in marks if upstream_model.startswith(models))
+
+
+def taken(given: dict[str, Any], unsupported: frozenset[str]) -> dict[str, Any]:
+    """Those of the fields `given` that the provider takes, as it takes them."""
+    fields = {name: value for name, value in given.items() if name not in unsupported}
+    if "reasoning" in given or "reasoning_effort" in given:
+        _think(fields, given.get("reasoning") or {}, unsupported)
+    return fields
+
+
+def _think(fields: dict[str, Any], reasoning: dict, unsupported: frozenset[str]) -> None:
+    if "reasoning" in fields:
+        fields["reasoning"] = dict(reasoning)
+        _choose_effort(fields["reasoning"], "effort", unsupported)
+    elif reasoning.get("effort") and "reasoning_effort" not in unsupported:
+        fields.setdefault("reasoning_effort", reasoning["effort"])
+    _choose_effort(fields, "reasoning_effort", unsupported)
+
+
+def _choose_effort(fields: dict[str, Any], name: str, unsupported: frozenset[str]) -> None:
+    """Put an effort that the provider knows under `name`, if one was asked for there."""
+    wanted = fields.get(name)
+    if wanted is None or f"effort:{wanted}" not in unsupported:
+        return
+    known = [one for one in EFFORTS[1:] if f"effort:{one}" not in unsupported]
+    if known:
+        place = EFFORTS.index(wanted)
+        fields[name] = min(known, key=lambda one: abs(EFFORTS.index(one) - place))
+    else:
+        del fields[name]
 
 
 def softened(body: dict[str, Any], unsupported: frozenset[str]) -> dict[str, Any]:
@@ -23,10 +67,10 @@ def softened(body: dict[str, Any], unsupported: frozenset[str]) -> dict[str, Any
     soft = dict(body)
     if DEVELOPER_ROLE in unsupported and "messages" in soft:
         soft["messages"] = [_as_system(message) for message in soft["messages"]]
-    names = (*REASONING, "reasoning_details")
+    names = (*REASONING, "reasoning_details", "name")
     rejected = {name for name in names if f"message:{name}" in unsupported}
     if rejected and "messages" in soft:
-        soft["messages"] = [_without_thoughts(one, rejected) for one in soft["messages"]]
+        soft["messages"] = [_without_members(one, rejected) for one in soft["messages"]]
     if CACHE_MARK in unsupported:
         for name, without_marks in (("messages", _message), ("tools", _tool)):
             if name in soft:
@@ -38,8 +82,10 @@ def _as_system(message: dict) -> dict:
     return {**message, "role": "system"} if message["role"] == "developer" else message
 
 
-def _without_thoughts(message: dict, rejected: set[str]) -> dict:
+def _without_members(message: dict, rejected: set[str]) -> dict:
     """The message without these members; its reasoning under the other name, if there is one."""
+    if message["role"] in ("tool", "function"):
+        return message
     kept = {name: member for name, member in message.items() if name not in rejected}
     accepted = [name for name in REASONING if name not in rejected]
     thought = message.get("reasoning") or message.get("reasoning_content")

@@ -5,6 +5,7 @@ no header, no address, no id. All four timeouts are kept here or in the relay.
 """
 
 import asyncio
+import re
 import time
 
 import orjson
@@ -21,11 +22,24 @@ from gateway.upstream_errors import (
     Silent,
     UpstreamFailed,
     from_status,
+    status_inside,
+    wait_told,
 )
 
 MAX_ANSWER_BYTES = 50_000_000
 MAX_ERROR_BYTES = 64_000
 MAX_DEPTH = 200  # orjson reads what is nested more deeply than it can write.
+
+# An escaped backslash, a character in two halves, or half of one: some providers cut a stream amid
+# an emoji, and that is no JSON.
+_SURROGATES = re.compile(
+    rb"""
+      \\\\
+    | \\u[dD][89abAB][0-9a-fA-F]{2} \\u[dD][c-fC-F][0-9a-fA-F]{2}
+    | (?P<half> \\u[dD][89a-fA-F][0-9a-fA-F]{2} )
+    """,
+    re.VERBOSE,
+)
 
 _pool: Pool | None = None
 
@@ -59,8 +73,7 @@ async def fetch(route: Candidate, path: str, body: bytes, deadline: float) -> di
         raise _meaning(error) from error
     if not isinstance(answer, dict):
         raise Garbled(status=200)
-    if answer.get("error"):
-        raise error_inside(answer)
+    refuse_error(answer)
     return answer
 
 
@@ -127,31 +140,30 @@ async def _require_events(connection: Connection) -> None:
     if "event-stream" in connection.header(b"content-type").partition(";")[0].lower():
         return
     answer = await _json(connection, MAX_ERROR_BYTES)
-    if isinstance(answer, dict) and answer.get("error"):
-        raise error_inside(answer)
+    if isinstance(answer, dict):
+        refuse_error(answer)
     raise Garbled(status=200)
 
 
-def error_inside(answer: dict) -> UpstreamFailed:
-    """The failure that an error object inside a 200 answer means."""
-    error = answer["error"]
-    code = error.get("code") if isinstance(error, dict) else None
-    status = code if isinstance(code, int) and 400 <= code <= 599 else 502
-    return from_status(status, answer, None)
+def refuse_error(answer: dict) -> None:
+    """Raises the failure that an error inside a 200 answer means, or in its place, as at vLLM."""
+    if answer.get("error") or answer.get("object") == "error":
+        error = answer.get("error") or answer
+        raise from_status(status_inside(error), {"error": error})
 
 
 async def _post(route: Candidate, path: str, body: bytes) -> Connection:
     connection = await _connections().post(route.base_url + path, route.api_key, body)
     if connection.status == 200:
         return connection
-    status, retry_after = connection.status, connection.header(b"retry-after")
+    status, wait_s = connection.status, wait_told(connection.header)
     try:
         said = await _json(connection, MAX_ERROR_BYTES)
     except UpstreamFailed:
         said = None
     finally:
         connection.end()
-    raise from_status(status, said, retry_after or None)
+    raise from_status(status, said, wait_s)
 
 
 async def _json(connection: Connection, limit: int) -> object:
@@ -166,12 +178,25 @@ async def _json(connection: Connection, limit: int) -> object:
 def parse(received: bytes | bytearray, status: int = 200) -> object:
     """JSON that can be written again. Raises Garbled."""
     try:
-        said = orjson.loads(received)
+        said = _loads(received)
         if len(received) > MAX_DEPTH and received.count(b"[") + received.count(b"{") > MAX_DEPTH:
             orjson.dumps(said)
     except (orjson.JSONDecodeError, orjson.JSONEncodeError) as error:
         raise Garbled(status=status) from error
     return said
+
+
+def _loads(received: bytes | bytearray) -> object:
+    try:
+        return orjson.loads(received)
+    except orjson.JSONDecodeError:
+        if b"\\u" not in received:
+            raise
+    return orjson.loads(_SURROGATES.sub(_whole_character, received))
+
+
+def _whole_character(found: re.Match[bytes]) -> bytes:
+    return b"\\ufffd" if found["half"] else found[0]
 
 
 def _time_left(most_s: float, deadline: float) -> float:

@@ -5,17 +5,39 @@ UpstreamFailed
 ├── Silent           connected, but nothing came in time
 ├── Broken           the connection ended in the middle
 ├── Garbled          what came is no answer: HTML, broken JSON, an event too large
-├── Overloaded       429: too many requests
+├── Overloaded       too many requests or tokens, for now
 ├── Faulty           any other status that is the provider's fault, or ours towards it
-└── Declined         the provider finds fault with the request itself: no other route will do
+└── Declined         the provider finds fault with the request itself
 """
 
+import math
 import re
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
 
 from gateway import errors
 
 DEFAULT_WAIT_S = 5
 MAX_MESSAGE = 300
+# Of the request's content, whichever provider looks at it.
+_POLICY = ("content_policy", "content_filter", "moderation")
+# How servers say that a prompt is too long; few have a code for it.
+_TOO_LONG = re.compile(
+    "|".join(
+        (
+            r"context[ _](?:length|size|window)",
+            r"max(?:imum)? (?:model|prompt|input) length",
+            r"(?:prompt|input) (?:is )?too long",
+            r"input length.{0,60}exceeds",
+            r"reduce the length of the (?:messages|prompt|input)",
+            r"`inputs` (?:tokens \+|must have less than)",
+            r"exceeded model token limit",
+            r"max_tokens must be at least 1, got -",  # vLLM: all that the prompt has left.
+        )
+    ),
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?")
 MAX_SEARCHED = 1000  # Of a long word some of the patterns below would make work for minutes.
 # What a provider's message may give away.
 _SECRETS = re.compile(
@@ -37,7 +59,6 @@ class UpstreamFailed(Exception):
 
     fault = "failed"
     retryable = True
-    too_long = False
     answer: type[errors.GatewayError] = errors.BadUpstream
     sentence = "The provider failed to answer."
 
@@ -102,15 +123,21 @@ class Faulty(UpstreamFailed):
 
 
 class Declined(UpstreamFailed):
-    """`message` is the provider's own, about the caller's own request, without its secrets."""
+    """`message` is the provider's own, about the caller's own request, without its secrets.
+
+    `is_policy`: the provider doesn't answer such a thing, which says nothing of its form.
+    """
 
     fault = "declined"
     retryable = False
 
-    def __init__(self, *, status: int, message: str, too_long: bool = False):
+    def __init__(
+        self, *, status: int, message: str, too_long: bool = False, is_policy: bool = False
+    ):
         super().__init__(status=status)
         self.message = message
         self.too_long = too_long
+        self.is_policy = is_policy
 
     def gateway_error(self) -> errors.GatewayError:
         if self.too_long:
@@ -123,23 +150,61 @@ class Declined(UpstreamFailed):
         return kinds.get(self.status or 400, errors.InvalidRequest)(self.message)
 
 
-def from_status(status: int, body: object, retry_after: str | None) -> UpstreamFailed:
+def from_status(status: int, body: object, wait_s: int | None = None) -> UpstreamFailed:
     """The failure that an error status (and its JSON body, if it was any) means."""
-    wait_s = _wait_s(retry_after)
     message, code = _message_and_code(body)
-    if status == 429:
+    if status == 429 or (status == 413 and _counts_tokens(code)):
         return Overloaded(status=status, retry_after_s=wait_s)
-    is_moderation = status == 403 and ("moderation" in code or "policy" in code)
-    if status in (400, 413, 422) or is_moderation:
-        too_long = "context_length" in code or "context length" in message.lower()
-        return Declined(status=status, message=_clean(message), too_long=too_long)
+    is_policy = any(word in code for word in _POLICY)
+    if status in (400, 413, 422) or (status == 403 and (is_policy or "policy" in code)):
+        return Declined(
+            status=status,
+            message=_clean(message),
+            too_long=_is_too_long(message, code),
+            is_policy=is_policy or status == 403,
+        )
     return Faulty(status=status, retry_after_s=wait_s)
 
 
-def _wait_s(retry_after: str | None) -> int | None:
-    if not retry_after or not retry_after.isdecimal():  # A date: clocks differ.
-        return None
-    return min(int(retry_after[:6]), errors.MAX_RETRY_AFTER_S) or None
+def status_inside(error: object) -> int:
+    """The status that an error object inside of a 200 answer stands for."""
+    code = error.get("code") if isinstance(error, dict) else None
+    if isinstance(code, str) and code.isdecimal():
+        code = int(code[:4])
+    if isinstance(code, int) and 400 <= code <= 599:
+        return code
+    message, word = _message_and_code({"error": error})
+    if _is_too_long(message, word):
+        return 400
+    return 429 if "rate_limit" in word else 502
+
+
+def _is_too_long(message: str, code: str) -> bool:
+    return bool(_TOO_LONG.search(code) or _TOO_LONG.search(message[:MAX_SEARCHED]))
+
+
+def _counts_tokens(code: str) -> bool:
+    """Groq's 413 means what its account may use in a minute, not how much fits."""
+    return "rate_limit" in code or "tokens" in code.split()
+
+
+def wait_told(header: Callable[[bytes], str]) -> int | None:
+    """For how many seconds the head of an answer asks to be left alone; None if for none."""
+    if _NUMBER.fullmatch(ms := header(b"retry-after-ms")):
+        wait_s = float(ms) / 1000
+    elif _NUMBER.fullmatch(said := header(b"retry-after")):
+        wait_s = float(said)
+    else:
+        wait_s = _seconds_between(header(b"date"), said)
+    return math.ceil(min(wait_s, errors.MAX_RETRY_AFTER_S)) if wait_s > 0 else None
+
+
+def _seconds_between(now: str, then: str) -> float:
+    """By the provider's own clock: ours may be another."""
+    try:
+        return (parsedate_to_datetime(then) - parsedate_to_datetime(now)).total_seconds()
+    except (TypeError, ValueError):  # One of them is missing, or none.
+        return 0
 
 
 def _message_and_code(body: object) -> tuple[str, str]:

@@ -26,3 +26,8 @@ urlpatterns = [
     path("v1/providers", account_views.providers),
     path("v1/openapi.json", account_views.openapi_document),
 ]
+
+# Where clients ask with a base URL that lacks its /v1.
+WITHOUT_VERSION = frozenset(
+    ("/chat/completions", "/completions", "/embeddings", "/responses", "/messages")
+)

@@ -1,4 +1,7 @@
-"""The ASGI application: /v1 goes to the gateway's lean handler, all but /metrics to Django's."""
+"""The ASGI application: /v1 goes to the gateway's lean handler, all but /metrics to Django's.
+
+Who asks a model and forgets the /v1 is told so by the gateway: a page would be of no use.
+"""
 
 import os
 
@@ -9,6 +12,7 @@ django_application = get_asgi_application()  # First: it loads the apps that fol
 
 from chat import replies  # noqa: E402
 from gateway.asgi import close, gateway_application, start  # noqa: E402
+from gateway.urls import WITHOUT_VERSION  # noqa: E402
 from kyma import body_limit  # noqa: E402
 from kyma.metrics import PATH, metrics_application  # noqa: E402
 
@@ -16,12 +20,19 @@ from kyma.metrics import PATH, metrics_application  # noqa: E402
 async def application(scope, receive, send):
     if scope["type"] == "lifespan":
         await _live(receive, send)
-    elif scope["path"] == "/v1" or scope["path"].startswith("/v1/"):
+    elif _is_for_gateway(scope):
         await gateway_application(scope, receive, send)
     elif scope["path"] == PATH:
         await metrics_application(scope, receive, send)
     else:
         await body_limit.apply(django_application, scope, receive, send)
+
+
+def _is_for_gateway(scope) -> bool:
+    path = scope["path"]
+    if path == "/v1" or path.startswith("/v1/"):
+        return True
+    return scope.get("method") == "POST" and path in WITHOUT_VERSION
 
 
 async def _live(receive, send) -> None:

@@ -116,9 +116,8 @@ def live_route(slug: str, base_url: str, **provider_fields):
     provider, _ = Provider.objects.update_or_create(
         slug=slug, defaults={"base_url": base_url, **fields}
     )
-    model, _ = Model.objects.get_or_create(
-        slug=slug, defaults={"name": slug, "maker": "Test", "context_length": 8192}
-    )
+    fields = {"maker": "Test", "context_length": 8192, "capabilities": ["reasoning"]}
+    model, _ = Model.objects.get_or_create(slug=slug, defaults={"name": slug, **fields})
     route = Route.objects.filter(model=model, provider=provider).first()
     return route or Route.objects.create(
         model=model, provider=provider, upstream_model=f"up/{slug}", price_version=make_price()

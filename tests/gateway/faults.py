@@ -68,6 +68,8 @@ def raw_json(body: bytes, status: int = 200) -> list:
     return [Head(status, headers), Bytes(body), End()]
 
 
+# As vLLM says it, also in the midst of a stream.
+VLLM_ERROR = {"object": "error", "message": LEAK, "type": "InternalServerError", "code": 500}
 AT_ONCE = {
     "reset": ([Reset()], UNAVAILABLE, "broken"),
     "closed": ([Close()], UNAVAILABLE, "broken"),
@@ -100,6 +102,7 @@ AT_ONCE = {
     "nothing": (raw_json(b""), UNAVAILABLE, "garbled"),
     "error inside": (json_answer({"error": {"message": LEAK}}), UNAVAILABLE, "faulty"),
     "error text inside": (json_answer({"error": LEAK}), UNAVAILABLE, "faulty"),
+    "object error": (json_answer(VLLM_ERROR), UNAVAILABLE, "faulty"),
     "503 inside": (json_answer({"error": {"message": LEAK, "code": 503}}), OVERLOADED, "faulty"),
 }
 
@@ -122,7 +125,14 @@ BROKEN_STREAMS = {
         UNAVAILABLE,
         "faulty",
     ),
+    "object error": ([Head(), Event(VLLM_ERROR), Done(), End()], UNAVAILABLE, "faulty"),
     "huge event": ([Head(), Event(chunk({"content": "x" * 10**6}))], UNAVAILABLE, "garbled"),
+    "nothing but [DONE]": ([Head(), Done(), End()], UNAVAILABLE, "broken"),
+    "a role and [DONE]": (
+        [Head(), Event(chunk({"role": "assistant", "content": ""})), Done(), End()],
+        UNAVAILABLE,
+        "broken",
+    ),
     "closed": ([Head(), Close()], UNAVAILABLE, "broken"),
     "ended": ([Head(), End()], UNAVAILABLE, "broken"),
     "only a role": ([Head(), Event(chunk({"role": "assistant"})), End()], UNAVAILABLE, "broken"),
@@ -157,6 +167,7 @@ MID_STREAM = {
     ),
     "huge event": ([Event(chunk({"content": "x" * 10**6}))], UNAVAILABLE, "garbled"),
     "error object": ([Event({"error": {"message": LEAK}})], UNAVAILABLE, "faulty"),
+    "object error": ([Event(VLLM_ERROR), Done(), End()], UNAVAILABLE, "faulty"),
     "503 object": ([Event({"error": {"message": LEAK, "code": 503}})], OVERLOADED, "faulty"),
     "429 object": (
         [Event({"error": {"message": LEAK, "code": 429}})],

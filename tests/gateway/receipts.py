@@ -69,7 +69,7 @@ def finished(customer: Customer, streamed: bool, prompt: str, **fields) -> dict:
         return answer["usage"]
     options = {"include_usage": True}
     response = customer.ask(prompt, stream=True, stream_options=options, **fields)
-    assert response.headers["Content-Type"] == "text/event-stream"
+    assert response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
     assert response.headers["Cache-Control"] == "no-cache"
     assert response.headers["X-Accel-Buffering"] == "no"
     *events, last, done = events_of(response)

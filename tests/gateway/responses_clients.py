@@ -18,7 +18,7 @@ def events_of(client: openai.OpenAI, token: str, **fields) -> list[dict]:
     with client.responses.with_streaming_response.create(
         model="scripted", input=token, stream=True, **fields
     ) as raw:
-        assert raw.headers["content-type"] == "text/event-stream"
+        assert raw.headers["content-type"] == "text/event-stream; charset=utf-8"
         return events_in(raw.read())
 
 

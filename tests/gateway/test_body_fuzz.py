@@ -130,7 +130,7 @@ def test_no_body_makes_it_stumble(gateway, examples):
         assert response.status_code in EXPECTED, response.text
         if response.status_code != 200:
             assert error_of(response)["message"].endswith(".")
-        elif response.headers["Content-Type"] == "text/event-stream":
+        elif response.headers["Content-Type"] == "text/event-stream; charset=utf-8":
             assert data_of(response)[-1] == "[DONE]"
         else:
             assert response.json()["usage"]["cost"] >= 0

@@ -92,18 +92,66 @@ def test_a_fault_in_a_message_is_named_by_its_path(message, param):
         {"role": "developer", "content": [{"type": "text", "text": "a"}], "name": "boss"},
         {"role": "user", "content": [{"type": "text", "text": "a"}, IMAGE]},
         {"role": "assistant"},
-        {"role": "assistant", "content": None, "tool_calls": None, "refusal": None},
-        {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}], "tool_calls": []},
+        {"role": "assistant", "content": None, "tool_calls": [CALL]},
+        {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]},
+        {"role": "assistant", "content": "The", "prefix": True},
         {"role": "assistant", "content": "a", "reasoning": "b", "reasoning_content": "c"},
         {"role": "assistant", "reasoning_details": [{"type": "reasoning.text", "text": "b"}]},
         {"role": "assistant", "function_call": {"name": "a", "arguments": "{}"}},
-        {"role": "assistant", "tool_calls": [{"id": "c1", "function": CALL["function"]}]},
         {"role": "function", "name": "a", "content": "b"},
-        {"role": "user", "content": "a", "unknown": {"kept": [1]}},
     ],
 )
 def test_messages_go_upstream_as_they_came(message):
     assert forwarded(request_with(messages=[message]))["messages"] == [message]
+
+
+# What clients send back of an answer, or of their own, and what a request holds of it.
+ECHOED = [
+    (
+        {
+            **CALLING,
+            **dict.fromkeys(("refusal", "audio", "function_call", "reasoning")),
+            "annotations": [],
+            "provider": "Groq",
+            "id": "msg_1",
+        },
+        CALLING,
+    ),
+    (
+        {**CALLING, "tool_calls": [{**CALL, "index": 0, "extra": None, "cache_control": None}]},
+        CALLING,
+    ),
+    (
+        {
+            **CALLING,
+            "tool_calls": [{"id": "c1", "function": {**CALL["function"], "parsed_arguments": {}}}],
+        },
+        CALLING,
+    ),
+    (
+        {"role": "assistant", "content": "a", "tool_calls": []},
+        {"role": "assistant", "content": "a"},
+    ),
+    (
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "a", "prompt_cache_breakpoint": {}, "x": None}],
+            "unknown": {"left": [1]},
+        },
+        {"role": "user", "content": [{"type": "text", "text": "a"}]},
+    ),
+]
+
+
+@pytest.mark.parametrize(("message", "sent"), ECHOED)
+def test_what_a_request_does_not_hold_stays_here(message, sent):
+    assert forwarded(request_with(messages=[message]))["messages"] == [sent]
+
+
+def test_over_a_passthrough_route_only_what_says_nothing_stays_here():
+    message = {"role": "user", "content": "a", "name": None, "unknown": {"kept": [1]}}
+    sent = forwarded(request_with(messages=[message]), passthrough=True)["messages"]
+    assert sent == [{"role": "user", "content": "a", "unknown": {"kept": [1]}}]
 
 
 def test_a_thought_that_was_told_under_two_names_goes_back_under_its_providers_own():

@@ -218,10 +218,6 @@ def test_a_field_of_the_wrong_type_or_range_is_named(name, value):
             "response_format.json_schema.name",
         ),
         (
-            {"response_format": {"type": "json_schema", "json_schema": {"name": "a"}}},
-            "response_format.json_schema.schema",
-        ),
-        (
             {"response_format": {"type": "json_schema", "json_schema": {"name": "a b"}}},
             "response_format.json_schema.name",
         ),
@@ -305,15 +301,27 @@ def test_fields_that_contradict_each_other_are_unprocessable(fields, param):
 @pytest.mark.parametrize(
     "fields",
     [
-        {"tool_choice": "auto"},
-        {"tool_choice": "none", "tools": []},
         {"tool_choice": "required", "tools": [TOOL]},
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "a"}}},
         {"stream_options": {"include_usage": True}},
         {"messages": [CALLING, REPLY, HELLO, REPLY]},
     ],
 )
 def test_fields_that_go_together_pass(fields):
     assert request_with(**fields)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tools": []},
+        {"tool_choice": "auto"},
+        {"tool_choice": "none", "tools": [], "parallel_tool_calls": True},
+        {"functions": [], "function_call": "auto"},
+    ],
+)
+def test_what_is_said_of_no_tools_stays_here(fields):
+    assert request_with(**fields).fields == {}
 
 
 OPEN = {"type": "function", "function": {"name": "open"}}

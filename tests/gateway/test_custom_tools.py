@@ -232,21 +232,6 @@ def test_a_call_that_comes_in_one_chunk_with_its_end_is_told_before_it(stream):
     assert (end["delta"], end["finish_reason"]) == ({}, "tool_calls")
 
 
-def test_calls_with_the_same_index_are_told_apart(stream):
-    deltas = [
-        {"tool_calls": [call("note", '{"input":"a"}', 0, "x")]},
-        {"tool_calls": [call("search", "{}", 0, "y")]},
-        {"tool_calls": [call("note", "not JSON", 0, "z")]},
-        {},
-    ]
-    said = calls_of(fed(stream, *deltas, finish_reason="tool_calls"))
-    assert said == [
-        custom("note", "a", 0, "x"),
-        call("search", "{}", 0, "y"),
-        custom("note", "not JSON", 0, "z"),
-    ]
-
-
 def test_each_answer_has_calls_of_its_own(stream):
     for index in (0, 1):
         fragment = {"tool_calls": [call("note", f'{{"input":"{index}"}}')]}
@@ -261,8 +246,9 @@ def test_calls_are_told_even_if_nothing_says_that_they_have_ended(stream):
     fed(stream, {"tool_calls": [call("note", '{"input":"a"}')]})
     ended = stream.finish({"prompt_tokens": 1})
     assert ended.endswith(b"data: [DONE]\n\n")
-    (choice,) = choices_of(ended)
+    choice, end = choices_of(ended)
     assert calls_of([choice]) == [custom("note", "a")]
+    assert (end["finish_reason"], end["native_finish_reason"]) == ("tool_calls", None)
 
 
 # --- With OpenAI's package
@@ -333,6 +319,34 @@ def test_the_stream_helper_hears_of_the_calls_in_their_order(client, fake):
     assert kinds.count("tool_calls.function.arguments.done") == 1
     assert noted.custom == {"name": "note", "input": TEXT}
     assert searched.function.arguments == '{"q":"x"}'
+
+
+def test_calls_with_the_same_index_are_told_apart(client, fake):
+    called = [("note", '{"input":"a"}', "x"), ("search", "{}", "y"), ("note", "not JSON", "z")]
+    deltas = [{"tool_calls": [call(name, said, 0, call_id)]} for name, said, call_id in called]
+    events = [*map(Event, map(chunk, deltas)), Event(chunk({}, finish_reason="stop"))]
+    token = fake.script([Head(), *events, Done(), End()])
+    with client.chat.completions.stream(
+        model="scripted", messages=says(token), tools=[TOOL, NOTE]
+    ) as stream:
+        list(stream)
+        told = stream.current_completion_snapshot.choices[0].message.tool_calls
+    assert [one.id for one in told] == ["x", "y", "z"]
+    assert [one.custom["input"] for one in told if one.type == "custom"] == ["a", "not JSON"]
+    assert told[1].function.name == "search"
+
+
+@pytest.mark.parametrize("said", ["", "{}"])
+def test_a_call_that_says_nothing_has_no_input(client, fake, said):
+    calls = [("note", said)]
+    token = fake.script(either(tool_call_stream(calls), tool_call_answer(calls)))
+    asked = {"model": "scripted", "messages": says(token), "tools": [NOTE]}
+    message = client.chat.completions.create(**asked).choices[0].message
+    with client.chat.completions.stream(**asked) as stream:
+        list(stream)
+        streamed = stream.current_completion_snapshot.choices[0].message
+    assert message.tool_calls[0].custom.input == ""
+    assert streamed.tool_calls[0].custom["input"] == ""
 
 
 def test_input_that_was_held_back_is_not_paid(client, customer, fake):

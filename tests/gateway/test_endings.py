@@ -19,6 +19,7 @@ from billing.models import CreditAccount
 from gateway.sweeper import sweep
 from gateway.tally import error_class
 from tests.gateway.conftest import live_route
+from tests.gateway.faults import VLLM_ERROR
 from tests.gateway.in_process import served
 from tests.gateway.receipts import (
     END,
@@ -168,6 +169,7 @@ BREAKS = {
     "reset": ([Reset()], 502, "provider_unavailable"),
     "closed": ([Close()], 502, "provider_unavailable"),
     "error object": ([FAILURE, *END], 502, "provider_unavailable"),
+    "object error": ([Event(VLLM_ERROR), *END], 502, "provider_unavailable"),
     "given up": ([Event(chunk({}, finish_reason="error")), *END], 502, "provider_unavailable"),
 }
 

@@ -17,17 +17,19 @@ from tests.gateway.receipts import (
     both,
     broken_off,
     events_of,
-    free,
     read_until,
     refused,
 )
 from tests.live import Customer
 from tests.provider_scripts import (
+    Done,
+    End,
     Event,
     Head,
     Pause,
     Reset,
     WaitFor,
+    chunk,
     error,
     usage_chunk,
     usage_of,
@@ -38,15 +40,6 @@ from tests.provider_scripts import (
 def twofold(gateway, fake) -> Route:
     """The second and dearer one of two routes to a model."""
     return two_routes(fake.base_url, fake.base_url)
-
-
-@both
-def test_no_other_provider_is_asked_what_one_has_declined(gateway, fake, twofold, streamed):
-    customer = Customer(gateway)
-    prompt = fake.script_attempts([error(400, "Bad schema."), GOOD])
-    refused(customer.ask(prompt, model=twofold.model.slug, stream=streamed), 400, "invalid_request")
-    free(customer, 400, "invalid_request", "declined")
-    assert fake.count(prompt) == 1
 
 
 TOO_LONG = error(400, "The maximum context length is 4096 tokens.", "context_length_exceeded")
@@ -68,6 +61,14 @@ def test_a_prompt_that_is_too_long_for_one_provider_may_fit_the_next(
     told = refused(customer.ask(both_narrow, model=slug), 400, "context_length_exceeded")
     assert told["message"].startswith("The prompt is too long. The provider declined the request:")
     assert fake.count(both_narrow) == 1
+
+
+def test_usage_alone_is_no_answer(gateway, fake, twofold):
+    customer, role = Customer(gateway), Event(chunk({"role": "assistant"}, usage=usage_of(9, 0)))
+    prompt = fake.script_attempts([[Head(), role, Done(), End()], GOOD])
+    response = customer.ask(prompt, model=twofold.model.slug, stream=True)
+    assert response.headers["x-kyma-provider"] == "dearer"
+    assert list(events_of(response))[-1] == "[DONE]"
 
 
 def test_no_other_provider_is_asked_once_an_answer_has_begun(gateway, fake, twofold):

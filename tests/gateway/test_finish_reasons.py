@@ -15,6 +15,7 @@ from tests.provider_scripts import (
     answer,
     chunk,
     either,
+    stream,
     tool_call_answer,
     tool_call_stream,
 )
@@ -126,6 +127,21 @@ def test_the_log_says_what_the_answer_did(customer, fake, streamed, native, told
     prompt = fake.script(either(words, answer("One", finish_reason=native)))
     assert ends_of(customer.ask(prompt, stream=streamed), streamed) == [(told, native)]
     assert logged(customer) == (told, native)
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        (stream("One", finish_reason=None), "stop"),
+        (tool_call_stream(CALLS, finish_reason=None), "tool_calls"),
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"stream_options": {"include_usage": True}}])
+def test_a_stream_that_says_no_reason_gets_one(customer, fake, steps, told, options):
+    response = customer.ask(fake.script(steps), stream=True, **options)
+    assert ends_of(response, streamed=True) == [(told, None)]
+    assert customer.settled_request().outcome == "finished"
+    assert logged(customer) == (told, None)
 
 
 def test_the_log_says_that_a_stream_ended_with_an_error(customer, fake):

@@ -2,6 +2,7 @@
 
 import uuid
 
+import openai
 import pytest
 import requests
 
@@ -41,6 +42,15 @@ def test_a_wrong_path_is_told_the_base_url_and_never_redirected(customer, method
     assert (error["type"], error["code"]) == ("not_found_error", "unknown_url")
     assert error["metadata"] == {"error_type": "not_found"}
     assert f"OpenAI clients take the base URL {gateway.url}/v1, " in error["message"]
+
+
+def test_who_forgets_v1_is_told_the_base_url(customer):
+    url = customer.gateway.url
+    with openai.OpenAI(base_url=url, api_key=customer.key_text, max_retries=0) as client:
+        with pytest.raises(openai.NotFoundError, match=f"take the base URL {url}/v1, "):
+            client.chat.completions.create(model="scripted", messages=HELLO["messages"])
+        with pytest.raises(openai.NotFoundError, match="/v1, "):
+            client.embeddings.create(model="scripted", input="Hello")
 
 
 def test_a_long_wrong_path_is_not_repeated_whole(gateway):
@@ -186,12 +196,18 @@ def test_a_stream_is_neither_kept_nor_held_back_nor_compressed(customer, fake):
         stream=True,
     )
     assert response.request.headers["Accept-Encoding"].startswith("gzip")
-    assert response.headers["Content-Type"] == "text/event-stream"
+    assert response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
     assert response.headers["Cache-Control"] == "no-cache"
     assert response.headers["X-Accel-Buffering"] == "no"
     assert response.headers["Transfer-Encoding"] == "chunked"
     assert "Content-Length" not in response.headers
     assert data_of(response)[-1] == "[DONE]"
+
+
+def test_a_stream_says_how_its_text_is_written(customer, fake):
+    response = customer.ask(fake.script(stream("Grüße ☃")), stream=True)
+    lines = list(response.iter_lines(decode_unicode=True))  # It takes Latin-1 unless it's told.
+    assert any("☃" in line for line in lines)
 
 
 # Connections

@@ -9,6 +9,7 @@ from billing.pricing import Price, Usage, cost_nano
 from gateway.metering import MALFORMED, Bill, Ending, Meter, content_bytes, read_usage
 from gateway.relay import Identity, Transcript, own_chunk
 from gateway.settlement import price_of
+from gateway.tool_calls import StreamedCalls
 
 CONTEXT = 1000
 PRICE = Price(input=1_500_000, cached_input=500_000, output=7_300_000, request=11, image=3)
@@ -210,10 +211,13 @@ def test_an_answer_is_complete_with_all_its_finish_reasons():
 
 
 @pytest.mark.parametrize("nothing", [{}, {"choices": []}, said({"content": ""}), said(None)])
-def test_an_answer_begins_with_content_or_an_end_or_usage(nothing):
+def test_an_answer_is_content_or_an_end_and_usage_alone_may_be_billed(nothing):
     assert not meter(nothing).has_begun
-    for something in (TEN_BYTES, said({}, finish_reason="stop"), {"usage": counts(0, 0)}):
+    for something in (TEN_BYTES, said({}, finish_reason="stop")):
+        assert meter(nothing, something).has_answered
         assert meter(nothing, something).has_begun
+    only_usage = meter(nothing, {"usage": counts(0, 0)})
+    assert (only_usage.has_begun, only_usage.has_answered) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -326,12 +330,14 @@ chunks = st.fixed_dictionaries(
 @given(answer=st.lists(chunks, max_size=4), delivered=st.integers(0, 20))
 def test_whatever_a_provider_sends_is_counted_or_told_as_malformed(answer, delivered):
     one, transcript = meter(delivered=delivered), Transcript()
+    calls = StreamedCalls(IDENTITY.id)
     for chunk in answer:
         try:
             one.saw(chunk)
         except MALFORMED:
             break
         if own := own_chunk(chunk, IDENTITY, include_usage=True):
+            calls.mend(own)
             transcript.add(own)
     one.delivered_bytes = min(delivered, one.seen_bytes)
     for ending in Ending:

@@ -89,9 +89,9 @@ def held(path: str, method: str, response) -> Any:
     if "$ref" in documented:
         documented = DOCUMENT["components"]["responses"][documented["$ref"].rpartition("/")[2]]
     assert undocumented_headers(documented, response) == set()
-    media_type = documented["content"][response.headers["Content-Type"]]
-    schema = media_type["schema"]
-    if response.headers["Content-Type"] == "text/event-stream":
+    media_type = response.headers["Content-Type"].partition(";")[0]
+    schema = documented["content"][media_type]["schema"]
+    if media_type == "text/event-stream":
         data = schema["properties"]["data"]
         validator = validator_of(data.get("anyOf", [data])[0]["contentSchema"])
         events = [one for one in events_of(response) if one != "[DONE]"]

@@ -98,7 +98,7 @@ def test_a_stream_is_taken_for_what_it_is(caller, path):
     example = operation.definition.raw["requestBody"]["content"]["application/json"]["example"]
     body = {**example, "model": MODEL, "stream": True}
     response = caller.send(operation.Case(body=body, media_type="application/json"))
-    assert response.headers["content-type"] == ["text/event-stream"]
+    assert response.headers["content-type"] == ["text/event-stream; charset=utf-8"]
 
 
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)

@@ -146,6 +146,15 @@ def test_reasoning_goes_back_under_the_name_that_the_provider_takes(rejected, se
     assert forwarded(request, unsupported=unsupported)["messages"] == [HELLO, said | sent, HELLO]
 
 
+def test_names_are_left_out_where_they_are_rejected():
+    named = {**HELLO, "name": "ann"}
+    result = {"role": "function", "name": "look", "content": "found"}
+    request = request_with(messages=[named, result])
+    assert forwarded(request)["messages"] == [named, result]
+    sent = forwarded(request, unsupported=frozenset({"message:name"}))["messages"]
+    assert sent == [HELLO, result]
+
+
 def test_the_next_provider_gets_the_messages_as_they_came():
     messages = [DEVELOPER | MARK, HELLO, THOUGHT]
     request = request_with(messages=messages)

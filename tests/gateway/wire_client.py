@@ -94,7 +94,7 @@ class Answer:
 
     @property
     def is_stream(self) -> bool:
-        return self.headers.get("content-type") == "text/event-stream"
+        return self.headers.get("content-type") == "text/event-stream; charset=utf-8"
 
     @property
     def events(self) -> list[bytes]:

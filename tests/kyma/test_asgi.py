@@ -19,8 +19,9 @@ def served_by(monkeypatch):
     monkeypatch.setattr(asgi, "gateway_application", stand_in("gateway"))
     monkeypatch.setattr(asgi, "django_application", stand_in("django"))
 
-    def ask(path):
-        asyncio.run(asgi.application({"type": "http", "path": path}, None, None))
+    def ask(path, method="GET"):
+        scope = {"type": "http", "path": path, "method": method}
+        asyncio.run(asgi.application(scope, None, None))
         return served.pop()
 
     return ask
@@ -34,6 +35,12 @@ def test_the_gateway_serves_v1(served_by, path):
 @pytest.mark.parametrize("path", ["/", "/v10", "/v1beta/models", "/admin/", "/health", "/a/v1/"])
 def test_django_serves_the_rest(served_by, path):
     assert served_by(path) == "django"
+
+
+def test_the_gateway_tells_who_forgot_its_v1(served_by):
+    assert served_by("/chat/completions", "POST") == "gateway"
+    assert served_by("/chat/completions") == "django"
+    assert served_by("/chat", "POST") == "django"
 
 
 def test_the_gateway_is_started_and_closed_before_that_is_confirmed(monkeypatch):
