@@ -2,6 +2,7 @@
 
     chat_body       a request as a chat request
     message         a whole answer as a Message
+    tells_thinking  whether a request wants what is thought in it
     MessageStream   the chunks of an answer as the events of a stream
     count_tokens    the size of a prompt
     error_body      an error
@@ -12,7 +13,7 @@ What comes in has been read by json_body.parse, or counted by a Meter: it has th
 
 from gateway.anthropic_errors import error_body
 from gateway.anthropic_limits import limit_headers
-from gateway.anthropic_message import message
+from gateway.anthropic_message import message, tells_thinking
 from gateway.anthropic_request import chat_body, count_tokens
 from gateway.anthropic_stream import MessageStream
 
@@ -23,4 +24,5 @@ __all__ = [
     "error_body",
     "limit_headers",
     "message",
+    "tells_thinking",
 ]

@@ -6,6 +6,7 @@ field under a name that isn't Anthropic's. Fields that aren't named here are acc
 
 from typing import Any
 
+from gateway.anthropic_tools import CLIENT_TOOLS
 from gateway.chat_fields import FORWARDED, MAX_TOKENS, MAX_TOOLS, NAME, READ, ROUTING
 from gateway.chat_messages import WEB_ADDRESS
 from gateway.errors import InvalidRequest
@@ -27,7 +28,7 @@ from gateway.field_checks import (
     text,
     unless_true,
 )
-from gateway.json_schema import NOTHING
+from gateway.json_schema import NOTHING, any_of
 
 # Kyma's own fields, the same as in a chat request.
 OWN = {**ROUTING, "session_id": READ["session_id"]}
@@ -35,17 +36,12 @@ OWN = {**ROUTING, "session_id": READ["session_id"]}
 NEEDED_TO_COUNT = ("model", "messages")
 NEEDED = (*NEEDED_TO_COUNT, "max_tokens")
 
-_SERVER_TOOL = (
-    "belongs to a tool that runs at Anthropic, which Kyma doesn't have: leave the block out"
-)
 _REFUSED_BLOCKS = {
     "container_upload": "is a file, which is not supported yet: send its text as text",
     "tool_reference": "is a reference to a tool, which is not supported: put the tool in `tools`",
     "browser_state": "is a browser's state, which is not supported yet: describe it as text",
-    "server_tool_use": _SERVER_TOOL,
-    "mcp_tool_use": _SERVER_TOOL,
-    "mcp_tool_result": _SERVER_TOOL,
 }
+_HOSTED = frozenset({"server_tool_use", "mcp_tool_use", "mcp_tool_listing", "fallback"})
 
 _json_object = object_of({})
 
@@ -56,8 +52,16 @@ def _kind_of(block: Any) -> str:
     return kind if type(kind) is str else ""
 
 
-def _blocks(kinds: dict[str, Check], *, filled: bool = True) -> Check:
-    """A string, or a list of blocks of these kinds; known others are refused by name."""
+def is_hosted(kind: str) -> bool:
+    """Whether blocks of this type tell of something that ran at Anthropic."""
+    return kind in _HOSTED or kind.endswith("_tool_result")
+
+
+def _blocks(kinds: dict[str, Check], *, filled: bool = True, hosted: bool = False) -> Check:
+    """A string, or a list of blocks of these kinds; known others are refused by name.
+
+    With `hosted` there may be blocks of what ran at Anthropic, whatever they hold.
+    """
     known = tagged("type", kinds)
 
     @takes(schema_of(known))
@@ -65,9 +69,13 @@ def _blocks(kinds: dict[str, Check], *, filled: bool = True) -> Check:
         kind = _kind_of(value)
         if kind in _REFUSED_BLOCKS:
             raise Mismatch(_REFUSED_BLOCKS[kind])
-        if kind.endswith("_tool_result"):
-            raise Mismatch(_SERVER_TOOL)
-        known(value)
+        if not is_hosted(kind):
+            known(value)
+        elif not hosted:
+            raise Mismatch(
+                "belongs to a tool that runs at Anthropic, and may stand in what the assistant "
+                "said alone: leave the block out"
+            )
 
     return by_type(
         "a string or a list of blocks", {str: text(), list: list_of(block, filled=filled)}
@@ -185,7 +193,9 @@ _contents = {
             "thinking": _block({"thinking": text(), "signature": text()}, "thinking"),
             "redacted_thinking": _block({"data": text()}, "data"),
             "tool_use": _tool_use,
-        }
+            "compaction": _block({"content": text()}),
+        },
+        hosted=True,
     ),
     "system": _blocks({"text": _text}),
 }
@@ -210,15 +220,23 @@ _custom_tool = _block(
 )
 
 
-@takes(schema_of(_custom_tool))
+_client_tools = {
+    kind: _block({"name": one_of(tool.name)}, "name") for kind, tool in CLIENT_TOOLS.items()
+}
+
+
+@takes(any_of([schema_of(_custom_tool), schema_of(tagged("type", _client_tools))]))
 def _tool(value: Any) -> None:
     kind = _kind_of(value)
-    if kind and kind != "custom":
+    if kind in _client_tools:
+        _client_tools[kind](value)
+    elif kind and kind != "custom":
         raise Mismatch(
             "is one of Anthropic's own tools, which Kyma doesn't have: leave it out, or describe "
             "a tool of yours with `name` and `input_schema`"
         )
-    _custom_tool(value)
+    else:
+        _custom_tool(value)
 
 
 @takes({"type": "array", "maxItems": 0})

@@ -18,7 +18,17 @@ _STOP_REASONS = {"length": "max_tokens", "content_filter": "refusal"}
 _FEW_BRACKETS = 200  # JSON with no more of them is not too deep to be written out again.
 
 
-def message(answer: dict, usage: dict, stop_sequences: Collection[str] = ()) -> dict:
+def tells_thinking(body: dict) -> bool:
+    """Whether a request wants to read what is thought. Whoever doesn't say so reads the first block
+    as the answer.
+    """
+    thinking = body.get("thinking")
+    return thinking is not None and thinking["type"] != "disabled"
+
+
+def message(
+    answer: dict, usage: dict, stop_sequences: Collection[str] = (), *, tells_thinking: bool = True
+) -> dict:
     """The whole answer, of which only the first choice counts: there is never another.
 
     `stop_sequences` are those that were asked for.
@@ -27,9 +37,10 @@ def message(answer: dict, usage: dict, stop_sequences: Collection[str] = ()) -> 
     said = choice.get("message") or {}
     own_id = message_id(answer["id"])
     reasoning, text = spoken(said)
+    reasoning = reasoning or thought_in(said.get("reasoning_details"))
     calls = tool_calls(said)
     content: list[dict] = []
-    if reasoning:
+    if reasoning and tells_thinking:
         content.append({"type": "thinking", "thinking": reasoning, "signature": SIGNATURE})
     if text:
         content.append({"type": "text", "text": text})
@@ -72,6 +83,15 @@ def spoken(said: dict) -> tuple[str, str]:
         thoughts = [_text(part.get("thinking")) for part in content if type(part) is dict]
         reasoning += "".join(thoughts)
     return reasoning, _text(content) + _text(said.get("refusal"))
+
+
+def thought_in(details: Any) -> str:
+    """What is in the clear of a whole message's `reasoning_details`. (In a stream some providers
+    repeat there what they sent before.)
+    """
+    parts = [one for one in details if type(one) is dict] if type(details) is list else []
+    texts = [part.get("text") or part.get("summary") for part in parts]
+    return "".join(text for text in texts if type(text) is str)
 
 
 def _text(value: Any) -> str:

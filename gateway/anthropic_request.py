@@ -1,16 +1,21 @@
 """A Messages request as a chat request, and its size in tokens.
 
 Messages of one role in a row are one turn at Anthropic, and here too: strict chat templates want
-the roles to alternate, and tool results right behind the calls that they answer.
+the roles to alternate, and tool results right behind the calls that they answer. `chat_turns` says
+what becomes of instructions.
 """
 
+import dataclasses
 import itertools
 
 import orjson
 
 from gateway import anthropic_fields, chat_request
-from gateway.anthropic_fields import OWN
+from gateway.anthropic_fields import OWN, is_hosted
+from gateway.anthropic_tools import CLIENT_TOOLS
 from gateway.chat_messages import MAX_MESSAGES, image_label
+from gateway.chat_turns import in_turns
+from gateway.claude_code import is_billing_header
 from gateway.errors import InvalidRequest
 from gateway.metering import BYTES_PER_TOKEN
 
@@ -68,6 +73,9 @@ def _tools(given: dict) -> dict:
 
 
 def _tool(tool: dict) -> dict:
+    if known := CLIENT_TOOLS.get(tool.get("type") or "custom"):
+        function = dataclasses.asdict(known)
+        return {"type": "function", "function": function, **_cached(tool)}
     function = {"name": tool["name"], "parameters": tool["input_schema"]}
     for name in ("description", "strict"):
         if tool.get(name) is not None:
@@ -105,25 +113,30 @@ def _format(given: dict) -> dict:
 
 
 def _messages(given: dict) -> list[dict]:
-    messages = _system(given.get("system") or [])
+    messages = _system(_instructions(given.get("system") or []))
     for role, turn in itertools.groupby(given["messages"], key=lambda message: message["role"]):
         contents = [message["content"] for message in turn]
         if role == "system":
             messages += [one for content in contents for one in _system(content)]
             continue
         blocks = [block for content in contents for block in _blocks(content)]
-        messages += [_assistant(blocks)] if role == "assistant" else _user(blocks)
+        messages += _assistant(blocks) if role == "assistant" else _user(blocks)
     if len(messages) > MAX_MESSAGES:
         raise InvalidRequest(
             f"`messages` holds more than Kyma takes, {MAX_MESSAGES:,} messages and tool results: "
             "leave out some of the oldest.",
             param="messages",
         )
-    return messages
+    return in_turns(messages)
 
 
 def _blocks(content: str | list[dict]) -> list[dict]:
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def _instructions(system: str | list[dict]) -> list[dict]:
+    """`system`, without what Claude Code says of itself there."""
+    return [block for block in _blocks(system) if not is_billing_header(block["text"])]
 
 
 def _system(content: str | list[dict]) -> list[dict]:
@@ -169,10 +182,16 @@ def _tool_message(block: dict, images: list[dict]) -> dict:
     return {"role": "tool", "tool_call_id": block["tool_use_id"], "content": content}
 
 
-def _assistant(blocks: list[dict]) -> dict:
+def _assistant(blocks: list[dict]) -> list[dict]:
+    """One message, unless all that it says is what ran at Anthropic."""
     of_type: dict[str, list[dict]] = {}
     for block in blocks:
-        of_type.setdefault(block["type"], []).append(block)
+        if block["type"] == "compaction":  # It stands for all that was said before.
+            block = {**block, "type": "text", "text": block.get("content") or ""}
+        if not is_hosted(block["type"]):
+            of_type.setdefault(block["type"], []).append(block)
+    if not of_type:
+        return []
     message: dict = {"role": "assistant", "content": _said(of_type.get("text", []))}
     if calls := of_type.get("tool_use"):
         message["content"] = message["content"] or None
@@ -183,7 +202,7 @@ def _assistant(blocks: list[dict]) -> dict:
         message["reasoning_details"] = [
             {"type": "reasoning.encrypted", "data": block["data"]} for block in hidden
         ]
-    return message
+    return [message]
 
 
 def _said(blocks: list[dict]) -> str | list[dict]:

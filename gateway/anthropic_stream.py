@@ -143,8 +143,12 @@ class MessageStream:
     `stop_sequences` are those that were asked for.
     """
 
-    def __init__(self, stop_sequences: Collection[str] = ()) -> None:
+    def __init__(
+        self, stop_sequences: Collection[str] = (), *, tells_thinking: bool = True
+    ) -> None:
         self._stop_sequences = stop_sequences
+        self._tells_thinking = tells_thinking
+        self._untold = 0  # bytes of thinking that no event tells
         self._stopped_at: str | None = None
         self._own_id = ""
         self._index = 0  # of the first block in the queue
@@ -169,8 +173,8 @@ class MessageStream:
 
     @property
     def waiting(self) -> int:
-        """Bytes of content in blocks whose turn hasn't come."""
-        return sum(block.waiting for block in self._queue)
+        """Bytes of content in blocks whose turn hasn't come, or that have none."""
+        return self._untold + sum(block.waiting for block in self._queue)
 
     def feed(self, chunk: dict) -> bytes:
         """The events that the chunk makes: none if it says nothing, or nothing yet."""
@@ -209,8 +213,10 @@ class MessageStream:
         delta = choice.get("delta") or {}
         reasoning, text = spoken(delta)
         self._refused = self._refused or bool(delta.get("refusal"))
-        if reasoning:
+        if reasoning and self._tells_thinking:
             self._block_of("thinking").add(reasoning)
+        else:
+            self._untold += size_of(reasoning)
         if text:
             self._block_of("text").add(text)
         for call in tool_calls(delta):

@@ -25,7 +25,7 @@ from gateway.field_checks import (
 
 MAX_ANSWERS = 8
 MAX_TOKENS = 2**31 - 1  # no model has more, and no price makes it overflow 64 bits
-MAX_TOOLS = 128
+MAX_TOOLS = 1_024  # Agents offer those of several MCP servers at once.
 
 _json_object = object_of({})
 MAX_NAME = 128  # As at Anthropic: agents put the name of a tool's server before its own.

@@ -128,7 +128,7 @@ class Completion:
     def __init__(self, call: Call, caller: Caller, dialect: Dialect):
         self.call = call
         self.caller = caller
-        self.dialect = dialect
+        self.dialect = dialect.under(caller.cipher)
         self.record: RequestRecord = call.record(caller, dialect.api)
         self._delivery: Delivery | None = None
         self._reservation: Reservation | None = None

@@ -2,10 +2,11 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import orjson
 
+from accounts.encryption import Cipher
 from gateway import (
     anthropic,
     chat_request,
@@ -17,19 +18,20 @@ from gateway import (
     sse,
     text_request,
 )
-from gateway.anthropic_message import spoken, tool_calls
+from gateway.anthropic_message import spoken, thought_in, tool_calls
 from gateway.errors import GatewayError
 from gateway.metering import index_of
 from gateway.provider_request import AGENT_MAX_TOKENS, ProviderRequest
 from gateway.relay import Identity
 from gateway.responses_request import chat_body as responses_chat_body
 from gateway.responses_stream import ResponseStream
+from gateway.sealed_reasoning import Seal
 
 
 class Stream(Protocol):
     """Writes the events of one answer.
 
-    `waiting` is the number of bytes of content that it was fed and can't write yet.
+    `waiting` is the number of bytes of content that it was fed and can't write, or not yet.
     """
 
     @property
@@ -71,6 +73,11 @@ class Dialect:
     whole: Callable[[dict, dict, dict], dict]
     open: Callable[[Opening], tuple[Stream, bytes]]
     prompt_field: str = "messages"
+    sealing: Callable[[Cipher], "Dialect"] | None = None
+
+    def under(self, cipher: Cipher) -> "Dialect":
+        """The same for one person, whose cipher seals what is to come back unread."""
+        return self.sealing(cipher) if self.sealing else self
 
 
 class ChatStream:
@@ -192,18 +199,35 @@ def _stop_sequences(body: dict) -> list[str]:
     return body.get("stop_sequences") or []
 
 
+def _message(answer: dict, usage: dict, body: dict) -> dict:
+    tells_thinking = anthropic.tells_thinking(body)
+    return anthropic.message(answer, usage, _stop_sequences(body), tells_thinking=tells_thinking)
+
+
 def _open_messages(opening: Opening) -> tuple[Stream, bytes]:
-    stream = anthropic.MessageStream(_stop_sequences(opening.body))
+    tells_thinking = anthropic.tells_thinking(opening.body)
+    stream = anthropic.MessageStream(_stop_sequences(opening.body), tells_thinking=tells_thinking)
     identity = opening.identity
     return stream, stream.start(
         answer_id=identity.id, model=identity.model, input_tokens=opening.prompt_tokens
     )
 
 
-def _open_responses(opening: Opening) -> tuple[Stream, bytes]:
-    stream = ResponseStream(opening.body)
-    identity = opening.identity
-    return stream, stream.start(id=identity.id, created=identity.created, model=identity.model)
+def _responses(seal: Seal | None) -> Dialect:
+    def opened(opening: Opening) -> tuple[Stream, bytes]:
+        stream, who = ResponseStream(opening.body, seal), opening.identity
+        return stream, stream.start(id=who.id, created=who.created, model=who.model)
+
+    return Dialect(
+        "responses",
+        read=lambda body: chat_request.parse(
+            responses_chat_body(body, seal), default_max_tokens=AGENT_MAX_TOKENS
+        ),
+        whole=lambda answer, usage, body: responses.response(answer, usage, body, seal),
+        open=opened,
+        prompt_field="input",
+        sealing=lambda cipher: _responses(Seal(cipher)),
+    )
 
 
 def _whole_chat(answer: dict, usage: dict, body: dict) -> dict:
@@ -217,7 +241,7 @@ def _whole_text(answer: dict, usage: dict, _: dict) -> dict:
     for choice in answer["choices"]:
         said = choice.get("message") or {}
         _speak_plainly(said)
-        if not said.get("reasoning") and (thought := _thought_in(said.get("reasoning_details"))):
+        if not said.get("reasoning") and (thought := thought_in(said.get("reasoning_details"))):
             said["reasoning"] = thought
         if choice.get("finish_reason"):
             finish_reasons.tell(choice, called=bool(said.get("tool_calls")))
@@ -235,15 +259,6 @@ def _speak_plainly(said: dict) -> None:
         _, said["content"] = spoken({"content": said["content"]})
 
 
-def _thought_in(details: Any) -> str:
-    """What is in the clear of a whole message's `reasoning_details`. (In a stream some providers
-    repeat there what they sent before.)
-    """
-    parts = [one for one in details if type(one) is dict] if type(details) is list else []
-    texts = [part.get("text") or part.get("summary") for part in parts]
-    return "".join(text for text in texts if type(text) is str)
-
-
 CHAT = Dialect(
     "chat",
     read=chat_request.parse,
@@ -253,18 +268,10 @@ CHAT = Dialect(
 MESSAGES = Dialect(
     "messages",
     read=lambda body: chat_request.parse(anthropic.chat_body(body)),
-    whole=lambda answer, usage, body: anthropic.message(answer, usage, _stop_sequences(body)),
+    whole=_message,
     open=_open_messages,
 )
-RESPONSES = Dialect(
-    "responses",
-    read=lambda body: chat_request.parse(
-        responses_chat_body(body), default_max_tokens=AGENT_MAX_TOKENS
-    ),
-    whole=responses.response,
-    open=_open_responses,
-    prompt_field="input",
-)
+RESPONSES = _responses(None)
 COMPLETIONS = Dialect(
     "completions",
     read=text_request.parse,

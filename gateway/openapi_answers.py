@@ -4,6 +4,7 @@ Members that are always there are required. What a provider says passes through 
 these answers may hold more than is named.
 """
 
+from gateway.caller_tools import CALLER_TOOLS
 from gateway.json_schema import (
     ANY_OBJECT,
     BOOLEAN,
@@ -171,6 +172,7 @@ OUTPUT_PART = {
     ],
 }
 REASONING_PART = obj({"type": const("reasoning_text"), "text": TEXT})
+SUMMARY_PART = obj({"type": const("summary_text"), "text": TEXT})
 
 
 def output_item(*statuses: str) -> Schema:
@@ -194,14 +196,24 @@ def output_item(*statuses: str) -> Schema:
             **same(TEXT, "id", "call_id", "name", "namespace", "input"),
             "status": status,
         },
+        *(
+            {
+                "type": const(f"{kind}_call"),
+                **same(TEXT, "id", "call_id"),
+                tool.member: ANY_OBJECT,
+                "status": choice(*dict.fromkeys([*statuses, tool.cut_off])),
+            }
+            for kind, tool in CALLER_TOOLS.items()
+        ),
         {
             "type": const("reasoning"),
             "id": TEXT,
-            "summary": array(ANY_OBJECT),
+            "summary": array(SUMMARY_PART),
             "content": array(REASONING_PART),
+            "encrypted_content": TEXT,
         },
     ]
-    return {"anyOf": [obj(one, optional=("namespace",)) for one in members]}
+    return {"anyOf": [obj(one, optional=("namespace", "encrypted_content")) for one in members]}
 
 
 _RESPONSES_USAGE = obj(

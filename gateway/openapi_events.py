@@ -27,6 +27,7 @@ from gateway.openapi_answers import (
     OUTPUT_PART,
     REASONING_PART,
     STOP_REASON,
+    SUMMARY_PART,
     THOUGHT,
     output_item,
 )
@@ -144,6 +145,7 @@ _MESSAGE_EVENTS: dict[str, dict[str, Schema]] = {
 
 _PLACE = {"item_id": TEXT, "output_index": COUNT}
 _WITHIN = {**_PLACE, "content_index": COUNT}
+_SUMMARIZED = {**_PLACE, "summary_index": COUNT}
 _PART = {"part": {"anyOf": [*OUTPUT_PART["anyOf"], REASONING_PART]}}
 _LOGPROBS = array(obj({}, additionalProperties=True))
 
@@ -159,10 +161,19 @@ _RESPONSE_EVENTS: dict[str, dict[str, Schema]] = {
     "response.content_part.added": {**_WITHIN, **_PART},
     "response.output_text.delta": {**_WITHIN, "delta": TEXT, "logprobs": _LOGPROBS},
     "response.output_text.done": {**_WITHIN, "text": TEXT, "logprobs": _LOGPROBS},
+    "response.output_text.annotation.added": {
+        **_WITHIN,
+        "annotation_index": COUNT,
+        "annotation": obj({}, additionalProperties=True),
+    },
     "response.refusal.delta": {**_WITHIN, "delta": TEXT},
     "response.refusal.done": {**_WITHIN, "refusal": TEXT},
     "response.reasoning_text.delta": {**_WITHIN, "delta": TEXT},
     "response.reasoning_text.done": {**_WITHIN, "text": TEXT},
+    "response.reasoning_summary_part.added": {**_SUMMARIZED, "part": SUMMARY_PART},
+    "response.reasoning_summary_text.delta": {**_SUMMARIZED, "delta": TEXT},
+    "response.reasoning_summary_text.done": {**_SUMMARIZED, "text": TEXT},
+    "response.reasoning_summary_part.done": {**_SUMMARIZED, "part": SUMMARY_PART},
     "response.content_part.done": {**_WITHIN, **_PART},
     "response.function_call_arguments.delta": {**_PLACE, "delta": TEXT},
     "response.function_call_arguments.done": {**_PLACE, **same(TEXT, "name", "arguments")},

@@ -7,23 +7,40 @@ the response again.
 from typing import Any
 
 from gateway import finish_reasons, responses_tools
-from gateway.responses_output import Output
+from gateway.anthropic_message import spoken, thought_in
+from gateway.responses_output import Output, Wanted
+from gateway.sealed_reasoning import Seal
 
+SEALED = "reasoning.encrypted_content"
 # Why an answer isn't whole, by chat's finish reason.
 _CUT_OFF = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
-def response(answer: dict, usage: dict, request: dict) -> dict:
+def response(answer: dict, usage: dict, request: dict, seal: Seal | None = None) -> dict:
     """The Response object of a whole chat answer; `usage` is chat's usage object."""
     choice = (answer.get("choices") or [{}])[0]
     message = choice.get("message") or {}
     # Here a call's place is where it stands; what some providers write as its index isn't.
     calls = [{**call, "index": None} for call in message.get("tool_calls") or ()]
-    tools = responses_tools.by_function(request.get("tools"))
-    output = Output(suffix_of(answer["id"]), _ignore, tools)
-    output.add({**message, "tool_calls": calls}, choice.get("logprobs"))
+    output = Output(suffix_of(answer["id"]), _ignore, wanted(request, seal))
+    said = {**message, "tool_calls": calls}
+    if not spoken(message)[0]:
+        said["reasoning"] = thought_in(message.get("reasoning_details"))
+    output.add(said, choice.get("logprobs"))
     head = header(answer["id"], answer["created"], answer["model"])
     return {**head, **echo(request), **ending(output, choice.get("finish_reason"), usage)}
+
+
+def wanted(request: dict, seal: Seal | None) -> Wanted:
+    """What the request says of its output. Its reasoning is sealed if it is asked for, or if the
+    request says that it will bring back what it needs.
+    """
+    is_sealed = SEALED in (request.get("include") or ()) or request.get("store") is False
+    return Wanted(
+        responses_tools.by_function(request.get("tools")),
+        summary=bool((request.get("reasoning") or {}).get("summary")),
+        seal=seal if is_sealed else None,
+    )
 
 
 def _ignore(name: str, said: dict) -> None:

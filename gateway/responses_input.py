@@ -10,7 +10,9 @@ the last of these.
 from typing import Any
 
 from gateway import chat_messages
+from gateway.caller_tools import CALLER_TOOLS, answered_call, calls_of, outputs_of
 from gateway.chat_messages import MAX_MESSAGES, image_label
+from gateway.chat_turns import in_turns
 from gateway.custom_tools import arguments_of
 from gateway.errors import InvalidRequest, Unprocessable
 from gateway.field_checks import (
@@ -26,8 +28,9 @@ from gateway.field_checks import (
     text,
     unwanted,
 )
-from gateway.json_schema import NOTHING, Schema, any_of
+from gateway.json_schema import NOTHING, Schema, any_of, choice
 from gateway.responses_tools import function_name
+from gateway.sealed_reasoning import Seal
 
 
 def refused(problem: str) -> Check:
@@ -121,7 +124,23 @@ _output = object_of(
     },
     required=("call_id", "output"),
 )
-_reasoning = object_of({"content": list_of(_text), "summary": list_of(_text)})
+_reasoning = object_of(
+    {"content": list_of(_text), "summary": list_of(_text), "encrypted_content": text()}
+)
+# What ran at OpenAI in an earlier conversation: nothing that the caller answers, or a model reads.
+_HOSTED = (
+    "web_search_call",
+    "file_search_call",
+    "code_interpreter_call",
+    "image_generation_call",
+    "mcp_list_tools",
+    "mcp_call",
+    "mcp_approval_request",
+    "mcp_approval_response",
+    "tool_search_call",
+    "tool_search_output",
+    "compaction",
+)
 _REFERENCE = (
     "refers to an item, and Kyma keeps none: send the item itself, as clients do that are told "
     "`store: false`"
@@ -135,18 +154,23 @@ _typed_item = _tagged_but(
         "custom_tool_call": _told,
         "custom_tool_call_output": _output,
         "reasoning": _reasoning,
+        **{f"{kind}_call": calls_of(kind) for kind in CALLER_TOOLS},
+        **{f"{kind}_call_output": outputs_of(kind) for kind in CALLER_TOOLS},
     },
 )
+_hosted: Schema = {"type": "object", "properties": {"type": choice(*_HOSTED)}, "required": ["type"]}
 
 
 def _untyped(message: Schema) -> Schema:
     return {**message, "properties": {"type": {"type": "null"}, **message["properties"]}}
 
 
-@takes(any_of([schema_of(_typed_item), *map(_untyped, schema_of(_message)["anyOf"])]))
+@takes(any_of([schema_of(_typed_item), _hosted, *map(_untyped, schema_of(_message)["anyOf"])]))
 def _item(value: Any) -> None:
     if type(value) is not dict:
         raise unwanted("an item such as a message", value)
+    if value.get("type") in _HOSTED:
+        return
     if value.get("type") is not None:
         _typed_item(value)
     elif "role" in value:
@@ -169,9 +193,11 @@ items: Check = by_type(
 # --- The messages it makes
 
 
-def messages(instructions: str | None, given: str | list[dict]) -> list[dict]:
+def messages(
+    instructions: str | None, given: str | list[dict], seal: Seal | None = None
+) -> list[dict]:
     """The chat messages of checked `instructions` and `input`. Raises GatewayError."""
-    conversation = _Conversation()
+    conversation = _Conversation(seal)
     if instructions:
         conversation.messages.append({"role": "system", "content": instructions})
     if isinstance(given, str):
@@ -186,16 +212,18 @@ def messages(instructions: str | None, given: str | list[dict]) -> list[dict]:
         )
     if not made:
         raise InvalidRequest(
-            "`input` holds nothing but reasoning: send a message with it.", param="input"
+            "`input` holds nothing but reasoning and what ran elsewhere: send a message with it.",
+            param="input",
         )
-    return made
+    return in_turns(made)
 
 
 class _Conversation:
     """Chat messages, made of items one after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, seal: Seal | None) -> None:
         self.messages: list[dict] = []
+        self._seal = seal
         self._answer: dict | None = None  # the assistant message that can still take something in
         self._thoughts: list[str] = []  # wait for the answer that they lead to
         self._images: list[dict] = []  # of outputs: wait until there are no more of these
@@ -203,14 +231,20 @@ class _Conversation:
 
     def take(self, item: dict, index: int) -> None:
         kind = item.get("type") or "message"
+        if kind in _HOSTED:
+            return
         if kind == "reasoning":
-            self._thoughts.extend(_thoughts(item))
+            self._thoughts.extend(_thoughts(item, self._seal))
         elif kind == "function_call":
             self._call(item, item["arguments"])
         elif kind == "custom_tool_call":
             self._call(item, arguments_of(item["input"]))
         elif kind in ("function_call_output", "custom_tool_call_output"):
-            self._reply(item, index)
+            self._reply(index, item["call_id"], item["output"])
+        elif tool := CALLER_TOOLS.get(kind.removesuffix("_call")):
+            self._call({**item, "name": tool.function["name"]}, tool.arguments(item))
+        elif tool := CALLER_TOOLS.get(kind.removesuffix("_call_output")):
+            self._reply(index, answered_call(item), tool.called(item))
         elif item["role"] == "assistant":
             self._say(item["content"])
         else:
@@ -265,15 +299,14 @@ class _Conversation:
             self._thoughts = []
         return answer
 
-    def _reply(self, item: dict, index: int) -> None:
-        if item["call_id"] not in self._called:
+    def _reply(self, index: int, call_id: Any, output: str | list[dict]) -> None:
+        if call_id not in self._called:
+            param = f"input[{index}].call_id"
             raise Unprocessable(
-                f"`input[{index}].call_id` answers a call that no earlier item "
-                "has made: send that item too.",
-                param=f"input[{index}].call_id",
+                f"`{param}` answers a call that no earlier item has made: send that item too.",
+                param=param,
             )
-        content = self._told(item["output"])
-        self._add({"role": "tool", "tool_call_id": item["call_id"], "content": content})
+        self._add({"role": "tool", "tool_call_id": call_id, "content": self._told(output)})
 
     def _told(self, output: str | list[dict]) -> str | list[dict]:
         content = _content(output)
@@ -288,7 +321,11 @@ class _Conversation:
         return told[0]["text"] if len(told) == 1 else told
 
 
-def _thoughts(item: dict) -> list[str]:
+def _thoughts(item: dict, seal: Seal | None) -> list[str]:
+    """What an item of reasoning tells; what is sealed there and isn't Kyma's, nobody can read."""
+    sealed = item.get("encrypted_content")
+    if seal and sealed and not item.get("content") and (thought := seal.open(sealed)):
+        return [thought]
     return [part["text"] for part in item.get("content") or item.get("summary") or ()]
 
 

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.anthropic_message import name_and_arguments
+from gateway.caller_tools import CallerTool
 from gateway.chat_messages import size_of
 from gateway.custom_tools import told_by
 from gateway.responses_tools import Tool
+from gateway.sealed_reasoning import Seal
 
 Emit = Callable[[str, dict], None]
 
@@ -25,9 +27,19 @@ class _Kind:
     part: str
     member: str
     events: str
+    part_events: str = "response.content_part"
+    place: str = "content"
 
 
 _REASONING = _Kind("reasoning", "reasoning_text", "text", "response.reasoning_text")
+_SUMMARY = _Kind(
+    "reasoning",
+    "summary_text",
+    "text",
+    "response.reasoning_summary_text",
+    "response.reasoning_summary_part",
+    "summary",
+)
 _TEXT = _Kind("message", "output_text", "text", "response.output_text")
 _REFUSAL = _Kind("message", "refusal", "refusal", "response.refusal")
 
@@ -38,11 +50,12 @@ class _Part:
         self.index = index
         self.pieces: list[str] = []
         self.logprobs: list[dict] = []
+        self.annotations: list[dict] = []
 
     def as_dict(self) -> dict:
         part: dict = {"type": self.kind.part, self.kind.member: "".join(self.pieces)}
         if self.kind is _TEXT:
-            part |= {"annotations": [], "logprobs": self.logprobs}
+            part |= {"annotations": [*self.annotations], "logprobs": self.logprobs}
         return part
 
 
@@ -64,22 +77,30 @@ class _Speech(_Item):
         self.kind = kind
         self.prefix = "rs" if kind == "reasoning" else "msg"
         self.parts: list[_Part] = []
+        self.sealed: str | None = None
+
+    @property
+    def text(self) -> str:
+        return "".join(piece for part in self.parts for piece in part.pieces)
 
     def as_dict(self) -> dict:
-        content = [part.as_dict() for part in self.parts]
+        said: dict[str, list[dict]] = {"summary": [], "content": []}
+        for part in self.parts:
+            said[part.kind.place].append(part.as_dict())
         if self.kind == "reasoning":
-            return {"type": "reasoning", "id": self.id, "summary": [], "content": content}
+            sealed = {"encrypted_content": self.sealed} if self.sealed is not None else {}
+            return {"type": "reasoning", "id": self.id, **said, **sealed}
         return {
             "type": "message",
             "id": self.id,
             "role": "assistant",
             "status": self.status,
-            "content": content,
+            "content": said["content"],
         }
 
 
 class _Call(_Item):
-    """A call of a function; or of a custom tool, whose input is told once it is whole.
+    """A call of a function; or of a tool of another kind, which is told once it is whole.
 
     `name` is what chat calls it, `tool` what the caller does.
     """
@@ -104,7 +125,13 @@ class _Call(_Item):
         return self.tool is not None and self.tool.kind == "custom"
 
     @property
+    def of_caller(self) -> CallerTool | None:
+        return self.tool.of_caller if self.tool else None
+
+    @property
     def prefix(self) -> str:
+        if self.of_caller:
+            return self.of_caller.prefix
         return "ctc" if self.is_custom else "fc"
 
     @property
@@ -112,6 +139,8 @@ class _Call(_Item):
         return self.tool.name if self.tool else self.name
 
     def as_dict(self) -> dict:
+        if self.of_caller:
+            return self._as_item_of(self.of_caller)
         called = {"id": self.id, "call_id": self.call_id, "name": self.own_name}
         if self.tool and self.tool.namespace:
             called["namespace"] = self.tool.namespace
@@ -121,16 +150,38 @@ class _Call(_Item):
             kind = {"type": "function_call", "arguments": self.arguments}
         return {**kind, **called, "status": self.status}
 
+    def _as_item_of(self, tool: CallerTool) -> dict:
+        is_whole = self.status == "completed"
+        return {
+            "type": f"{self.own_name}_call",
+            "id": self.id,
+            "call_id": self.call_id,
+            tool.member: tool.read(self.arguments) if is_whole else tool.nothing,
+            "status": tool.cut_off if self.status == "incomplete" else self.status,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a request says of its output. `tools` are those that the model was offered, by what chat
+    calls them. What is thought is told as it is, or as its own summary; with a `seal`, sealed too.
+    """
+
+    tools: Mapping[str, Tool]
+    summary: bool = False
+    seal: Seal | None = None
+
 
 class Output:
     """Takes the deltas of one answer, tells its events, and has its items in the end.
 
     `emit` gets the name of each event and what it says. `suffix` makes the ids of the items.
-    `tools` are those that the model was offered, by what chat calls them.
     """
 
-    def __init__(self, suffix: str, emit: Emit, tools: Mapping[str, Tool]):
-        self._tools = tools
+    def __init__(self, suffix: str, emit: Emit, wanted: Wanted):
+        self._tools = wanted.tools
+        self._reasoning = _SUMMARY if wanted.summary else _REASONING
+        self._seal = wanted.seal
         self._suffix = suffix
         self._emit = emit
         self._items: list[_Speech | _Call] = []
@@ -144,8 +195,10 @@ class Output:
         """Take in a delta of a chat answer, or its whole message."""
         said = delta.get("content")
         thought = delta.get("reasoning") or delta.get("reasoning_content")
-        self._say(_REASONING, _text(thought) or "".join(_thoughts(said)))
+        self._say(self._reasoning, _text(thought) or "".join(_thoughts(said)))
         self._say(_TEXT, _text(said), logprobs)
+        for annotation in _citations(delta.get("annotations")):
+            self._annotate(annotation)
         self._say(_REFUSAL, _text(delta.get("refusal")))
         for place, call in enumerate(delta.get("tool_calls") or ()):
             self._hear(call, place)
@@ -185,7 +238,17 @@ class Output:
         if kind is _TEXT:
             delta["logprobs"] = list(_logprobs(logprobs))
             part.logprobs += delta["logprobs"]
-        self._emit_of(part, speech, "delta", delta)
+        self._emit_of(part, speech, f"{kind.events}.delta", delta)
+
+    def _annotate(self, annotation: dict) -> None:
+        """Say of the open text what it cites."""
+        speech = self._speech
+        if speech is None or not speech.parts or speech.parts[-1].kind is not _TEXT:
+            return
+        part = speech.parts[-1]
+        said = {"annotation": annotation, "annotation_index": len(part.annotations)}
+        part.annotations.append(annotation)
+        self._emit_of(part, speech, f"{_TEXT.events}.annotation.added", said)
 
     def _speech_of(self, kind: _Kind) -> _Speech:
         if self._speech is None or self._speech.kind != kind.item:
@@ -200,8 +263,7 @@ class Output:
         self._close_part(speech)
         part = _Part(kind, len(speech.parts))
         speech.parts.append(part)
-        where = speech.place() | {"content_index": part.index}
-        self._emit("response.content_part.added", where | {"part": part.as_dict()})
+        self._emit_of(part, speech, f"{kind.part_events}.added", {"part": part.as_dict()})
         return part
 
     def _close_part(self, speech: _Speech) -> None:
@@ -212,13 +274,11 @@ class Output:
         said = {part.kind.member: whole[part.kind.member]}
         if part.kind is _TEXT:
             said["logprobs"] = part.logprobs
-        self._emit_of(part, speech, "done", said)
-        where = speech.place() | {"content_index": part.index}
-        self._emit("response.content_part.done", where | {"part": whole})
+        self._emit_of(part, speech, f"{part.kind.events}.done", said)
+        self._emit_of(part, speech, f"{part.kind.part_events}.done", {"part": whole})
 
     def _emit_of(self, part: _Part, speech: _Speech, event: str, said: dict) -> None:
-        where = speech.place() | {"content_index": part.index}
-        self._emit(f"{part.kind.events}.{event}", where | said)
+        self._emit(event, {**speech.place(), f"{part.kind.place}_index": part.index, **said})
 
     def _fall_silent(self) -> None:
         if self._speech is not None:
@@ -262,7 +322,7 @@ class Output:
     def _argue(self, call: _Call, arguments: str) -> None:
         if arguments:
             call.pieces.append(arguments)
-            if call.is_custom:
+            if call.is_custom or call.of_caller:
                 call.waiting += size_of(arguments)
                 return
             event = call.place() | {"delta": arguments}
@@ -288,9 +348,15 @@ class Output:
         if isinstance(item, _Speech):
             self._close_part(item)
             self._speech = None
+            if item.kind == "reasoning" and self._seal is not None:
+                item.sealed = self._seal.close(item.text)
         elif item.is_custom:
             self._tell(item)
+        elif item.of_caller:
+            item.waiting = 0
         else:
+            if status == "completed" and not item.arguments.strip():
+                self._argue(item, "{}")  # What clients read of it has to be JSON.
             said = item.place() | {"name": item.own_name, "arguments": item.arguments}
             self._emit("response.function_call_arguments.done", said)
         item.status = status
@@ -312,6 +378,24 @@ def _thoughts(said: Any) -> Iterator[str]:
     for part in said if isinstance(said, list) else ():
         if isinstance(part, dict):
             yield _text(part.get("thinking"))
+
+
+def _citations(given: Any) -> Iterator[dict]:
+    """Chat's annotations that cite a page, as far as they are what they should be."""
+    for one in given if isinstance(given, list) else ():
+        cited = one.get("url_citation") if isinstance(one, dict) else None
+        if isinstance(cited, dict) and isinstance(cited.get("url"), str):
+            yield {
+                "type": "url_citation",
+                "url": cited["url"],
+                "title": _text(cited.get("title")),
+                "start_index": _place(cited.get("start_index")),
+                "end_index": _place(cited.get("end_index")),
+            }
+
+
+def _place(given: Any) -> int:
+    return given if type(given) is int else 0
 
 
 def _logprobs(given: Any) -> Iterator[dict]:

@@ -6,6 +6,7 @@ would need one that is kept is refused. What becomes of tools is told in `respon
 """
 
 from gateway import responses_input, responses_tools
+from gateway.caller_tools import CALLER_TOOLS
 from gateway.chat_fields import CHECKS, JSON_SCHEMA, MAX_TOOLS, ROUTING
 from gateway.field_checks import (
     Check,
@@ -22,6 +23,7 @@ from gateway.field_checks import (
     unless_true,
 )
 from gateway.responses_input import refused
+from gateway.sealed_reasoning import Seal
 
 _SAME_IN_CHAT = (
     "model",
@@ -50,11 +52,14 @@ _SCHEMA = ("name", "description", "schema", "strict")
 _LOGPROBS = "message.output_text.logprobs"
 
 
-def chat_body(body: dict) -> dict:
-    """The body of a chat request, for chat_request.parse. Raises GatewayError."""
+def chat_body(body: dict, seal: Seal | None = None) -> dict:
+    """The body of a chat request, for chat_request.parse. Raises GatewayError.
+
+    `seal` opens what was thought in earlier responses.
+    """
     _check(body)
     chat = {name: body[name] for name in _SAME_IN_CHAT if body.get(name) is not None}
-    chat["messages"] = responses_input.messages(body.get("instructions"), body["input"])
+    chat["messages"] = responses_input.messages(body.get("instructions"), body["input"], seal)
     if body.get("max_output_tokens") is not None:
         chat["max_tokens"] = body["max_output_tokens"]
     return chat | _tool_fields(body) | _reasoning(body) | _response_format(body) | _logprobs(body)
@@ -64,7 +69,8 @@ def chat_body(body: dict) -> dict:
 
 
 _chosen = object_of({"name": text(filled=True), "namespace": text()}, required=("name",))
-_allowed_tool = tagged("type", {"function": _chosen, "custom": _chosen})
+_one_tool = {"function": _chosen, "custom": _chosen, **dict.fromkeys(CALLER_TOOLS, object_of({}))}
+_allowed_tool = tagged("type", _one_tool)
 _tool_choice = by_type(
     'none, auto, required or {"type": "function", "name": "…"}',
     {
@@ -72,8 +78,7 @@ _tool_choice = by_type(
         dict: tagged(
             "type",
             {
-                "function": _chosen,
-                "custom": _chosen,
+                **_one_tool,
                 "allowed_tools": object_of(
                     {
                         "mode": one_of("auto", "required"),
@@ -182,6 +187,8 @@ def _allowed(offered: list[dict], allowed: list[dict]) -> list[dict]:
 
 
 def _function_name(chosen: dict) -> str:
+    if chosen["type"] in CALLER_TOOLS:
+        return chosen["type"]
     return responses_tools.function_name(chosen["name"], chosen.get("namespace"))
 
 

@@ -10,9 +10,9 @@ import orjson
 from gateway import sse
 from gateway.errors import GatewayError, InvalidRequest, TooManyRequests
 from gateway.metering import index_of
-from gateway.responses import echo, ending, header, suffix_of
+from gateway.responses import echo, ending, header, suffix_of, wanted
 from gateway.responses_output import Output
-from gateway.responses_tools import by_function
+from gateway.sealed_reasoning import Seal
 
 
 class ResponseStream:
@@ -21,9 +21,9 @@ class ResponseStream:
     First `start`, then `feed` for each chunk, then either `finish` or `fail`.
     """
 
-    def __init__(self, request: dict):
+    def __init__(self, request: dict, seal: Seal | None = None):
         self._echo = echo(request)
-        self._tools = by_function(request.get("tools"))
+        self._wanted = wanted(request, seal)
         self._sequence_number = 0
         self._written: list[bytes] = []
         self._finish_reason: object = None
@@ -31,7 +31,7 @@ class ResponseStream:
     def start(self, *, id: str, created: int, model: str) -> bytes:
         """`id`, `created` and `model` as they stand in the chunks."""
         self._header = header(id, created, model)
-        self._output = Output(suffix_of(id), self._emit, self._tools)
+        self._output = Output(suffix_of(id), self._emit, self._wanted)
         self._emit_response("response.created")
         self._emit_response("response.in_progress")
         return self._take()

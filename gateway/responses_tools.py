@@ -3,15 +3,19 @@
     function   as it is
     custom     takes text: the function that `custom_tools` makes of it
     namespace  its tools are functions whose names begin with its own
+    shell, local_shell, apply_patch
+               as `caller_tools` describes them, since the caller runs them too
 
-Kyma runs no tools: those of other kinds (web search, MCP servers that Kyma would have to ask) are
-left out, which the response tells in its `tools`, unless the model would have to call one.
+Kyma runs no tools: those of other kinds (web search, MCP servers that Kyma would have to ask, a
+shell in a container) are left out, which the response tells in its `tools`, unless the model would
+have to call one.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.caller_tools import CALLER_TOOLS, CallerTool
 from gateway.chat_fields import FUNCTION, MAX_NAME, MAX_TOOLS, NAME
 from gateway.custom_tools import GRAMMAR, function_of
 from gateway.field_checks import (
@@ -46,6 +50,10 @@ class Tool:
     name: str
     namespace: str | None
     function: dict
+
+    @property
+    def of_caller(self) -> CallerTool | None:
+        return CALLER_TOOLS.get(self.kind)
 
 
 # --- Checks
@@ -103,12 +111,20 @@ tools: Check = list_of(_tool, most=MAX_TOOLS)
 def check_all_are_offered(given: Iterable[dict]) -> None:
     """Where a tool must be called: without those left out, that would mean something else."""
     for index, tool in enumerate(given):
-        if tool["type"] not in _KINDS:
+        if tool["type"] not in _KINDS and not _runs_at_callers(tool):
             mismatch = Mismatch(
-                "must be function, custom or namespace beside a `tool_choice` of required: Kyma "
-                "runs no tools of its own, so leave this one out or set `tool_choice` to auto"
+                "must be function, custom, namespace or a tool that you run, beside a "
+                "`tool_choice` of required: Kyma runs no tools of its own, so leave this one out "
+                "or set `tool_choice` to auto"
             )
             raise mismatch.under("type").under(index).under("tools").as_error()
+
+
+def _runs_at_callers(tool: dict) -> bool:
+    """Whether it is one of CALLER_TOOLS: a shell may be in a container of OpenAI's instead."""
+    environment = tool.get("environment")
+    place = environment.get("type") if type(environment) is dict else "local"
+    return tool["type"] in CALLER_TOOLS and place == "local"
 
 
 # --- What a model is offered
@@ -128,6 +144,9 @@ def offered(given: Iterable[dict] | None) -> list[Tool]:
             found += [_offer(inner, tool["name"]) for inner in tool["tools"]]
         elif tool["type"] in _MEMBERS:
             found.append(_offer(tool, None))
+        elif _runs_at_callers(tool):
+            kind = tool["type"]
+            found.append(Tool(kind, kind, None, CALLER_TOOLS[kind].function))
     return found
 
 
@@ -160,6 +179,8 @@ def echo(given: Iterable[dict] | None) -> list[dict]:
             )
         elif tool["type"] in _MEMBERS:
             told.append(_told(tool))
+        elif _runs_at_callers(tool):
+            told.append({"type": tool["type"]})
     return told
 
 

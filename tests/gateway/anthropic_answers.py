@@ -59,9 +59,11 @@ def fragment(index: int, arguments: str = "", **members) -> dict:
     return chunk(tool_calls=[{"index": index, **call_id, "function": function}])
 
 
-def streamed(*chunks: dict, stop_sequences: Collection[str] = ()) -> list[dict]:
+def streamed(
+    *chunks: dict, stop_sequences: Collection[str] = (), tells_thinking: bool = True
+) -> list[dict]:
     """The events of a whole stream, in good order."""
-    stream = MessageStream(stop_sequences)
+    stream = MessageStream(stop_sequences, tells_thinking=tells_thinking)
     raw = stream.start(answer_id="chatcmpl-req1", model="kyma/m", input_tokens=9)
     raw += b"".join(stream.feed(one) for one in chunks)
     events = read(raw + stream.finish(USAGE))

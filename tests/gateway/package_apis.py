@@ -45,6 +45,7 @@ class Chat:
         {"type": "image_url", "image_url": {"url": WEB_URL}},
     )
     text_type = "text"
+    thinks: dict = {}
 
     @staticmethod
     def client(customer: Customer) -> AbstractContextManager:
@@ -106,6 +107,7 @@ class Responses:
         {"type": "input_image", "image_url": WEB_URL},
     )
     text_type = "input_text"
+    thinks: dict = {}
 
     @staticmethod
     def client(customer: Customer) -> AbstractContextManager:
@@ -167,6 +169,7 @@ class Messages:
         {"type": "image", "source": {"type": "url", "url": WEB_URL}},
     )
     text_type = "text"
+    thinks = {"thinking": {"type": "adaptive"}}
 
     @staticmethod
     def client(customer: Customer) -> AbstractContextManager:

@@ -13,6 +13,7 @@ from gateway.errors import GatewayError, InvalidRequest
 from gateway.responses import response
 from gateway.responses_request import chat_body
 from gateway.responses_stream import ResponseStream
+from gateway.sealed_reasoning import Seal
 from tests.gateway.chat_bodies import PIXEL, SCHEMA
 
 TYPES = {
@@ -110,6 +111,10 @@ AGENT = {
 }
 
 
+# The same, of a caller who wants what is thought as it is.
+FRANK = {**AGENT, "reasoning": {"effort": "medium"}}
+
+
 def body_with(**fields) -> dict:
     return {"model": "kyma/model", "input": "Hello", **fields}
 
@@ -137,9 +142,14 @@ def answer_with(message: dict) -> dict:
     return {"id": "chatcmpl-1", "created": 1, "model": "m", "choices": [{"message": message}]}
 
 
-def stream_of(*deltas: dict, finish: str | None = "stop", request: dict = AGENT) -> list[dict]:
+def stream_of(
+    *deltas: dict,
+    finish: str | None = "stop",
+    request: dict = FRANK,
+    seal: Seal | None = None,
+) -> list[dict]:
     """The events of a stream with these deltas, each of them valid."""
-    stream = ResponseStream(request)
+    stream = ResponseStream(request, seal)
     written = stream.start(id="chatcmpl-1", created=1, model="m")
     for delta in deltas:
         written += stream.feed({"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
@@ -163,10 +173,15 @@ def names_of(events: list[dict]) -> list[str]:
     return [event["type"].removeprefix("response.") for event in events]
 
 
-def whole(message: dict, finish: str | None = "stop", request: dict = AGENT) -> dict:
+def whole(
+    message: dict,
+    finish: str | None = "stop",
+    request: dict = FRANK,
+    seal: Seal | None = None,
+) -> dict:
     answer = answer_with(message)
     answer["choices"][0]["finish_reason"] = finish
-    made = response(answer, USAGE, request)
+    made = response(answer, USAGE, request, seal)
     Response.model_validate_json(orjson.dumps(made), strict=True)
     return orjson.loads(orjson.dumps(made))
 
@@ -182,12 +197,14 @@ def check_items(events: list[dict]) -> None:
     output = events[-1]["response"]["output"]
     for event in events:
         if "part" in event and event["type"].endswith("done"):
-            assert output[event["output_index"]]["content"][event["content_index"]] == event["part"]
+            place = "summary" if "summary_index" in event else "content"
+            part = output[event["output_index"]][place][event[f"{place}_index"]]
+            assert part == event["part"]
     assert opened == list(range(len(output)))
     assert [closed[index] for index in opened] == output
     said: dict[tuple, str] = {}
     for event in events:
-        place = (event.get("item_id"), event.get("content_index"))
+        place = tuple(event.get(name) for name in ("item_id", "content_index", "summary_index"))
         if event["type"].endswith(".delta"):
             assert output[event["output_index"]]["id"] == event["item_id"]
             said[place] = said.get(place, "") + event["delta"]

@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from gateway.anthropic import message
+from gateway.anthropic import message, tells_thinking
 from gateway.anthropic_message import INVALID_JSON
 from tests.gateway.anthropic_answers import (
     TEXT,
@@ -47,6 +47,14 @@ def test_a_whole_answer():
         ({"content": None, "reasoning": None, "tool_calls": None}, []),
         ({"content": ""}, []),
         ({"content": "Hi", "reasoning_content": "hm"}, [THINKING, TEXT]),
+        (
+            {"content": "Hi", "reasoning_details": [{"type": "reasoning.text", "text": "hm"}, 7]},
+            [THINKING, TEXT],
+        ),
+        (
+            {"content": "Hi", "reasoning": "hm", "reasoning_details": [{"summary": "in short"}]},
+            [THINKING, TEXT],
+        ),
         ({"content": "Hi", "reasoning": "hm", "reasoning_content": "hm"}, [THINKING, TEXT]),
         ({"content": [{"type": "text", "text": "H"}, {"type": "text", "text": "i"}]}, [TEXT]),
         (
@@ -125,3 +133,25 @@ def test_the_stop_sequence_is_named_if_the_provider_tells(told, reason, sequence
     last["choices"][0] |= told
     ended = accumulated(streamed(chunk(content="Hi"), last, stop_sequences=["STOP", "END"]))
     assert (ended["stop_reason"], ended["stop_sequence"]) == (reason, sequence)
+
+
+@pytest.mark.parametrize(
+    ("thinking", "told"),
+    [
+        (None, False),
+        ({"type": "disabled"}, False),
+        ({"type": "enabled", "budget_tokens": 1024}, True),
+        ({"type": "adaptive"}, True),
+        ({"type": "between_tools"}, True),
+    ],
+)
+def test_the_first_block_is_text_unless_thinking_was_asked_for(thinking, told):
+    assert tells_thinking({"thinking": thinking}) is told
+    answer = answer_with(content="Hi", reasoning="hm")
+    made = message(answer, USAGE, tells_thinking=told)
+    assert made["content"] == [THINKING, TEXT][not told :]
+    assert made["usage"]["output_tokens"] == 5
+
+
+def test_nothing_is_said_of_thinking_without_the_field():
+    assert not tells_thinking({})

@@ -22,11 +22,9 @@ from tests.provider_scripts import (
     answer,
     chunk,
     either,
-    json_answer,
     stream,
     tool_call_answer,
     tool_call_stream,
-    usage_chunk,
     usage_of,
 )
 
@@ -249,44 +247,6 @@ def test_tool_calls_stream_one_block_after_the_other(client, customer, fake):
 
 
 # What is carried through
-
-
-@pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
-def test_reasoning_is_a_thinking_block_that_goes_back_up(client, customer, fake, field):
-    said = {"role": "assistant", "content": "42", field: "Six times seven."}
-    usage = usage_of(10, 9) | {"completion_tokens_details": {"reasoning_tokens": 6}}
-    choice = {"index": 0, "message": said, "finish_reason": "stop"}
-    token = fake.script(json_answer({"choices": [choice], "usage": usage}))
-    thinking = {"type": "enabled", "budget_tokens": 1024}
-    done = client.messages.create(**asked(token, thinking=thinking, max_tokens=2000))
-    thought, text = done.content
-    assert (thought.type, thought.thinking) == ("thinking", "Six times seven.")
-    assert text.text == "42"
-    assert check_price(customer, done).reasoning_tokens == 6
-    assert upstream(fake, token)["reasoning"] == {"enabled": True, "max_tokens": 1024}
-
-    turns = [
-        {"role": "user", "content": "What?"},
-        {"role": "assistant", "content": done.content},
-        {"role": "user", "content": token},
-    ]
-    client.messages.create(model="scripted", max_tokens=100, messages=turns)
-    sent = fake.calls(token)[1].json["messages"][1]
-    assert sent == {"role": "assistant", "content": "42", "reasoning_content": "Six times seven."}
-
-
-def test_reasoning_streams_in_a_block_of_its_own(client, customer, fake):
-    steps = [Event(chunk({"reasoning": "Six times "})), Event(chunk({"reasoning": "seven."}))]
-    steps += [Event(chunk({"content": "42"}, finish_reason="stop"))]
-    token = fake.script([Head(), *steps, Event(usage_chunk(usage_of(10, 9))), *END])
-    with client.messages.stream(**asked(token)) as events:
-        deltas = [each.delta.type for each in events if each.type == "content_block_delta"]
-        done = events.get_final_message()
-    assert deltas == ["thinking_delta", "thinking_delta", "signature_delta", "text_delta"]
-    thought, text = done.content
-    assert (thought.thinking, text.text) == ("Six times seven.", "42")
-    assert thought.signature
-    assert customer.settled_request().completion_tokens == 9
 
 
 def test_images_go_up_as_data_urls(client, customer, fake):

@@ -244,7 +244,13 @@ def test_messages_of_one_role_in_a_row_are_one_turn():
 
 def test_a_system_message_may_stand_between_the_others():
     later = {"role": "system", "content": "Be brief."}
-    assert chat_messages(HELLO, later, HELLO) == [HELLO, later, HELLO]
+    told = "Hello\n\n<system-reminder>\nBe brief.\n</system-reminder>\n\nHello"
+    assert chat_messages(HELLO, later, HELLO) == [{"role": "user", "content": told}]
+
+
+def test_there_may_be_tools_of_many_servers():
+    tools = [{**TOOL, "name": f"mcp__{n}"} for n in range(1024)]
+    assert len(chat_with(tools=tools)["tools"]) == 1024
 
 
 # --- Other fields --------------------------------------------------------------------------------

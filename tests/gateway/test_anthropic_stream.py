@@ -163,6 +163,22 @@ def test_it_knows_how_much_of_what_it_was_fed_waits():
     assert waiting == [0, 0, 13, 15, 2, 0]
 
 
+def test_thinking_that_nobody_asked_for_makes_no_block():
+    chunks = [chunk(reasoning="hm"), chunk(content="Hi"), chunk(reasoning="m")]
+    chunks += [fragment(0, "{}", id="c1", name="search")]
+    events = streamed(*chunks, tells_thinking=False)
+    assert accumulated(events)["content"] == [TEXT, tool_use()]
+    assert [one["index"] for one in events if one["type"] == "content_block_start"] == [0, 1]
+
+
+def test_thinking_that_is_not_told_never_counts_as_delivered():
+    stream = MessageStream(tells_thinking=False)
+    stream.start(answer_id="chatcmpl-1", model="m", input_tokens=1)
+    assert stream.feed(chunk(reasoning_content="Grüße")) == b""
+    assert stream.feed(chunk(content="Hi"))
+    assert stream.waiting == 7
+
+
 @pytest.mark.parametrize("pieces", [[], [""], ["", " "], ["{}"], ["{", "}"], ["null"]])
 def test_a_call_without_arguments_gets_an_empty_object(pieces):
     chunks = [fragment(0, id="c1", name="search"), *(fragment(0, piece) for piece in pieces)]

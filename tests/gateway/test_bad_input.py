@@ -152,7 +152,7 @@ FIELDS = [
         "messages[0].content[0].image_url.url",
         "must be an http(s) address or data:image/",
     ),
-    ({"tools": 129 * [TOOL]}, "tools", "129"),
+    ({"tools": 1025 * [TOOL]}, "tools", "1,025"),
     ({"tools": [{"type": "function"}]}, "tools[0].function", "is missing"),
     ({"tools": [{"type": "web"}]}, "tools[0].type", "must be function or custom, not web"),
     (

@@ -1,9 +1,13 @@
-"""The models of Kyma in the picker of Claude Code, which takes names that hold "claude" alone."""
+"""The models of Kyma in the picker of Claude Code, which takes names that hold "claude" alone; and
+what its prompts say of itself.
+"""
 
 import anthropic
 import pytest
 
+from gateway.anthropic import chat_body, count_tokens
 from gateway.claude_code import HEADER, HEADER_VALUE, PREFIX, own_name
+from tests.gateway.anthropic_bodies import CACHED, HELLO, body_with, text
 from tests.gateway.anthropic_clients import asked, client_of
 from tests.gateway.conftest import live_route
 from tests.gateway.receipts import refused
@@ -69,3 +73,24 @@ def test_the_package_reads_what_a_model_is(customer):
     assert model.display_name
     assert model.created_at.tzinfo
     assert model.max_input_tokens > 0
+
+
+BILLING = "x-anthropic-billing-header: cc_version=2.1.197.a3f; cc_entrypoint=cli; cch=00000;"
+
+
+@pytest.mark.parametrize("header", [BILLING, f"{BILLING}\n"])
+def test_a_prompt_does_not_say_which_session_it_is_of(header):
+    rules = text("You are Claude Code.", **CACHED)
+    body = body_with(system=[text(header), rules])
+    assert chat_body(body)["messages"] == [{"role": "system", "content": [rules]}, HELLO]
+    assert count_tokens(body) == count_tokens(body_with(system=[rules]))
+    assert chat_body(body_with(system=[text(header)]))["messages"] == [HELLO]
+
+
+@pytest.mark.parametrize(
+    "said", [f"{BILLING}\nYou are Claude Code.", f"Mind this: {BILLING}", "x-anthropic"]
+)
+def test_all_else_in_a_prompt_stays(said):
+    assert chat_body(body_with(system=[text(said)]))["messages"][0]["content"] == said
+    told = [{"role": "user", "content": BILLING}]
+    assert chat_body(body_with(messages=told))["messages"] == told

@@ -48,7 +48,7 @@ def thinking(fake) -> str:
         (
             "/v1/messages",
             {"max_tokens": 50, "thinking": {"type": "adaptive", "display": "omitted"}},
-            {"max_tokens": 50},
+            {"max_tokens": 50, "thinking": {"type": "adaptive"}},
         ),
     ],
 )

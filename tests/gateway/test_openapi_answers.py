@@ -122,6 +122,8 @@ def undocumented_headers(documented: dict, response) -> set[str]:
 def asked(customer: Customer, path: str, prompt: str = "Hello", **fields):
     name, prompt_field = ANSWERING[path]
     messages = [{"role": "user", "content": prompt}]
+    if path == "/v1/messages":
+        fields = {"thinking": {"type": "adaptive"}, **fields}
     said = messages if prompt_field == "messages" else prompt
     body = {**EXAMPLES[name], "model": "able", prompt_field: said, **fields}
     return customer.post(body, path=path)

@@ -162,7 +162,7 @@ def test_reasoning_is_told_apart_and_goes_back_up(client, customer, fake, api, s
     }
     whole = json_answer({"choices": [choice], "usage": usage_of(10, 9)})
     token = fake.script(either([Head(), *steps, Done(), End()], whole))
-    asked = api.ask(client, [user(token)], streamed=streamed)
+    asked = api.ask(client, [user(token)], streamed=streamed, **api.thinks)
     assert (api.thought(asked), api.text(asked)) == ("Six times 🌍 seven.", "42")
 
     turns = [user("What?"), *api.said(asked), user(token)]

@@ -14,6 +14,7 @@ from tests.gateway.responses_bodies import (
     USAGE,
     answer_with,
     body_with,
+    check_items,
     events_in,
     stream_of,
     whole,
@@ -93,7 +94,7 @@ def test_a_whole_answer_is_a_response():
 
 
 def test_a_response_repeats_its_request():
-    made = whole({"content": "Hi"})
+    made = whole({"content": "Hi"}, request=AGENT)
     for name in ("instructions", "metadata", "parallel_tool_calls", "reasoning", "tool_choice"):
         assert made[name] == AGENT[name]
     assert made["tools"][0] == {**AGENT["tools"][0], "description": None}
@@ -201,3 +202,43 @@ def test_a_whole_answer_tells_calls_apart_by_their_places():
         ("call_1_0", "search"),
         ("call_1_1", "open"),
     ]
+
+
+CITED = {"url": "https://example.org/", "title": "Example", "start_index": 0, "end_index": 2}
+CITATION = {"type": "url_citation", "url_citation": CITED}
+
+
+def test_what_a_text_cites_stands_beside_it():
+    odd = ["x", {"type": "url_citation"}, {"url_citation": {"url": 5}}]
+    bare = {"url_citation": {"url": "https://example.org/", "title": None, "end_index": "2"}}
+    message = {"content": "Hi", "annotations": [CITATION, *odd, bare]}
+    expected = [
+        {"type": "url_citation", **CITED},
+        {**CITED, "type": "url_citation", "title": "", "end_index": 0},
+    ]
+    made = whole(message)
+    assert made["output"][0]["content"][0]["annotations"] == expected
+    # Providers send them behind the text.
+    late = {"content": "", "annotations": message["annotations"]}
+    events = stream_of({"content": "H"}, {"content": "i"}, late)
+    told = [event for event in events if event["type"].endswith("annotation.added")]
+    assert [(one["annotation_index"], one["annotation"]) for one in told] == [*enumerate(expected)]
+    assert events[-1]["response"] == made
+    check_items(events)
+
+
+def test_a_citation_of_nothing_is_left_out():
+    assert whole({"annotations": [CITATION]})["output"] == []
+
+
+def test_a_whole_answer_has_its_reasoning_from_its_details():
+    details = [
+        {"type": "reasoning.summary", "summary": "H"},
+        {"type": "reasoning.text", "text": "m."},
+    ]
+    for message, told in [
+        ({"reasoning_details": details}, "Hm."),
+        ({"reasoning_details": details, "reasoning_content": "Ah."}, "Ah."),
+    ]:
+        (thought, _) = whole({"content": "Hi", **message})["output"]
+        assert thought["content"] == [{"type": "reasoning_text", "text": told}]

@@ -90,7 +90,7 @@ SEEN = {
         (
             [THOUGHT, {"role": "developer", "content": "Rules"}, ANSWER],
             [
-                {"role": "developer", "content": "Rules"},
+                {"role": "system", "content": "Rules"},
                 {"role": "assistant", "content": "Hi", "reasoning_content": "Hm."},
             ],
         ),
@@ -164,8 +164,10 @@ SEEN = {
             [
                 {"role": "assistant", "content": None, "tool_calls": [CHAT_CALL]},
                 {"role": "tool", "tool_call_id": "c1", "content": LABEL["text"]},
-                SEEN,
-                USER,
+                {
+                    "role": "user",
+                    "content": [*SEEN["content"], {"type": "text", "text": "Hello"}],
+                },
             ],
         ),
         (
@@ -183,6 +185,34 @@ SEEN = {
 )
 def test_items_become_messages(items, messages):
     assert messages_of(*items) == messages
+
+
+@pytest.mark.parametrize(
+    "hosted",
+    [
+        {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"query": "x"}},
+        {"type": "file_search_call", "id": "fs_1", "queries": ["x"], "results": None},
+        {"type": "code_interpreter_call", "id": "ci_1", "code": "1", "outputs": []},
+        {"type": "image_generation_call", "id": "ig_1", "result": "iVBORw0KGgo="},
+        {"type": "mcp_list_tools", "id": "mcpl_1", "server_label": "x", "tools": []},
+        {"type": "mcp_call", "id": "mcp_1", "name": "find", "arguments": "{}", "output": "x"},
+        {"type": "compaction", "id": "cmp_1", "encrypted_content": "gAAAA"},
+    ],
+    ids=lambda item: item["type"],
+)
+def test_what_ran_at_openai_is_passed_over(hosted):
+    answer = {"role": "assistant", "content": "Hi"}
+    assert messages_of(USER, hosted, ANSWER) == [USER, answer]
+    assert messages_of(USER, THOUGHT, hosted, ANSWER) == [
+        USER,
+        {**answer, "reasoning_content": "Hm."},
+    ]
+    assert refusal(input=[hosted]).message.startswith("`input` holds nothing but reasoning and")
+
+
+def test_what_is_not_known_is_refused():
+    assert refusal(input=[USER, {"type": "compaction_trigger"}]).param == "input[1].type"
+    assert refusal(input=[USER, {"type": ["mcp_call"]}]).param == "input[1].type"
 
 
 @pytest.mark.parametrize(
@@ -215,12 +245,13 @@ def test_an_image_is_no_part_of_an_answer():
 
 
 _said = st.text(min_size=1, max_size=5)
+_arguments = st.text(max_size=5).filter(str.strip)
 
 
 @given(
     reasoning=st.none() | _said,
     content=st.none() | _said,
-    calls=st.lists(st.tuples(st.sampled_from(["search", "open"]), st.text(max_size=5)), max_size=3),
+    calls=st.lists(st.tuples(st.sampled_from(["search", "open"]), _arguments), max_size=3),
 )
 @settings(max_examples=50)
 def test_an_answer_comes_back_as_the_message_that_it_was(reasoning, content, calls):

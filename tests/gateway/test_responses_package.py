@@ -230,7 +230,7 @@ def test_codex_may_offer_tools_that_kyma_does_not_run(client, customer, fake):
     token = fake.script(answer("Hello."))
     hosted = [
         {"type": "web_search", "external_web_access": False},
-        {"type": "local_shell"},
+        {"type": "image_generation", "output_format": "png"},
     ]
     done = ask(client, token, tools=[hosted[0], WEATHER, hosted[1]], tool_choice="auto")
     assert [tool.name for tool in done.tools] == ["weather"]

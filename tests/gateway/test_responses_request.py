@@ -48,8 +48,7 @@ def test_a_whole_request_is_translated():
     assert chat_body(AGENT) == {
         "model": "kyma/model",
         "messages": [
-            {"role": "system", "content": "You are an agent."},
-            {"role": "developer", "content": "Rules"},
+            {"role": "system", "content": "You are an agent.\n\nRules"},
             {
                 "role": "user",
                 "content": [
@@ -176,7 +175,7 @@ def test_a_field_becomes_what_chat_calls_it(given, chat):
         ({"tools": [{"type": "function"}]}, "tools[0].name", "is missing"),
         ({"tools": [{**TOOL, "name": "a b"}]}, "tools[0].name", "letters"),
         ({"tools": [TOOL, {**TOOL, "parameters": "{}"}]}, "tools[1].parameters", "object"),
-        ({"tools": [TOOL] * 129}, "tools", "128"),
+        ({"tools": [TOOL] * 1025}, "tools", "1,024"),
         ({"tools": [TOOL], "tool_choice": "search"}, "tool_choice", "none, auto or required"),
         ({"tools": [TOOL], "tool_choice": {"type": "mcp"}}, "tool_choice.type", "not mcp"),
         ({"tools": [TOOL], "tool_choice": {"type": "function"}}, "tool_choice.name", "missing"),
@@ -215,7 +214,7 @@ def test_a_refusal_names_the_field_as_the_caller_did(fields, param, told):
 
 OTHER_KINDS = [
     {"type": "web_search", "external_web_access": False},
-    {"type": "local_shell"},
+    {"type": "shell", "environment": {"type": "container_auto"}},
     {"type": "image_generation", "output_format": "png"},
     {"type": "mcp", "server_label": "x", "server_url": "https://example.org"},
     {"type": "what comes next year"},

@@ -12,6 +12,7 @@ from gateway.responses_stream import ResponseStream
 from tests.gateway.responses_bodies import (
     AGENT,
     CHAT_CALL,
+    FRANK,
     USAGE,
     check_items,
     events_in,
@@ -129,6 +130,20 @@ def test_odd_calls_are_still_told_apart(deltas, calls):
     assert [(item["call_id"], item["name"], item["arguments"]) for item in output] == calls
     check_items(events)
     assert read_by_the_package(events)
+
+
+def test_a_call_without_arguments_has_an_empty_object():
+    call = {"tool_calls": [call_delta(0, "", id="c1", name="search")]}
+    events = stream_of(call, finish="tool_calls")
+    assert names_of(events)[3:5] == [
+        "function_call_arguments.delta",
+        "function_call_arguments.done",
+    ]
+    assert events[4]["arguments"] == events[-1]["response"]["output"][0]["arguments"] == "{}"
+    check_items(events)
+    # Cut off, it might have had some.
+    cut = stream_of(call, finish="length")[-1]["response"]["output"]
+    assert [(item["arguments"], item["status"]) for item in cut] == [("", "incomplete")]
 
 
 def test_arguments_wait_for_the_name():
@@ -265,13 +280,13 @@ def joined(draw, deltas: list[dict]) -> list[dict]:
 _finishes = st.sampled_from(["stop", "tool_calls", "length", "content_filter", None])
 
 
-@given(split_answers(), _finishes)
+@given(split_answers(), _finishes, st.sampled_from([FRANK, AGENT]))
 @settings(max_examples=200)
-def test_at_every_split_the_stream_ends_with_the_whole_answer(split, finish):
+def test_at_every_split_the_stream_ends_with_the_whole_answer(split, finish, request):
     message, deltas = split
-    events = stream_of(*deltas, finish=finish)
+    events = stream_of(*deltas, finish=finish, request=request)
     check_items(events)
-    expected = whole(message, finish)
+    expected = whole(message, finish, request)
     assert events[-1]["response"] == expected
     assert events[-1]["type"] == f"response.{expected['status']}"
     if expected["status"] == "completed":
