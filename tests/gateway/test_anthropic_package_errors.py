@@ -10,7 +10,7 @@ from gateway.models import ApiRequest
 from tests.gateway.anthropic_clients import asked, client_of
 from tests.gateway.faults import impatient
 from tests.gateway.http_client import send, wait_for_log
-from tests.gateway.receipts import END, HELLO, LEAK, LEAKED, billed
+from tests.gateway.receipts import END, HELLO, LEAK, LEAKED, STOP, billed
 from tests.live import Customer
 from tests.provider_scripts import Event, Head, Reset, Silence, WaitFor, answer, error
 
@@ -183,8 +183,8 @@ def test_nothing_follows_the_error_event(client, customer, fake):
     assert rest == []
 
 
-def test_a_provider_that_says_nothing_has_sent_an_empty_message(client, customer, fake):
-    with client.messages.stream(**asked(fake.script([Head(), *END]))) as events:
+def test_a_provider_that_stops_without_a_word_has_sent_an_empty_message(client, customer, fake):
+    with client.messages.stream(**asked(fake.script([Head(), STOP, *END]))) as events:
         assert [each.type for each in events] == ["message_start", "message_delta", "message_stop"]
         done = events.get_final_message()
     assert (done.content, done.stop_reason) == ([], "end_turn")

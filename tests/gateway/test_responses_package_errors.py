@@ -7,7 +7,7 @@ from openai.types.responses import ResponseFailedEvent
 from tests.gateway.faults import impatient
 from tests.gateway.http_client import wait_for_log
 from tests.gateway.openai_clients import client_of
-from tests.gateway.receipts import END, HELLO, LEAK, LEAKED, billed
+from tests.gateway.receipts import END, HELLO, LEAK, LEAKED, STOP, billed
 from tests.gateway.responses_bodies import names_of
 from tests.gateway.responses_clients import ask, events_of
 from tests.live import Customer
@@ -74,8 +74,8 @@ def test_a_stream_that_breaks_off_has_failed_and_is_free(client, customer, fake,
     billed(customer, 0, api="responses", **broken)
 
 
-def test_a_provider_that_says_nothing_has_completed_an_empty_response(client, customer, fake):
-    events = events_of(client, fake.script([Head(), *END]))
+def test_a_provider_that_stops_without_a_word_has_completed_an_empty_response(client, customer, fake):
+    events = events_of(client, fake.script([Head(), STOP, *END]))
     assert names_of(events) == ["created", "in_progress", "completed"]
     assert events[-1]["response"]["output"] == []
     billed(customer, 0, api="responses", outcome="empty", status=200)
