@@ -6,15 +6,15 @@ import time
 import uuid
 
 _VERSION_AND_VARIANT = (7 << 76) | (2 << 62)
-_RANDOM_BITS = ~((0xF << 76) | (3 << 62)) & ((1 << 80) - 1)
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_MILLISECOND = dt.timedelta(milliseconds=1)
 
 
 def uuid7() -> uuid.UUID:
     """A new id: 48 bits of Unix milliseconds, 12 of their fraction (section 6.2), 62 of chance."""
     milliseconds, rest = divmod(time.time_ns(), 1_000_000)
     fraction = (rest << 12) // 1_000_000
-    random = int.from_bytes(os.urandom(8)) >> 2
-    return uuid.UUID(int=milliseconds << 80 | _VERSION_AND_VARIANT | fraction << 64 | random)
+    return uuid.UUID(int=milliseconds << 80 | _VERSION_AND_VARIANT | fraction << 64 | _random())
 
 
 def dashed(id_hex: str) -> str:
@@ -23,9 +23,9 @@ def dashed(id_hex: str) -> str:
 
 
 def id_at(moment: dt.datetime) -> uuid.UUID:
-    """An id as it would have been made at `moment`."""
-    random = int.from_bytes(os.urandom(10)) & _RANDOM_BITS
-    return uuid.UUID(int=_first_at(moment) | _VERSION_AND_VARIANT | random)
+    """An id as it would have been made at `moment`: after those of earlier microseconds."""
+    fraction = (moment.microsecond % 1000 << 12) // 1000
+    return uuid.UUID(int=_first_at(moment) | _VERSION_AND_VARIANT | fraction << 64 | _random())
 
 
 def first_id_of(day: dt.date) -> uuid.UUID:
@@ -39,4 +39,9 @@ def first_id_at(moment: dt.datetime) -> uuid.UUID:
 
 
 def _first_at(moment: dt.datetime) -> int:
-    return int(moment.timestamp() * 1000) << 80
+    """The first id of its millisecond, exactly: a float of so many seconds may be one less."""
+    return (moment - _EPOCH) // _MILLISECOND << 80
+
+
+def _random() -> int:
+    return int.from_bytes(os.urandom(8)) >> 2

@@ -54,3 +54,10 @@ class KeySheet:
     def add(self, amount_nano: int) -> None:
         for period in self.spent:
             self.spent[period] += amount_nano
+
+    def take_back(self, amount_nano: int, spent_on: dt.date) -> None:
+        """Undo an `add` of that day: in the total, and in each period that hasn't ended since."""
+        self.spent["total"] -= amount_nano
+        for period in PERIODS:
+            if self.starts[period] <= spent_on:
+                self.spent[period] -= amount_nano

@@ -1,8 +1,8 @@
-"""The rules of the ledger: reserve, settle, release, credit; and what they add up to.
+"""The rules of the ledger: reserve, settle, release, reverse, credit; and what they add up to.
 
-`reserve`, `settle` and `release` change a `Sheet`, which is what the books say of one account
-while its row is locked. They are plain arithmetic: the gateway's group commit (and any other
-caller) reads sheets, applies many operations to them and writes them back in one transaction.
+`reserve`, `settle`, `release` and `reverse` change a `Sheet`, which is what the books say of one
+account while its row is locked. They are plain arithmetic: the gateway's group commit (and any
+other caller) reads sheets, applies many operations to them and writes them back in one transaction.
 The pure model in `tests/billing/` is their oracle.
 """
 
@@ -124,13 +124,31 @@ def release(sheet: Sheet, hold_nano: int, key: KeySheet | None = None) -> None:
         key.held -= hold_nano
 
 
+def reverse(
+    sheet: Sheet, charged_nano: int, charged_on: dt.date, key: KeySheet | None = None
+) -> None:
+    """Give back what was charged: whoever paid was told that nothing was."""
+    sheet.balance += charged_nano
+    if key is not None:
+        key.take_back(charged_nano, charged_on)
+
+
+def reversal_key(request_id: str) -> str:
+    """The idempotency key of the entry that gives back what a request cost."""
+    return f"reverse:{request_id}"
+
+
 def gained_and_used(account_id: uuid.UUID) -> tuple[int, int]:
     """All that came in (less refunds and their like), and all that requests have cost.
 
     Without reading what each request cost: the balance is the sum of both.
     """
     gains = (
-        LedgerEntry.objects.filter(~Q(kind=LedgerEntry.Kind.USAGE), account=OuterRef("pk"))
+        LedgerEntry.objects.filter(
+            ~Q(kind=LedgerEntry.Kind.USAGE),
+            ~Q(kind=LedgerEntry.Kind.REVERSAL),
+            account=OuterRef("pk"),
+        )
         .order_by()
         .values("account")
         .values(sum=Sum("amount_nano"))
@@ -155,7 +173,7 @@ def credit(
     kind or the account differ from the first time.
     """
     with transaction.atomic():
-        account = CreditAccount.objects.select_for_update().filter(pk=account_id).first()
+        account = CreditAccount.objects.select_for_update(no_key=True).filter(pk=account_id).first()
         if account is None:
             raise NoSuchAccount(str(account_id))
         entry = LedgerEntry.objects.filter(idempotency_key=idempotency_key).first()

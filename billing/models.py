@@ -131,6 +131,7 @@ class LedgerEntry(models.Model):
         SIGNUP = "signup"
         PURCHASE = "purchase"
         USAGE = "usage"
+        REVERSAL = "reversal"
         REFUND = "refund"
         DISPUTE = "dispute"
         DISPUTE_WON = "dispute-won"
@@ -170,7 +171,7 @@ class LedgerEntry(models.Model):
                 name="usage_names_its_request",
             ),
             models.CheckConstraint(
-                condition=~Q(kind__in=["signup", "purchase", "dispute-won", "referral"])
+                condition=~Q(kind__in=["reversal", "signup", "purchase", "dispute-won", "referral"])
                 | Q(amount_nano__gt=0),
                 name="gain_is_positive",
             ),

@@ -18,13 +18,13 @@ from chat.models import Message
 from chat.stored_replies import Snapshot
 from gateway import chat_request, completions, metrics
 from gateway.authentication import Caller
-from gateway.batch import HoldClosed
 from gateway.call import Call
 from gateway.commit_queue import CommitFailed
 from gateway.dialects import Dialect
 from gateway.errors import GatewayError, InternalError
 from gateway.metering import Ending
 from gateway.models import ApiRequest
+from gateway.operations import HoldClosed
 
 logger = logging.getLogger(__name__)
 

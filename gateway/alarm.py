@@ -23,7 +23,8 @@ class Alarm:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._fires_at = 0.0  # uvloop's own timers don't tell if they are to fire at once.
         self._task: asyncio.Task | None = None
         self._rings_at = 0.0
         self._has_rung = False
@@ -35,7 +36,7 @@ class Alarm:
         self._cancelling = self._task.cancelling()
         self._has_rung = False
         self._rings_at = self._loop.time() + after_s
-        if self._timer is None or self._timer.when() > self._rings_at:
+        if self._timer is None or self._fires_at > self._rings_at:
             self._start_timer()
 
     def stop(self) -> None:
@@ -55,7 +56,8 @@ class Alarm:
 
     def _start_timer(self) -> None:
         self.close()
-        self._timer = self._loop.call_at(self._rings_at, self._fire)
+        self._fires_at = self._rings_at
+        self._timer = self._loop.call_at(self._fires_at, self._fire)
 
     def _fire(self) -> None:
         self._timer = None

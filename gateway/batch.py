@@ -11,10 +11,8 @@ a commit whose fate is unknown: a hold that exists is granted again, a request t
 log is settled already.
 """
 
-import dataclasses
 import datetime as dt
-import threading
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Any
 
 from accounts.ids import id_at
@@ -23,127 +21,23 @@ from billing.errors import BillingError, NoSuchAccount
 from billing.key_spend import PERIODS, KeySheet
 from billing.tiers import max_open_holds
 from gateway.models import ApiRequest
+from gateway.operations import (
+    Claim,
+    ClaimEnd,
+    GivenUp,
+    HoldClosed,
+    KeyTaken,
+    Operation,
+    Record,
+    Release,
+    Reserve,
+    Reverse,
+    Settle,
+)
 from gateway.request_log import COLUMNS, RequestRecord
 
-
-class HoldClosed(Exception):
-    """The hold to settle is gone: swept, since its process was taken for dead."""
-
-
-class GivenUp(Exception):
-    """Nobody waited for this settlement any more when its turn came: it changes nothing."""
-
-
-class KeyTaken(Exception):
-    """Another request has the Idempotency-Key, or had it and was answered."""
-
-    def __init__(self, claim: "Claim"):
-        super().__init__(claim.id)
-        self.claim = claim
-
-
-class Fate:
-    """Decides once whether a settlement is written or given up: by who comes first.
-
-    The caller was told that it failed, or the books say that it was charged, never both.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()  # SQLite's batches run in a thread.
-        self._owner: str | None = None
-
-    def take(self, owner: str) -> bool:
-        """Whether it is `owner`'s to decide, now and whenever it asks again."""
-        with self._lock:
-            self._owner = self._owner or owner
-            return self._owner == owner
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Claim:
-    """An Idempotency-Key, by its digest, and that of the body it was sent with."""
-
-    id: str
-    body_digest: str
-    expires_at: dt.datetime
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class ClaimEnd:
-    """Keep the answer (sealed, base64 text; None: it isn't retained), or free the key."""
-
-    id: str
-    is_complete: bool
-    answer: str | None = None
-
-
-@dataclasses.dataclass(slots=True)
-class Reserve:
-    """Set aside the most that a request can cost, and claim its key. Result: `ledger.Grant`."""
-
-    request_id: str
-    account_id: str
-    key_id: str | None
-    price_version_id: str
-    ask: ledger.Ask
-    now: dt.datetime
-    deadline: dt.datetime
-    claim: Claim | None = None
-
-
-@dataclasses.dataclass(slots=True)
-class Content:
-    """Sealed content, base64 text, and when it is to be purged."""
-
-    sealed: str
-    purge_at: dt.datetime
-
-
-@dataclasses.dataclass(slots=True)
-class Settle:
-    """Close the hold of `record`, charge its cost, log it. Result: the nano-dollars charged."""
-
-    record: RequestRecord
-    cost_nano: int
-    now: dt.datetime
-    content: Content | None = None
-    claim_end: ClaimEnd | None = None
-    fate: Fate = dataclasses.field(default_factory=Fate, compare=False, repr=False)
-
-    def begin(self) -> None:
-        """It is going to be written. Raises GivenUp."""
-        if not self.fate.take("batch"):
-            raise GivenUp(self.record.id)
-
-    def give_up(self) -> bool:
-        """Never write it. False if its batch has begun to: then its fate is near."""
-        return self.fate.take("caller")
-
-
-@dataclasses.dataclass(slots=True)
-class Release:
-    """Close a hold whose request nobody waits for any more, if it is open. Result: None."""
-
-    request_id: str
-    account_id: str
-    key_id: str | None
-    now: dt.datetime
-    claim: Claim | None = None
-
-
-@dataclasses.dataclass(slots=True)
-class Record:
-    """Log a request that held nothing. Result: None."""
-
-    record: RequestRecord
-    content: Content | None = None
-
-
-Booking = Reserve | Settle | Release
-Operation = Booking | Record
 Statement = tuple[str, list[dict]]
 Rows = list[tuple]
-Decided = Callable[[list[Any]], object]
 
 
 def apply(
@@ -181,6 +75,8 @@ class Books:
         self.contents: list[dict] = []
         self.claims: dict[str, dict] = {}
         self.claim_ends: list[dict] = []
+        self.lost: list[dict] = []
+        self.reversals: list[dict] = []
 
     # --- reading
 
@@ -189,9 +85,9 @@ class Books:
         bookings = [op for op in operations if not isinstance(op, Record)]
         if not bookings:
             return
-        holds = _ids(_request_id(op) for op in bookings)
-        accounts = _ids(_account_id(op) for op in bookings)
-        keys = _ids(_key_id(op) for op in bookings)
+        holds = _ids(op.request_id for op in bookings)
+        accounts = _ids(op.account_id for op in bookings)
+        keys = _ids(op.key_id for op in bookings)
         account_rows, count_rows, hold_rows, key_rows = yield [
             ("lock_accounts", accounts),
             ("count_holds", accounts),
@@ -205,9 +101,10 @@ class Books:
         if claims:
             (rows,) = yield [("find_claims", [_claim_id(op) for op in claims])]
             self.claimed = {row[0]: _hex(row[1]) for row in rows}
-        lost = [op for op in bookings if isinstance(op, Settle) and op.record.id not in self.holds]
-        if lost:
-            (rows,) = yield [("find_requests", _ids(op.record.id for op in lost))]
+        ended = [one for one in bookings if isinstance(one, Settle | Reverse)]
+        closed = [one for one in ended if one.request_id not in self.holds]
+        if closed:
+            (rows,) = yield [("find_requests", _ids(one.request_id for one in closed))]
             self.logged = {_hex(row[0]): (row[1], row[2]) for row in rows}
 
     def _read_accounts(self, rows: Rows, counts: dict[str, int]) -> None:
@@ -238,6 +135,8 @@ class Books:
             return self._settle(operation)
         if isinstance(operation, Release):
             return self._release(operation)
+        if isinstance(operation, Reverse):
+            return self._reverse(operation)
         self._log(operation)
         return None
 
@@ -276,8 +175,8 @@ class Books:
 
     def _end_claim(self, end: ClaimEnd, request_id: str, now: dt.datetime) -> None:
         """Of this request's own claim: the key may be another's since."""
-        if not end.is_complete:
-            self.claimed.pop(end.id, None)
+        if not end.is_complete and self.claimed.get(end.id) == request_id:
+            del self.claimed[end.id]
         self.claim_ends.append(
             {
                 "id": end.id,
@@ -288,7 +187,8 @@ class Books:
         )
 
     def _settle(self, op: Settle) -> int:
-        op.begin()
+        if op.is_given_up:
+            raise GivenUp(op.record.id)
         record = op.record
         held = self.holds.pop(record.id, None)
         if held is None:
@@ -303,7 +203,9 @@ class Books:
         if op.claim_end:
             self._end_claim(op.claim_end, record.id, op.now)
         if charged:
-            self.entries.append(_usage_entry(record, charged, op.now))
+            entry = _entry(record, -charged, f"settle:{record.id}", op.now)
+            entry["request_id"] = record.id
+            self.entries.append(entry)
         return charged
 
     def _log(self, op: Settle | Record) -> None:
@@ -326,6 +228,23 @@ class Books:
             self.closed_holds.append({"id": op.request_id})
             if op.claim:
                 self._end_claim(ClaimEnd(op.claim.id, False), op.request_id, op.now)
+
+    def _reverse(self, op: Reverse) -> None:
+        record = op.record
+        if record.id in self.holds:
+            self._settle(Settle(record, 0, op.now, claim_end=op.claim_end))
+            return
+        outcome, cost = self.logged.get(record.id, (ApiRequest.Outcome.LOST, 0))
+        if outcome == ApiRequest.Outcome.LOST:  # Swept, or reversed before.
+            return
+        key = self._key(record.key_id, op.now)
+        ledger.reverse(self._sheet(record.account_id), cost, op.settled_at.date(), key)
+        self.lost.append({"id": record.id})
+        self.logged[record.id] = (ApiRequest.Outcome.LOST, 0)
+        if op.claim_end:
+            self._end_claim(op.claim_end, record.id, op.now)
+        if cost:
+            self.reversals.append(_entry(record, cost, ledger.reversal_key(record.id), op.now))
 
     def _settled_before(self, record: RequestRecord) -> int:
         outcome, cost = self.logged.get(record.id, (ApiRequest.Outcome.LOST, 0))
@@ -354,7 +273,7 @@ class Books:
         closed = {row["id"] for row in self.closed_holds}
         opened = [row for hold, row in self.new_holds.items() if hold not in closed]
         stored = [row for row in self.closed_holds if row["id"] not in self.new_holds]
-        changed = bool(self.new_holds or self.closed_holds)
+        changed = bool(self.new_holds or self.closed_holds or self.lost)
         return [
             ("save_accounts", self._account_rows() if changed else []),
             ("save_key_spend", self._key_rows() if changed else []),
@@ -362,6 +281,8 @@ class Books:
             ("delete_holds", stored),
             ("insert_requests", self.requests),
             ("insert_entries", self.entries),
+            ("lose_requests", self.lost),
+            ("insert_reversals", self.reversals),
             ("insert_contents", self.contents),
             ("insert_claims", list(self.claims.values())),
             ("complete_claims", [one for one in self.claim_ends if one["completed_at"]]),
@@ -388,38 +309,18 @@ class Books:
         ]
 
 
-def size_of(operation: Operation) -> int:
-    """About how many bytes of content an operation brings along."""
-    content = operation.content if isinstance(operation, Settle | Record) else None
-    kept = operation.claim_end if isinstance(operation, Settle) else None
-    return len(content.sealed if content else "") + len((kept and kept.answer) or "")
-
-
-def _usage_entry(record: RequestRecord, charged: int, now: dt.datetime) -> dict:
+def _entry(record: RequestRecord, amount_nano: int, key: str, now: dt.datetime) -> dict:
     return {
-        "id": id_at(now).hex,  # Entries of one batch keep their order.
+        "id": id_at(now).hex,  # Entries are listed by their ids: in the order of their time.
         "account_id": record.account_id,
-        "amount_nano": -charged,
-        "request_id": record.id,
-        "idempotency_key": f"settle:{record.id}",
+        "amount_nano": amount_nano,
+        "idempotency_key": key,
         "created_at": now,
     }
 
 
 def _row(record: RequestRecord) -> dict:
     return {column: getattr(record, column) for column in COLUMNS}
-
-
-def _request_id(op: Booking) -> str:
-    return op.record.id if isinstance(op, Settle) else op.request_id
-
-
-def _account_id(op: Booking) -> str:
-    return op.record.account_id if isinstance(op, Settle) else op.account_id
-
-
-def _key_id(op: Booking) -> str | None:
-    return op.record.key_id if isinstance(op, Settle) else op.key_id
 
 
 def _claim_id(op: Reserve) -> dict:

@@ -4,14 +4,19 @@ Requests hand over an operation and await its result; one writer per process tak
 wait, applies them in one transaction and resolves their futures after the commit. An operation
 that fails, fails alone. The queue is bounded: a full one refuses bookings and drops (and
 counts) the log rows of refused requests.
+
+What its caller was told had failed is undone, whatever became of it: where a commit came too late
+or its fate is unknown (`operations.undo`). What undoes is kept until the database has answered.
+
+An account that somebody else has locked holds up nobody else: its operations wait apart, and are
+tried again by themselves.
 """
 
 import asyncio
-import dataclasses
 import datetime as dt
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -22,10 +27,11 @@ from django.db import connections, transaction
 
 from billing.ledger import Grant
 from gateway import batch
-from gateway.batch import Decided, Operation, Record, Release, Reserve, Settle
-from gateway.postgres_engine import PostgresEngine
+from gateway.operations import Decided, Operation, Record, Reserve, Settle, size_of, undo
+from gateway.postgres_engine import LOCK_WAIT_MS, PostgresEngine
 from gateway.sql import as_django, as_json, reads, statement
 from gateway.sqlite_engine import SqliteEngine
+from gateway.waiting import CommitFailed, Waiting
 
 logger = logging.getLogger(__name__)
 
@@ -36,42 +42,20 @@ MANY = 16
 LINGER_S = 0.001
 # What says that the database is out of reach, rather than that an operation is at fault.
 _OUT_OF_REACH = ("OperationalError", "InterfaceError", "PoolTimeout", "AdminShutdown")
+_IS_LOCKED = "LockNotAvailable"
+RETRY_S = 1.0  # While the database is out of reach, what is kept asks for it so often.
+CLOSE_WITHIN_S = 5.0
+# How long a batch waits for an account whose operations have waited in vain before: at first just
+# to see whether it is free, each time longer, since those who wait longer may come first. Then it
+# rests for so many times as long, so that the others have most of the time.
+PROBE_MS = 5
+RESTS = 4
 
-
-class CommitFailed(Exception):
-    """The operation was not applied, or nobody knows whether it was."""
+Retry = Callable[[], Awaitable[None]]
 
 
 class QueueFull(CommitFailed):
     pass
-
-
-@dataclasses.dataclass(slots=True)
-class _Waiting:
-    """`future` is done once it is committed, or before its time if nobody waits for it any more;
-    `decided` of a reservation as soon as it is granted.
-    """
-
-    operation: Operation
-    future: asyncio.Future
-    decided: asyncio.Future | None = None
-    timer: asyncio.TimerHandle | None = None
-
-    def decide(self, result: Any) -> None:
-        """What is granted. A refusal waits for the commit: it may be undone until then."""
-        if self.decided and not self.decided.done() and not isinstance(result, Exception):
-            self.decided.set_result(result)
-
-    @property
-    def is_given_up(self) -> bool:
-        """A reservation that nobody waits for. What is to be settled is settled all the same."""
-        return isinstance(self.operation, Reserve) and self.future.done()
-
-    def fail(self, error: Exception) -> None:
-        for future in (self.decided, self.future):
-            if future is not None and not future.done():
-                future.set_exception(error)
-                future.exception()  # Nobody may be waiting: then it isn't worth a warning.
 
 
 class Promise:
@@ -99,9 +83,13 @@ class CommitQueue:
     def __init__(self, engine: PostgresEngine | SqliteEngine, size: int):
         self._engine = engine
         self._size = size
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[Waiting] = deque()
         self._arrived = asyncio.Event()
         self._writer: asyncio.Task | None = None
+        self._kept: list[Waiting] = []  # Undoes what may have been applied; see `_lose`.
+        self._asks_again = False
+        self._apart: dict[str, deque[Waiting]] = {}  # by the account that somebody has locked
+        self._due: deque[Retry] = deque()
         self._closing = False
         self._last_count = 0
         self.dropped = 0
@@ -109,14 +97,13 @@ class CommitQueue:
     @property
     def depth(self) -> int:
         """How many operations wait."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._kept) + sum(map(len, self._apart.values()))
 
     async def submit(self, operation: Operation, timeout_s: float) -> Any:
         """Apply `operation` durably and return its result.
 
         Raises what the rule raises (BillingError, HoldClosed), or CommitFailed when it could
-        not be committed in time. A reservation that commits too late is released by itself, and
-        a settlement that isn't being written by then never will be.
+        not be committed in time. Then it is undone by itself, should it have been applied.
         """
         waiting = self._enqueue(operation, timeout_s)
         try:
@@ -139,51 +126,43 @@ class CommitQueue:
             self._forget(waiting)
             raise
 
-    def _forget(self, waiting: _Waiting) -> None:
+    def _forget(self, waiting: Waiting) -> None:
         """Its caller was cancelled, perhaps just after a reservation was committed."""
         if isinstance(waiting.operation, Reserve) and _was_granted(waiting.future):
-            self._release(waiting.operation)
+            self._undo(waiting.operation)
 
-    def _enqueue(self, operation: Operation, timeout_s: float) -> _Waiting:
-        if len(self._waiting) >= self._size:
+    def _enqueue(self, operation: Operation, timeout_s: float) -> Waiting:
+        if self.depth >= self._size:
             raise QueueFull(f"{self._size} operations wait")
         waiting = self._push(operation)
-        self._watch(waiting, timeout_s)
+        waiting.timer = asyncio.get_running_loop().call_later(timeout_s, waiting.time_out)
         return waiting
 
-    def _watch(self, waiting: _Waiting, timeout_s: float, last: bool = False) -> None:
-        loop = asyncio.get_running_loop()
-        waiting.timer = loop.call_later(timeout_s, self._time_out, waiting, timeout_s, last)
-
-    def _time_out(self, waiting: _Waiting, timeout_s: float, last: bool) -> None:
-        operation = waiting.operation
-        if waiting.future.done():
-            return
-        if isinstance(operation, Settle) and not last and not operation.give_up():
-            # It is being written: wait for the end of that, or its caller is told otherwise.
-            self._watch(waiting, timeout_s, last=True)
-        else:
-            waiting.fail(CommitFailed("the database took too long"))
-
     def record(self, operation: Record) -> None:
-        """Log a refused request some time soon; dropped and counted when the queue is full."""
-        if len(self._waiting) >= self._size // 2:
+        """Log a refused request some time soon. It is dropped and counted when the queue is full
+        or the database out of reach.
+        """
+        if self.depth >= self._size // 2:
             self.dropped += 1
             return
         self._push(operation)
 
     async def close(self) -> None:
-        """Write what waits and stop."""
+        """Write what waits and stop; without a database, after a few seconds."""
         self._closing = True
         self._arrived.set()
         if self._writer is not None:
-            await self._writer
+            _, late = await asyncio.wait({self._writer}, timeout=CLOSE_WITHIN_S)
+            if late:
+                logger.error("closed without the database: %d operations are left", self.depth)
+                self._writer.cancel()
+                await asyncio.wait(late)
         await self._engine.close()
 
-    def _push(self, operation: Operation) -> _Waiting:
+    def _push(self, operation: Operation) -> Waiting:
         if self._writer is None:
             self._writer = asyncio.create_task(self._write_all(), name="commit queue")
-        waiting = _Waiting(operation, asyncio.get_running_loop().create_future())
+        waiting = Waiting(operation)
         self._waiting.append(waiting)
         self._arrived.set()
         return waiting
@@ -192,14 +171,17 @@ class CommitQueue:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
-            while self._waiting:
+            while self._waiting or self._due:
+                if self._due:
+                    await self._due.popleft()()
+                    continue
                 if MANY <= len(self._waiting) < self._last_count and not self._closing:
                     await asyncio.sleep(LINGER_S)  # As many as last time are on their way.
                 await self._gather()
-                taken = self._take()
+                taken = self._take(self._waiting)
                 self._last_count = len(taken)
-                await self._write([one for one in taken if not one.is_given_up])
-            if self._closing:
+                await self._write(taken)
+            if self._closing and not self._kept and not self._apart:
                 return
 
     async def _gather(self) -> None:
@@ -210,61 +192,135 @@ class CommitQueue:
             count = len(self._waiting)
             await asyncio.sleep(0)
 
-    def _take(self) -> list[_Waiting]:
+    def _take(self, waiting: deque[Waiting]) -> list[Waiting]:
         """The next batch: not so much that it would take a statement of a hundred megabytes."""
-        taken: list[_Waiting] = []
+        taken: list[Waiting] = []
         size = 0
-        while self._waiting and len(taken) < MAX_BATCH and size < MAX_BATCH_BYTES:
-            taken.append(self._waiting.popleft())
-            size += batch.size_of(taken[-1].operation)
+        while waiting and len(taken) < MAX_BATCH and size < MAX_BATCH_BYTES:
+            one = waiting.popleft()
+            if one.is_given_up:
+                if isinstance(one.operation, Settle):
+                    self._undo(one.operation)
+            elif self._apart and one.operation.account_id in self._apart:
+                self._apart[one.operation.account_id].append(one)
+            else:
+                taken.append(one)
+                size += size_of(one.operation)
         return taken
 
-    async def _write(self, taken: list[_Waiting]) -> None:
+    async def _write(self, taken: list[Waiting], lock_wait_ms: int = LOCK_WAIT_MS) -> None:
         if not taken:
             return
         try:
-            results = await self._apply(taken)
+            results = await self._apply(taken, lock_wait_ms)
         except Exception as error:  # noqa: BLE001 - the writer must outlive whatever a batch does
-            if len(taken) > 1 and not _is_out_of_reach(error):
-                for one in taken:
-                    await self._write([one])
-                return
-            logger.error("commit failed: %s, %d operations", type(error).__name__, len(taken))
-            results = [CommitFailed(type(error).__name__)] * len(taken)
+            await self._cope(taken, error, lock_wait_ms)
+            return
         for one, result in zip(taken, results, strict=True):
             self._resolve(one, result)
 
-    async def _apply(self, taken: list[_Waiting]) -> list[Any]:
+    async def _cope(self, taken: list[Waiting], error: Exception, lock_wait_ms: int) -> None:
+        """`taken` couldn't be written."""
+        if _is_locked(error):
+            await self._set_apart(taken, lock_wait_ms)
+            return
+        is_out_of_reach = _is_out_of_reach(error)
+        if len(taken) > 1 and not is_out_of_reach:
+            for one in taken:  # `_take` knows whether its account has turned out to be locked.
+                await self._write(self._take(deque((one,))), lock_wait_ms)
+            return
+        logger.error("commit failed: %s, %d operations", type(error).__name__, len(taken))
+        failure = CommitFailed(type(error).__name__)
+        for one in taken:
+            if is_out_of_reach:
+                self._lose(one, failure)
+            else:
+                self._resolve(one, failure)
+
+    async def _set_apart(self, taken: list[Waiting], waited_ms: int) -> None:
+        """An account is locked: it is found by halves, and all others are written."""
+        accounts = list(dict.fromkeys(one.operation.account_id for one in taken))
+        half = set(accounts[: len(accounts) // 2])
+        if half:
+            await self._write([one for one in taken if one.operation.account_id in half], PROBE_MS)
+            rest = [one for one in taken if one.operation.account_id not in half]
+            await self._write(rest, PROBE_MS)
+            return
+        (account,) = accounts
+        wait_ms = min(2 * waited_ms, LOCK_WAIT_MS) if waited_ms < LOCK_WAIT_MS else PROBE_MS
+        self._apart[account] = deque(taken)
+        self._call_later(RESTS * wait_ms / 1000, partial(self._write_apart, account, wait_ms))
+
+    async def _write_apart(self, account: str, lock_wait_ms: int) -> None:
+        waiting = self._apart.pop(account)
+        await self._write(self._take(waiting), lock_wait_ms)
+        if account in self._apart:
+            self._apart[account].extend(waiting)
+        else:
+            self._waiting.extendleft(reversed(waiting))
+
+    async def _apply(self, taken: list[Waiting], lock_wait_ms: int) -> list[Any]:
         """One transaction, tried twice when the connection was lost: `batch` may be repeated."""
         operations = [one.operation for one in taken]
         decided = partial(_announce, taken) if any(one.decided for one in taken) else None
         try:
-            return await self._engine.run(operations, decided)
+            return await self._engine.run(operations, decided, lock_wait_ms)
         except (psycopg.Error, DatabaseError) as error:
             if not _is_out_of_reach(error):
                 raise
-        return await self._engine.run(operations, decided)
+        return await self._engine.run(operations, decided, lock_wait_ms)
 
-    def _resolve(self, one: _Waiting, result: Any) -> None:
+    def _resolve(self, one: Waiting, result: Any) -> None:
         if one.timer is not None:
             one.timer.cancel()
-        if one.future.done():
-            if one.is_given_up and not isinstance(result, Exception):
-                self._release(one.operation)
+        if one.is_given_up:
+            if isinstance(one.operation, Settle) or not isinstance(result, Exception):
+                self._undo(one.operation)
+        elif one.future.done():
+            pass  # Its caller has gone, and is charged all the same.
         elif isinstance(result, Exception):
             one.fail(result)
         else:
             one.decide(result)
             one.future.set_result(result)
 
-    def _release(self, op: Operation) -> None:
-        """Give back what was reserved for somebody who didn't wait for it."""
-        assert isinstance(op, Reserve)
-        now = dt.datetime.now(dt.UTC)
-        self._push(Release(op.request_id, op.account_id, op.key_id, now, op.claim))
+    def _lose(self, one: Waiting, failure: Exception) -> None:
+        """Nobody knows whether `one` was applied: say that it failed, and keep what undoes it."""
+        if isinstance(one.operation, Record):
+            self.dropped += 1
+            return
+        if isinstance(one.operation, Reserve | Settle):
+            if one.timer is not None:
+                one.timer.cancel()
+            one.fail(failure)
+            one = Waiting(undo(one.operation, dt.datetime.now(dt.UTC)))
+        self._kept.append(one)
+        if not self._asks_again:
+            self._asks_again = True
+            self._call_later(RETRY_S, self._write_kept)
+
+    async def _write_kept(self) -> None:
+        """In batches of its own; the first is one operation, that asks whether anybody answers."""
+        self._asks_again = False
+        at_once = 1
+        while self._kept and not self._asks_again:
+            taken, self._kept = self._kept[:at_once], self._kept[at_once:]
+            await self._write(self._take(deque(taken)))
+            at_once = MAX_BATCH
+
+    def _call_later(self, delay_s: float, retry: Retry) -> None:
+        def come_due() -> None:
+            self._due.append(retry)
+            self._arrived.set()
+
+        asyncio.get_running_loop().call_later(delay_s, come_due)
+
+    def _undo(self, op: Operation) -> None:
+        assert isinstance(op, Reserve | Settle)
+        self._push(undo(op, dt.datetime.now(dt.UTC)))
 
 
-def _announce(taken: list[_Waiting], results: list[Any]) -> None:
+def _announce(taken: list[Waiting], results: list[Any]) -> None:
     for one, result in zip(taken, results, strict=True):
         one.decide(result)
 
@@ -274,7 +330,13 @@ def _was_granted(future: asyncio.Future) -> bool:
 
 
 def _is_out_of_reach(error: Exception) -> bool:
-    return any(kind.__name__ in _OUT_OF_REACH for kind in type(error).__mro__)
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return not names.isdisjoint(_OUT_OF_REACH) and _IS_LOCKED not in names
+
+
+def _is_locked(error: Exception) -> bool:
+    """Postgres says so, of an account or what stands in its place."""
+    return type(error).__name__ == _IS_LOCKED
 
 
 def commit_now(operations: list[Operation], decided: Decided | None = None) -> list[Any]:

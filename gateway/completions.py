@@ -35,7 +35,6 @@ from gateway import (
     settlement,
 )
 from gateway.authentication import Caller, authenticate
-from gateway.batch import Claim, ClaimEnd, HoldClosed, KeyTaken
 from gateway.call import Call, ClientGone
 from gateway.commit_queue import CommitFailed
 from gateway.delivery import Delivery
@@ -46,6 +45,7 @@ from gateway.generations import answer_id
 from gateway.idempotency import Kept
 from gateway.metering import Ending
 from gateway.models import ApiRequest
+from gateway.operations import Claim, ClaimEnd, HoldClosed, KeyTaken
 from gateway.provider_request import ProviderRequest
 from gateway.relay import Identity
 from gateway.request_log import RequestRecord
@@ -317,14 +317,14 @@ class Completion:
     async def settle(self, ending: Ending) -> int:
         """Charge and log, whatever becomes of the client meanwhile. Returns nano-dollars.
 
-        Raises CommitFailed, HoldClosed: then nothing is charged.
+        Raises as `settlement.settle` does.
         """
         return await asyncio.shield(self._begin_to_settle(ending))
 
     async def settled(self) -> None:
         """Wait until what was begun is settled; then `record` says what it cost.
 
-        Raises CommitFailed, HoldClosed: then nothing is charged.
+        Raises as `settlement.settle` does.
         """
         if self._settlement is not None:
             await asyncio.shield(self._settlement)

@@ -17,12 +17,12 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 
 from gateway.authentication import Caller
-from gateway.batch import Claim, ClaimEnd
 from gateway.call import Call
 from gateway.database import in_thread
 from gateway.errors import Conflict, InvalidRequest, Unavailable, Unprocessable
 from gateway.generations import answer_id, usage_of
 from gateway.models import ApiRequest, IdempotentRequest, kept_answer_place
+from gateway.operations import Claim, ClaimEnd
 from gateway.relay import usage_object
 
 HEADER = "idempotency-key"

@@ -130,7 +130,9 @@ class _Now(Collector):
             "kyma_commit_queue_depth", "Operations that wait for a commit.", queue.depth
         )
         yield CounterMetricFamily(
-            "kyma_commit_dropped", "Log rows of refusals that a full queue dropped.", queue.dropped
+            "kyma_commit_dropped",
+            "Log rows of refusals that were dropped: the queue was full, or the database away.",
+            queue.dropped,
         )
         breaker = GaugeMetricFamily(
             "kyma_breaker_open", "1 while a route is tried last.", labels=_ROUTE

@@ -170,8 +170,10 @@ class Route(models.Model):
 class ApiRequest(models.Model):
     """One authenticated request: counts, timing and money, keyed hashes, no free text (P9).
 
-    Exactly one row for each; a request without a valid key leaves none. Amounts are
-    nano-dollars, times milliseconds.
+    One row for each whose hold was settled or swept. Of any other, such as a refusal, there is at
+    most one: while the commit queue is half full or the database away, their rows are dropped and
+    counted. A request without a valid key leaves none. Amounts are nano-dollars, times
+    milliseconds.
     """
 
     class Outcome(models.TextChoices):
@@ -182,7 +184,7 @@ class ApiRequest(models.Model):
         KYMA_FAILED = "kyma-failed", "Kyma failed"
         REFUSED = "refused", "refused before any provider was asked"
         REPLAYED = "replayed", "answered before, under the same Idempotency-Key"
-        LOST = "lost", "the process that served it died"
+        LOST = "lost", "it could not be settled, or its process died"
 
     id = models.UUIDField(primary_key=True, editable=False)
     # The indexes of account and key are those below: they find the newest requests at once.

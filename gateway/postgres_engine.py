@@ -3,7 +3,7 @@
 Straight on libpq's pipeline mode: a batch has a dozen statements, and psycopg's cursors cost more
 for each of them than all that a batch does besides. They are prepared once for each connection,
 unless a pooler stands between. A connection on which anything went wrong is closed; the next batch
-opens another.
+opens another. That somebody else holds a lock for too long is nothing wrong with it.
 """
 
 import asyncio
@@ -19,9 +19,10 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
 from gateway import batch
-from gateway.batch import Decided, Operation
+from gateway.operations import Decided, Operation
 from gateway.sql import NAMES, as_json, statement
 
+LOCK_WAIT_MS = 200  # Batches hold a lock for a few milliseconds; others hold up whom they lock out.
 DEAF_MS = 10_000  # A server that doesn't even acknowledge what it is sent for so long is gone.
 # How values are read that aren't text, by the type's number in pg_type.
 _READERS: dict[int, Callable[[bytes], Any]] = {
@@ -35,6 +36,7 @@ Batch = Generator[list[batch.Statement], list[batch.Rows], tuple[list[Any], list
 Command = tuple[str, list[bytes] | None]  # The name of a statement and its rows, or plain SQL.
 BEGIN: Command = ("BEGIN", None)
 COMMIT: Command = ("COMMIT", None)
+ROLLBACK: Command = ("ROLLBACK", None)
 # What a pooler says that wasn't recognised as one: the statement is another connection's.
 _NOT_OURS = (errors.InvalidSqlStatementName, errors.DuplicatePreparedStatement)
 
@@ -47,18 +49,28 @@ class PostgresEngine:
         self._line: Line | None = None
         self._may_prepare = True
 
-    async def run(self, operations: list[Operation], decided: Decided | None = None) -> list[Any]:
-        """Apply `operations` in one transaction. Raises psycopg.Error."""
+    async def run(
+        self,
+        operations: list[Operation],
+        decided: Decided | None = None,
+        lock_wait_ms: int = LOCK_WAIT_MS,
+    ) -> list[Any]:
+        """Apply `operations` in one transaction. Raises psycopg.Error; LockNotAvailable after it
+        has waited for each lock so long.
+        """
+        begin = [BEGIN, (f"SET LOCAL lock_timeout = {lock_wait_ms}", None)]
         try:
             line = await self._connected()
-            return await _transact(line, batch.apply(operations), decided)
+            return await _transact(line, begin, batch.apply(operations), decided)
+        except errors.LockNotAvailable:
+            raise
         except _NOT_OURS:
             await self.close()
             self._may_prepare = False
         except BaseException:
             await self.close()
             raise
-        return await self.run(operations, decided)
+        return await self.run(operations, decided, lock_wait_ms)
 
     async def _connected(self) -> "Line":
         if self._line is None or self._connection is None or self._connection.closed:
@@ -98,9 +110,20 @@ async def is_direct(connection: psycopg.AsyncConnection) -> bool:
     return await cursor.fetchone() == (connection.pgconn.backend_pid,)
 
 
-async def _transact(line: "Line", generator: Batch, decided: Decided | None) -> list[Any]:
+async def _transact(
+    line: "Line", begin: list[Command], generator: Batch, decided: Decided | None
+) -> list[Any]:
     """What the batch that `generator` is returns, once it is committed."""
-    begun: list[Command] = [BEGIN]
+    try:
+        return await _begin_to_commit(line, begin, generator, decided)
+    except errors.LockNotAvailable:
+        await line.ask([ROLLBACK])
+        raise
+
+
+async def _begin_to_commit(
+    line: "Line", begun: list[Command], generator: Batch, decided: Decided | None
+) -> list[Any]:
     rows: Any = None
     while True:
         try:

@@ -2,8 +2,9 @@
 
 An entry names its request and a request its price, so every charge can be computed again from
 its tokens. The log is read in pages by id, of any size in constant memory; a page is one
-statement, so a request and its entry are seen at the same moment. Once the owner of an account
-was erased its requests are gone, and only its sums are proved.
+statement, so a request and its entry are seen at the same moment. A reversal names by its
+idempotency key the request whose charge it gives back. Once the owner of an account was erased
+its requests are gone, and only its sums are proved.
 """
 
 import datetime as dt
@@ -14,6 +15,7 @@ from django.db.models import Exists, F, OuterRef, QuerySet, Subquery, UUIDField
 from django.utils import timezone
 
 from billing import reconcile
+from billing.ledger import reversal_key
 from billing.models import Hold, KeySpend, LedgerEntry, PriceVersion
 from billing.pricing import Price, Usage, cost_nano
 from billing.reconcile import Difference, short, total_of
@@ -30,7 +32,9 @@ def differences(
     yield from reconcile.differences(account_id)
     of_account = {} if account_id is None else {"account": account_id}
     yield from _requests(ApiRequest.objects.filter(account__user__isnull=False, **of_account))
-    yield from _entries(LedgerEntry.objects.filter(account__user__isnull=False, **of_account))
+    entries = LedgerEntry.objects.filter(account__user__isnull=False, **of_account)
+    yield from _entries(entries)
+    yield from _reversals(entries)
     yield from _holds(Hold.objects.filter(**of_account), now or timezone.now())
     yield from _key_totals(account_id)
 
@@ -60,15 +64,27 @@ def _request(row, prices: "_Prices") -> Iterator[Difference]:
     cost = min(full, row.hold_nano)
     entry = -row.cost_nano if row.cost_nano else None
     account = row.account_id if entry else None
+    found = (row.entry_nano, row.entry_account)
+    if row.outcome == ApiRequest.Outcome.LOST and row.entry_nano and _is_reversed(row):
+        found = (None, None)
     pairs = {
         "cost": (cost, row.cost_nano),
         "loss": (full - cost, row.loss_nano),
-        "entry": (entry, row.entry_nano),
-        "account of the entry": (account, row.entry_account),
+        "entry": (entry, found[0]),
+        "account of the entry": (account, found[1]),
     }
     for what, (expected, found) in pairs.items():
         if expected != found:
             yield Difference(row.account_id, f"{what} of request {short(row.id)}", expected, found)
+
+
+def _is_reversed(row) -> bool:
+    """Whether the charge of a request was given back."""
+    return LedgerEntry.objects.filter(
+        kind=LedgerEntry.Kind.REVERSAL,
+        idempotency_key=reversal_key(row.id.hex),
+        amount_nano=-row.entry_nano,
+    ).exists()
 
 
 def _full_cost(row, prices: "_Prices") -> int:
@@ -98,6 +114,19 @@ def _entries(entries: QuerySet) -> Iterator[Difference]:
     for entry in usage.iterator():
         what = f"request of entry {short(entry.id)}"
         yield Difference(entry.account_id, what, short(entry.request_id), None)
+
+
+def _reversals(entries: QuerySet) -> Iterator[Difference]:
+    """Each reversal gives back what was charged for a request that is lost since."""
+    for entry in entries.filter(kind=LedgerEntry.Kind.REVERSAL).iterator():
+        request_id = entry.idempotency_key.removeprefix(reversal_key(""))
+        is_lost = ApiRequest.objects.filter(pk=request_id, outcome=ApiRequest.Outcome.LOST).exists()
+        charges = LedgerEntry.objects.filter(account=entry.account_id, request_id=request_id)
+        charged_nano = -sum(charges.values_list("amount_nano", flat=True))
+        expected = charged_nano if is_lost else 0
+        if expected != entry.amount_nano:
+            what = f"reversal {short(entry.id)}"
+            yield Difference(entry.account_id, what, expected, entry.amount_nano)
 
 
 def _holds(holds: QuerySet, now: dt.datetime) -> Iterator[Difference]:

@@ -11,9 +11,9 @@ from billing.errors import BillingError, InsufficientCredit, KeyCapReached, TooM
 from billing.ledger import Ask, Grant
 from billing.pricing import tokens_nano, usd
 from gateway import commit_queue, errors, metrics
-from gateway.batch import Claim, KeyTaken, Reserve
 from gateway.commit_queue import CommitFailed, Promise
 from gateway.metering import BYTES_PER_TOKEN
+from gateway.operations import Claim, KeyTaken, Reserve
 from gateway.provider_request import DEFAULT_MAX_TOKENS, ProviderRequest
 from gateway.request_log import RequestRecord
 from gateway.routing import Candidate
@@ -121,7 +121,7 @@ class Reservation:
 
     async def durable(self) -> None:
         """Wait until a crash can't undo it. Raises PaymentRequired, TooManyRequests, Unavailable:
-        then nothing is set aside.
+        then nothing is set aside, or no longer than until the database answers again.
         """
         try:
             with _told():

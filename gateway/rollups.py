@@ -6,7 +6,8 @@ transaction, so whoever sees no hold sees the row. All hours before `RollupState
 final, and `usage.py` reads them from the rollups and the rest from the log.
 
 What may come later still is a row that moves none, of a request that was refused while the
-database was away; `fold_late` finds the hours whose rows are more than what was folded. Hours
+database was away, and the reversal of a charge; `fold_late` finds the hours whose rows are more
+than what was folded, or cost something else. Hours
 that aren't final are folded for how the routes serve alone, which pages show to everybody.
 
 Safe to run twice and in several processes at once: who writes first changes the state's row,
@@ -21,7 +22,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, QuerySet, Sum
+from django.db.models import Aggregate, Count, QuerySet, Sum
 from django.db.models.functions import TruncHour
 from django.utils import timezone
 
@@ -67,7 +68,7 @@ def fold(now: dt.datetime | None = None) -> int:
 
 
 def fold_late(now: dt.datetime | None = None) -> int:
-    """Fold the final hours of the last two days anew whose rows have become more. How many."""
+    """Fold the final hours of the last two days anew whose rows have changed since. How many."""
     now = now or timezone.now()
     until = _state(now).final_until
     late = _hours_that_differ(until - LATE_WITHIN, until)
@@ -224,10 +225,16 @@ def _fold_day(day: dt.datetime) -> None:
 
 def _hours_that_differ(since: dt.datetime, until: dt.datetime) -> list[dt.datetime]:
     counted = _log(since, until).annotate(start=TruncHour("created_at", tzinfo=dt.UTC))
-    logged = dict(counted.order_by().values_list("start").annotate(Count("pk")))
     hours = _from_the_log(UsageHour.objects.filter(start__gte=since, start__lt=until))
-    folded = dict(hours.order_by().values_list("start").annotate(Sum("requests")))
-    return sorted(hour for hour in {*logged, *folded} if logged.get(hour, 0) != folded.get(hour, 0))
+    logged = _by_hour(counted, Count("pk"))
+    folded = _by_hour(hours, Sum("requests"))
+    return sorted(hour for hour in {*logged, *folded} if logged.get(hour) != folded.get(hour))
+
+
+def _by_hour(rows: QuerySet, number: Aggregate) -> dict[dt.datetime, tuple[int, int]]:
+    """How many requests each hour has, and what they cost."""
+    sums = rows.order_by().values_list("start").annotate(number, Sum("cost_nano"))
+    return {hour: (requests, cost_nano) for hour, requests, cost_nano in sums}
 
 
 # --- Writing -------------------------------------------------------------------------------------

@@ -14,12 +14,12 @@ from django.conf import settings
 from billing.pricing import Price, cost_nano
 from gateway import commit_queue, metrics
 from gateway.authentication import Caller
-from gateway.batch import ClaimEnd, Content, HoldClosed, Record, Settle
 from gateway.call import Call
 from gateway.commit_queue import CommitFailed
 from gateway.finish_reasons import meaning
 from gateway.metering import Bill
 from gateway.models import ApiRequest, content_place
+from gateway.operations import ClaimEnd, Content, HoldClosed, Record, Settle
 from gateway.request_log import RequestRecord
 
 logger = logging.getLogger(__name__)
@@ -54,7 +54,8 @@ async def settle(
 ) -> int:
     """Charge `cost` against the hold, durably. Returns what was charged.
 
-    Raises CommitFailed, HoldClosed: then nothing is charged, and the hold is swept.
+    Raises CommitFailed, HoldClosed: then nothing is charged. What turns out to be committed after
+    all is given back, and the hold is closed, as soon as the database answers.
     """
     operation = Settle(record, cost, dt.datetime.now(dt.UTC), content, claim_end)
     begun = time.monotonic()

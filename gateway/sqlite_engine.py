@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import connections
 
-from gateway.batch import Decided, Operation
+from gateway.operations import Decided, Operation
 
 Asked = tuple[list[Operation], Decided, asyncio.Future]
 
@@ -25,8 +25,13 @@ class SqliteEngine:
         self._asked: SimpleQueue[Asked | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    async def run(self, operations: list[Operation], decided: Decided | None = None) -> list[Any]:
-        """Apply `operations` in one transaction. Raises django.db.Error."""
+    async def run(
+        self, operations: list[Operation], decided: Decided | None = None, lock_wait_ms: int = 0
+    ) -> list[Any]:
+        """Apply `operations` in one transaction. Raises django.db.Error.
+
+        No account is ever locked by itself here: `lock_wait_ms` is for Postgres.
+        """
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._serve, name="commit", daemon=True)
             self._thread.start()

@@ -14,9 +14,9 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from billing.models import Hold
-from gateway.batch import Operation, Settle
 from gateway.commit_queue import commit_now
 from gateway.models import ApiRequest, Route
+from gateway.operations import Operation, Settle
 from gateway.request_log import RequestRecord
 
 logger = logging.getLogger(__name__)

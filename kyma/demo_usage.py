@@ -19,9 +19,9 @@ from billing.ledger import Ask
 from billing.models import CreditAccount
 from billing.pricing import Price, Usage, cost_nano, tokens_nano
 from gateway import errors, sessions
-from gateway.batch import Content, Operation, Record, Reserve, Settle
 from gateway.commit_queue import commit_now
 from gateway.models import ApiRequest, Route, content_place
+from gateway.operations import Content, Operation, Record, Reserve, Settle
 from gateway.request_log import RequestRecord
 from kyma.demo_texts import ASKED
 

@@ -3,8 +3,8 @@
 from billing.ledger import Grant
 from billing.models import CreditAccount
 from gateway import reconcile
-from gateway.batch import Reserve
 from gateway.commit_queue import commit_now
+from gateway.operations import Reserve
 from tests.factories import make_ask, make_reserve
 
 

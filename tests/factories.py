@@ -19,8 +19,8 @@ from billing.key_spend import period_starts
 from billing.ledger import Ask
 from billing.models import CreditAccount, KeySpend, LedgerEntry, PriceVersion
 from gateway.authentication import Caller
-from gateway.batch import Content, Release, Reserve, Settle
 from gateway.models import ApiRequest, Model, Provider, Route
+from gateway.operations import Content, Release, Reserve, Settle
 from gateway.request_log import RequestRecord
 
 _numbers = itertools.count(1)

@@ -153,7 +153,7 @@ def _why_none(row: ApiRequest, *, is_kept: bool) -> str:
     if row.key is None:
         return "Nothing is kept here of what is asked in the chat: it stands in the conversation."
     if row.outcome == ApiRequest.Outcome.LOST:
-        return "The process that served the request died before anything was kept."
+        return "It could not be settled, or its process died: nothing was kept."
     days = row.key.retention_days
     if days == 0:
         return "Nothing is kept: the retention of its key is 0 days."

@@ -1,4 +1,3 @@
 -- rows: id text, request_id uuid, completed_at timestamptz, answer text
 DELETE FROM gateway_idempotentrequest
-WHERE completed_at IS NULL
-    AND (id, request_id) IN (SELECT r.id, r.request_id FROM {rows})
+WHERE (id, request_id) IN (SELECT r.id, r.request_id FROM {rows})

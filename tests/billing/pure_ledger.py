@@ -13,7 +13,7 @@ def cost(*priced):
 
 class PureLedger:
     def __init__(self, accounts, keys):
-        self.entries, self.holds, self.closed = {}, {}, {}
+        self.entries, self.holds, self.closed, self.paid = {}, {}, {}, {}
         self.owed, self.at_once = dict.fromkeys(accounts, 0), dict.fromkeys(accounts, 8)
         self.caps, self.charges = {key: {} for key in keys}, {key: [] for key in (*keys, None)}
 
@@ -55,4 +55,13 @@ class PureLedger:
         self.entries[f"settle:{request}"] = (hold["account"], -charged)
         self.charges[hold["key"]].append((day, charged))
         self.closed[request] = charged if then == "settled" else "HoldClosed"
+        self.paid[request] = (hold["account"], hold["key"], day, charged)
         return charged
+
+    def reverse(self, request, day):
+        self.close(request, 0, day, then="lost")
+        if self.closed.get(request, "HoldClosed") != "HoldClosed":
+            account, key, day, charged = self.paid[request]
+            self.entries[f"reverse:{request}"] = (account, charged)
+            self.charges[key].remove((day, charged))
+            self.closed[request] = "HoldClosed"

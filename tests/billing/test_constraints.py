@@ -108,7 +108,9 @@ def test_usage_names_its_request_and_nothing_else_does():
         post(make_account(), kind=Kind.REFUND, amount_nano=-1, request_id=uuid7())
 
 
-@pytest.mark.parametrize("kind", [Kind.SIGNUP, Kind.PURCHASE, Kind.DISPUTE_WON, Kind.REFERRAL])
+@pytest.mark.parametrize(
+    "kind", [Kind.REVERSAL, Kind.SIGNUP, Kind.PURCHASE, Kind.DISPUTE_WON, Kind.REFERRAL]
+)
 def test_a_gain_is_positive(kind):
     post(make_account(), kind=kind, amount_nano=1)
     with refused("gain_is_positive"):

@@ -3,6 +3,8 @@
 import datetime as dt
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -225,6 +227,15 @@ def test_a_settlement_never_charges_more_than_the_hold():
     assert books.balance == 840
 
 
+@given(cost_nano=st.integers(0, 2000))
+def test_a_reversal_leaves_books_and_key_as_they_were(cost_nano):
+    books, key = sheet(), key_sheet(day=500)
+    grant = ledger.reserve(books, ask(10), key)
+    charged = ledger.settle(books, grant.amount_nano, cost_nano, key)
+    ledger.reverse(books, charged, TODAY, key)
+    assert (books, key) == (sheet(), key_sheet(day=500))
+
+
 def test_a_settlement_of_nothing_is_a_release():
     settled, released = sheet(held=160, open_holds=1), sheet(held=160, open_holds=1)
     assert ledger.settle(settled, 160, 0) == 0
@@ -250,6 +261,17 @@ def test_credit_raises_the_balance_by_one_entry(books):
     account.refresh_from_db()
     assert account.balance_nano == 500
     assert (entry.account_id, entry.kind, entry.amount_nano) == (account.id, "purchase", 500)
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite locks no single account")
+def test_credit_makes_no_foreign_key_to_the_account_wait(books):
+    """Or a request of it couldn't even be logged meanwhile."""
+    account = make_account()
+    with CaptureQueriesContext(connection) as asked:
+        purchase(account, 500, "pi_1")
+    locking = [one["sql"] for one in asked if " FOR " in one["sql"]]
+    assert len(locking) == 1
+    assert locking[0].endswith("FOR NO KEY UPDATE")
 
 
 def test_credit_repeated_returns_the_first_entry(books):

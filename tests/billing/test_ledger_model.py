@@ -31,8 +31,8 @@ from billing.key_spend import period_starts
 from billing.ledger import Ask, Grant
 from billing.models import CreditAccount, Hold, KeySpend, LedgerEntry
 from gateway import reconcile, sweeper
-from gateway.batch import Reserve
 from gateway.commit_queue import commit_now
+from gateway.operations import Reserve, undo
 from tests.billing.pure_ledger import PERIODS, PureLedger, cost
 from tests.factories import (
     cap_key,
@@ -48,6 +48,7 @@ from tests.factories import (
 BEGIN = dt.datetime(2026, 11, 24, 12, 0, tzinfo=dt.UTC)
 LONG_AGO = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)  # Then no hold is overdue yet.
 AT_ONCE = (8, 16, 32, 64, 128)  # by tier
+OF_REQUESTS = (LedgerEntry.Kind.USAGE, LedgerEntry.Kind.REVERSAL)
 FREE = {"outcome": "upstream-failed", "status": 502}
 
 which = st.integers(0, 30)  # counted back from the latest; from 24 on, of the closed ones too
@@ -72,6 +73,7 @@ operations = st.one_of(
     st.tuples(st.just("settle near the hold"), which, st.integers(-3, 3)),
     st.tuples(st.just("settle for nothing"), which),
     st.tuples(st.just("release"), which),
+    st.tuples(st.just("reverse"), which),
 )
 names = st.sampled_from(["a", "b"])
 minutes = st.sampled_from([1, 12, 24 * 60, 4 * 24 * 60, 20 * 24 * 60])
@@ -242,6 +244,8 @@ class LedgerMachine(RuleBasedStateMachine):
             return None
         if kind == "release":
             return make_release(reserve), lambda: self.release(reserve)
+        if kind == "reverse":
+            return self.prepare_reverse(reserve)
         if kind == "settle for nothing":
             return self.prepare_settle(reserve, 0, **FREE)
         if kind == "settle near the hold":
@@ -288,6 +292,14 @@ class LedgerMachine(RuleBasedStateMachine):
         settle, day = make_settle(reserve, charge, now=self.now, **fields), self.now.date()
         return settle, lambda: self.pure.close(reserve.request_id, charge, day)
 
+    def prepare_reverse(self, reserve):
+        """By whoever was told that its settlement failed, whether there was one or not."""
+        request = reserve.request_id
+        *_, settled_on, _ = self.pure.paid.get(request, (None, None, self.now.date(), 0))
+        settled_at = dt.datetime.combine(settled_on, dt.time(), dt.UTC)
+        operation = undo(make_settle(reserve, 0, now=settled_at), self.now)
+        return operation, lambda: self.pure.reverse(request, self.now.date())
+
     def release(self, reserve):
         self.pure.close(reserve.request_id, 0, self.now.date(), then="released")
 
@@ -314,8 +326,8 @@ class LedgerMachine(RuleBasedStateMachine):
     def totals_agree(self):
         for account in self.accounts.values():
             amounts = account.entries.values_list("kind", "amount_nano")
-            used = -sum(nano for kind, nano in amounts if kind == LedgerEntry.Kind.USAGE)
-            gained = sum(nano for kind, nano in amounts if kind != LedgerEntry.Kind.USAGE)
+            used = -sum(nano for kind, nano in amounts if kind in OF_REQUESTS)
+            gained = sum(nano for kind, nano in amounts if kind not in OF_REQUESTS)
             assert ledger.gained_and_used(account.id) == (gained, used)
 
     @invariant()

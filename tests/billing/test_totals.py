@@ -15,7 +15,15 @@ from tests.factories import make_account
 pytestmark = pytest.mark.django_db(databases=["default", "keyring"])
 
 Kind = LedgerEntry.Kind
-GAINS = [Kind.SIGNUP, Kind.PURCHASE, Kind.DISPUTE_WON, Kind.REFERRAL, Kind.ADJUSTMENT]
+OF_REQUESTS = (Kind.USAGE, Kind.REVERSAL)
+GAINS = [
+    Kind.REVERSAL,
+    Kind.SIGNUP,
+    Kind.PURCHASE,
+    Kind.DISPUTE_WON,
+    Kind.REFERRAL,
+    Kind.ADJUSTMENT,
+]
 LOSSES = [Kind.USAGE, Kind.REFUND, Kind.DISPUTE, Kind.WRITE_OFF, Kind.BREAKAGE, Kind.ADJUSTMENT]
 BOUGHT = 10**15
 
@@ -49,8 +57,8 @@ def test_the_totals_are_the_sums_of_the_entries(own, others):
     for owner, posted in ((account, own), (other, others)):
         for kind, amount in posted:
             post(owner, kind, amount)
-    gained = BOUGHT + sum(amount for kind, amount in own if kind != Kind.USAGE)
-    used = -sum(amount for kind, amount in own if kind == Kind.USAGE)
+    gained = BOUGHT + sum(amount for kind, amount in own if kind not in OF_REQUESTS)
+    used = -sum(amount for kind, amount in own if kind in OF_REQUESTS)
     assert ledger.gained_and_used(account.id) == (gained, used)
 
 

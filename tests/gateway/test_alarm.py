@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+import uvloop
 
 from gateway.alarm import Alarm
 
@@ -29,7 +30,8 @@ def run(story):
             alarm.close()
             return result
 
-    return asyncio.run(told())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # The web process's.
+        return runner.run(told())
 
 
 def forever() -> asyncio.Future:
@@ -44,6 +46,18 @@ def test_what_takes_too_long_times_out_again_and_again():
         return asyncio.current_task().cancelling()
 
     assert run(story) == 0
+
+
+def test_a_wait_of_no_time_leaves_the_next_one_its_own():
+    async def story(alarm):
+        for after_s in (0, LATE_S):
+            ready = forever()
+            ready.set_result("here")
+            assert await wait(alarm, ready, after_s) == "here"
+        with pytest.raises(TimeoutError):
+            await wait(alarm, forever(), SOON_S)
+
+    run(story)
 
 
 def test_many_waits_share_a_timer(monkeypatch):

@@ -9,9 +9,9 @@ from accounts.ids import uuid7
 from billing.errors import InsufficientCredit, NoSuchAccount, TooManyOpenHolds
 from billing.ledger import Grant
 from billing.models import CreditAccount, Hold, KeySpend, LedgerEntry
-from gateway.batch import Claim, ClaimEnd, HoldClosed, Record
 from gateway.commit_queue import commit_now
 from gateway.models import ApiRequest, IdempotentRequest, RequestContent
+from gateway.operations import Claim, ClaimEnd, HoldClosed, Record
 from tests.books import differences, hold, sums
 from tests.factories import (
     cap_key,
@@ -83,6 +83,16 @@ def test_a_settlement_closes_the_hold_charges_and_logs(account, price, key):
     request = ApiRequest.objects.get()
     assert (request.hold_nano, request.cost_nano, request.loss_nano) == (1000, 700, 0)
     assert differences(NOW) == []
+
+
+def test_entries_of_one_batch_are_listed_in_the_order_of_their_time(account, price):
+    reserves = [hold(account, price, now=NOW) for _ in range(5)]
+    microsecond = dt.timedelta(microseconds=1)
+    commit_now(
+        [make_settle(one, i + 1, now=NOW + i * microsecond) for i, one in enumerate(reserves)]
+    )
+    charges = LedgerEntry.objects.filter(kind="usage").order_by("id")
+    assert list(charges.values_list("amount_nano", flat=True)) == [-1, -2, -3, -4, -5]
 
 
 def test_every_column_of_the_request_log_arrives(account, key):

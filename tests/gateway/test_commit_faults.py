@@ -8,7 +8,8 @@ from django.db import connection
 
 from billing.ledger import Grant
 from billing.models import Hold, LedgerEntry
-from gateway.commit_queue import CommitFailed
+from gateway import commit_queue, reconcile
+from gateway.commit_queue import MAX_BATCH, CommitFailed, QueueFull
 from gateway.models import ApiRequest
 from gateway.postgres_engine import PostgresEngine, connect, is_direct
 from gateway.sql import NAMES, statement
@@ -26,6 +27,12 @@ from tests.gateway.watched_engine import (
     submit_all,
 )
 
+
+@pytest.fixture(autouse=True)
+def _tries_again_soon(monkeypatch):
+    monkeypatch.setattr(commit_queue, "RETRY_S", SOON_S)
+
+
 only_postgres = pytest.mark.skipif(
     not on_postgres, reason="SQLite has no server that could close a connection"
 )
@@ -39,6 +46,17 @@ def account(committed_books):
 @pytest.fixture
 def price(committed_books):
     return make_price()
+
+
+def outcomes() -> list[str]:
+    return list(ApiRequest.objects.values_list("outcome", flat=True))
+
+
+def nothing_was_charged(account) -> None:
+    assert sums(account) == (100_000, 0)
+    assert not Hold.objects.exists()
+    assert outcomes() == ["lost"]
+    assert list(reconcile.differences()) == []
 
 
 # --- The database out of reach -------------------------------------------------------------------
@@ -229,3 +247,162 @@ def test_a_settlement_whose_client_hung_up_is_written(account, price):
 
     run(story)
     assert sums(account) == (99_995, 0)
+
+
+def test_a_settlement_that_commits_too_late_is_given_back(account, price):
+    async def story(queue, engine):
+        reserve = reserves_of(account, price, 1)[0]
+        await queue.submit(reserve, AMPLE_S)
+        engine.committed.clear()
+        engine.may_return.clear()
+        settling = await begun(queue, engine, make_settle(reserve, 7, finish_reason="length"))
+        await engine.committed.wait()
+        pass_time(AMPLE_S)
+        with pytest.raises(CommitFailed):
+            await settling
+
+    run(story)
+    nothing_was_charged(account)
+    assert LedgerEntry.objects.filter(kind="reversal").count() == 1
+
+
+def test_a_settlement_given_up_before_its_turn_is_never_written(account, price):
+    async def story(queue, engine):
+        first, second = reserves_of(account, price, 2)
+        await submit_all(queue, [first, second])
+        engine.may_start.clear()
+        begun_first = await begun(queue, engine, make_settle(first, 7))
+        with pytest.raises(CommitFailed):
+            await queue.submit(make_settle(second, 7), SOON_S)
+        engine.may_start.set()
+        assert await begun_first == 7
+
+    run(story)
+    assert sums(account) == (99_993, 0)
+    assert not LedgerEntry.objects.filter(kind="reversal").exists()
+    assert sorted(outcomes()) == ["finished", "lost"]
+
+
+# --- A fate that nobody knows --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lost", [2, 4, 5])
+def test_a_settlement_whose_connection_is_lost_again_and_again_is_given_back(account, price, lost):
+    async def story(queue, engine):
+        reserve = reserves_of(account, price, 1)[0]
+        await queue.submit(reserve, AMPLE_S)
+        engine.answers_to_lose = lost
+        with pytest.raises(CommitFailed):
+            await queue.submit(make_settle(reserve, 7, prompt_tokens=1), AMPLE_S)
+
+    run(story)
+    nothing_was_charged(account)
+    assert LedgerEntry.objects.filter(kind="reversal").count() == 1
+
+
+def test_a_settlement_that_was_never_written_leaves_no_hold_once_the_database_is_back(
+    account, price
+):
+    async def story(queue, engine):
+        reserve = reserves_of(account, price, 1)[0]
+        await queue.submit(reserve, AMPLE_S)
+        engine.is_unreachable = True
+        with pytest.raises(CommitFailed):
+            await queue.submit(make_settle(reserve, 7), AMPLE_S)
+        engine.is_unreachable = False
+
+    run(story)
+    nothing_was_charged(account)
+
+
+def test_a_reservation_whose_connection_is_lost_twice_is_released(account, price):
+    async def story(queue, engine):
+        engine.answers_to_lose = 2
+        with pytest.raises(CommitFailed):
+            await queue.submit(reserves_of(account, price, 1)[0], AMPLE_S)
+
+    run(story)
+    assert not Hold.objects.exists()
+    assert sums(account) == (100_000, 0)
+
+
+def test_what_is_kept_without_a_database_has_its_place_in_the_queue(account, price):
+    async def story(queue, engine):
+        engine.is_unreachable = True
+        await submit_all(queue, reserves_of(account, price, 4))
+        full = queue.depth
+        with pytest.raises(QueueFull):
+            await queue.submit(reserves_of(account, price, 1)[0], AMPLE_S)
+        engine.is_unreachable = False
+        return full
+
+    assert run(story, size=4) == 4
+
+
+def test_without_a_database_one_operation_asks_for_it_again(account, price):
+    async def story(queue, engine):
+        engine.is_unreachable = True
+        await submit_all(queue, reserves_of(account, price, MAX_BATCH + 9))
+        engine.batches.clear()
+        for _ in range(4):
+            engine.began.clear()
+            await engine.began.wait()
+        engine.is_unreachable = False
+        await queue.close()
+        return set(engine.batches[:-2]), engine.batches[-2:]
+
+    assert run(story) == ({1}, [MAX_BATCH, 8])
+    assert not Hold.objects.exists()
+
+
+def test_what_is_kept_fails_nobody_else(account, price):
+    """What makes the connection break each time is tried again by itself."""
+
+    async def story(queue, engine):
+        poison = reserves_of(account, price, 1)[0]
+        engine.breaks_at = poison.request_id
+        with pytest.raises(CommitFailed):
+            await queue.submit(poison, AMPLE_S)
+        results = []
+        for _ in range(20):
+            results += await submit_all(queue, reserves_of(account, price, 3))
+            await asyncio.sleep(SOON_S)
+        engine.breaks_at = None
+        return results
+
+    assert run(story) == [Grant(10, 0)] * 60
+
+
+def test_a_queue_closes_without_its_database(account, price, monkeypatch, caplog):
+    monkeypatch.setattr(commit_queue, "CLOSE_WITHIN_S", 10 * SOON_S)
+
+    async def story(queue, engine):
+        engine.is_unreachable = True
+        await submit_all(queue, reserves_of(account, price, 3))
+
+    run(story)
+    assert "closed without the database: 3 operations are left" in caplog.text
+
+
+def test_a_queue_closes_while_its_database_is_silent(account, price, monkeypatch):
+    monkeypatch.setattr(commit_queue, "CLOSE_WITHIN_S", SOON_S)
+
+    async def story(queue, engine):
+        engine.may_start.clear()
+        asking = await begun(queue, engine, reserves_of(account, price, 1)[0])
+        await queue.close()
+        asking.cancel()
+        return engine.batches
+
+    assert run(story) == [1]
+
+
+def test_log_rows_that_are_lost_with_the_database_are_counted(account, price):
+    async def story(queue, engine):
+        engine.is_unreachable = True
+        queue.record(refused_record(account, price))
+        await submit_all(queue, reserves_of(account, price, 1))
+        engine.is_unreachable = False
+        return queue.dropped
+
+    assert run(story) == 1

@@ -7,9 +7,9 @@ import pytest
 
 from accounts.encryption import Cipher, new_key
 from gateway import delivery, idempotency
-from gateway.batch import Claim
 from gateway.delivery import Delivery
 from gateway.idempotency import Kept
+from gateway.operations import Claim
 from tests.factories import make_caller
 
 CLAIM = Claim("k" * 64, "b" * 64, dt.datetime.now(dt.UTC))

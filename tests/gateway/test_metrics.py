@@ -10,9 +10,9 @@ from django.conf import settings
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway import commit_queue, metrics, settlement
-from gateway.batch import HoldClosed
 from gateway.commit_queue import CommitFailed, CommitQueue
 from gateway.models import ApiRequest
+from gateway.operations import HoldClosed
 from gateway.request_log import RequestRecord
 from tests.gateway.conftest import live_route
 from tests.gateway.http_client import send

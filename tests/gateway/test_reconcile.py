@@ -1,5 +1,6 @@
 """Right books pass; whatever is tampered with, below all triggers, is found."""
 
+import dataclasses
 import datetime as dt
 import io
 import re
@@ -14,9 +15,9 @@ from billing import append_only, ledger
 from billing.accounts import give_signup_credit
 from billing.models import CreditAccount, Hold, KeySpend, LedgerEntry
 from gateway import reconcile, sweeper
-from gateway.batch import Record
 from gateway.commit_queue import commit_now
 from gateway.models import ApiRequest
+from gateway.operations import Record, undo
 from tests.factories import (
     cap_key,
     make_account,
@@ -100,6 +101,54 @@ def test_the_number_of_queries_does_not_grow_with_the_books(account, django_asse
         commit_now([reserve, make_settle(reserve, 100, prompt_tokens=1)])
     with django_assert_max_num_queries(12 + 21):  # Each price version is read once.
         assert found() == []
+
+
+# --- Reversals -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def reversed_settle(account, finished):
+    """The settlement of `finished`, which was given back."""
+    reserve = make_reserve(account, make_price(), make_ask(), now=NOW)
+    settle = make_settle(dataclasses.replace(reserve, request_id=finished.id.hex), 700)
+    settle.record.key_id = finished.key_id.hex
+    commit_now([undo(settle, NOW)])
+    return settle
+
+
+def test_a_charge_that_was_given_back_is_right(account, reversed_settle):
+    assert LedgerEntry.objects.filter(kind="reversal").count() == 1
+    assert found() == []
+
+
+def test_a_charge_that_was_not_given_back_in_full_is_found(account, reversed_settle):
+    tamper("UPDATE billing_ledgerentry SET amount_nano = 699 WHERE kind = 'reversal'")
+    assert found() == [
+        "account of the entry of request",
+        "balance",
+        "entry of request",
+        "reversal",
+    ]
+
+
+def test_a_lost_request_whose_charge_stands_is_found(account, reversed_settle):
+    tamper("DELETE FROM billing_ledgerentry WHERE kind = 'reversal'")
+    assert found() == ["account of the entry of request", "balance", "entry of request"]
+
+
+def test_a_reversal_of_a_request_that_is_charged_all_the_same_is_found(account, reversed_settle):
+    tamper(
+        "UPDATE gateway_apirequest SET outcome = 'finished', cost_nano = 700 WHERE id = %s",
+        reversed_settle.request_id,
+    )
+    assert found() == ["reversal", "spend of key"]
+
+
+def test_a_reversal_without_its_charge_is_found(account):
+    LedgerEntry.objects.create(
+        account=account, kind="reversal", amount_nano=5, idempotency_key=f"reverse:{uuid7().hex}"
+    )
+    assert found() == ["balance", "reversal"]
 
 
 # --- Sums ----------------------------------------------------------------------------------------

@@ -14,9 +14,9 @@ from accounts.ids import first_id_at, uuid7
 from accounts.keyring import data_keys
 from accounts.models import ApiKey
 from gateway import receipt_keys, receipts, request_search, sessions
-from gateway.batch import Content, Record
 from gateway.commit_queue import commit_now
 from gateway.models import ApiRequest, Provider, RequestContent, content_place
+from gateway.operations import Content, Record
 from tests.factories import (
     make_ask,
     make_key,

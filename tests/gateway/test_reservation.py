@@ -11,13 +11,13 @@ from billing.errors import InsufficientCredit
 from billing.ledger import Grant
 from billing.models import CreditAccount, Hold
 from gateway import commit_queue
-from gateway.batch import Claim
 from gateway.commit_queue import CommitFailed, CommitQueue
 from gateway.models import ApiRequest, IdempotentRequest
+from gateway.operations import Claim
 from gateway.reservation import reserve
 from tests.books import sums
 from tests.factories import make_account, make_ask, make_price, make_record
-from tests.gateway.watched_engine import AMPLE_S, on_postgres, pass_time, reserves_of, run
+from tests.gateway.watched_engine import AMPLE_S, SOON_S, on_postgres, pass_time, reserves_of, run
 from tests.live import eventually
 from tests.provider_scripts import answer, either, error, stream
 
@@ -104,11 +104,14 @@ def test_a_promise_that_takes_too_long_is_broken_and_its_hold_released(account, 
     assert sums(account) == (100_000, 0)
 
 
-def test_a_database_that_decides_nothing_promises_nothing(account, price):
+def test_a_database_that_decides_nothing_promises_nothing(account, price, monkeypatch):
+    monkeypatch.setattr(commit_queue, "RETRY_S", SOON_S)
+
     async def story(queue, engine):
         engine.is_unreachable = True
         with pytest.raises(CommitFailed):
             await queue.promise(reserves_of(account, price, 1)[0], AMPLE_S)
+        engine.is_unreachable = False
 
     run(story)
     assert not Hold.objects.exists()
@@ -120,7 +123,7 @@ def test_what_has_to_be_decided_again_may_be_refused(account, price):
     class Engine:
         idle_turns = 0
 
-        async def run(self, operations, decided=None):
+        async def run(self, operations, decided=None, lock_wait_ms=0):
             if len(operations) == 2:
                 decided([Grant(10, 0), Grant(10, 0)])
                 raise IntegrityError

@@ -74,7 +74,9 @@ def test_a_stream_that_breaks_off_has_failed_and_is_free(client, customer, fake,
     billed(customer, 0, api="responses", **broken)
 
 
-def test_a_provider_that_stops_without_a_word_has_completed_an_empty_response(client, customer, fake):
+def test_a_provider_that_stops_without_a_word_has_completed_an_empty_response(
+    client, customer, fake
+):
     events = events_of(client, fake.script([Head(), STOP, *END]))
     assert names_of(events) == ["created", "in_progress", "completed"]
     assert events[-1]["response"]["output"] == []

@@ -208,6 +208,17 @@ def test_late_rows_are_folded_in(account):
     assert everything() == after
 
 
+def test_a_charge_that_is_given_back_late_is_folded_in(account):
+    row = make_request(account, START, cost_nano=7)
+    now = START + DAY + 3 * HOUR
+    rollups.fold(now)
+    ApiRequest.objects.filter(pk=row.pk).update(outcome="lost", cost_nano=0)
+    assert rollups.fold_late(now) == 1
+    for model in (UsageHour, UsageDay):
+        assert [(one.cost_nano, one.errors_kyma) for one in model.objects.all()] == [(0, 1)]
+    assert rollups.fold_late(now) == 0
+
+
 def test_rows_of_erased_accounts_outlast_a_rebuild(account):
     make_request(account, START, cost_nano=3)
     now = START + 4 * DAY

@@ -4,10 +4,11 @@ import asyncio
 
 import psycopg
 from django.db import connection
+from psycopg import errors
 
-from gateway.batch import Record
 from gateway.commit_queue import CommitQueue, commit_now
-from gateway.postgres_engine import PostgresEngine
+from gateway.operations import Record
+from gateway.postgres_engine import LOCK_WAIT_MS, PostgresEngine
 from gateway.sqlite_engine import SqliteEngine
 from tests.factories import make_ask, make_record, make_reserve
 
@@ -31,14 +32,20 @@ class WatchedEngine:
         self.committed = asyncio.Event()
         self.answers_to_lose = 0
         self.is_unreachable = False
+        self.breaks_at: str | None = None
+        self.locked: set[str] = set()  # ids of accounts
+        self.lock_waits_ms: list[int] = []
 
-    async def run(self, operations, decided=None):
+    async def run(self, operations, decided=None, lock_wait_ms=LOCK_WAIT_MS):
+        self.lock_waits_ms.append(lock_wait_ms)
         self.batches.append(len(operations))
         self.began.set()
         await self.may_start.wait()
-        if self.is_unreachable:
+        if self.is_unreachable or self.breaks_at in map(_request_id, operations):
             raise psycopg.OperationalError("connection refused")
-        results = await self.real.run(operations, decided)
+        if self.locked.intersection(one.account_id for one in operations):
+            raise errors.LockNotAvailable("canceling statement due to lock timeout")
+        results = await self.real.run(operations, decided, lock_wait_ms)
         self.committed.set()
         await self.may_return.wait()
         if self.answers_to_lose:
@@ -48,6 +55,10 @@ class WatchedEngine:
 
     async def close(self):
         await self.real.close()
+
+
+def _request_id(operation) -> str:
+    return getattr(operation, "request_id", "")
 
 
 def run(story, size: int = 1000):
