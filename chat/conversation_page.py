@@ -1,8 +1,10 @@
 """The page of one conversation, or of one that is to begin. A draft that is refused stays there."""
 
+import contextlib
 import uuid
+from collections.abc import Iterator
 
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 
@@ -11,6 +13,7 @@ from accounts.models import User
 from accounts.signed_in import SignedInRequest
 from chat import conversations, messages, model_choice
 from chat.articles import articles
+from chat.errors import Deleted
 from chat.forms import SettingsForm
 from chat.models import Conversation, Message
 
@@ -28,11 +31,21 @@ def own_message(user: User, message_id: uuid.UUID) -> Message:
     return get_object_or_404(rows, pk=message_id)
 
 
+@contextlib.contextmanager
+def what_is_deleted_is_404() -> Iterator[None]:
+    """Also when that happens after it was looked up. Decorates a view."""
+    try:
+        yield
+    except Deleted as error:
+        raise Http404 from error
+
+
 def render_conversation(
     request: SignedInRequest,
     conversation: Conversation,
     *,
     draft: str = "",
+    model: str = "",
     error: str = "",
     error_code: str = "",
     settings_form: SettingsForm | None = None,
@@ -53,7 +66,7 @@ def render_conversation(
         "draft": draft,
         "error": error,
         "error_code": error_code,
-        **composer(request.user, chosen=conversation.model),
+        **composer(request.user, chosen=model or conversation.model),
         **sidebar(request.user),
     }
     return render(request, "chat/conversation.html", context, status=status)

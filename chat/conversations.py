@@ -1,9 +1,10 @@
 """Conversations: what a person does with one as a whole."""
 
+import contextlib
 import dataclasses
 import datetime as dt
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from django.db import connection, transaction
@@ -12,7 +13,7 @@ from django.utils import timezone
 from accounts.keyring import data_keys
 from accounts.models import User
 from chat import quota
-from chat.errors import NotAllowed
+from chat.errors import Deleted, NotAllowed
 from chat.models import Conversation
 from gateway import retention
 from gateway.chat_fields import FORWARDED, READ
@@ -42,26 +43,40 @@ class Listed:
 
 
 def start(
-    user: User, *, model: str, system_prompt: str = "", parameters: dict | None = None
+    user: User,
+    *,
+    model: str,
+    title: str = "",
+    system_prompt: str = "",
+    parameters: dict | None = None,
 ) -> Conversation:
-    """A new conversation, still without messages; its title comes from the first of them.
+    """A new conversation, still without messages; without a title it gets it from the first.
 
     Raises NotAllowed, ChatsFull.
     """
     conversation = draft(user, model=model, system_prompt=system_prompt, parameters=parameters)
+    if title:
+        _set_title(conversation, title)
     with transaction.atomic():
-        quota.check(user.id, more_rows=1, more_bytes=len(conversation.system_prompt or b""))
-        conversation.save(force_insert=True)
+        store(conversation)
     return conversation
+
+
+def store(conversation: Conversation) -> None:
+    """A draft, in a transaction. Raises ChatsFull."""
+    more_bytes = len(conversation.system_prompt or b"")
+    quota.check(conversation.user_id, more_rows=1, more_bytes=more_bytes)
+    conversation.save(force_insert=True)
 
 
 def draft(
     user: User, *, model: str, system_prompt: str = "", parameters: dict | None = None
 ) -> Conversation:
     """One that isn't stored yet. Raises NotAllowed."""
-    _check_model(model)
-    conversation = Conversation(user=user, model=model, parameters=checked(parameters or {}))
-    _seal_system_prompt(conversation, system_prompt)
+    conversation = Conversation(user=user)
+    choose_model(conversation, model)
+    _set_system_prompt(conversation, system_prompt)
+    _set_parameters(conversation, parameters or {})
     return conversation
 
 
@@ -85,15 +100,6 @@ def listed(user: User, *, archived: bool = False, start: int = 0, limit: int = 1
     ]
 
 
-def rename(conversation: Conversation, *, title: str) -> None:
-    """Raises NotAllowed."""
-    title = " ".join(title.split())
-    if not 0 < len(title) <= MAX_TITLE:
-        raise NotAllowed(f"A title has 1 to {MAX_TITLE} characters.")
-    conversation.seal(data_keys.cipher_of(conversation.user_id), title=title)
-    conversation.save(update_fields=["title"])
-
-
 def title_from(text: str) -> str:
     """The title that a first message makes."""
     line = " ".join(text[: 10 * TITLE_LENGTH].split())
@@ -102,63 +108,90 @@ def title_from(text: str) -> str:
     return line[: TITLE_LENGTH - 1].rsplit(" ", 1)[0].rstrip() + "…"
 
 
-def pin(conversation: Conversation, *, pinned: bool = True) -> None:
-    conversation.pinned_at = timezone.now() if pinned else None
-    conversation.save(update_fields=["pinned_at"])
+# --- Changing
 
 
-def archive(conversation: Conversation, *, archived: bool = True) -> None:
-    conversation.archived_at = timezone.now() if archived else None
-    conversation.save(update_fields=["archived_at"])
+def change(conversation: Conversation, **changes: Any) -> None:
+    """All of these or none: title, pinned, archived; model, system_prompt and parameters of the
+    replies from now on.
 
-
-def choose_model(conversation: Conversation, *, model: str) -> None:
-    """Of the replies from now on. Raises NotAllowed."""
-    _check_model(model)
-    conversation.model = model
-    conversation.save(update_fields=["model"])
-
-
-def _check_model(model: str) -> None:
-    """Whether there is such a model is the gateway's to say, when it is asked."""
-    if not (0 < len(model) <= MAX_SLUG and model.isprintable()):
-        raise NotAllowed("Choose a model.")
-
-
-def set_system_prompt(conversation: Conversation, *, text: str) -> None:
-    """Of the replies from now on; an empty text is none. Raises NotAllowed, ChatsFull."""
-    _seal_system_prompt(conversation, text)
-    with transaction.atomic():
-        before = locked(conversation, "system_prompt") or b""
-        more = len(conversation.system_prompt or b"") - len(before)
+    Raises NotAllowed, Deleted, ChatsFull.
+    """
+    with locked(conversation):
+        before = len(conversation.system_prompt or b"")
+        fields = [_CHANGES[name](conversation, value) for name, value in changes.items()]
+        more = len(conversation.system_prompt or b"") - before
         if more > 0:
             quota.check(conversation.user_id, more_bytes=more)
-        conversation.save(update_fields=["system_prompt"])
+        conversation.save(update_fields=fields)
 
 
-def locked(conversation: Conversation, field: str) -> Any:
-    """The `field` as it is now: nobody else changes it until the transaction ends.
+@contextlib.contextmanager
+def locked(conversation: Conversation) -> Iterator[None]:
+    """One transaction, in which the conversation is what it is now and nobody else changes it.
+
+    Raises Deleted.
+    """
+    with transaction.atomic():
+        rows = Conversation.objects.select_for_update()
+        try:
+            conversation.refresh_from_db(from_queryset=rows)
+        except Conversation.DoesNotExist:
+            raise Deleted("This conversation was deleted.") from None
+        yield
+
+
+def _set_title(conversation: Conversation, title: str) -> str:
+    title = " ".join(title.split())
+    if not 0 < len(title) <= MAX_TITLE:
+        raise NotAllowed(f"A title has 1 to {MAX_TITLE} characters.")
+    conversation.seal(data_keys.cipher_of(conversation.user_id), title=title)
+    return "title"
+
+
+def _pin(conversation: Conversation, pinned: bool) -> str:
+    conversation.pinned_at = timezone.now() if pinned else None
+    return "pinned_at"
+
+
+def _archive(conversation: Conversation, archived: bool) -> str:
+    conversation.archived_at = timezone.now() if archived else None
+    return "archived_at"
+
+
+def choose_model(conversation: Conversation, model: str) -> str:
+    """Not saved yet; whether there is such a model is the gateway's to say, when it is asked.
 
     Raises NotAllowed.
     """
-    rows = Conversation.objects.select_for_update().filter(pk=conversation.pk)
-    now = rows.values_list(field).first()
-    if now is None:
-        raise NotAllowed("This conversation was deleted.")
-    return now[0]
+    if not (0 < len(model) <= MAX_SLUG and model.isprintable()):
+        raise NotAllowed("Choose a model.")
+    conversation.model = model
+    return "model"
 
 
-def _seal_system_prompt(conversation: Conversation, text: str) -> None:
+def _set_system_prompt(conversation: Conversation, text: str) -> str:
     if len(text) > MAX_SYSTEM_PROMPT:
         raise NotAllowed(f"A system prompt has at most {MAX_SYSTEM_PROMPT:,} characters.")
     cipher = data_keys.cipher_of(conversation.user_id)
     conversation.seal(cipher, system_prompt=text.strip())
+    return "system_prompt"
 
 
-def set_parameters(conversation: Conversation, *, parameters: dict) -> None:
-    """Of the replies from now on: temperature, top_p, max_tokens. Raises NotAllowed."""
+def _set_parameters(conversation: Conversation, parameters: dict) -> str:
     conversation.parameters = checked(parameters)
-    conversation.save(update_fields=["parameters"])
+    return "parameters"
+
+
+# What may be changed, and by which function: it puts the value into the row and names its field.
+_CHANGES: dict[str, Callable[[Conversation, Any], str]] = {
+    "title": _set_title,
+    "pinned": _pin,
+    "archived": _archive,
+    "model": choose_model,
+    "system_prompt": _set_system_prompt,
+    "parameters": _set_parameters,
+}
 
 
 def checked(parameters: dict) -> dict:
@@ -175,6 +208,9 @@ def checked(parameters: dict) -> dict:
             raise NotAllowed(f"{name} {mismatch.problem}.") from None
         found[name] = value
     return found
+
+
+# --- Deleting
 
 
 def delete(user: User, *, ids: Iterable[uuid.UUID]) -> int:

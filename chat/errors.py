@@ -2,6 +2,7 @@
 
 ChatError
 ├── NotAllowed          it isn't what the rules take: too long, no image, a number out of range
+│   ├── Deleted         the conversation is gone since it was looked up
 │   ├── StillAnswering  a reply is being written: one at a time in a conversation
 │   ├── NoCredit        there is none left
 │   ├── NoVision        images for a model that sees none
@@ -16,6 +17,10 @@ class ChatError(Exception):
 
 class NotAllowed(ChatError):
     code = "not_allowed"
+
+
+class Deleted(NotAllowed):
+    code = "deleted"
 
 
 class StillAnswering(NotAllowed):

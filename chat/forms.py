@@ -5,8 +5,8 @@ import base64
 from django import forms
 
 from chat import conversations, messages
+from chat.portable import MAX_FILE_BYTES, TOO_LARGE
 
-MAX_IMPORT_BYTES = 20_000_000
 # How a file of each kind begins; its name may say anything.
 _SIGNATURES = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif"}
 
@@ -84,6 +84,6 @@ class ImportForm(forms.Form):
 
     def clean_file(self) -> bytes:
         file = self.cleaned_data["file"]
-        if file.size > MAX_IMPORT_BYTES:
-            raise forms.ValidationError("The file is too large: at most 20 MB.")
+        if file.size > MAX_FILE_BYTES:  # Before it is read.
+            raise forms.ValidationError(TOO_LARGE)
         return file.read()

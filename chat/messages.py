@@ -5,7 +5,6 @@ new sibling, which begins another branch. So is to have a reply written once mor
 """
 
 import base64
-import binascii
 import contextlib
 import dataclasses
 import re
@@ -19,6 +18,7 @@ from django.utils import timezone
 from accounts.encryption import Cipher
 from accounts.ids import uuid7
 from accounts.keyring import data_keys
+from accounts.models import User
 from chat import conversations, length, pictures, quota, stored_replies
 from chat.errors import NotAllowed, NoVision, StillAnswering
 from chat.models import Conversation, Message
@@ -107,10 +107,16 @@ def opened(message: Message, cipher: Cipher, siblings: Sequence[uuid.UUID] = ())
 
 
 def switch_to(message: Message) -> None:
-    """Show the branch that `message` is on, as far as it was continued last."""
+    """Show the branch that `message` is on, as far as it was continued last. Raises Deleted.
+
+    One that has made room for another meanwhile is on none, and nothing changes.
+    """
     conversation = message.conversation
-    conversation.leaf_id = Tree(conversation).last_below(message.id)
-    conversation.save(update_fields=["leaf"])
+    with conversations.locked(conversation):
+        tree = Tree(conversation)
+        if message.id in tree:
+            conversation.leaf_id = tree.last_below(message.id)
+            conversation.save(update_fields=["leaf"])
 
 
 class Tree:
@@ -123,6 +129,9 @@ class Tree:
         for one, parent in self._parents.items():
             self._replies.setdefault(parent, []).append(one)
 
+    def __contains__(self, one: uuid.UUID) -> bool:
+        return one in self._parents
+
     def path_to(self, leaf: uuid.UUID | None) -> list[uuid.UUID]:
         path = []
         while leaf is not None:
@@ -132,7 +141,7 @@ class Tree:
 
     def siblings(self, one: uuid.UUID) -> list[uuid.UUID]:
         """Of a message that was deleted meanwhile: itself."""
-        return self._replies[self._parents[one]] if one in self._parents else [one]
+        return self._replies[self._parents[one]] if one in self else [one]
 
     def in_order(self) -> list[uuid.UUID]:
         """All of them, each after the one that it answers and after its elder siblings.
@@ -155,31 +164,63 @@ class Tree:
 # --- Adding
 
 
-def say(
-    conversation: Conversation, *, text: str, images: Sequence[str] = (), blind: Container[str] = ()
-) -> Message:
-    """Add what the person says after the leaf. Returns the reply to it, still to be written.
+# All of them return a reply that is still to be written, by `model`, of which the replies from now
+# on are asked too; unnamed, it is the one that was chosen last. `blind` are the models that see no
+# images.
 
-    `blind` are the models that see no images. Raises NotAllowed, NoVision, ChatsFull,
-    StillAnswering.
+
+def start(
+    user: User, *, model: str, text: str, images: Sequence[str] = (), blind: Container[str] = ()
+) -> Message:
+    """Begin a conversation with what the person says: there is none without.
+
+    Raises NotAllowed, NoVision, ChatsFull.
     """
-    return _add(conversation, conversation.leaf_id, text, images, blind)
+    conversation = conversations.draft(user, model=model)
+    said = _said(conversation, text, images)
+    with transaction.atomic():
+        conversations.store(conversation)
+        return _add(said, text, after=None, blind=blind)
+
+
+def say(
+    conversation: Conversation,
+    *,
+    text: str,
+    images: Sequence[str] = (),
+    model: str = "",
+    blind: Container[str] = (),
+) -> Message:
+    """Add what the person says after the leaf.
+
+    Raises NotAllowed, NoVision, ChatsFull, StillAnswering.
+    """
+    said = _said(conversation, text, images)
+    with _one_at_a_time(conversation, model):
+        return _add(said, text, after=conversation.leaf_id, blind=blind)
 
 
 def edit(
-    message: Message, *, text: str, images: Sequence[str] = (), blind: Container[str] = ()
+    message: Message,
+    *,
+    text: str,
+    images: Sequence[str] = (),
+    model: str = "",
+    blind: Container[str] = (),
 ) -> Message:
-    """Say something else in the place of `message`. Returns the reply to it, to be written.
+    """Say something else in the place of `message`.
 
     Raises NotAllowed, NoVision, ChatsFull, StillAnswering.
     """
     if message.is_reply:
         raise NotAllowed("Only what you said yourself can be edited.")
-    return _add(message.conversation, message.parent_id, text, images, blind)
+    said = _said(message.conversation, text, images)
+    with _one_at_a_time(message.conversation, model):
+        return _add(said, text, after=message.parent_id, blind=blind)
 
 
-def regenerate(reply: Message, *, blind: Container[str] = ()) -> Message:
-    """Another reply in the place of `reply`, to be written; one that failed empty makes room.
+def regenerate(reply: Message, *, model: str = "", blind: Container[str] = ()) -> Message:
+    """Another reply in the place of `reply`; one that failed empty makes room.
 
     Raises NotAllowed, NoVision, ChatsFull, StillAnswering.
     """
@@ -188,8 +229,8 @@ def regenerate(reply: Message, *, blind: Container[str] = ()) -> Message:
     if reply.parent_id is None:
         raise NotAllowed("There is nothing that it answers.")
     conversation = reply.conversation
-    _check_vision(conversation, reply.parent_id, (), blind)
-    with _one_at_a_time(conversation):
+    with _one_at_a_time(conversation, model):
+        _check_vision(conversation, Tree(conversation).path_to(reply.parent_id), blind)
         quota.check(conversation.user_id, more_rows=1)
         new = _reply_to(reply.parent_id, conversation)
         if reply.state == Message.State.FAILED and not reply.text and not reply.replies.exists():
@@ -197,42 +238,46 @@ def regenerate(reply: Message, *, blind: Container[str] = ()) -> Message:
     return new
 
 
-def _add(
-    conversation: Conversation,
-    parent: uuid.UUID | None,
-    text: str,
-    images: Sequence[str],
-    blind: Container[str],
-) -> Message:
+def _said(conversation: Conversation, text: str, images: Sequence[str]) -> Message:
+    """What the person says, sealed, without its place in the tree. Raises NotAllowed."""
     check(text, images)
-    _check_vision(conversation, parent, images, blind)
-    images = [pictures.without_metadata(image) for image in images]
+    images = plain(images)
+    said = Message(conversation=conversation, role=Message.Role.USER)
     cipher = data_keys.cipher_of(conversation.user_id)
-    said = Message(conversation=conversation, parent_id=parent, role=Message.Role.USER)
     said.seal(cipher, text=text, images=orjson.dumps(images).decode() if images else "")
+    return said
+
+
+def _add(said: Message, text: str, *, after: uuid.UUID | None, blind: Container[str]) -> Message:
+    """Store it and a reply to it, in the transaction that holds the conversation."""
+    conversation = said.conversation
+    branch = Tree(conversation).path_to(after)
+    _check_vision(conversation, branch, blind, has_images=bool(said.images))
     sealed = len(said.text or b"") + len(said.images or b"")
-    length.check(conversation, Tree(conversation).path_to(parent), sealed)
-    with _one_at_a_time(conversation):
-        if conversation.title is None:
-            title = conversations.title_from(text) or "An image"
-            conversation.seal(cipher, title=title)
-            sealed += len(conversation.title or b"")
-        quota.check(conversation.user_id, more_rows=2, more_bytes=sealed)  # With the reply.
-        said.save(force_insert=True)
-        return _reply_to(said.id, conversation)
+    length.check(conversation, branch, sealed)
+    title = conversation.title or _title_from(conversation, text)
+    sealed += len(title or b"") - len(conversation.title or b"")
+    quota.check(conversation.user_id, more_rows=2, more_bytes=sealed)  # With the reply.
+    conversation.title, said.parent_id = title, after
+    said.save(force_insert=True)
+    return _reply_to(said.id, conversation)
+
+
+def _title_from(conversation: Conversation, text: str) -> bytes | None:
+    title = conversations.title_from(text) or "An image"
+    return conversation.sealed(data_keys.cipher_of(conversation.user_id), "title", title)
 
 
 def _check_vision(
     conversation: Conversation,
-    leaf_id: uuid.UUID | None,
-    images: Sequence[str],
+    branch: Sequence[uuid.UUID],
     blind: Container[str],
+    has_images: bool = False,
 ) -> None:
-    """Raises NoVision if the model can't see the images in the branch, or these."""
+    """Raises NoVision if the model can't see the images in the branch, or in what is said."""
     if conversation.model not in blind:
         return
-    path = Tree(conversation).path_to(leaf_id)
-    if images or conversation.messages.filter(id__in=path, images__isnull=False).exists():
+    if has_images or conversation.messages.filter(id__in=branch, images__isnull=False).exists():
         raise NoVision(f"{conversation.model} sees no images. Choose a model that does.")
 
 
@@ -247,20 +292,35 @@ def _reply_to(parent: uuid.UUID | None, conversation: Conversation) -> Message:
         request_id=uuid7(),
     )
     conversation.leaf, conversation.updated_at = reply, timezone.now()
-    conversation.save(update_fields=["leaf", "title", "updated_at"])
+    conversation.save(update_fields=["leaf", "title", "model", "updated_at"])
     return reply
 
 
 @contextlib.contextmanager
-def _one_at_a_time(conversation: Conversation) -> Iterator[None]:
-    """One transaction, with the title as it is. Raises StillAnswering while a reply is written."""
+def _one_at_a_time(conversation: Conversation, model: str) -> Iterator[None]:
+    """As conversations.locked; `model` is chosen, if one is named.
+
+    Raises NotAllowed, and StillAnswering while a reply is written.
+    """
     stored_replies.end_silent(conversation.messages.all())
     try:
-        with transaction.atomic():
-            conversation.title = conversations.locked(conversation, "title")
+        with conversations.locked(conversation):
+            if model:
+                conversations.choose_model(conversation, model)
             yield
     except IntegrityError as error:
         raise StillAnswering("A reply is being written: wait for it, or stop it.") from error
+
+
+# --- What may be said
+
+
+def check_told(role: str, text: str, images: Sequence[str]) -> None:
+    """Raises NotAllowed unless it may stand in a conversation that a file or a page tells."""
+    if role == Message.Role.USER:
+        check(text, images)
+    elif len(text) > MAX_TEXT or images:
+        raise NotAllowed("A reply is too long, or has images.")
 
 
 def check(text: str, images: Sequence[str]) -> None:
@@ -283,5 +343,10 @@ def _check_image(url: str) -> None:
         raise NotAllowed(f"An image has at most {MAX_IMAGE_BYTES:,} bytes.")
     try:
         base64.b64decode(url[match.end() :], validate=True)
-    except binascii.Error:
+    except ValueError:  # It isn't even ASCII, or no base64.
         raise NotAllowed("This image is damaged.") from None
+
+
+def plain(images: Sequence[str]) -> list[str]:
+    """Images that were checked, without what they say beside what they show."""
+    return [pictures.without_metadata(image) for image in images]

@@ -9,6 +9,7 @@ from django.utils import timezone
 from chat.errors import ImportRefused
 
 MAX_FILE_BYTES = 20_000_000
+TOO_LARGE = f"This file is too large: at most {MAX_FILE_BYTES / 1e6:.0f} MB."
 MAX_CONVERSATIONS = 1_000  # in one file
 MAX_MESSAGES = 20_000
 

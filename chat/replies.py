@@ -1,8 +1,8 @@
 """A chat turn: a reply written by a task of its own in the web process, whoever looks on.
 
-To be awaited on the event loop of the web process: `send`, `edit`, `regenerate` store what the
-person said and begin the reply; `follow` shows it as it grows, from any process; only `stop` ends
-it before its time.
+To be awaited on the event loop of the web process: `start`, `send`, `edit`, `regenerate` store
+what the person said and begin the reply; `follow` shows it as it grows, from any process; only
+`stop` ends it before its time.
 
     reply = await replies.send(conversation, text=…)          # a Message, state "streaming"
     async for snapshot in replies.follow(reply): …            # until snapshot.is_over
@@ -23,8 +23,10 @@ import functools
 import logging
 import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Any
 
 from django.conf import settings
+from django.core.cache import cache
 
 from accounts.ids import uuid7
 from accounts.models import User
@@ -41,26 +43,44 @@ from gateway.database import in_thread
 logger = logging.getLogger(__name__)
 
 SNAPSHOT_INTERVAL_S = 0.1  # at least, between two of one follower
+STOP_KEPT_S = 60  # that of a temporary reply, for a process that is slow to look
 
 _running: dict[uuid.UUID, Turn] = {}
 _beginning: set[asyncio.Task] = set()
 
 
-async def send(conversation: Conversation, *, text: str, images: Sequence[str] = ()) -> Message:
-    """Raises NotAllowed, StillAnswering, NoVision, ChatsFull, or Unavailable without a database;
-    then nothing is stored.
+async def start(user: User, *, model: str, text: str, images: Sequence[str] = ()) -> Message:
+    """Begin a conversation with what is said first.
+
+    Raises NotAllowed, NoVision, ChatsFull, or Unavailable without a database; then nothing is
+    stored.
     """
-    return await _begin(functools.partial(messages.say, conversation, text=text, images=images))
+    begun = functools.partial(messages.start, user, model=model, text=text, images=images)
+    return await _begin(begun)
 
 
-async def edit(message: Message, *, text: str, images: Sequence[str] = ()) -> Message:
-    """Say something else in the place of `message`; raises as `send` does."""
-    return await _begin(functools.partial(messages.edit, message, text=text, images=images))
+async def send(
+    conversation: Conversation, *, text: str, images: Sequence[str] = (), model: str = ""
+) -> Message:
+    """`model` is kept for what is said later; unnamed, it is the conversation's.
+
+    Raises as `start` does, and StillAnswering; then nothing is stored, of the model neither.
+    """
+    said = {"text": text, "images": images, "model": model}
+    return await _begin(functools.partial(messages.say, conversation, **said))
 
 
-async def regenerate(reply: Message) -> Message:
-    """Another reply in the place of `reply`; raises as `send` does."""
-    return await _begin(functools.partial(messages.regenerate, reply))
+async def edit(
+    message: Message, *, text: str, images: Sequence[str] = (), model: str = ""
+) -> Message:
+    """Say something else in the place of `message`; `model` and refusals as of `send`."""
+    said = {"text": text, "images": images, "model": model}
+    return await _begin(functools.partial(messages.edit, message, **said))
+
+
+async def regenerate(reply: Message, *, model: str = "") -> Message:
+    """Another reply in the place of `reply`; `model` and refusals as of `send`."""
+    return await _begin(functools.partial(messages.regenerate, reply, model=model))
 
 
 async def _begin(add: Callable[..., Message]) -> Message:
@@ -122,6 +142,19 @@ async def stop(user: User, *, reply_id: uuid.UUID) -> None:
         turn.stop()
 
 
+async def stop_temporary(user: User, *, reply_id: uuid.UUID) -> None:
+    """The same of one that is stored nowhere: whichever process writes it looks each second."""
+    if reply_id in _running:
+        await stop(user, reply_id=reply_id)
+    else:
+        await in_thread(cache.set, _stop_of(user.id.hex, reply_id), True, STOP_KEPT_S)
+
+
+def _stop_of(user_id: str, reply_id: uuid.UUID) -> str:
+    """What it is called in the cache that this person has asked for it."""
+    return f"chat_stop:{user_id}:{reply_id}"
+
+
 async def follow(reply: Message) -> AsyncGenerator[Snapshot]:
     """The reply as it grows, until it is over or deleted."""
     turn = _running.get(reply.id)
@@ -168,25 +201,41 @@ async def temporary(
 ) -> AsyncGenerator[Snapshot]:
     """The snapshots of a reply that is stored nowhere, to messages that are stored nowhere.
 
-    The last of them is the person's. To close the generator stops the reply; so does `stop` with
-    the id of the snapshots, and then the last of them says what it cost. Raises NotAllowed,
-    NoVision.
+    The last of them is the person's. To close the generator stops the reply; so does
+    `stop_temporary` with the id of the snapshots, and then the last of them says what it cost.
+    Raises NotAllowed, NoVision, or Unavailable without a database.
     """
+    if any(one.images for one in said) and model in await _blind():
+        raise NoVision(f"{model} sees no images. Choose a model that does.")
+    asked = functools.partial(
+        _unstored, user, said, model=model, system_prompt=system_prompt, parameters=parameters
+    )
+    caller, body = await in_thread(asked)
+    reply_id = uuid7()
+
+    async def ends_as(_: Snapshot) -> Message.State | None:
+        is_stopped = await in_thread(cache.get, _stop_of(caller.user_id, reply_id))
+        return Message.State.STOPPED if is_stopped else None
+
+    return _snapshots(Turn(reply_id, caller, body, request_id=uuid7(), store=ends_as))
+
+
+def _unstored(
+    user: User, said: Sequence[Said], *, system_prompt: str, **fields: Any
+) -> tuple[Caller, dict]:
+    """Who asks, and what; checked like what is stored. Raises NotAllowed."""
+    draft = conversations.draft(user, system_prompt=system_prompt, **fields)
     if not said or said[-1].role != Message.Role.USER:
         raise NotAllowed("Write something first.")
     for one in said:
-        if one.role == Message.Role.USER:
-            messages.check(one.text, one.images)
-    if any(one.images for one in said) and model in await _blind():
-        raise NoVision(f"{model} sees no images. Choose a model that does.")
+        messages.check_told(one.role, one.text, one.images)
     body = prompt.body_of(
-        model=model,
-        system_prompt=system_prompt,
-        said=said,
-        parameters=conversations.checked(parameters or {}),
+        model=draft.model,
+        system_prompt=system_prompt.strip(),
+        said=[Said(one.role, one.text, messages.plain(one.images)) for one in said],
+        parameters=draft.parameters,
     )
-    caller = await in_thread(signed_in, user)
-    return _snapshots(Turn(uuid7(), caller, body, request_id=uuid7()))
+    return signed_in(user), body
 
 
 async def _snapshots(turn: Turn) -> AsyncGenerator[Snapshot]:
@@ -207,10 +256,9 @@ def are_being_written() -> bool:
 
 
 async def close() -> None:
-    """Break off what is still being written, and store how it ended."""
-    if _beginning:
-        await asyncio.wait(_beginning)
-    for turn in list(_running.values()):
-        turn.interrupt()
-    while tasks := [turn.task for turn in _running.values()]:
-        await asyncio.wait(tasks)
+    """Break off what is still being written, and what begins meanwhile; store how it ended."""
+    while are_being_written():
+        for turn in list(_running.values()):
+            turn.interrupt()
+        tasks = [turn.task for turn in _running.values()]
+        await asyncio.wait([*tasks, *_beginning], return_when=asyncio.FIRST_COMPLETED)

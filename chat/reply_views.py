@@ -19,7 +19,7 @@ from accounts.keyring import data_keys
 from accounts.models import User
 from accounts.signed_in import SignedInRequest
 from billing.accounts import open_account
-from chat import conversations, events, messages, model_choice, replies
+from chat import events, messages, model_choice, replies
 from chat.articles import unstored
 from chat.conversation_page import (
     own_conversation,
@@ -35,6 +35,10 @@ from chat.models import Conversation, Message
 from chat.stored_replies import Snapshot
 from chat.temporary import TemporaryChat
 from gateway.database import give_connections_back
+from gateway.errors import Unavailable
+
+Refusal = NotAllowed | Unavailable
+REFUSALS = (NotAllowed, Unavailable)
 
 # --- Saying something ----------------------------------------------------------------------------
 
@@ -45,24 +49,12 @@ async def start(request: SignedInRequest) -> HttpResponse:
     form = MessageForm(request.POST, request.FILES)
     try:
         await sync_to_async(_check)(request.user, form)
-        found = await _begun(request.user, form.cleaned_data)
-    except NotAllowed as refusal:
-        model = form.data.get("model", "")
+        reply = await replies.start(request.user, **form.cleaned_data)
+    except REFUSALS as refusal:
         if _wants_json(request):
             return _refusal_as_json(refusal)
-        return await sync_to_async(render_new)(request, model=model, **_refused(form, refusal))
-    return _to_the_end_of(request, found)
-
-
-async def _begun(user: User, said: dict) -> Conversation:
-    """With its first message; there is none without. Raises NotAllowed."""
-    found = await sync_to_async(conversations.start)(user, model=said["model"])
-    try:
-        await replies.send(found, text=said["text"], images=said["images"])
-    except NotAllowed:
-        await sync_to_async(conversations.delete)(user, ids=[found.id])
-        raise
-    return found
+        return await sync_to_async(render_new)(request, **_draft(form), **_refused(refusal))
+    return _to_the_end_of(request, reply.conversation)
 
 
 @require_POST
@@ -71,11 +63,9 @@ async def send(request: SignedInRequest, conversation_id: uuid.UUID) -> HttpResp
     form = MessageForm(request.POST, request.FILES)
     try:
         await sync_to_async(_check)(request.user, form)
-        said = form.cleaned_data
-        await sync_to_async(_use_model)(found, said["model"])
-        await replies.send(found, text=said["text"], images=said["images"])
-    except NotAllowed as refusal:
-        return await _refuse(request, found, form, refusal)
+        await replies.send(found, **form.cleaned_data)
+    except REFUSALS as refusal:
+        return await _refuse(request, found, refusal, **_draft(form))
     return _to_the_end_of(request, found)
 
 
@@ -88,10 +78,9 @@ async def edit(request: SignedInRequest, message_id: uuid.UUID) -> HttpResponse:
     try:
         images = await sync_to_async(_images_of)(message)
         await sync_to_async(_check)(request.user, form, images)
-        await sync_to_async(_use_model)(message.conversation, model)
-        await replies.edit(message, text=form.cleaned_data["text"], images=images)
-    except NotAllowed as refusal:
-        return await _refuse(request, message.conversation, form, refusal)
+        await replies.edit(message, text=form.cleaned_data["text"], images=images, model=model)
+    except REFUSALS as refusal:
+        return await _refuse(request, message.conversation, refusal, **_draft(form))
     return _to_the_end_of(request, message.conversation)
 
 
@@ -102,10 +91,9 @@ async def regenerate(request: SignedInRequest, message_id: uuid.UUID) -> HttpRes
     try:
         await sync_to_async(_usable)(request.user, model)
         await sync_to_async(_check_credit)(request.user)
-        await sync_to_async(_use_model)(reply.conversation, model)
-        await replies.regenerate(reply)
-    except NotAllowed as refusal:
-        return await _refuse(request, reply.conversation, None, refusal)
+        await replies.regenerate(reply, model=model)
+    except REFUSALS as refusal:
+        return await _refuse(request, reply.conversation, refusal, model=model)
     return _to_the_end_of(request, reply.conversation)
 
 
@@ -150,35 +138,31 @@ def _images_of(message: Message) -> list[str]:
     return messages.opened(message, cipher).images
 
 
-def _use_model(conversation: Conversation, model: str) -> None:
-    if model != conversation.model:
-        conversations.choose_model(conversation, model=model)
+def _draft(form: MessageForm) -> dict[str, str]:
+    """What stays on a page that refuses: the text in its box, the model that is picked."""
+    return {"draft": form.data.get("text", ""), "model": form.data.get("model", "")}
 
 
-def _refused(form: MessageForm | None, refusal: NotAllowed) -> dict:
-    """For the page that shows why, with the draft still in the box."""
-    return {
-        "draft": form.data.get("text", "") if form else "",
-        "error": str(refusal),
-        "error_code": refusal.code,
-        "status": _status_of(refusal),
-    }
+def _refused(refusal: Refusal) -> dict:
+    return {"error": str(refusal), "error_code": refusal.code, "status": _status_of(refusal)}
 
 
 async def _refuse(
-    request: SignedInRequest, found: Conversation, form: MessageForm | None, refusal: NotAllowed
+    request: SignedInRequest, found: Conversation, refusal: Refusal, **draft: str
 ) -> HttpResponse:
     if _wants_json(request):
         return _refusal_as_json(refusal)
-    return await sync_to_async(render_conversation)(request, found, **_refused(form, refusal))
+    return await sync_to_async(render_conversation)(request, found, **draft, **_refused(refusal))
 
 
-def _refusal_as_json(refusal: NotAllowed) -> HttpResponse:
+def _refusal_as_json(refusal: Refusal) -> HttpResponse:
     content = {"code": refusal.code, "message": str(refusal)}
     return JsonResponse(content, status=_status_of(refusal))
 
 
-def _status_of(refusal: NotAllowed) -> int:
+def _status_of(refusal: Refusal) -> int:
+    if isinstance(refusal, Unavailable):
+        return refusal.status
     return 402 if isinstance(refusal, NoCredit) else 422
 
 
@@ -236,7 +220,7 @@ async def temporary_reply(request: SignedInRequest) -> HttpResponseBase:
         chat = TemporaryChat.of(request.body)
         await sync_to_async(_check_credit)(request.user)
         snapshots = await chat.reply(request.user)
-    except NotAllowed as refusal:
+    except REFUSALS as refusal:
         return _refusal_as_json(refusal)
     await sync_to_async(give_connections_back)()
     return _stream(events.of(snapshots, at_the_end=_unstored_html))
@@ -245,7 +229,7 @@ async def temporary_reply(request: SignedInRequest) -> HttpResponseBase:
 @require_POST
 async def temporary_stop(request: SignedInRequest, reply_id: uuid.UUID) -> HttpResponse:
     """Somebody else's goes on: nothing tells whether there is one."""
-    await replies.stop(request.user, reply_id=reply_id)
+    await replies.stop_temporary(request.user, reply_id=reply_id)
     return HttpResponse(status=204)
 
 

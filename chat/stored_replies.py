@@ -75,13 +75,6 @@ def store(snapshot: Snapshot, cipher: Cipher) -> State | None:
     return State.STOPPED if open_rows.exclude(stop_requested_at=None).exists() else None
 
 
-def read(reply_id: uuid.UUID) -> Snapshot | None:
-    """The reply as it was stored last; None if it was deleted."""
-    end_silent(Message.objects.filter(pk=reply_id))
-    row = Message.objects.select_related("conversation").filter(pk=reply_id).first()
-    return None if row is None else _opened(row)
-
-
 def read_changed(
     known: Mapping[uuid.UUID, Version | None],
 ) -> dict[uuid.UUID, tuple[Version, Snapshot] | None]:

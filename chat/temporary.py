@@ -2,20 +2,26 @@
 
 import dataclasses
 from collections.abc import AsyncGenerator
+from typing import Any, TypeVar
 
 import orjson
 
 from accounts.models import User
-from chat import conversations, replies
+from chat import replies
 from chat.errors import NotAllowed
+from chat.models import Message
 from chat.prompt import Said
 from chat.stored_replies import Snapshot
 
-ROLES = ("user", "assistant")
+Kind = TypeVar("Kind", str, list, dict)
+
+_NAMES = {str: "text", list: "list", dict: "object"}
 
 
 @dataclasses.dataclass(frozen=True)
 class TemporaryChat:
+    """What was sent, by its shape: whether it may be asked is for `replies` to say."""
+
     model: str
     said: list[Said]
     system_prompt: str
@@ -25,18 +31,19 @@ class TemporaryChat:
     def of(cls, body: bytes) -> "TemporaryChat":
         """Raises NotAllowed."""
         try:
-            sent = orjson.loads(body)
-            said = [_said(one) for one in sent["messages"]]
-            texts = sent["model"], sent.get("system_prompt", "")
-        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise NotAllowed("That is no conversation. Load the page anew.") from error
-        if not said or not all(isinstance(text, str) for text in texts):
-            raise NotAllowed("Write something first.")
-        parameters = sent.get("parameters") or {}
-        return cls(texts[0], said, texts[1], conversations.checked(parameters))
+            sent = _checked(orjson.loads(body), dict, "What was sent")
+        except orjson.JSONDecodeError as error:
+            raise NotAllowed("What was sent is no JSON. Load the page anew.") from error
+        said = _field(sent, "messages", list)
+        return cls(
+            model=_field(sent, "model", str),
+            said=[_said(one, f"messages[{index}]") for index, one in enumerate(said)],
+            system_prompt=_field(sent, "system_prompt", str),
+            parameters=_field(sent, "parameters", dict),
+        )
 
     async def reply(self, user: User) -> AsyncGenerator[Snapshot]:
-        """Raises NotAllowed, NoVision."""
+        """Raises NotAllowed, NoVision, or Unavailable without a database."""
         return await replies.temporary(
             user,
             said=self.said,
@@ -46,10 +53,24 @@ class TemporaryChat:
         )
 
 
-def _said(sent: dict) -> Said:
-    role, text, images = sent["role"], sent["text"], sent.get("images", [])
-    if role not in ROLES or not isinstance(text, str) or not isinstance(images, list):
-        raise TypeError(role)
-    if not all(isinstance(image, str) for image in images):
-        raise TypeError("images")
-    return Said(role, text, images)
+def _said(sent: Any, place: str) -> Said:
+    fields = _checked(sent, dict, place)
+    role = _field(fields, "role", str, place)
+    if role not in Message.Role.values:
+        raise NotAllowed(f"{place}.role is neither user nor assistant. Load the page anew.")
+    images = [
+        _checked(one, str, f"{place}.images") for one in _field(fields, "images", list, place)
+    ]
+    return Said(role, _field(fields, "text", str, place), images)
+
+
+def _field(sent: dict, name: str, kind: type[Kind], place: str = "") -> Kind:
+    """What isn't there, or null, is empty."""
+    value = sent.get(name)
+    return kind() if value is None else _checked(value, kind, f"{place}.{name}".lstrip("."))
+
+
+def _checked(value: Any, kind: type[Kind], place: str) -> Kind:
+    if not isinstance(value, kind):
+        raise NotAllowed(f"{place} is no {_NAMES[kind]}. Load the page anew.")
+    return value

@@ -18,11 +18,12 @@ from accounts.ids import uuid7
 from accounts.keyring import data_keys
 from accounts.models import User
 from billing.pricing import usd
-from chat import conversations, imports, json_file, length, markdown_file, messages, pictures
+from chat import conversations, imports, json_file, length, markdown_file, messages
 from chat.errors import ImportRefused, NotAllowed
 from chat.models import Conversation, Import, Message
 from chat.portable import (
     MAX_FILE_BYTES,
+    TOO_LARGE,
     Outgoing,
     Portable,
     PortableMessage,
@@ -152,7 +153,7 @@ def import_file(user: User, *, content: bytes, model: str) -> list[Conversation]
     `model` is for those that name none. Raises ImportRefused, ChatsFull.
     """
     if len(content) > MAX_FILE_BYTES:
-        raise ImportRefused(f"This file is larger than {MAX_FILE_BYTES:,} bytes.")
+        raise ImportRefused(TOO_LARGE)
     is_json = content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
     found = json_file.read(content) if is_json else markdown_file.read(content)
     check_counts(found)
@@ -179,10 +180,7 @@ def _draft(user: User, one: Portable, model: str, cipher: Cipher) -> Conversatio
             parameters=one.parameters,
         )
         for said in one.messages:
-            if said.role == Message.Role.USER:
-                messages.check(said.text, said.images)
-            elif len(said.text) > messages.MAX_TEXT or said.images:
-                raise NotAllowed("A reply is too long, or has images.")
+            messages.check_told(said.role, said.text, said.images)
     except NotAllowed as refusal:
         raise ImportRefused(str(refusal)) from refusal
     first = one.messages[0].text if one.messages else ""
@@ -231,6 +229,6 @@ def _fill(row: Message, said: PortableMessage, cipher: Cipher) -> None:
     row.role = said.role
     row.model = _name_of(said.model) if row.is_reply else ""
     row.created_at = row.updated_at = said.created_at
-    images = [pictures.without_metadata(image) for image in said.images]
+    images = messages.plain(said.images)
     shown = orjson.dumps(images).decode() if images else ""
     row.seal(cipher, text=said.text, reasoning=said.reasoning, images=shown)

@@ -18,6 +18,7 @@ from chat.conversation_page import (
     render_conversation,
     render_new,
     sidebar,
+    what_is_deleted_is_404,
 )
 from chat.errors import NotAllowed
 from chat.forms import RenameForm, SettingsForm
@@ -54,6 +55,7 @@ def message(request: SignedInRequest, message_id: uuid.UUID) -> HttpResponse:
 
 
 @require_POST
+@what_is_deleted_is_404()
 def show(request: SignedInRequest, message_id: uuid.UUID) -> HttpResponse:
     """Go over to the branch that a message is on."""
     found = own_message(request.user, message_id)
@@ -62,28 +64,31 @@ def show(request: SignedInRequest, message_id: uuid.UUID) -> HttpResponse:
 
 
 @require_POST
+@what_is_deleted_is_404()
 def rename(request: SignedInRequest, conversation_id: uuid.UUID) -> HttpResponse:
     found = own_conversation(request.user, conversation_id)
     form = RenameForm(request.POST)
     if not form.is_valid():
         notices.error(request, f"A title has 1 to {conversations.MAX_TITLE} characters.")
     else:
-        conversations.rename(found, title=form.cleaned_data["title"])
+        conversations.change(found, title=form.cleaned_data["title"])
     return redirect("conversation", found.id)
 
 
 @require_POST
+@what_is_deleted_is_404()
 def pin(request: SignedInRequest, conversation_id: uuid.UUID) -> HttpResponse:
     found = own_conversation(request.user, conversation_id)
-    conversations.pin(found, pinned=request.POST.get("pinned") == "yes")
+    conversations.change(found, pinned=request.POST.get("pinned") == "yes")
     return redirect("conversation", found.id)
 
 
 @require_POST
+@what_is_deleted_is_404()
 def archive(request: SignedInRequest, conversation_id: uuid.UUID) -> HttpResponse:
     found = own_conversation(request.user, conversation_id)
     is_archived = request.POST.get("archived") == "yes"
-    conversations.archive(found, archived=is_archived)
+    conversations.change(found, archived=is_archived)
     notices.success(request, "Archived." if is_archived else "Back among your chats.")
     return redirect("chat") if is_archived else redirect("conversation", found.id)
 
@@ -95,8 +100,8 @@ def settings(request: SignedInRequest, conversation_id: uuid.UUID) -> HttpRespon
     if not form.is_valid():
         return render_conversation(request, found, settings_form=form, status=422)
     try:
-        conversations.set_parameters(found, parameters=form.parameters())
-        conversations.set_system_prompt(found, text=form.cleaned_data["system_prompt"])
+        system_prompt = form.cleaned_data["system_prompt"]
+        conversations.change(found, system_prompt=system_prompt, parameters=form.parameters())
     except NotAllowed as refusal:
         form.add_error(None, str(refusal))
         return render_conversation(request, found, settings_form=form, status=422)

@@ -2,7 +2,6 @@
 
 import uuid
 
-from django.db import transaction
 from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema, extend_schema_field
@@ -148,11 +147,7 @@ class Conversations(ChatResource):
         responses={201: OneConversationSerializer, **FULL},
     )
     def post(self, request: Request) -> Response:
-        given = self.body(BeginningSerializer)
-        title = given.pop("title", None)
-        conversation = conversations.start(request.user, **given)
-        if title is not None:
-            conversations.rename(conversation, title=title)
+        conversation = conversations.start(request.user, **self.body(BeginningSerializer))
         return self.shown(conversation, status=201)
 
 
@@ -172,9 +167,7 @@ class OneConversation(ChatResource):
     )
     def patch(self, request: Request, conversation_id: uuid.UUID) -> Response:
         conversation = self.find(conversation_id)
-        with transaction.atomic():
-            for name, value in self.body(ChangesSerializer).items():
-                _CHANGES[name](conversation, value)
+        conversations.change(conversation, **self.body(ChangesSerializer))
         return self.shown(conversation)
 
     @extend_schema(
@@ -185,16 +178,6 @@ class OneConversation(ChatResource):
     def delete(self, request: Request, conversation_id: uuid.UUID) -> Response:
         conversations.delete(request.user, ids=[self.find(conversation_id).pk])
         return Response(status=204)
-
-
-_CHANGES = {
-    "title": lambda one, value: conversations.rename(one, title=value),
-    "pinned": lambda one, value: conversations.pin(one, pinned=value),
-    "archived": lambda one, value: conversations.archive(one, archived=value),
-    "model": lambda one, value: conversations.choose_model(one, model=value),
-    "system_prompt": lambda one, value: conversations.set_system_prompt(one, text=value),
-    "parameters": lambda one, value: conversations.set_parameters(one, parameters=value),
-}
 
 
 class ConversationSearch(ChatResource):

@@ -16,7 +16,7 @@ from rest_framework import exceptions
 from rest_framework.exceptions import APIException
 from rest_framework.response import Response
 
-from chat.errors import ChatError, ChatsFull, StillAnswering
+from chat.errors import ChatError, ChatsFull, Deleted, StillAnswering
 from gateway.errors import GatewayError
 
 logger = logging.getLogger(__name__)
@@ -30,6 +30,8 @@ def handle(error: Exception, context: dict) -> Response:
     """The answer to whatever a view has raised; a fault of ours shows nothing of itself."""
     if isinstance(error, GatewayError):
         return _refusal_of_a_rule(error)
+    if isinstance(error, Deleted):
+        error = Http404()
     if isinstance(error, ChatError):
         status = 409 if isinstance(error, (StillAnswering, ChatsFull)) else 400
         return problem(status, str(error), error.code)

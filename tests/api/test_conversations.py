@@ -5,6 +5,7 @@ import pytest
 from chat import conversations
 from chat.models import Conversation, Message
 from kyma.api import messages as api_messages
+from kyma.api.conversations import ChatResource
 from tests.api.client import bearing, by_key, signed_in
 from tests.api.things import MODEL, Things
 from tests.chat.writing import say
@@ -191,6 +192,18 @@ def test_what_is_no_change_is_refused_by_field(body, field, client, alice):
     answer = change(client, Things(alice).conversation, **body)
     assert answer.status_code == 400
     assert [one["field"] for one in answer.json()["errors"]] == [field]
+
+
+def test_what_is_deleted_meanwhile_is_not_changed(client, alice, monkeypatch):
+    conversation, find = Things(alice).conversation, ChatResource.find
+
+    def deleted(resource, conversation_id):
+        found = find(resource, conversation_id)
+        conversations.delete(alice, ids=[found.id])
+        return found
+
+    monkeypatch.setattr(ChatResource, "find", deleted)
+    assert change(client, conversation, title="New").status_code == 404
 
 
 def test_nothing_is_changed_by_half(client, alice):

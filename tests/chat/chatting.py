@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from chat import conversations, messages, replies
+from chat import conversations, messages, replies, stored_replies
 from chat.models import Conversation, Message
 from chat.replies import Snapshot
 from gateway import asgi as gateway
@@ -53,6 +53,12 @@ async def until(reply: Message, wanted: Callable[[Snapshot], bool]) -> Snapshot:
         if wanted(snapshot):
             return snapshot
     raise AssertionError(f"never came: the last was {snapshot}")
+
+
+def stored(reply_id: uuid.UUID) -> Snapshot:
+    """The reply as it lies in the database."""
+    _, snapshot = stored_replies.read_changed({reply_id: None})[reply_id]
+    return snapshot
 
 
 def held_up(fake) -> str:

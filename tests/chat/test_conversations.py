@@ -7,7 +7,7 @@ from django.utils import timezone
 from accounts.errors import SealBroken
 from accounts.keyring import data_keys
 from chat import conversations, messages
-from chat.errors import NotAllowed, StillAnswering
+from chat.errors import ChatsFull, NotAllowed, StillAnswering
 from chat.models import Conversation, Message
 from tests.chat.writing import say, talk
 
@@ -38,9 +38,26 @@ def finish(reply: Message, **fields) -> Message:
 # --- As a whole ----------------------------------------------------------------------------------
 
 
+def test_a_conversation_begins_with_what_is_said_first(alice):
+    reply = messages.start(alice, model="scripted", text="How do tides work?")
+    conversation = Conversation.objects.get()
+    assert title_of(conversation) == "How do tides work?"
+    assert texts(conversation) == ["How do tides work?", ""]
+    assert conversation.leaf == reply
+
+
+@pytest.mark.parametrize("more", [0, 4_100])
+def test_what_cannot_be_said_begins_none(alice, settings, more):
+    """Whether there is no room for a conversation, or none for what is said in it."""
+    settings.CHAT_BYTES_PER_PERSON = more
+    with pytest.raises(ChatsFull):
+        messages.start(alice, model="scripted", text="How do tides work?")
+    assert not Conversation.objects.exists()
+
+
 def test_a_title_that_was_given_meanwhile_stays(alice):
     conversation = conversations.start(alice, model="scripted")
-    conversations.rename(Conversation.objects.get(pk=conversation.pk), title="Tides")
+    conversations.change(Conversation.objects.get(pk=conversation.pk), title="Tides")
     messages.say(conversation, text="How do tides work?")
     assert title_of(conversation) == "Tides"
 
@@ -60,12 +77,12 @@ def test_a_long_first_message_is_cut_between_words():
 
 def test_a_name_that_was_given_stays(alice):
     conversation = talk(alice)
-    conversations.rename(conversation, title=" My  talk ")
+    conversations.change(conversation, title=" My  talk ")
     messages.say(conversation, text="Hi")
     assert title_of(conversation) == "My talk"
     for wrong in ("", " ", "x" * 201):
         with pytest.raises(NotAllowed):
-            conversations.rename(conversation, title=wrong)
+            conversations.change(conversation, title=wrong)
 
 
 def test_the_list_has_the_pinned_first_then_the_last_used(alice, bob):
@@ -73,28 +90,45 @@ def test_the_list_has_the_pinned_first_then_the_last_used(alice, bob):
     talk(bob, title="bob's")
     messages.say(two, text="Hi")
     assert titles(alice) == ["two", "three", "one"]
-    conversations.pin(one)
+    conversations.change(one, pinned=True)
     assert titles(alice) == ["one", "two", "three"]
-    conversations.pin(one, pinned=False)
-    conversations.archive(three)
+    conversations.change(one, pinned=False)
+    conversations.change(three, archived=True)
     assert titles(alice) == ["two", "one"]
     assert titles(alice, archived=True) == ["three"]
-    conversations.archive(three, archived=False)
+    conversations.change(three, archived=False)
     assert titles(alice) == ["two", "three", "one"]
 
 
 def test_system_prompt_parameters_and_model_are_the_conversations_own(alice):
     conversation = conversations.start(alice, model="m")
-    conversations.set_system_prompt(conversation, text=" Be brief. ")
-    conversations.set_parameters(conversation, parameters={"temperature": 0.2, "top_p": None})
-    conversations.choose_model(conversation, model="n")
+    conversations.change(
+        conversation,
+        system_prompt=" Be brief. ",
+        parameters={"temperature": 0.2, "top_p": None},
+        model="n",
+    )
     conversation.refresh_from_db()
     cipher = data_keys.cipher_of(alice.id)
     assert conversation.opened(cipher, "system_prompt") == "Be brief."
     assert (conversation.parameters, conversation.model) == ({"temperature": 0.2}, "n")
-    conversations.set_system_prompt(conversation, text="")
+    conversations.change(conversation, system_prompt="")
     conversation.refresh_from_db()
     assert conversation.system_prompt is None
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [{"title": " "}, {"model": ""}, {"parameters": {"seed": 1}}, {"system_prompt": "x" * 100_001}],
+)
+def test_nothing_is_changed_by_half(alice, refused):
+    conversation = talk(alice, title="T", model="m")
+    wanted = {"title": "New", "pinned": True, "archived": True, "model": "n"}
+    with pytest.raises(NotAllowed):
+        conversations.change(conversation, **(wanted | refused))
+    conversation.refresh_from_db()
+    assert (title_of(conversation), conversation.model) == ("T", "m")
+    assert (conversation.pinned_at, conversation.archived_at) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +144,7 @@ def test_what_is_no_slug_is_no_model(alice):
     conversation = talk(alice)
     for wrong in ("", "x" * 97, "a\x00b"):
         with pytest.raises(NotAllowed):
-            conversations.choose_model(conversation, model=wrong)
+            conversations.change(conversation, model=wrong)
 
 
 def test_a_text_opens_in_its_own_place_alone(alice, bob):

@@ -4,12 +4,15 @@ import html
 import re
 
 import pytest
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import AsyncClient, Client
 from django.urls import reverse
 
+from chat import messages, replies
 from chat.models import Conversation, Message
+from gateway import routing
+from gateway.errors import Unavailable
 from tests.chat.writing import say, talk
 from tests.factories import make_provider, make_route
 
@@ -169,6 +172,38 @@ def test_a_parameter_that_is_out_of_range_is_explained_and_nothing_lost(alice, h
     assert "Answer in rhymes." in text_of(answer)
 
 
+def test_settings_are_saved_all_or_none(alice, hers, settings):
+    conversation = talk(alice, "Hello")
+    settings.CHAT_BYTES_PER_PERSON = 1
+    sent = {"system_prompt": "Answer in rhymes.", "temperature": "0.3"}
+    answer = hers.post(f"/chat/{conversation.id}/settings", sent)
+    assert answer.status_code == 422
+    assert "Your chats are full" in text_of(answer)
+    conversation.refresh_from_db()
+    assert conversation.parameters == {}
+
+
+@pytest.mark.parametrize("action", ["send", "edit", "regenerate"])
+def test_a_model_that_is_picked_is_kept_only_with_what_it_is_asked(
+    action, alice, hers, settings, a_model, monkeypatch
+):
+    rule = {"send": messages.say, "edit": messages.edit, "regenerate": messages.regenerate}[action]
+    monkeypatch.setattr(replies, action, sync_to_async(rule))  # In the thread of this test's books.
+    make_route("other", provider=a_model.provider)
+    conversation = talk(alice, "Hello", "Hi")
+    settings.CHAT_BYTES_PER_PERSON = 1
+    path = {
+        "send": f"/chat/{conversation.id}/send",
+        "edit": f"/chat/messages/{conversation.leaf.parent_id}/edit",
+        "regenerate": f"/chat/messages/{conversation.leaf_id}/regenerate",
+    }[action]
+    answer = hers.post(path, {"text": "My draft", "model": "other"})
+    assert answer.status_code == 422
+    assert re.search(r'value="other"[^>]* checked', text_of(answer))  # As the draft is kept.
+    conversation.refresh_from_db()
+    assert conversation.model == "scripted"
+
+
 def test_what_is_deleted_is_gone(alice, hers):
     conversation = talk(alice, "Hello", "Hi")
     answer = hers.post(f"/chat/{conversation.id}/delete")
@@ -215,6 +250,20 @@ def test_what_is_refused_is_explained_and_stored_nowhere(sent, why, hers):
     answer = hers.post("/chat/start", sent)
     assert answer.status_code == 422
     assert why in html.unescape(text_of(answer))
+    assert not Conversation.objects.exists()
+
+
+@pytest.mark.parametrize("accept", ["text/html", "application/json"])
+def test_without_a_database_for_it_nothing_is_begun_and_the_draft_stays(accept, hers, monkeypatch):
+    async def fail():
+        raise Unavailable("Kyma can't read its catalogue right now.")
+
+    monkeypatch.setattr(routing, "catalogue", fail)
+    sent = {"text": "My draft", "model": "scripted"}
+    answer = hers.post("/chat/start", sent, headers={"Accept": accept})
+    assert answer.status_code == 503
+    assert "read its catalogue right now." in text_of(answer)
+    assert ("My draft</textarea>" in text_of(answer)) == (accept == "text/html")
     assert not Conversation.objects.exists()
 
 

@@ -88,12 +88,12 @@ def test_instructions_count_and_can_always_be_shortened(alice, room):
     with pytest.raises(ChatsFull):
         conversations.start(alice, model="scripted", system_prompt="x" * 100)
     with pytest.raises(ChatsFull):
-        conversations.set_system_prompt(conversation, text="x" * (ROW_BYTES + 700))
+        conversations.change(conversation, system_prompt="x" * (ROW_BYTES + 700))
     room(-1)
-    conversations.set_system_prompt(conversation, text="Be brief.")
+    conversations.change(conversation, system_prompt="Be brief.")
     room(-1)
     with pytest.raises(ChatsFull):
-        conversations.set_system_prompt(conversation, text="Be brief, be brief.")
+        conversations.change(conversation, system_prompt="Be brief, be brief.")
 
 
 def test_a_file_that_is_too_much_stays_out(alice, room):

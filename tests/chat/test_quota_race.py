@@ -19,7 +19,7 @@ def begin(alice):
 
 def instruct(alice):
     one = talk(alice)
-    return lambda: conversations.set_system_prompt(one, text=LONG)
+    return lambda: conversations.change(one, system_prompt=LONG)
 
 
 def say(alice):
@@ -62,7 +62,7 @@ def test_of_8_at_once_those_are_stored_that_fit(committed_books, alice, settings
 def test_instructions_count_as_they_are_now(committed_books, alice, settings):
     """Not as they were when whoever changes them looked."""
     seen, shortened = (one := talk(alice, system_prompt=LONG)), type(one).objects.get(pk=one.pk)
-    conversations.set_system_prompt(shortened, text="")
+    conversations.change(shortened, system_prompt="")
     settings.CHAT_BYTES_PER_PERSON = quota.used(alice.id) + len(LONG)
     with pytest.raises(ChatsFull):
-        conversations.set_system_prompt(seen, text=LONG + "x")
+        conversations.change(seen, system_prompt=LONG + "x")

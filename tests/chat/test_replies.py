@@ -6,19 +6,16 @@ from functools import partial
 from types import SimpleNamespace
 
 import pytest
-from django.utils import timezone
 
 from accounts.models import User
-from chat import conversations, messages, replies, stored_replies
+from chat import messages, replies
 from chat.errors import NoVision, StillAnswering
 from chat.models import Message
 from gateway import settlement, sweeper
 from gateway.commit_queue import CommitFailed
 from gateway.database import in_thread
 from gateway.models import Model, RequestContent
-from kyma.asgi import application
-from tests.chat import chatting
-from tests.chat.chatting import ask, begin, held_up, last, run, said_hello, texts, until
+from tests.chat.chatting import ask, begin, held_up, last, run, said_hello, stored, texts, until
 from tests.factories import make_account
 from tests.gateway.conftest import live_route
 from tests.gateway.receipts import (
@@ -34,7 +31,7 @@ from tests.gateway.receipts import (
     billed,
     estimate,
 )
-from tests.live import Customer, eventually
+from tests.live import Customer
 from tests.provider_scripts import (
     Event,
     Head,
@@ -263,7 +260,7 @@ def test_stop_that_comes_while_it_is_charged_is_too_late(writer, fake, monkeypat
     early, end = run(story())
     assert (early.state, early.cost_nano) == (State.STOPPED, None)
     assert (end.state, end.text, end.cost_nano) == (State.FINISHED, TEXT, PRICE)
-    assert stored_replies.read(end.id) == end
+    assert stored(end.id) == end
     billed(writer, PRICE, outcome="finished")
 
 
@@ -344,101 +341,3 @@ def test_a_fault_of_ours_is_free(writer, fake, monkeypatch):
     end = run(ask(begin(writer), fake.script(stream(TEXT))))
     assert (end.state, end.error, end.cost_nano) == (State.FAILED, "server", 0)
     billed(writer, 0, outcome="kyma-failed")
-
-
-# --- Deleted, broken off, killed -----------------------------------------------------------------
-
-
-def test_a_conversation_that_is_deleted_in_mid_answer_ends_it(writer, fake):
-    conversation, prompt = begin(writer), held_up(fake)
-
-    async def story():
-        looking_on = replies.follow(await said_hello(conversation, prompt))
-        await anext(looking_on)  # Who looks later finds nothing.
-        await in_thread(partial(conversations.delete, writer.user, ids=[conversation.id]))
-        await asyncio.to_thread(fake.wait_for_hang_up, prompt)
-        return [snapshot async for snapshot in looking_on]
-
-    *_, end = run(story())
-    assert end.is_over
-    assert not Message.objects.filter(conversation_id=conversation.id).exists()
-    assert writer.settled_request().outcome == "client-gone"
-
-
-def test_a_process_that_ends_interrupts_its_replies_which_are_free(writer, fake):
-    conversation, prompt = begin(writer), held_up(fake)
-    reply = run(said_hello(conversation, prompt))
-    end = stored_replies.read(reply.id)
-    assert (end.state, end.text, end.cost_nano) == (State.INTERRUPTED, "Hello ", 0)
-    billed(writer, 0, outcome="kyma-failed")
-
-
-def test_one_that_was_still_waited_for_is_interrupted_too_and_is_nobodys_stop(writer, fake):
-    conversation, prompt = begin(writer), fake.script([WaitFor("the end"), *stream(TEXT)])
-
-    async def story():
-        reply = await replies.send(conversation, text=prompt)
-        await asyncio.to_thread(fake.wait_for_calls, prompt)
-        return reply
-
-    end = stored_replies.read(run(story()).id)
-    assert (end.state, end.text, end.cost_nano) == (State.INTERRUPTED, "", 0)
-    billed(writer, 0, outcome="kyma-failed", status=500)
-
-
-def test_the_web_process_ends_its_chats_before_it_closes_its_books(writer, fake):
-    conversation, prompt, sent = begin(writer), held_up(fake), []
-
-    async def send(message):
-        sent.append(message["type"])
-
-    async def story():
-        arriving: asyncio.Queue = asyncio.Queue()
-        life = asyncio.create_task(application({"type": "lifespan"}, arriving.get, send))
-        arriving.put_nowait({"type": "lifespan.startup"})
-        reply = await said_hello(conversation, prompt)
-        arriving.put_nowait({"type": "lifespan.shutdown"})
-        await life
-        return reply
-
-    end = stored_replies.read(run(story()).id)
-    assert (end.state, end.cost_nano) == (State.INTERRUPTED, 0)
-    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
-    billed(writer, 0, outcome="kyma-failed")
-
-
-def test_another_process_sees_and_stops_a_reply(writer, fake):
-    conversation, prompt = begin(writer), held_up(fake)
-    with chatting.another_process(conversation, prompt) as (_, reply_id):
-        reply = Message.objects.get(pk=reply_id)
-
-        async def story():
-            await until(reply, lambda snapshot: snapshot.text == "Hello ")
-            await replies.stop(writer.user, reply_id=reply.id)
-            return await last(reply)
-
-        end = run(story())
-    prompt_tokens, completion = estimate(prompt, 6)
-    nano = prompt_tokens * INPUT + completion * OUTPUT
-    assert (end.state, end.text, end.cost_nano) == (State.STOPPED, "Hello ", nano)
-    billed(writer, nano, outcome="client-gone")
-
-
-def test_a_killed_process_leaves_a_reply_that_is_marked_interrupted(writer, fake):
-    conversation, prompt = begin(writer), held_up(fake)
-    with chatting.another_process(conversation, prompt) as (process, reply_id):
-        eventually(lambda: stored_replies.read(reply_id).text == "Hello ")
-        process.kill()
-        process.wait()
-    later = timezone.now() + dt.timedelta(minutes=1)
-    assert stored_replies.end_silent(now=timezone.now()) == 0
-    assert stored_replies.end_silent(now=later) == 1
-    end = stored_replies.read(reply_id)
-    assert (end.state, end.text, end.cost_nano) == (State.INTERRUPTED, "Hello ", None)
-
-    (hold,) = writer.holds()
-    sweeper.sweep(now=hold.deadline + dt.timedelta(seconds=1))
-    assert stored_replies.end_silent(now=later) == 1
-    assert stored_replies.read(reply_id).cost_nano == 0
-    assert stored_replies.end_silent(now=later) == 0
-    billed(writer, 0, outcome="lost", status=0)

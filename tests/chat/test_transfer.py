@@ -48,7 +48,7 @@ def test_json_brings_back_every_branch(alice, bob):
     first = one.messages.get(parent=None)
     say(one, "Good day", after=first, provider="local", cost_nano=1500, model="other")
     say(one, "And now?")
-    conversations.pin(one)
+    conversations.change(one, pinned=True)
     (copy,) = taken_in(bob, as_json(alice))
     assert shown(copy) == shown(one)
     assert [text for _, text in shown(copy)] == ["Hi", "Good day", "And now?"]
@@ -83,7 +83,7 @@ def test_what_comes_in_costs_nothing(alice):
 
 def test_markdown_brings_back_the_branch_that_is_shown(alice, bob):
     one = talk(alice, "Hi", "# A heading\n\n## User\n\\## User\nHello!", title="T", model="m")
-    conversations.set_system_prompt(one, text="Be kind.\n\nAlways.")
+    conversations.change(one, system_prompt="Be kind.\n\nAlways.")
     (copy,) = taken_in(bob, as_markdown(alice))
     assert shown(copy) == shown(one)
     assert copy.model == "m"
@@ -268,7 +268,7 @@ HI = {"role": "user", "content": "Hi"}
         ({"messages": [HI], "parameters": [1]}, "parameters is no object"),
         ({"messages": [HI] * 20_001}, "more than"),
         ({"conversations": [{"messages": [HI]}] * 1_001}, "more than"),
-        (b" " * 20_000_001, "larger than"),
+        (b" " * 20_000_001, "too large: at most 20 MB"),
     ],
 )
 def test_what_is_no_conversation_is_refused_with_its_reason(alice, content, why):

@@ -8,9 +8,8 @@ from chat.models import Conversation, Message
 
 def talk(user: User, *texts: str, title: str = "", **fields) -> Conversation:
     """A conversation in which the person and the model said `texts` in turn."""
-    conversation = conversations.start(user, model=fields.pop("model", "scripted"), **fields)
-    if title:
-        conversations.rename(conversation, title=title)
+    model = fields.pop("model", "scripted")
+    conversation = conversations.start(user, model=model, title=title, **fields)
     for text in texts:
         say(conversation, text)
     return conversation
