@@ -1,6 +1,7 @@
 """Readers of a reply that another process writes."""
 
 import asyncio
+import datetime as dt
 from contextlib import ExitStack
 from functools import partial
 
@@ -9,6 +10,7 @@ import requests
 from django.conf import settings
 from django.db import connection
 from django.test import Client
+from django.utils import timezone
 
 from chat import conversations, replies, stored_replies, watching
 from chat.models import Message
@@ -21,6 +23,7 @@ from tests.live import DEADLINE_S, Customer
 __all__ = ["_process_with", "gateway"]
 
 State = Message.State
+HOUR = dt.timedelta(hours=1)
 
 
 @pytest.fixture
@@ -64,7 +67,9 @@ def test_many_who_follow_look_once_for_all(writer, looks):
 def test_two_hundred_readers_hold_no_connection_and_keep_nobody_waiting(gateway):
     """More than there are connections to the database, or threads of the web process."""
     user = Customer(gateway).user
-    reply = say(talk(user, "Hi"), "Hello", state="streaming", cost_nano=None)
+    # From the future, so that nobody takes its writer for dead, however long 200 readers take.
+    writing = {"state": "streaming", "cost_nano": None, "updated_at": timezone.now() + HOUR}
+    reply = say(talk(user, "Hi"), "Hello", **writing)
     with ExitStack() as stack, requests.Session() as browser:
         client = Client()
         client.force_login(user)
