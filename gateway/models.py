@@ -181,7 +181,7 @@ class ApiRequest(models.Model):
         EMPTY = "empty", "no content at all"
         CLIENT_GONE = "client-gone", "the client went away"
         UPSTREAM_FAILED = "upstream-failed", "the provider failed"
-        KYMA_FAILED = "kyma-failed", "Kyma failed"
+        KYMA_FAILED = "kyma-failed", "a fault of Kyma's, or its restart"
         REFUSED = "refused", "refused before any provider was asked"
         REPLAYED = "replayed", "answered before, under the same Idempotency-Key"
         LOST = "lost", "it could not be settled, or its process died"

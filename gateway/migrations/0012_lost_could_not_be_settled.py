@@ -11,6 +11,6 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='apirequest',
             name='outcome',
-            field=models.CharField(choices=[('finished', 'finished'), ('empty', 'no content at all'), ('client-gone', 'the client went away'), ('upstream-failed', 'the provider failed'), ('kyma-failed', 'Kyma failed'), ('refused', 'refused before any provider was asked'), ('replayed', 'answered before, under the same Idempotency-Key'), ('lost', 'it could not be settled, or its process died')], max_length=16),
+            field=models.CharField(choices=[('finished', 'finished'), ('empty', 'no content at all'), ('client-gone', 'the client went away'), ('upstream-failed', 'the provider failed'), ('kyma-failed', "a fault of Kyma's, or its restart"), ('refused', 'refused before any provider was asked'), ('replayed', 'answered before, under the same Idempotency-Key'), ('lost', 'it could not be settled, or its process died')], max_length=16),
         ),
     ]

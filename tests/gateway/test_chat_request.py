@@ -396,6 +396,10 @@ bodies = st.fixed_dictionaries(
 )
 
 
+def without_nulls(message: dict) -> dict:
+    return {name: said for name, said in message.items() if said is not None or name == "content"}
+
+
 @given(body=bodies | st.dictionaries(st.sampled_from(sorted(CHECKS)) | member_names, json_values))
 def test_arbitrary_json_raises_nothing_but_a_gateway_error(body):
     try:
@@ -407,5 +411,5 @@ def test_arbitrary_json_raises_nothing_but_a_gateway_error(body):
         return
     sent = forwarded(request, passthrough=True)
     assert not sent.keys() & NEVER_FORWARDED.keys()
-    assert sent["messages"] == body["messages"]
+    assert sent["messages"] == [without_nulls(message) for message in body["messages"]]
     assert (sent["model"], sent["max_tokens"]) == ("org/upstream", 77)

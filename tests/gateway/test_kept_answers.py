@@ -11,6 +11,7 @@ from gateway.delivery import Delivery
 from gateway.idempotency import Kept
 from gateway.operations import Claim
 from tests.factories import make_caller
+from tests.gateway.relaying import IDENTITY
 
 CLAIM = Claim("k" * 64, "b" * 64, dt.datetime.now(dt.UTC))
 UNUSED: Any = None
@@ -28,7 +29,7 @@ def kept(body: bytes) -> str | None:
 
 
 def streamed(*pieces: bytes) -> bytes:
-    stream = Delivery(UNUSED, UNUSED, UNUSED, include_usage=False, keeps_bytes=True)
+    stream = Delivery(UNUSED, UNUSED, IDENTITY, include_usage=False, keeps_bytes=True)
     for piece in pieces:
         assert stream.note(piece) == piece
     return stream.written
