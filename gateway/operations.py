@@ -74,19 +74,10 @@ class Content:
 
 
 @dataclasses.dataclass(slots=True)
-class Settle:
-    """Close the hold of `record`, charge its cost, log it. Result: the nano-dollars charged.
-
-    `is_given_up` once its caller was told that it failed. It is followed by a `Reverse` then,
-    whether it was written or not.
-    """
+class _Logged:
+    """It leaves a row in the request log."""
 
     record: RequestRecord
-    cost_nano: int
-    now: dt.datetime
-    content: Content | None = None
-    claim_end: ClaimEnd | None = None
-    is_given_up: bool = False
 
     @property
     def request_id(self) -> str:
@@ -99,6 +90,21 @@ class Settle:
     @property
     def key_id(self) -> str | None:
         return self.record.key_id
+
+
+@dataclasses.dataclass(slots=True)
+class Settle(_Logged):
+    """Close the hold of `record`, charge its cost, log it. Result: the nano-dollars charged.
+
+    `is_given_up` once its caller was told that it failed. It is followed by a `Reverse` then,
+    whether it was written or not.
+    """
+
+    cost_nano: int
+    now: dt.datetime
+    content: Content | None = None
+    claim_end: ClaimEnd | None = None
+    is_given_up: bool = False
 
 
 @dataclasses.dataclass(slots=True)
@@ -113,41 +119,23 @@ class Release:
 
 
 @dataclasses.dataclass(slots=True)
-class Reverse:
+class Reverse(_Logged):
     """See that `record` costs nothing, whatever became of its settlement. Result: None.
 
     What was charged is given back; a hold that is still open is closed. Either way the request is
     logged as lost, as the sweeper would have it.
     """
 
-    record: RequestRecord
     settled_at: dt.datetime
     now: dt.datetime
     claim_end: ClaimEnd | None = None
 
-    @property
-    def request_id(self) -> str:
-        return self.record.id
-
-    @property
-    def account_id(self) -> str:
-        return self.record.account_id
-
-    @property
-    def key_id(self) -> str | None:
-        return self.record.key_id
-
 
 @dataclasses.dataclass(slots=True)
-class Record:
+class Record(_Logged):
     """Log a request that held nothing. Result: None."""
 
-    record: RequestRecord
     content: Content | None = None
-
-    @property
-    def account_id(self) -> str:
-        return self.record.account_id
 
 
 Booking = Reserve | Settle | Release | Reverse
