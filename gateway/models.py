@@ -59,7 +59,8 @@ class Provider(models.Model):
     unsupported = models.JSONField(
         default=list,
         blank=True,
-        help_text="Request fields that this provider rejects.",
+        help_text="Request fields that this provider rejects, and parts of them, as "
+        "gateway/strict_providers.py lists them.",
     )
     wants_max_completion_tokens = models.BooleanField(default=False)
     enabled = models.BooleanField(default=True)

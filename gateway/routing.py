@@ -38,7 +38,7 @@ PARAMETERS_OF = {
     "json": ("response_format", "structured_outputs"),
     "reasoning": ("reasoning", "reasoning_effort"),
 }
-MAX_NAMED = 80  # Letters of a model that there isn't.
+MAX_NAMED = 80  # Characters of an unknown model's name that its error repeats.
 DATA_POLICY = "data_policy:retention"
 MAX_ATTEMPTS = 3
 MAX_ATTEMPTS_OF_EACH = 2  # when a request names several models
