@@ -16,7 +16,7 @@ from django.test import Client
 from accounts.keyring import data_keys
 from accounts.models import ApiKey, User
 from chat.models import Conversation, Message
-from gateway import urls as gateway_urls
+from gateway.v1 import urls as gateway_urls
 from tests.api.things import PLACES as API_PLACES
 from tests.api.things import Things
 from tests.chat.writing import say, talk

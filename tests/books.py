@@ -2,9 +2,9 @@
 
 from billing.ledger import Grant
 from billing.models import CreditAccount
-from gateway import reconcile
-from gateway.commit_queue import commit_now
-from gateway.operations import Reserve
+from gateway.commits import reconcile
+from gateway.commits.operations import Reserve
+from gateway.commits.queue import commit_now
 from tests.factories import make_ask, make_reserve
 
 

@@ -18,10 +18,10 @@ from billing.accounts import open_account
 from billing.key_spend import period_starts
 from billing.ledger import Ask
 from billing.models import CreditAccount, KeySpend, LedgerEntry, PriceVersion
-from gateway.authentication import Caller
+from gateway.access.authentication import Caller
+from gateway.commits.operations import Content, Release, Reserve, Settle
+from gateway.commits.record import RequestRecord
 from gateway.models import ApiRequest, Model, Provider, Route
-from gateway.operations import Content, Release, Reserve, Settle
-from gateway.request_log import RequestRecord
 
 _numbers = itertools.count(1)
 

@@ -7,7 +7,7 @@ Redis behind, for tests that have a loop to stumble over.
 from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 
 from chat import replies
-from gateway import asgi as gateway
+from gateway.v1 import handler as gateway
 
 CHATS = ("/chat", "/api/conversations")
 

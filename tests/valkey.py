@@ -8,7 +8,7 @@ from pathlib import Path
 from redis import Redis
 from redis.exceptions import RedisError
 
-from kyma import programs
+from kyma.machine import programs
 from tests.live import START_DEADLINE_S, eventually
 from tests.ports import free_port
 

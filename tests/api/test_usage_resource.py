@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 
 from gateway.models import RequestContent
-from gateway.sessions import hash_of
+from gateway.serving.sessions import hash_of
 from tests.api.client import by_key, signed_in
 from tests.api.things import MODEL, SAID, Things
 from tests.factories import make_key, make_request

@@ -30,9 +30,9 @@ from billing.errors import KeyReused
 from billing.key_spend import period_starts
 from billing.ledger import Ask, Grant
 from billing.models import CreditAccount, Hold, KeySpend, LedgerEntry
-from gateway import reconcile, sweeper
-from gateway.commit_queue import commit_now
-from gateway.operations import Reserve, undo
+from gateway.commits import reconcile, sweeper
+from gateway.commits.operations import Reserve, undo
+from gateway.commits.queue import commit_now
 from tests.billing.pure_ledger import PERIODS, PureLedger, cost
 from tests.factories import (
     cap_key,

@@ -6,7 +6,7 @@ from django.db import connections
 from accounts.models import User
 from billing import signup
 from billing.models import CreditAccount, LedgerEntry, SignupGrant
-from gateway import reconcile
+from gateway.commits import reconcile
 from tests.accounts.pages import PASSWORD, enter_code, sign_in, sign_up, text_of
 from tests.factories import make_user
 

@@ -18,7 +18,7 @@ from django.test import Client
 from accounts import mailbox
 from accounts.models import User
 from gateway.models import ApiRequest, RequestContent
-from kyma import demo
+from kyma.demo import making
 from tests.accounts.pages import PASSWORD, just_signed_in, last_link, sign_in, sign_up
 from tests.belongings import PLACES, SHARED, Belongings
 from tests.browser.passkeys import make_passkey
@@ -93,7 +93,7 @@ def is_no_page(answer) -> bool:
 
 def everybody(*, days: int, a_day: int) -> list[Visitor]:
     """One of each, on a site with `days` of usage, all of it looked at. Strangers come first."""
-    demo.make(days=days, a_day=a_day)
+    making.make(days=days, a_day=a_day)
     comers = (newcomer(), halfway(), forgetful(), careful(), beginner(), regular())
     everybody = [stranger(), *comers]
     assert all(visitor.pages for visitor in everybody)
@@ -147,7 +147,7 @@ def beginner() -> Visitor:
 
 def regular() -> Visitor:
     """The demo's person: has one of each thing, and both second factors."""
-    person = User.objects.get(email=demo.EMAIL)
+    person = User.objects.get(email=making.EMAIL)
     passkey = add_factors(person)
     has = Belongings(person)
     has.conversation = person.conversations.latest("id")

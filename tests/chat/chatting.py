@@ -12,8 +12,8 @@ from typing import Any
 from chat import conversations, messages, replies, stored_replies
 from chat.models import Conversation, Message
 from chat.replies import Snapshot
-from gateway import asgi as gateway
-from gateway import routing
+from gateway.routing import resolution
+from gateway.v1 import handler as gateway
 from tests.gateway.receipts import END, HELLO, STOP, WORLD
 from tests.live import ROOT, Customer, database_urls
 from tests.provider_scripts import Head, WaitFor
@@ -29,7 +29,7 @@ def run(story: Awaitable[Any]) -> Any:
             await replies.close()
             await gateway.close()
 
-    routing._catalogue.clear()  # It may know rows of an earlier test.
+    resolution._catalogue.clear()  # It may know rows of an earlier test.
     return asyncio.run(told())
 
 

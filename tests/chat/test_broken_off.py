@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from chat import conversations, messages, replies, stored_replies
 from chat.models import Message
-from gateway import sweeper
+from gateway.commits import sweeper
 from gateway.database import in_thread
 from kyma.asgi import application
 from tests.chat import chatting

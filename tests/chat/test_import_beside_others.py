@@ -7,8 +7,9 @@ import pytest
 from django.db import OperationalError, connection
 from django.db.models import QuerySet
 
-from chat import conversations, messages, transfer
+from chat import conversations, messages
 from chat.errors import ImportRefused
+from chat.files import transfer
 from chat.models import Conversation, Message
 from tests.chat.writing import talk
 

@@ -8,8 +8,9 @@ import pytest
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from chat import conversations, imports, messages, quota, search, tasks, transfer
+from chat import conversations, messages, quota, search, tasks
 from chat.errors import ImportRefused
+from chat.files import imports, transfer
 from chat.models import Conversation, Import, Message
 from tests.api.client import by_key, signed_in
 from tests.chat.writing import talk

@@ -6,7 +6,8 @@ import uuid
 import pytest
 from django.test import Client
 
-from chat import articles, conversations, events, messages
+from chat import conversations, events, messages
+from chat.pages import articles
 from chat.stored_replies import Snapshot
 from tests.chat.writing import talk
 from tests.factories import make_provider, make_route
@@ -67,7 +68,7 @@ def test_the_pages_lead_to_each_other_and_search_leads_to_the_right_one(alice, h
 
 
 def test_every_conversation_is_on_a_page_of_the_list(alice, hers, monkeypatch):
-    monkeypatch.setattr("chat.list_views.PAGE", 2)
+    monkeypatch.setattr("chat.pages.list_views.PAGE", 2)
     for number in range(5):
         talk(alice, title=f"Chat {number}")
 

@@ -11,8 +11,8 @@ from django.urls import reverse
 
 from chat import messages, replies
 from chat.models import Conversation, Message
-from gateway import routing
 from gateway.errors import Unavailable
+from gateway.routing import resolution
 from tests.chat.writing import say, talk
 from tests.factories import make_provider, make_route
 
@@ -258,7 +258,7 @@ def test_without_a_database_for_it_nothing_is_begun_and_the_draft_stays(accept, 
     async def fail():
         raise Unavailable("Kyma can't read its catalogue right now.")
 
-    monkeypatch.setattr(routing, "catalogue", fail)
+    monkeypatch.setattr(resolution, "catalogue", fail)
     sent = {"text": "My draft", "model": "scripted"}
     answer = hers.post("/chat/start", sent, headers={"Accept": accept})
     assert answer.status_code == 503

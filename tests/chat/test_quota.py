@@ -5,8 +5,9 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from chat import conversations, messages, quota, transfer
+from chat import conversations, messages, quota
 from chat.errors import ChatsFull
+from chat.files import transfer
 from chat.models import Conversation, Message
 from chat.quota import ROW_BYTES
 from tests.api.client import by_key, signed_in

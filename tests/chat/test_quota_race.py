@@ -2,8 +2,9 @@
 
 import pytest
 
-from chat import conversations, messages, quota, transfer
+from chat import conversations, messages, quota
 from chat.errors import ChatsFull
+from chat.files import transfer
 from tests.at_once import at_once
 from tests.chat.writing import talk
 

@@ -11,10 +11,11 @@ from accounts.models import User
 from chat import messages, replies
 from chat.errors import NoVision, StillAnswering
 from chat.models import Message
-from gateway import settlement, sweeper
-from gateway.commit_queue import CommitFailed
+from gateway.commits import sweeper
+from gateway.commits.queue import CommitFailed
 from gateway.database import in_thread
 from gateway.models import Model, RequestContent
+from gateway.serving import settlement
 from tests.chat.chatting import ask, begin, held_up, last, run, said_hello, stored, texts, until
 from tests.factories import make_account
 from tests.gateway.conftest import live_route

@@ -5,7 +5,7 @@ import time
 import pytest
 from django.test import Client
 
-from gateway import token_buckets
+from gateway.access import token_buckets
 from tests.api.client import by_key, signed_in
 from tests.chat.writing import talk
 

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accounts.ids import uuid7
-from chat import conversations, markdown_file, messages, transfer
+from chat import conversations, messages
 from chat.errors import ImportRefused
+from chat.files import markdown_file, transfer
+from chat.files.portable import Portable, PortableMessage
 from chat.models import Conversation, Message
-from chat.portable import Portable, PortableMessage
 from tests.chat.writing import say, talk
 
 pytestmark = pytest.mark.usefixtures("books")

@@ -6,9 +6,10 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.test import Client
 
-from chat import conversation_page, conversations, messages, replies, reply_views, views
+from chat import conversations, messages, replies
 from chat.errors import NotAllowed
 from chat.models import Conversation, Message
+from chat.pages import conversation_page, reply_views, views
 from tests.chat.writing import say, talk
 from tests.factories import make_account, make_provider, make_route
 

@@ -7,8 +7,8 @@ from anthropic.lib.streaming._messages import accumulate_event
 from anthropic.types import Message, RawMessageStreamEvent
 from pydantic import TypeAdapter
 
-from gateway.anthropic import MessageStream, message
-from gateway.anthropic_message import SIGNATURE
+from gateway.dialects.anthropic.api import MessageStream, message
+from gateway.dialects.anthropic.message import SIGNATURE
 
 USAGE = {
     "prompt_tokens": 10,

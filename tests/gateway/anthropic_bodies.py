@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway import chat_request
-from gateway.anthropic import chat_body
+from gateway.dialects.anthropic.api import chat_body
+from gateway.dialects.chat import request as chat_request
 from gateway.errors import GatewayError, InvalidRequest
 
 MARK = {"type": "ephemeral", "ttl": "1h"}

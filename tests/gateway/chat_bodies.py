@@ -3,9 +3,9 @@
 import orjson
 import pytest
 
-from gateway.chat_request import ChatRequest, parse
+from gateway.dialects.chat.request import ChatRequest, parse
 from gateway.errors import GatewayError, InvalidRequest
-from gateway.provider_body import upstream_body
+from gateway.providers.body import upstream_body
 
 HELLO = {"role": "user", "content": "Hello"}
 TOOL = {"type": "function", "function": {"name": "search", "parameters": {"type": "object"}}}

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import orjson
 
-from gateway.asgi import close, gateway_application
+from gateway.v1.handler import close, gateway_application
 from tests.live import Customer
 
 

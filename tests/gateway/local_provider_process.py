@@ -54,7 +54,7 @@ class Provider:
 def start(**environment) -> Provider:
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "gateway.local_provider", "--port", str(port)],
+        [sys.executable, "-m", "kyma.machine.local_provider", "--port", str(port)],
         cwd=ROOT,
         env=os.environ | environment,
         stdout=subprocess.PIPE,

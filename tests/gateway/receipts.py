@@ -14,8 +14,8 @@ import pytest
 import requests
 
 from billing.pricing import NANO_PER_USD
+from gateway.commits.reconcile import differences
 from gateway.models import ApiRequest
-from gateway.reconcile import differences
 from tests.live import USD, Customer
 from tests.provider_scripts import Done, End, Event, answer, chunk, either, stream, usage_of
 

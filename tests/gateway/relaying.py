@@ -12,15 +12,17 @@ from collections.abc import Iterable
 import pytest
 
 from billing.pricing import Price
-from gateway import chat_request, relay, upstream
-from gateway.delivery import Delivery
-from gateway.dialects import Dialect, Opening
-from gateway.forwarding import Forwarding
-from gateway.metering import Ending
-from gateway.relay import Identity
-from gateway.request_log import RequestRecord
-from gateway.routing import Candidate
-from gateway.sse import EventParser
+from gateway.commits.record import RequestRecord
+from gateway.dialects.apis import Dialect, Opening
+from gateway.dialects.chat import request as chat_request
+from gateway.providers import upstream
+from gateway.providers.metering import Ending
+from gateway.routing.resolution import Candidate
+from gateway.serving import relay
+from gateway.serving.delivery import Delivery
+from gateway.serving.forwarding import Forwarding
+from gateway.serving.relay import Identity
+from gateway.wire.sse import EventParser
 
 IDENTITY = Identity(id="chatcmpl-1", created=1, model="scripted", provider="Scripted")
 BODY = {"model": "scripted", "input": "Hello", "stream": True}

@@ -8,12 +8,12 @@ from openai import omit
 from openai.lib.streaming.responses._responses import ResponseStreamState
 from openai.types.responses import Response, ResponseStreamEvent
 
-from gateway import chat_request
+from gateway.dialects.chat import request as chat_request
+from gateway.dialects.responses.answer import response
+from gateway.dialects.responses.request import chat_body
+from gateway.dialects.responses.seal import Seal
+from gateway.dialects.responses.stream import ResponseStream
 from gateway.errors import GatewayError, InvalidRequest
-from gateway.responses import response
-from gateway.responses_request import chat_body
-from gateway.responses_stream import ResponseStream
-from gateway.sealed_reasoning import Seal
 from tests.gateway.chat_bodies import PIXEL, SCHEMA
 
 TYPES = {

@@ -3,7 +3,7 @@
 import datetime as dt
 
 from billing.models import CreditAccount
-from gateway import rollups
+from gateway.analytics import rollups
 from gateway.models import ApiRequest, Route
 from tests.factories import make_request
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 import uvloop
 
-from gateway.alarm import Alarm
+from gateway.providers.alarm import Alarm
 
 SOON_S, LATE_S = 0.02, 30
 

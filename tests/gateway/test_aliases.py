@@ -4,8 +4,9 @@ import uuid
 
 import pytest
 
-from gateway import aliases, catalog_files
-from gateway.aliases import ALIASES, model_of
+from gateway.catalogue import aliases
+from gateway.catalogue import files as catalogue_files
+from gateway.catalogue.aliases import ALIASES, model_of
 from tests.gateway.conftest import live_route
 from tests.gateway.receipts import events_of, refused
 from tests.live import Customer
@@ -20,7 +21,7 @@ def test_there_is_one_for_each_purpose():
 
 
 def test_each_names_models_of_the_catalogue_that_can_do_what_it_is_for():
-    models = {one.model.slug: one.model for one in catalog_files.read().listings}
+    models = {one.model.slug: one.model for one in catalogue_files.read().listings}
     for name, slugs in ALIASES.items():
         assert len(set(slugs)) == len(slugs)
         for slug in slugs:
@@ -29,7 +30,7 @@ def test_each_names_models_of_the_catalogue_that_can_do_what_it_is_for():
 
 
 def test_no_model_has_the_name_of_an_alias():
-    assert not NAMES & {one.model.slug for one in catalog_files.read().listings}
+    assert not NAMES & {one.model.slug for one in catalogue_files.read().listings}
 
 
 def test_the_first_usable_one_is_meant(monkeypatch):

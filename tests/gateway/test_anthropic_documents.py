@@ -11,7 +11,7 @@ from anthropic.types import (
     ToolResultBlockParam,
 )
 
-from gateway import told_content
+from gateway.log import transcript
 from tests.gateway.anthropic_clients import asked, client_of
 from tests.live import eventually
 from tests.provider_scripts import answer, tool_call_answer
@@ -60,4 +60,4 @@ def test_documents_and_search_results_go_up_as_text(client, customer, fake):
     )
     rows = eventually(customer.requests, lambda rows: len(rows) == 2)
     assert [row.status for row in rows] == [200, 200]
-    assert "The sky is blue." in told_content.told(customer.content(rows[1].id)).messages[2].text
+    assert "The sky is blue." in transcript.told(customer.content(rows[1].id)).messages[2].text

@@ -3,8 +3,8 @@
 import orjson
 import pytest
 
-from gateway.anthropic import message, tells_thinking
-from gateway.anthropic_message import INVALID_JSON
+from gateway.dialects.anthropic.api import message, tells_thinking
+from gateway.dialects.anthropic.message import INVALID_JSON
 from tests.gateway.anthropic_answers import (
     TEXT,
     THINKING,

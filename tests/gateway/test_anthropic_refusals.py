@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway import chat_request, errors, json_body
-from gateway.anthropic import chat_body, count_tokens, error_body
-from gateway.anthropic_fields import CHECKS
-from gateway.anthropic_request import IMAGE_TOKENS
-from gateway.chat_messages import MAX_MESSAGES
+from gateway import errors
+from gateway.dialects.anthropic.api import chat_body, count_tokens, error_body
+from gateway.dialects.anthropic.fields import CHECKS
+from gateway.dialects.anthropic.request import IMAGE_TOKENS
+from gateway.dialects.chat import request as chat_request
+from gateway.dialects.chat.messages import MAX_MESSAGES
 from gateway.errors import GatewayError, InvalidRequest
+from gateway.wire import body as json_body
 from tests.gateway.anthropic_bodies import (
     CACHED,
     CALL,

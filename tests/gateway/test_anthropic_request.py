@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from gateway.anthropic import chat_body, message
-from gateway.anthropic_fields import CHECKS
+from gateway.dialects.anthropic.api import chat_body, message
+from gateway.dialects.anthropic.fields import CHECKS
 from tests.gateway.anthropic_bodies import (
     CACHED,
     CALL,

@@ -9,8 +9,8 @@ from anthropic.types.shared import ErrorResponse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.anthropic import MessageStream
-from gateway.anthropic_message import INVALID_JSON
+from gateway.dialects.anthropic.api import MessageStream
+from gateway.dialects.anthropic.message import INVALID_JSON
 from gateway.errors import BadUpstream, PaymentRequired
 from tests.gateway.anthropic_answers import (
     TEXT,

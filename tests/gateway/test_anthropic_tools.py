@@ -9,7 +9,7 @@ import pytest
 from anthropic import types
 from anthropic.types import beta
 
-from gateway.anthropic_tools import CLIENT_TOOLS
+from gateway.dialects.anthropic.tools import CLIENT_TOOLS
 from tests.gateway.anthropic_answers import call, message_with
 from tests.gateway.anthropic_bodies import (
     CACHED,

@@ -7,9 +7,9 @@ from django.db import connection
 
 from billing.ledger import Grant
 from billing.models import LedgerEntry
-from gateway.commit_queue import commit_now
+from gateway.commits.operations import HoldClosed, Record
+from gateway.commits.queue import commit_now
 from gateway.models import ApiRequest, RequestContent
-from gateway.operations import HoldClosed, Record
 from tests.books import differences, hold, sums
 from tests.factories import (
     make_account,

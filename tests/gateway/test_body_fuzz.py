@@ -13,7 +13,7 @@ import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway import reconcile
+from gateway.commits import reconcile
 from tests.gateway.chat_bodies import CALLING, GIVEN, HELLO, IMAGE, NEVER_FORWARDED, PIXEL, REPLY
 from tests.gateway.http_client import error_of
 from tests.gateway.wire_client import CHAT

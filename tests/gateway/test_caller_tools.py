@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.caller_tools import CALLER_TOOLS
+from gateway.dialects.responses.caller_tools import CALLER_TOOLS
+from gateway.dialects.responses.stream import ResponseStream
 from gateway.errors import Unprocessable
-from gateway.responses_stream import ResponseStream
 from tests.gateway.openai_clients import client_of, upstream
 from tests.gateway.responses_bodies import (
     TOOL,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.canonical_json import canonical
+from gateway.receipts.canonical_json import canonical
 
 # From the appendix of the RFC, and where Python would write otherwise.
 NUMBERS = {

@@ -8,8 +8,9 @@ from django.db import connections
 
 from billing.models import PriceVersion
 from billing.pricing import nano
-from gateway import catalog, catalog_files
-from gateway.catalog_files import CatalogError
+from gateway.catalogue import files as catalogue_files
+from gateway.catalogue import loading
+from gateway.catalogue.files import CatalogError
 from gateway.models import Model, Provider, Route
 from tests.gateway.small_catalogue import models_answer, rewrite, server, write
 
@@ -31,8 +32,8 @@ def files(tmp_path):
     return tmp_path
 
 
-def load(folder, **environment) -> catalog.Outcome:
-    return catalog.load(catalog_files.read(folder), environment={**LOCAL, **environment})
+def load(folder, **environment) -> loading.Outcome:
+    return loading.load(catalogue_files.read(folder), environment={**LOCAL, **environment})
 
 
 def everything() -> list:
@@ -366,7 +367,7 @@ def test_a_base_url_that_cannot_be_used_is_refused_without_repeating_it(books, f
 @pytest.fixture
 def no_keys(monkeypatch):
     """An environment without any provider's variable."""
-    for preset in catalog_files.read().presets:
+    for preset in catalogue_files.read().presets:
         monkeypatch.delenv(preset.env, raising=False)
     return monkeypatch
 
@@ -408,7 +409,7 @@ def test_the_command_warns_of_a_server_that_is_down(books, no_keys):
 
 def test_the_command_names_the_faults_of_a_file(books, no_keys, files):
     rewrite(files, 'input = "0.01"', "input = 0.01")
-    read = catalog_files.read
-    no_keys.setattr(catalog_files, "read", lambda: read(files))
+    read = catalogue_files.read
+    no_keys.setattr(catalogue_files, "read", lambda: read(files))
     with pytest.raises(CommandError, match="model demo through local: input"):
         call_command("load_catalog")

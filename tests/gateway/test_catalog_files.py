@@ -2,8 +2,8 @@ import datetime as dt
 
 import pytest
 
-from gateway import catalog_files
-from gateway.catalog_files import CAPABILITIES, SLUG, CatalogError
+from gateway.catalogue import files as catalogue_files
+from gateway.catalogue.files import CAPABILITIES, SLUG, CatalogError
 from tests.gateway.small_catalogue import rewrite, write
 
 
@@ -15,7 +15,7 @@ def files(tmp_path):
 
 
 def test_the_shipped_catalogue_is_sound():
-    catalogue = catalog_files.read()
+    catalogue = catalogue_files.read()
     assert len(catalogue.listings) >= 20
     providers = {preset.slug for preset in catalogue.presets}
     assert providers == {
@@ -45,7 +45,7 @@ def test_the_shipped_catalogue_is_sound():
 
 
 def test_each_shipped_provider_has_a_policy_and_stands_behind_its_retention():
-    for preset in catalog_files.read().presets:
+    for preset in catalogue_files.read().presets:
         assert preset.provider.privacy_policy_url.startswith("https://")
         assert preset.env == (
             "LOCAL_PROVIDER_URL"
@@ -82,7 +82,7 @@ def test_each_shipped_provider_has_a_policy_and_stands_behind_its_retention():
 def test_a_faulty_catalogue_is_refused_by_name_of_the_fault(files, old, new, fault):
     rewrite(files, old, new)
     with pytest.raises(CatalogError) as refused:
-        catalog_files.read(files)
+        catalogue_files.read(files)
     assert fault in str(refused.value)
 
 
@@ -99,5 +99,5 @@ def test_a_faulty_catalogue_is_refused_by_name_of_the_fault(files, old, new, fau
 def test_a_faulty_provider_is_refused_by_name_of_the_fault(files, old, new, fault):
     rewrite(files, old, new, "providers.toml")
     with pytest.raises(CatalogError) as refused:
-        catalog_files.read(files)
+        catalogue_files.read(files)
     assert fault in str(refused.value)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.chat_request import parse
+from gateway.dialects.chat.request import parse
 from tests.gateway.chat_bodies import (
     CALL,
     CALLING,

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import json_body
-from gateway.chat_fields import CHECKS
-from gateway.chat_request import ChatRequest, parse
+from gateway.dialects.chat.fields import CHECKS
+from gateway.dialects.chat.request import ChatRequest, parse
 from gateway.errors import GatewayError, Unprocessable
+from gateway.wire import body as json_body
 from tests.gateway.chat_bodies import (
     CALL,
     CALLING,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.chat_turns import in_turns
+from gateway.dialects.chat.turns import in_turns
 from tests.gateway import responses_bodies
 from tests.gateway.anthropic_bodies import CACHED, CALLING, HELLO, chat_with, result, text, user
 from tests.gateway.responses_bodies import CALL, CHAT_CALL, CHAT_REPLY, OUTPUT, translated

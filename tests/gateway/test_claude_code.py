@@ -5,8 +5,8 @@ what its prompts say of itself.
 import anthropic
 import pytest
 
-from gateway.anthropic import chat_body, count_tokens
-from gateway.claude_code import HEADER, HEADER_VALUE, PREFIX, own_name
+from gateway.catalogue.claude_code import HEADER, HEADER_VALUE, PREFIX, own_name
+from gateway.dialects.anthropic.api import chat_body, count_tokens
 from tests.gateway.anthropic_bodies import CACHED, HELLO, body_with, text
 from tests.gateway.anthropic_clients import asked, client_of
 from tests.gateway.conftest import live_route

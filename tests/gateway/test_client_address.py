@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.client_address import client_address
+from gateway.access.client_address import client_address
 
 PEER = "10.0.0.9"
 TRUE = "203.0.113.7"

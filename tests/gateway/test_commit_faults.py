@@ -8,11 +8,12 @@ from django.db import connection
 
 from billing.ledger import Grant
 from billing.models import Hold, LedgerEntry
-from gateway import commit_queue, reconcile
-from gateway.commit_queue import MAX_BATCH, CommitFailed, QueueFull
+from gateway.commits import queue as commit_queue
+from gateway.commits import reconcile
+from gateway.commits.postgres import PostgresEngine, connect, is_direct
+from gateway.commits.queue import MAX_BATCH, CommitFailed, QueueFull
+from gateway.commits.sql import NAMES, statement
 from gateway.models import ApiRequest
-from gateway.postgres_engine import PostgresEngine, connect, is_direct
-from gateway.sql import NAMES, statement
 from tests.books import sums
 from tests.factories import make_account, make_price, make_settle
 from tests.gateway.watched_engine import (

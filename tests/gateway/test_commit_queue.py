@@ -8,10 +8,11 @@ import pytest
 from accounts.ids import uuid7
 from billing.errors import InsufficientCredit
 from billing.ledger import Grant
-from gateway import commit_queue, reconcile
-from gateway.commit_queue import MAX_BATCH, MAX_BATCH_BYTES, CommitFailed, CommitQueue, QueueFull
+from gateway.commits import queue as commit_queue
+from gateway.commits import reconcile
+from gateway.commits.operations import HoldClosed, Record
+from gateway.commits.queue import MAX_BATCH, MAX_BATCH_BYTES, CommitFailed, CommitQueue, QueueFull
 from gateway.models import ApiRequest
-from gateway.operations import HoldClosed, Record
 from tests.books import sums
 from tests.factories import (
     make_account,

@@ -7,7 +7,7 @@ import pytest
 
 from accounts.ids import uuid7
 from billing.models import CreditAccount
-from gateway import content_deletion, retention
+from gateway.log import content, content_deletion
 from gateway.models import IdempotentRequest, RequestContent
 from tests.factories import make_account
 
@@ -89,7 +89,7 @@ def test_an_answer_goes_even_if_the_content_is_gone_already(account):
 
 
 def test_all_of_an_account_goes_in_batches(account, other, monkeypatch):
-    monkeypatch.setattr(retention, "BATCH", 2)
+    monkeypatch.setattr(content, "BATCH", 2)
     answers = [keep_answer(account, keep(account)) for _ in range(5)]
     theirs = keep(other)
     soon = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=1)

@@ -8,10 +8,10 @@ from openai.types.chat import (
     ChatCompletionMessageCustomToolCall,
 )
 
-from gateway import told_content
-from gateway.dialects import CHAT, ChatStream, CustomToolStream, Opening
+from gateway.dialects.apis import CHAT, ChatStream, CustomToolStream, Opening
 from gateway.errors import Unprocessable
-from gateway.relay import Identity
+from gateway.log import transcript
+from gateway.serving.relay import Identity
 from tests.gateway.chat_bodies import CALL, HELLO, TOOL, body_with, refusal, request_with
 from tests.gateway.openai_clients import check_price, client_of, says
 from tests.provider_scripts import (
@@ -92,7 +92,7 @@ def test_what_was_called_before_is_a_call_of_the_function():
     assert second == {"id": "c9", "type": "function", "function": function}
     assert request.text_bytes > len(TEXT.encode())
     assert orjson.dumps(body) == before
-    assert told_content.told(orjson.dumps({"request": body})).messages[1].text == (
+    assert transcript.told(orjson.dumps({"request": body})).messages[1].text == (
         f"search({{}})\n\nnote({TEXT})"
     )
 

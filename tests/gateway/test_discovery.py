@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from gateway.discovery import ServerSilent, models_of, normal_base_url, slug_of
+from gateway.catalogue.discovery import ServerSilent, models_of, normal_base_url, slug_of
 from tests.gateway.small_catalogue import models_answer, server
 
 
@@ -25,7 +25,7 @@ def test_a_server_that_answers_nonsense_is_silent_to_us(answer, status, told):
 
 
 def test_a_server_that_never_answers_is_given_up(monkeypatch):
-    monkeypatch.setattr("gateway.discovery.TIMEOUT_S", 0.05)
+    monkeypatch.setattr("gateway.catalogue.discovery.TIMEOUT_S", 0.05)
     with http.server.HTTPServer(("127.0.0.1", 0), None) as listening:  # accepts, never answers
         started = time.monotonic()
         with pytest.raises(ServerSilent, match="can't be reached"):

@@ -4,7 +4,7 @@ import pytest
 import requests
 
 from billing.pricing import Usage, cost_nano
-from gateway import reconcile
+from gateway.commits import reconcile
 from gateway.models import ApiRequest
 from tests.gateway.conftest import live_route
 from tests.gateway.wire_client import WireClient

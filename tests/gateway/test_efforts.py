@@ -2,11 +2,14 @@
 
 import pytest
 
-from gateway import anthropic, catalog_files, chat_request, responses_request
-from gateway.chat_fields import EFFORTS
+from gateway.catalogue import files as catalogue_files
+from gateway.catalogue.strictness import marks_for
+from gateway.dialects.anthropic import api as anthropic_api
+from gateway.dialects.chat import request as chat_request
+from gateway.dialects.chat.fields import EFFORTS
+from gateway.dialects.responses import request as responses_request
 from gateway.models import Model
-from gateway.routing import PARAMETERS_OF, read_catalogue
-from gateway.strict_providers import marks_for
+from gateway.routing.resolution import PARAMETERS_OF, read_catalogue
 from tests.gateway.chat_bodies import forwarded, request_with
 from tests.gateway.conftest import live_route
 from tests.live import Customer
@@ -14,7 +17,7 @@ from tests.provider_scripts import answer
 
 # Claude Code with a high effort, and Codex.
 CLAUDE_CODE = chat_request.parse(
-    anthropic.chat_body(
+    anthropic_api.chat_body(
         {
             "model": "m",
             "max_tokens": 32000,
@@ -56,14 +59,14 @@ def effort(value: str) -> dict:
     ],
 )
 def test_each_shipped_provider_is_asked_as_it_takes_it(slug, upstream_model, claude_code, codex):
-    (preset,) = (one for one in catalog_files.read().presets if one.slug == slug)
+    (preset,) = (one for one in catalogue_files.read().presets if one.slug == slug)
     unsupported = marks_for(upstream_model, preset.provider.unsupported)
     assert thinking(CLAUDE_CODE, unsupported) == claude_code
     assert thinking(CODEX, unsupported) == codex
 
 
 def test_only_efforts_that_there_are_are_marked():
-    marks = [mark for one in catalog_files.read().presets for mark in one.provider.unsupported]
+    marks = [mark for one in catalogue_files.read().presets for mark in one.provider.unsupported]
     efforts = {mark.partition("@")[0] for mark in marks if mark.startswith("effort:")}
     assert efforts
     assert efforts <= {f"effort:{one}" for one in EFFORTS}

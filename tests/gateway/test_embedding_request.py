@@ -6,9 +6,9 @@ import struct
 import orjson
 import pytest
 
-from gateway.embedding_request import embedding_list, parse
-from gateway.provider_body import upstream_body
-from gateway.upstream_errors import Declined, Garbled
+from gateway.dialects.embeddings import embedding_list, parse
+from gateway.failures import Declined, Garbled
+from gateway.providers.body import upstream_body
 from tests.gateway.chat_bodies import NEVER_FORWARDED
 from tests.gateway.endpoint_answers import VECTORS, refusal
 

@@ -16,8 +16,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from billing.models import CreditAccount
-from gateway.sweeper import sweep
-from gateway.tally import error_class
+from gateway.analytics.tally import error_class
+from gateway.commits.sweeper import sweep
 from tests.gateway.conftest import live_route
 from tests.gateway.faults import VLLM_ERROR
 from tests.gateway.in_process import served
@@ -292,7 +292,7 @@ def test_a_fault_of_ours_before_the_answer_is_told_as_ours(
     def fail(*_, **__):
         raise RuntimeError("a fault")
 
-    monkeypatch.setattr(f"gateway.{place}", fail)
+    monkeypatch.setattr(f"gateway.serving.{place}", fail)
     sent: list[dict] = []
     prompt = fake.script(GOOD)
     asyncio.run(served(customer, prompt, lambda one, _: sent.append(one), stream=streamed))

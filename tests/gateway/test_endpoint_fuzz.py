@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import embedding_request, text_request
-from gateway.embedding_request import embedding_list
+from gateway.dialects import embeddings as embedding_request
+from gateway.dialects import text as text_request
+from gateway.dialects.embeddings import embedding_list
 from gateway.errors import InvalidRequest, Unprocessable
-from gateway.provider_body import upstream_body
-from gateway.upstream_errors import UpstreamFailed
+from gateway.failures import UpstreamFailed
+from gateway.providers.body import upstream_body
 
 _leaves = st.one_of(
     st.none(),

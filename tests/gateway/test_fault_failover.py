@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from gateway.models import Route
-from gateway.route_health import LEAST_ATTEMPTS
+from gateway.routing.health import LEAST_ATTEMPTS
 from tests.fake_provider import FakeProvider
 from tests.gateway.conftest import two_routes
 from tests.gateway.faults import (

@@ -5,7 +5,8 @@ import itertools
 import jsonschema_rs
 import pytest
 
-from gateway.field_checks import (
+from gateway.dialects.prompts import inputs
+from gateway.wire.checks import (
     Mismatch,
     anything,
     boolean,
@@ -21,7 +22,6 @@ from gateway.field_checks import (
     tagged,
     text,
 )
-from gateway.prompt_inputs import inputs
 
 NAMED = object_of({"name": text(filled=True), "age": integer(0, 2)}, required=("name",))
 CHECKS = {

@@ -2,9 +2,9 @@
 
 import pytest
 
-from gateway.finish_reasons import meaning
-from gateway.generations import finish_of
+from gateway.dialects.chat.finish_reasons import meaning
 from gateway.models import ApiRequest
+from gateway.receipts.generation import finish_of
 from tests.gateway.receipts import billed, both, events_of
 from tests.live import eventually
 from tests.provider_scripts import (

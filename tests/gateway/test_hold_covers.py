@@ -4,10 +4,13 @@ import dataclasses
 
 import pytest
 
-from gateway import chat_request, embedding_request, reservation, text_request
+from gateway.dialects import embeddings as embedding_request
+from gateway.dialects import text as text_request
+from gateway.dialects.chat import request as chat_request
 from gateway.models import Route
-from gateway.reservation import prompt_bound, prompt_estimate
-from gateway.routing import read_catalogue
+from gateway.routing.resolution import read_catalogue
+from gateway.serving import reservation
+from gateway.serving.reservation import prompt_bound, prompt_estimate
 from tests.gateway.receipts import billed
 from tests.live import Customer, eventually
 from tests.provider_scripts import answer

@@ -10,9 +10,9 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import ApiKey
-from gateway import retention
+from gateway.commits.reconcile import differences
+from gateway.log import content
 from gateway.models import ApiRequest, IdempotentRequest
-from gateway.reconcile import differences
 from tests.factories import make_key
 from tests.gateway.receipts import events_of, refused, text_of
 from tests.live import KEPT_ALIVE, Customer, Gateway, eventually
@@ -252,7 +252,7 @@ def test_a_key_is_forgotten_after_a_day(customer, fake, hello):
     kept.update(expires_at=timezone.now())
     assert customer.post(body, headers=headers).content != first.content
     kept.update(expires_at=timezone.now())
-    retention.purge()
+    content.purge()
     assert not kept.exists()
 
 

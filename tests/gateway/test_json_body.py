@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import GatewayError, InvalidRequest
-from gateway.json_body import MAX_CONTAINERS, MAX_DEPTH, parse
+from gateway.wire.body import MAX_CONTAINERS, MAX_DEPTH, parse
 
 
 def nested(depth: int) -> bytes:

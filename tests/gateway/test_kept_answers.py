@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from accounts.encryption import Cipher, new_key
-from gateway import delivery, idempotency
-from gateway.delivery import Delivery
-from gateway.idempotency import Kept
-from gateway.operations import Claim
+from gateway.commits.operations import Claim
+from gateway.serving import delivery, idempotency
+from gateway.serving.delivery import Delivery
+from gateway.serving.idempotency import Kept
 from tests.factories import make_caller
 from tests.gateway.relaying import IDENTITY
 

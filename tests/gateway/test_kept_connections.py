@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway import provider_connection
-from gateway.provider_connection import KEPT_S
+from gateway.providers import connection
+from gateway.providers.connection import KEPT_S
 from tests.gateway.wire_server import ONE, TWO, close, reset, story, turns, until
 
 
@@ -14,7 +14,7 @@ from tests.gateway.wire_server import ONE, TWO, close, reset, story, turns, unti
 def clock(monkeypatch):
     """The clock by which connections are kept."""
     clock = SimpleNamespace(now=1000.0)
-    monkeypatch.setattr(provider_connection, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(connection, "time", SimpleNamespace(monotonic=lambda: clock.now))
     return clock
 
 

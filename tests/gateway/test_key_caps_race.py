@@ -8,7 +8,7 @@ from django.db import connections
 
 from billing.key_caps import CAPS, set_caps
 from billing.models import KeySpend
-from gateway import reconcile
+from gateway.commits import reconcile
 from gateway.models import ApiRequest
 from tests.gateway.races import (
     AFFORDABLE,

@@ -6,8 +6,8 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import ApiKey
-from gateway import key_grants
 from gateway.errors import Forbidden
+from gateway.keys import grants as key_grants
 from tests.factories import cap_key
 from tests.gateway.http_client import error_of
 from tests.gateway.key_manager import Manager

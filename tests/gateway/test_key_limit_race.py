@@ -6,9 +6,9 @@ import pytest
 
 from accounts import keys
 from accounts.models import ApiKey
-from gateway import key_management
 from gateway.errors import Forbidden
-from gateway.key_fields import KeyFields
+from gateway.keys import management as key_management
+from gateway.keys.fields import KeyFields
 from tests.at_once import at_once
 from tests.factories import make_account
 

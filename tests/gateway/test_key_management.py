@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from accounts import keys
 from accounts.models import ApiKey
-from gateway import key_management
+from gateway.keys import management as key_management
 from tests.gateway.http_client import error_of, send, wait_for_log
 from tests.gateway.key_manager import FIELDS, Manager, exactly, with_key
 from tests.live import eventually

@@ -11,7 +11,7 @@ from accounts.addresses import mark_verified
 from accounts.ids import uuid7
 from accounts.models import ApiKey
 from billing.key_caps import caps_of, set_caps
-from gateway import key_management
+from gateway.keys import management as key_management
 from tests.accounts.pages import PASSWORD, sign_in
 from tests.factories import make_key, make_model, make_user
 

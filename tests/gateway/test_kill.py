@@ -20,7 +20,7 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import ApiKey
-from gateway import reconcile, sweeper
+from gateway.commits import reconcile, sweeper
 from gateway.models import ApiRequest
 from tests.gateway.wire_client import Answer, WireClient
 from tests.live import Customer, Gateway, eventually

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.tiers import TIERS
-from gateway.anthropic import limit_headers
-from gateway.limits import duration
+from gateway.access.limits import duration
+from gateway.dialects.anthropic.api import limit_headers
 from tests.factories import make_key
 from tests.gateway.anthropic_clients import asked, client_of
 from tests.gateway.conftest import live_route

@@ -76,12 +76,12 @@ def test_it_runs_the_real_model_and_says_so(provider):
 
 
 def test_it_imports_nothing_else_of_the_project():
-    code = "import sys, gateway.local_provider.app; print(*sys.modules)"
+    code = "import sys, kyma.machine.local_provider.app; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
     modules = done.stdout.decode().split()
     assert not {"django", "kyma", "accounts", "billing", "chat", "privacy"} & set(modules)
     ours = {name for name in modules if name.startswith("gateway.")}
-    assert all(name.startswith("gateway.local_provider") for name in ours)
+    assert all(name.startswith("kyma.machine.local_provider") for name in ours)
 
 
 @pytest.mark.skipif(not HAS_WHEEL, reason="llama.cpp's wheel is for Linux on x86-64")

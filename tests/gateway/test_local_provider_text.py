@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.local_provider.answer_text import AnswerText
+from kyma.machine.local_provider.answer_text import AnswerText
 
 
 def test_a_character_split_across_tokens_comes_out_whole():

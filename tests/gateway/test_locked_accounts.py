@@ -10,10 +10,11 @@ import pytest
 from accounts.ids import uuid7
 from billing.ledger import Grant
 from billing.models import Hold
-from gateway import commit_queue, reconcile
-from gateway.commit_queue import PROBE_MS, CommitFailed, QueueFull
+from gateway.commits import queue as commit_queue
+from gateway.commits import reconcile
+from gateway.commits.postgres import LOCK_WAIT_MS, connect
+from gateway.commits.queue import PROBE_MS, CommitFailed, QueueFull
 from gateway.models import ApiRequest
-from gateway.postgres_engine import LOCK_WAIT_MS, connect
 from tests.books import sums
 from tests.factories import make_account, make_price, make_settle
 from tests.gateway.watched_engine import (

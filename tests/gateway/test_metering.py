@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.pricing import Price, Usage, cost_nano
-from gateway.metering import MALFORMED, Bill, Ending, Meter, content_bytes, read_usage
-from gateway.relay import Identity, Transcript, own_chunk
-from gateway.settlement import price_of
-from gateway.tool_calls import StreamedCalls
+from gateway.dialects.chat.mending import StreamedCalls
+from gateway.providers.metering import MALFORMED, Bill, Ending, Meter, content_bytes, read_usage
+from gateway.serving.relay import Identity, Transcript, own_chunk
+from gateway.serving.settlement import price_of
 
 CONTEXT = 1000
 PRICE = Price(input=1_500_000, cached_input=500_000, output=7_300_000, request=11, image=3)

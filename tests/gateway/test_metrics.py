@@ -9,11 +9,12 @@ import requests
 from django.conf import settings
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway import commit_queue, metrics, settlement
-from gateway.commit_queue import CommitFailed, CommitQueue
+from gateway.commits import queue as commit_queue
+from gateway.commits.operations import HoldClosed
+from gateway.commits.queue import CommitFailed, CommitQueue
+from gateway.commits.record import RequestRecord
 from gateway.models import ApiRequest
-from gateway.operations import HoldClosed
-from gateway.request_log import RequestRecord
+from gateway.serving import metrics, settlement
 from tests.gateway.conftest import live_route
 from tests.gateway.http_client import send
 from tests.gateway.receipts import HELLO

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 import pytest
 
 from billing.pricing import Price
-from gateway.model_list import model_object, pricing, supported_parameters
-from gateway.routing import read_catalogue
+from gateway.routing.resolution import read_catalogue
+from gateway.v1.model_objects import model_object, pricing, supported_parameters
 from tests.factories import make_model, make_price, make_provider, make_route
 
 

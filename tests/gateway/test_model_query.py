@@ -6,12 +6,12 @@ from collections import Counter
 import pytest
 
 from billing.pricing import Price
-from gateway import histogram, showcase
+from gateway.analytics import histogram, showcase
+from gateway.analytics.levels import LEAST_SAMPLES, Level
+from gateway.analytics.route_tally import ServiceTally
 from gateway.errors import InvalidRequest
-from gateway.model_list import alias_object, model_object
-from gateway.model_query import chosen, in_order, needs_levels, page
-from gateway.service import ServiceTally
-from gateway.service_levels import LEAST_SAMPLES, Level
+from gateway.v1.model_objects import alias_object, model_object
+from gateway.v1.model_query import chosen, in_order, needs_levels, page
 from tests.factories import make_provider, make_route
 from tests.gateway import anthropic_clients, openai_clients
 from tests.gateway.conftest import live_route

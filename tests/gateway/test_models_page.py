@@ -6,7 +6,7 @@ import json
 import pytest
 from django.test import Client
 
-from gateway import showcase
+from gateway.analytics import showcase
 from tests.factories import make_model, make_price, make_provider, make_route
 from tests.gateway.served import folded, serve
 

@@ -8,11 +8,12 @@ import jsonschema_rs
 import pytest
 import schemathesis
 
-from gateway import openapi, urls
 from gateway.errors import MethodNotAllowed
+from gateway.v1 import urls
+from gateway.v1.openapi import document
 from tests.gateway.http_client import send
 
-DOCUMENT = openapi.document()
+DOCUMENT = document.document()
 OPERATIONS = [
     (path, method, operation)
     for path, methods in DOCUMENT["paths"].items()
@@ -49,7 +50,7 @@ def test_it_is_valid_openapi():
 
 
 def test_each_reference_leads_somewhere_and_each_component_is_used():
-    references = set(re.findall(r'"\$ref":"#/components/([^"]+)"', openapi.as_bytes().decode()))
+    references = set(re.findall(r'"\$ref":"#/components/([^"]+)"', document.as_bytes().decode()))
     components = DOCUMENT["components"]
     known = {f"{kind}/{name}" for kind, members in components.items() for name in members}
     assert references == {name for name in known if not name.startswith("securitySchemes/")}
@@ -72,7 +73,7 @@ def test_only_what_is_public_needs_no_key():
 
 def test_it_is_for_everybody_and_may_be_cached(gateway):
     response = send(gateway, "GET", "/v1/openapi.json")
-    assert response.content == openapi.as_bytes()
+    assert response.content == document.as_bytes()
     assert response.headers["Content-Type"] == "application/json"
     assert response.headers["Cache-Control"] == "public, max-age=3600"
     assert response.headers["Access-Control-Allow-Origin"] == "*"

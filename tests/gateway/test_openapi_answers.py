@@ -8,9 +8,10 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from gateway import openapi, openapi_objects
 from gateway.models import Model
-from gateway.openapi_requests import EXAMPLES
+from gateway.v1.openapi import document as openapi
+from gateway.v1.openapi import objects
+from gateway.v1.openapi.requests import EXAMPLES
 from tests.factories import make_key
 from tests.gateway.conftest import live_route
 from tests.gateway.http_client import send
@@ -69,7 +70,7 @@ def closed(schema: Any) -> Any:
 
 def strict_document() -> dict:
     document = copy.deepcopy(openapi.document())
-    document["components"]["schemas"] |= closed(openapi_objects.SCHEMAS)
+    document["components"]["schemas"] |= closed(objects.SCHEMAS)
     schemas = document["components"]["schemas"]
     for name in CLOSED:
         schemas[name] = closed(schemas[name])

@@ -20,8 +20,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from gateway.models import Model
-from gateway.openapi import document
-from gateway.openapi_requests import EXAMPLES
+from gateway.v1.openapi.document import document
+from gateway.v1.openapi.requests import EXAMPLES
 from tests.factories import make_key
 from tests.gateway.conftest import live_route
 from tests.gateway.key_manager import Manager

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gateway import key_fields
 from gateway.errors import InvalidRequest
-from gateway.field_checks import Mismatch
-from gateway.openapi import document
-from gateway.openapi_requests import CHECKS, EXAMPLES, SCHEMAS
+from gateway.keys import fields as key_fields
+from gateway.v1.openapi.document import document
+from gateway.v1.openapi.requests import CHECKS, EXAMPLES, SCHEMAS
+from gateway.wire.checks import Mismatch
 from tests.gateway import anthropic_bodies, responses_bodies, tools_of_agents
 from tests.gateway.chat_bodies import GIVEN, NEVER_FORWARDED, PIXEL
 from tests.gateway.test_body_fuzz import WHOLE, mutate

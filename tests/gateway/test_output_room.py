@@ -4,13 +4,14 @@ import dataclasses
 
 import pytest
 
-from gateway import chat_request, text_request
-from gateway.dialects import CHAT as CHAT_API
-from gateway.dialects import MESSAGES, RESPONSES
+from gateway.dialects import text as text_request
+from gateway.dialects.apis import CHAT as CHAT_API
+from gateway.dialects.apis import MESSAGES, RESPONSES
+from gateway.dialects.chat import request as chat_request
+from gateway.dialects.request import AGENT_MAX_TOKENS, DEFAULT_MAX_TOKENS
 from gateway.models import Model, Route
-from gateway.provider_request import AGENT_MAX_TOKENS, DEFAULT_MAX_TOKENS
-from gateway.reservation import LEAST_ROOM, ask_for, output_room, tokens_of
-from gateway.routing import read_catalogue
+from gateway.routing.resolution import read_catalogue
+from gateway.serving.reservation import LEAST_ROOM, ask_for, output_room, tokens_of
 from tests.gateway.conftest import live_route, two_routes
 from tests.gateway.receipts import GOOD
 from tests.live import Customer

@@ -6,7 +6,8 @@ import pytest
 from django.db import connection, transaction
 
 from accounts.ids import first_id_of
-from gateway import partitions, tasks
+from gateway import tasks
+from gateway.log import partitions
 from gateway.models import RequestContent
 from tests.factories import make_account
 

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from billing.pricing import Price
-from gateway.preferences import Preferences, admitted, ordered, split_suffix
-from gateway.route_health import RouteHealth
+from gateway.routing.health import RouteHealth
+from gateway.routing.preferences import Preferences, admitted, ordered, split_suffix
 
 USD = 10**9  # nano-dollars
 

@@ -10,9 +10,10 @@ from django.core.management import CommandError, call_command
 from django.db import IntegrityError, transaction
 from django.urls import reverse
 
-from gateway import probes, tasks
+from gateway import tasks
 from gateway.models import Provider
-from gateway.probes import Note, probe_provider
+from gateway.providers import probes
+from gateway.providers.probes import Note, probe_provider
 from kyma import celery_app
 from tests.factories import make_model, make_provider, make_route, make_user
 from tests.gateway.endpoint_answers import VECTORS, vectors_answer

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.chat_fields import CHECKS, FORWARDED
+from gateway.dialects.chat.fields import CHECKS, FORWARDED
 from tests.gateway.chat_bodies import GIVEN, HELLO, NEVER_FORWARDED, forwarded, request_with
 
 

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from gateway import provider_connection
-from gateway.provider_connection import MAX_HEAD_BYTES, Connection, Unreachable
+from gateway.providers import connection as provider_connection
+from gateway.providers.connection import MAX_HEAD_BYTES, Connection, Unreachable
 from tests.gateway.faults import deaf_port
 from tests.gateway.wire_client import Answer
 from tests.gateway.wire_server import (

@@ -5,9 +5,9 @@ import contextlib
 
 import pytest
 
-from gateway import provider_connection
-from gateway.provider_connection import MAX_WAITING_BYTES
-from gateway.upstream import EventStream
+from gateway.providers import connection as provider_connection
+from gateway.providers.connection import MAX_WAITING_BYTES
+from gateway.providers.upstream import EventStream
 from tests.gateway.wire_server import (
     CHUNKED,
     HEAD,

@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from billing import pricing
-from gateway import reconcile
+from gateway.commits import reconcile
 from gateway.models import ApiRequest
 from tests.gateway.races import (
     AFFORDABLE,

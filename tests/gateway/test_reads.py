@@ -12,10 +12,11 @@ import pytest
 
 from accounts.models import User
 from billing.pricing import NANO_PER_USD, cost_lines
-from gateway import settlement, views
-from gateway.call import Call, ClientGone
-from gateway.generations import usage_of as usage_of_row
 from gateway.models import ApiRequest, Model, Provider, Route
+from gateway.receipts.generation import usage_of as usage_of_row
+from gateway.serving import settlement
+from gateway.serving.call import Call, ClientGone
+from gateway.v1 import views
 from tests.factories import make_caller, make_price
 from tests.gateway.conftest import live_route
 from tests.gateway.http_client import error_of

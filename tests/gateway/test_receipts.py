@@ -9,10 +9,11 @@ import pytest
 
 from accounts.ids import uuid7
 from billing.models import PriceVersion
-from gateway import receipt_keys, receipts
-from gateway.canonical_json import canonical
 from gateway.models import ApiRequest
-from gateway.receipts import checks, content_hashes, signed_receipt
+from gateway.receipts import keys as receipt_keys
+from gateway.receipts import receipt as receipts
+from gateway.receipts.canonical_json import canonical
+from gateway.receipts.receipt import checks, content_hashes, signed_receipt
 
 SEEDS = [base64.b64encode(bytes([number]) * 32).decode() for number in range(3)]
 # 10 other, 4 cached, 5 output tokens at 100.5, 50.25 and 400 nano-dollars.

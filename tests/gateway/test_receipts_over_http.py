@@ -7,8 +7,9 @@ import orjson
 import pytest
 import requests
 
-from gateway import receipt_keys, receipts
 from gateway.models import ApiRequest, RequestContent
+from gateway.receipts import keys as receipt_keys
+from gateway.receipts import receipt as receipts
 from tests.factories import make_key
 from tests.gateway.http_client import error_of, send
 from tests.gateway.receipt_page import functions_of

@@ -14,10 +14,10 @@ from accounts.ids import uuid7
 from billing import append_only, ledger
 from billing.accounts import give_signup_credit
 from billing.models import CreditAccount, Hold, KeySpend, LedgerEntry
-from gateway import reconcile, sweeper
-from gateway.commit_queue import commit_now
+from gateway.commits import reconcile, sweeper
+from gateway.commits.operations import Record, undo
+from gateway.commits.queue import commit_now
 from gateway.models import ApiRequest
-from gateway.operations import Record, undo
 from tests.factories import (
     cap_key,
     make_account,

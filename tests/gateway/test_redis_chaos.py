@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from billing.tiers import TIERS
-from gateway import reconcile
+from gateway.commits import reconcile
 from tests.gateway.limited import admitted, ask_both, flowed_in, statuses
 from tests.gateway.receipts import GOOD, PRICE
 from tests.live import Customer, Gateway, eventually

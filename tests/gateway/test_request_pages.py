@@ -13,10 +13,13 @@ from django.utils import timezone
 from accounts.ids import first_id_at, uuid7
 from accounts.keyring import data_keys
 from accounts.models import ApiKey
-from gateway import receipt_keys, receipts, request_search, sessions
-from gateway.commit_queue import commit_now
+from gateway.commits.operations import Content, Record
+from gateway.commits.queue import commit_now
 from gateway.models import ApiRequest, Provider, RequestContent, content_place
-from gateway.operations import Content, Record
+from gateway.pages import request_search
+from gateway.receipts import keys as receipt_keys
+from gateway.receipts import receipt as receipts
+from gateway.serving import sessions
 from tests.factories import (
     make_ask,
     make_key,

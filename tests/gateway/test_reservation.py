@@ -10,11 +10,11 @@ from django.utils import timezone
 from billing.errors import InsufficientCredit
 from billing.ledger import Grant
 from billing.models import CreditAccount, Hold
-from gateway import commit_queue
-from gateway.commit_queue import CommitFailed, CommitQueue
+from gateway.commits import queue as commit_queue
+from gateway.commits.operations import Claim
+from gateway.commits.queue import CommitFailed, CommitQueue
 from gateway.models import ApiRequest, IdempotentRequest
-from gateway.operations import Claim
-from gateway.reservation import reserve
+from gateway.serving.reservation import reserve
 from tests.books import sums
 from tests.factories import make_account, make_ask, make_price, make_record
 from tests.gateway.watched_engine import AMPLE_S, SOON_S, on_postgres, pass_time, reserves_of, run

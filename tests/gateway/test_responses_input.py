@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.responses import response
+from gateway.dialects.responses.answer import response
 from tests.gateway.chat_bodies import PIXEL
 from tests.gateway.responses_bodies import (
     ANSWER,

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.responses import Response
 
-from gateway import chat_request, json_body
+from gateway.dialects.chat import request as chat_request
+from gateway.dialects.responses.answer import response
+from gateway.dialects.responses.request import chat_body
 from gateway.errors import GatewayError, Unprocessable
-from gateway.responses import response
-from gateway.responses_request import chat_body
+from gateway.wire import body as json_body
 from tests.gateway.chat_bodies import PIXEL, SCHEMA
 from tests.gateway.responses_bodies import (
     AGENT,

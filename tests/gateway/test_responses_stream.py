@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway import errors
-from gateway.responses_stream import ResponseStream
+from gateway.dialects.responses.stream import ResponseStream
 from tests.gateway.responses_bodies import (
     AGENT,
     CHAT_CALL,

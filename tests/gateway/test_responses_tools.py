@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.custom_tools import arguments_of, told_by
-from gateway.responses_stream import ResponseStream
+from gateway.dialects.chat.custom_tools import arguments_of, told_by
+from gateway.dialects.responses.stream import ResponseStream
 from tests.gateway.openai_clients import client_of, upstream
 from tests.gateway.responses_bodies import (
     TOOL,

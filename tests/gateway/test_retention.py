@@ -7,7 +7,8 @@ import pytest
 from django.db import connection
 
 from accounts.ids import first_id_of, uuid7
-from gateway import partitions, retention, tasks
+from gateway import tasks
+from gateway.log import content, partitions
 from gateway.models import RequestContent
 from tests.factories import make_account
 
@@ -37,16 +38,16 @@ def kept() -> set:
 def test_what_is_due_goes_and_the_rest_stays():
     due = [keep(NOW), keep(NOW - 30 * DAY)]
     later = keep(NOW + SECOND)
-    assert retention.purge(NOW) == len(due)
+    assert content.purge(NOW) == len(due)
     assert kept() == {later.id}
-    assert retention.purge(NOW) == 0
+    assert content.purge(NOW) == 0
 
 
 def test_more_than_one_batch_goes(monkeypatch):
-    monkeypatch.setattr(retention, "BATCH", 2)
+    monkeypatch.setattr(content, "BATCH", 2)
     for _ in range(5):
         keep(NOW)
-    assert retention.purge(NOW) == 5
+    assert content.purge(NOW) == 5
     assert kept() == set()
 
 
@@ -61,7 +62,7 @@ def test_days_behind_the_longest_retention_are_dropped():
     oldest_kept = (NOW - 90 * DAY).date()
     partitions.ensure(connection, today=oldest_kept - DAY)
     row = keep(NOW + SECOND, oldest_kept)
-    retention.purge(NOW)
+    content.purge(NOW)
     names = connection.introspection.table_names(include_views=True)
     assert f"{partitions.TABLE}_{oldest_kept - DAY:%Y%m%d}" not in names
     assert f"{partitions.TABLE}_{oldest_kept:%Y%m%d}" in names

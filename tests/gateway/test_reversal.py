@@ -6,10 +6,10 @@ import pytest
 
 from billing import ledger
 from billing.models import Hold, KeySpend, LedgerEntry
-from gateway import sweeper
-from gateway.commit_queue import commit_now
+from gateway.commits import sweeper
+from gateway.commits.operations import Claim, ClaimEnd, HoldClosed, undo
+from gateway.commits.queue import commit_now
 from gateway.models import ApiRequest, IdempotentRequest
-from gateway.operations import Claim, ClaimEnd, HoldClosed, undo
 from tests.books import differences, hold, sums
 from tests.factories import (
     make_account,

@@ -14,8 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from billing.models import LedgerEntry
-from gateway import rollups, tasks, usage
-from gateway.commit_queue import commit_now
+from gateway import tasks
+from gateway.analytics import rollups, usage
+from gateway.analytics.periods import DAY, HOUR
+from gateway.analytics.usage import Filter
+from gateway.commits.queue import commit_now
 from gateway.models import (
     ApiRequest,
     RollupState,
@@ -24,8 +27,6 @@ from gateway.models import (
     UsageDay,
     UsageHour,
 )
-from gateway.periods import DAY, HOUR
-from gateway.usage import Filter
 from tests.books import hold
 from tests.factories import (
     make_account,

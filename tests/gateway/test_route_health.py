@@ -1,6 +1,6 @@
 """The breaker and the moving average, by a clock that the tests hold."""
 
-from gateway.route_health import RouteHealth
+from gateway.routing.health import RouteHealth
 
 
 def failed(times: int, *, of: int, at: float = 0.0) -> RouteHealth:

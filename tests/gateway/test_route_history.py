@@ -10,10 +10,11 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from accounts.ids import first_id_at, uuid7
-from gateway import route_health, route_history
+from gateway.analytics import history
+from gateway.analytics.history import attempts_of, read, replay
 from gateway.models import ApiRequest, Route
-from gateway.route_health import RouteHealth
-from gateway.route_history import attempts_of, read, replay
+from gateway.routing import health as route_health
+from gateway.routing.health import RouteHealth
 from tests.factories import make_price, make_provider, make_route
 from tests.gateway.conftest import live_route
 from tests.gateway.receipts import TEXT
@@ -129,7 +130,7 @@ def test_only_the_last_minutes_are_read(alice):
 
 
 def test_only_the_newest_rows_are_read_and_none_that_tried_nothing(monkeypatch, alice):
-    monkeypatch.setattr(route_history, "MOST_ROWS", 2)
+    monkeypatch.setattr(history, "MOST_ROWS", 2)
     now, price = timezone.now(), make_price()
     for seconds in (3, 2, 1):
         at = now - dt.timedelta(seconds=seconds)
@@ -200,6 +201,6 @@ def test_it_starts_without_the_log(monkeypatch, caplog):
     async def no_database(_):
         raise OperationalError("no database")
 
-    monkeypatch.setattr(route_history, "in_thread", no_database)
-    asyncio.run(route_history.learn())
+    monkeypatch.setattr(history, "in_thread", no_database)
+    asyncio.run(history.learn())
     assert "the routes begin without a history: OperationalError" in caplog.text

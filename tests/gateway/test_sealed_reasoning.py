@@ -6,8 +6,8 @@ import openai
 import pytest
 
 from accounts.encryption import Cipher, new_key
-from gateway.responses_request import chat_body
-from gateway.sealed_reasoning import Seal
+from gateway.dialects.responses.request import chat_body
+from gateway.dialects.responses.seal import Seal
 from tests.gateway.openai_clients import client_of
 from tests.gateway.receipts import END, STOP
 from tests.gateway.responses_bodies import (

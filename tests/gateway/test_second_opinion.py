@@ -7,8 +7,8 @@ import uuid
 
 import pytest
 
-from gateway import route_health
 from gateway.models import Provider, Route
+from gateway.routing import health as route_health
 from tests.factories import make_price, make_route
 from tests.gateway.conftest import live_route, two_routes
 from tests.gateway.receipts import GOOD, both, free, refused

@@ -5,11 +5,11 @@ from collections import Counter
 
 import pytest
 
-from gateway import service, service_levels
-from gateway.periods import DAY, HOUR
-from gateway.service import ServiceTally
-from gateway.service_levels import Level, rough
-from gateway.upstream_errors import Declined, Overloaded
+from gateway.analytics import levels, route_tally
+from gateway.analytics.levels import Level, rough
+from gateway.analytics.periods import DAY, HOUR
+from gateway.analytics.route_tally import ServiceTally
+from gateway.failures import Declined, Overloaded
 from tests.factories import make_route
 from tests.gateway.served import folded, serve
 
@@ -34,20 +34,20 @@ FAILED = {
 @pytest.mark.parametrize("name", FAILED)
 def test_an_attempt_failed_where_the_provider_was_at_fault(name):
     one, expected = FAILED[name]
-    assert [failed for _, failed in service.verdicts([one])] == expected
+    assert [failed for _, failed in route_tally.verdicts([one])] == expected
 
 
 def test_the_speed_is_that_of_the_writing():
     tally = ServiceTally()
-    tally.add_answer(service.Writing(True, 50, 300.0, 1300.0))
-    tally.add_answer(service.Writing(True, 50, 300.0, 2300.0))
+    tally.add_answer(route_tally.Writing(True, 50, 300.0, 1300.0))
+    tally.add_answer(route_tally.Writing(True, 50, 300.0, 2300.0))
     assert (tally.streams, tally.output_tokens, tally.writing_ms) == (2, 100, 3000)
 
 
 def test_what_came_in_one_piece_tells_no_speed():
     tally = ServiceTally()
-    tally.add_answer(service.Writing(True, 50, 300.0, 310.0))
-    tally.add_answer(service.Writing(False, 50, 300.0, 3000.0))
+    tally.add_answer(route_tally.Writing(True, 50, 300.0, 310.0))
+    tally.add_answer(route_tally.Writing(False, 50, 300.0, 3000.0))
     assert tally.streams == 0
     assert tally.latency.total() == 2
     assert tally.first_token.total() == 1
@@ -55,8 +55,8 @@ def test_what_came_in_one_piece_tells_no_speed():
 
 def test_an_answer_is_timed_from_when_its_route_was_asked():
     attempts = [attempt(500, "faulty"), attempt()]
-    found = service.writing("finished", True, 9, 905.0, 1905.0, attempts)
-    assert found == service.Writing(True, 9, 5.0, 1005.0)
+    found = route_tally.writing("finished", True, 9, 905.0, 1905.0, attempts)
+    assert found == route_tally.Writing(True, 9, 5.0, 1005.0)
 
 
 # --- Small cells ---------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ def test_a_history_has_the_last_day_and_each_of_thirty(alice):
     for ago, count in ((DAY * 40, 9), (DAY * 10, 3), (HOUR * 30, 2), (HOUR, 1)):
         serve(route, account, count, at=NOW - ago)
     folded()
-    history = service_levels.read(NOW)[route.id]
+    history = levels.read(NOW)[route.id]
     assert history.last_24_hours.attempts == 1
     assert history.last_30_days.attempts == 6
     assert history.days[(NOW - DAY * 10).date()].attempts == 3
@@ -120,6 +120,6 @@ def test_histories_add_up(alice):
         serve(route, alice.credit_account, count)
     serve(routes[0], alice.credit_account, 1, fault="silent")
     folded()
-    whole = service_levels.History.sum(service_levels.read(NOW).values())
+    whole = levels.History.sum(levels.read(NOW).values())
     assert (whole.last_24_hours.attempts, whole.last_24_hours.failures) == (6, 1)
     assert whole.last_30_days.attempts == 6

@@ -2,8 +2,9 @@
 
 import random
 
-from gateway import chat_request, sessions
+from gateway.dialects.chat import request as chat_request
 from gateway.models import ApiRequest
+from gateway.serving import sessions
 from tests.factories import make_provider, make_route
 from tests.gateway.conftest import live_route
 from tests.gateway.test_preferences import order, route, wishes

@@ -8,9 +8,9 @@ from pathlib import Path
 import orjson
 import pytest
 
-from gateway import reconcile
-from gateway.completions import CLIENT_CLOSED_REQUEST
+from gateway.commits import reconcile
 from gateway.models import ApiRequest, Model
+from gateway.serving.completions import CLIENT_CLOSED_REQUEST
 from tests.gateway.conftest import live_route
 from tests.gateway.wire_client import CHAT, Answer, WireClient
 from tests.live import USD, Customer, Gateway, eventually

@@ -11,7 +11,7 @@ import openai
 import pytest
 import requests
 
-from kyma.snippets import EXPORT, KEY_VARIABLE, QUESTION, Snippet, snippets
+from kyma.pages.snippets import EXPORT, KEY_VARIABLE, QUESTION, Snippet, snippets
 from tests.live import DEADLINE_S, Customer
 
 # What the package of that name does for the snippet; used where the real one isn't installed.

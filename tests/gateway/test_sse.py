@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.sse import BOM, DONE, KEEP_ALIVE, MAX_EVENT_BYTES, EventParser, EventTooLarge, event
+from gateway.wire.sse import (
+    BOM,
+    DONE,
+    KEEP_ALIVE,
+    MAX_EVENT_BYTES,
+    EventParser,
+    EventTooLarge,
+    event,
+)
 
 MOST_DATA = MAX_EVENT_BYTES - len(b"data: ")
 

@@ -7,8 +7,8 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from gateway.analytics.periods import DAY
 from gateway.models import Provider
-from gateway.periods import DAY
 from tests.factories import make_provider, make_route
 from tests.gateway.served import folded, serve
 

@@ -18,8 +18,8 @@ from openai.types.responses import Response
 from pydantic import BaseModel
 
 from billing.pricing import Usage
-from gateway import relay
-from gateway.dialects import CHAT, MESSAGES, RESPONSES, Dialect
+from gateway.dialects.apis import CHAT, MESSAGES, RESPONSES, Dialect
+from gateway.serving import relay
 from tests.gateway import anthropic_answers
 from tests.gateway.anthropic_answers import EVENT, accumulated, as_accumulated, check_order
 from tests.gateway.receipts import INPUT, OUTPUT

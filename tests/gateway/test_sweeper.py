@@ -8,10 +8,11 @@ import pytest
 from django.db import connections
 
 from billing.models import CreditAccount, Hold, KeySpend, LedgerEntry, PriceVersion
-from gateway import sweeper, tasks
-from gateway.commit_queue import commit_now
+from gateway import tasks
+from gateway.commits import sweeper
+from gateway.commits.operations import HoldClosed, Release
+from gateway.commits.queue import commit_now
 from gateway.models import ApiRequest
-from gateway.operations import HoldClosed, Release
 from tests.books import differences, hold, sums
 from tests.factories import (
     make_account,

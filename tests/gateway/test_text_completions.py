@@ -6,8 +6,8 @@ import openai
 import orjson
 import pytest
 
-from gateway.receipts import sha256
-from gateway.route_health import LEAST_ATTEMPTS
+from gateway.receipts.receipt import sha256
+from gateway.routing.health import LEAST_ATTEMPTS
 from tests.gateway.conftest import live_route
 from tests.gateway.endpoint_answers import (
     USAGE,

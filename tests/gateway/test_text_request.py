@@ -3,8 +3,8 @@
 import orjson
 import pytest
 
-from gateway.provider_body import upstream_body
-from gateway.text_request import FORWARDED, parse
+from gateway.dialects.text import FORWARDED, parse
+from gateway.providers.body import upstream_body
 from tests.gateway.chat_bodies import GIVEN as GIVEN_TO_CHAT
 from tests.gateway.chat_bodies import NEVER_FORWARDED
 from tests.gateway.endpoint_answers import refusal

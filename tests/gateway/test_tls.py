@@ -5,7 +5,7 @@ import asyncio
 import orjson
 import pytest
 
-from gateway.asgi import gateway_application
+from gateway.v1.handler import gateway_application
 
 PATH = "/v1/limits/tiers"
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway import token_buckets
-from gateway.token_buckets import Bucket, Level, TokenBuckets, Twin
+from gateway.access import token_buckets
+from gateway.access.token_buckets import Bucket, Level, TokenBuckets, Twin
 from tests.ports import free_port
 from tests.valkey import Valkey
 

@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from gateway.told_content import MAX_TEXT, Said, told
+from gateway.log.transcript import MAX_TEXT, Said, told
 from tests.gateway.anthropic_bodies import DOCUMENT, SEARCH_RESULT, user
 
 

@@ -7,9 +7,10 @@ from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from billing.pricing import Usage
-from gateway import chat_request, relay
-from gateway.dialects import CHAT, MESSAGES, RESPONSES
-from gateway.tool_calls import StreamedCalls
+from gateway.dialects.apis import CHAT, MESSAGES, RESPONSES
+from gateway.dialects.chat import request as chat_request
+from gateway.dialects.chat.mending import StreamedCalls
+from gateway.serving import relay
 from tests.gateway.anthropic_answers import accumulated, read
 from tests.gateway.relaying import BODY, IDENTITY, relayed
 from tests.gateway.responses_bodies import events_in

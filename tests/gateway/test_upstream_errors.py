@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.upstream_errors import Declined, Faulty, Overloaded, from_status, wait_told
+from gateway.failures import Declined, Faulty, Overloaded, from_status, wait_told
 from tests.gateway.receipts import refused
 from tests.live import Customer
 from tests.provider_scripts import Event, Head, error, json_answer

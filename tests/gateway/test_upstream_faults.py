@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.upstream import parse
-from gateway.upstream_errors import Garbled
+from gateway.failures import Garbled
+from gateway.providers.upstream import parse
 from tests.gateway.conftest import live_route
 from tests.gateway.faults import (
     AT_ONCE,

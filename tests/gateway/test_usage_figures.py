@@ -6,8 +6,8 @@ import zoneinfo
 
 import pytest
 
-from gateway import usage
-from gateway.usage import Filter
+from gateway.analytics import usage
+from gateway.analytics.usage import Filter
 from tests.factories import make_key, make_request, make_route
 
 UTC = dt.UTC

@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 
 from billing.models import LedgerEntry
 from billing.templatetags.money import usd
-from gateway import usage
-from gateway.commit_queue import commit_now
+from gateway.analytics import usage
+from gateway.commits.queue import commit_now
 from gateway.database import next_part
-from gateway.newest_first import older
+from gateway.models.newest_first import older
 from gateway.pages import usage_lines
-from gateway.sessions import hash_of
+from gateway.serving.sessions import hash_of
 from tests.books import hold
 from tests.factories import make_account, make_key, make_price, make_request, make_settle, make_user
 from tests.query_plans import Sorting, plan_of, sorting

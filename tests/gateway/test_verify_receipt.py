@@ -7,8 +7,8 @@ import sys
 import pytest
 from django.core.management import CommandError, call_command
 
-from gateway import receipt_keys
-from gateway.receipts import signed_receipt
+from gateway.receipts import keys as receipt_keys
+from gateway.receipts.receipt import signed_receipt
 from tests.gateway.receipt_page import example
 from tests.gateway.test_receipts import SEEDS, resigned, row_of
 from tests.live import ROOT

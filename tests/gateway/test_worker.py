@@ -10,10 +10,10 @@ import pytest
 from billiard import pool as billiard
 
 from billing import pricing
-from gateway.commit_queue import commit_now
+from gateway.commits.queue import commit_now
 from gateway.models import ApiRequest
-from kyma import processes, programs
-from kyma.supervisor import Program
+from kyma.machine import processes, programs
+from kyma.machine.supervisor import Program
 from tests.factories import make_account, make_ask, make_price, make_reserve
 from tests.live import (
     DEADLINE_S,

@@ -6,10 +6,10 @@ import psycopg
 from django.db import connection
 from psycopg import errors
 
-from gateway.commit_queue import CommitQueue, commit_now
-from gateway.operations import Record
-from gateway.postgres_engine import LOCK_WAIT_MS, PostgresEngine
-from gateway.sqlite_engine import SqliteEngine
+from gateway.commits.operations import Record
+from gateway.commits.postgres import LOCK_WAIT_MS, PostgresEngine
+from gateway.commits.queue import CommitQueue, commit_now
+from gateway.commits.sqlite import SqliteEngine
 from tests.factories import make_ask, make_record, make_reserve
 
 SOON_S = 0.01

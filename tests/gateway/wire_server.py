@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from gateway.provider_connection import Connection, Pool, Unreachable
+from gateway.providers.connection import Connection, Pool, Unreachable
 from tests.provider_scripts import Head
 from tests.provider_wire import Response
 

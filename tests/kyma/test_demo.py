@@ -14,9 +14,10 @@ from accounts.keyring.models import DataKey
 from accounts.models import ApiKey, User
 from billing.models import LedgerEntry
 from chat.models import Conversation, Message
-from gateway import kept_content, usage
+from gateway.analytics import usage
+from gateway.log import kept_content
 from gateway.models import ApiRequest, RequestContent, ServiceHour, UsageHour
-from kyma import demo
+from kyma.demo import making
 from privacy import data_map
 from tests.books import differences
 from tests.factories import make_key, make_model, make_price, make_request, make_route
@@ -32,16 +33,16 @@ def routes():
 
 
 @pytest.fixture
-def made(routes) -> demo.Demo:
-    return demo.make(days=DAYS, a_day=24)
+def made(routes) -> making.Demo:
+    return making.make(days=DAYS, a_day=24)
 
 
 def the_demo() -> User:
-    return User.objects.get(email=demo.EMAIL)
+    return User.objects.get(email=making.EMAIL)
 
 
 def test_it_can_sign_in_and_has_keys_requests_and_conversations(made, client):
-    assert client.login(username=demo.EMAIL, password=made.password)
+    assert client.login(username=making.EMAIL, password=made.password)
     assert made.requests == ApiRequest.objects.count() > 10
     assert made.conversations == Conversation.objects.count() >= 1
     assert {"website", "nightly batch"} <= set(ApiKey.objects.values_list("name", flat=True))
@@ -104,7 +105,7 @@ def test_nothing_is_left_of_it_and_everybody_else_stays(made, alice, routes):
     make_request(alice.credit_account)
     person = the_demo().id
     assert all(rows.exists() for model, rows in data_map.rows_of(person) if model is ApiRequest)
-    demo.remove()
+    making.remove()
     assert [model.__name__ for model, rows in data_map.rows_of(person) if rows.exists()] == []
     assert not DataKey.objects.filter(owner=person).exists()
     assert (User.objects.get(), ApiKey.objects.get().user) == (alice, alice)
@@ -113,50 +114,50 @@ def test_nothing_is_left_of_it_and_everybody_else_stays(made, alice, routes):
 
 
 def test_the_ledger_is_append_only_again(made, alice):
-    demo.remove()
+    making.remove()
     with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
         LedgerEntry.objects.all().delete()
 
 
 def test_whoever_is_signed_in_there_is_nobody_afterwards(made, client):
-    signed_in = {"login": demo.EMAIL, "password": made.password}
+    signed_in = {"login": making.EMAIL, "password": made.password}
     assert client.post("/accounts/login/", signed_in).status_code == 302
     assert client.get("/dashboard").status_code == 200
     assert Session.objects.count() == UserSession.objects.count() == 1
-    demo.remove()
+    making.remove()
     assert not Session.objects.exists()
     assert client.get("/dashboard").status_code == 302
 
 
 def test_made_twice_it_is_made_anew(made, client):
     first = the_demo().id
-    again = demo.make(days=1, a_day=8)
+    again = making.make(days=1, a_day=8)
     assert again.requests == ApiRequest.objects.count() < made.requests
     assert [model.__name__ for model, rows in data_map.rows_of(first) if rows.exists()] == []
-    assert client.login(username=demo.EMAIL, password=again.password)
-    assert not client.login(username=demo.EMAIL, password=made.password)
+    assert client.login(username=making.EMAIL, password=again.password)
+    assert not client.login(username=making.EMAIL, password=made.password)
     assert differences(timezone.now()) == []
 
 
 def test_the_rollups_forget_it_too(made):
-    demo.remove()
+    making.remove()
     assert not UsageHour.objects.exists()
     assert not ServiceHour.objects.exists()
 
 
 def test_without_a_catalogue_it_says_what_to_do():
-    with pytest.raises(demo.DemoError, match="load_catalog"):
-        demo.make()
+    with pytest.raises(making.DemoError, match="load_catalog"):
+        making.make()
     assert not User.objects.exists()
 
 
 def test_the_commands_tell_what_they_did(routes, monkeypatch):
-    monkeypatch.setattr(demo, "DAYS", 1)
-    make = demo.make
-    monkeypatch.setattr(demo, "make", lambda: make(days=1, a_day=8))
+    monkeypatch.setattr(making, "DAYS", 1)
+    make = making.make
+    monkeypatch.setattr(making, "make", lambda: make(days=1, a_day=8))
     output = io.StringIO()
     call_command("make_demo", stdout=output)
-    assert f"Sign in as {demo.EMAIL}" in output.getvalue()
+    assert f"Sign in as {making.EMAIL}" in output.getvalue()
     call_command("remove_demo", stdout=output)
     assert "is gone" in output.getvalue()
     with pytest.raises(CommandError, match="There is no"):

@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from billing.models import CreditAccount
-from kyma.overview import start_of
+from kyma.pages.overview import start_of
 from tests.conftest import USD
 from tests.factories import make_key, make_provider, make_request, make_route
 

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from kyma import processes
-from kyma.processes import RunFile
+from kyma.machine import processes
+from kyma.machine.processes import RunFile
 from tests.live import eventually
 
 MARK = "KYMA_STATE_DIR=/somewhere/var"

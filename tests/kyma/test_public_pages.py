@@ -7,9 +7,11 @@ import pytest
 from django.test import Client
 
 from billing.tiers import TIERS
-from gateway import errors, key_rules, limits
-from gateway.aliases import ALIASES
-from kyma import error_table
+from gateway import errors
+from gateway.access import limits
+from gateway.access import rules as key_rules
+from gateway.catalogue.aliases import ALIASES
+from kyma.pages import error_table
 from tests.architecture.sources import files, tree
 from tests.factories import make_model, make_price, make_provider, make_route
 from tests.kyma.pages import ids_in, links_in

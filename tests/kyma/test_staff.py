@@ -9,7 +9,8 @@ from django.test import Client
 
 from accounts.models import User
 from billing.models import CreditAccount
-from kyma import first_run, groups
+from kyma import groups
+from kyma.machine import first_run
 from tests.accounts.pages import PASSWORD, is_signed_in, sign_in
 from tests.factories import make_key, make_user
 

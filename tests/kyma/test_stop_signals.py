@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from kyma.supervisor import Stopped, StopSignals
+from kyma.machine.supervisor import Stopped, StopSignals
 
 ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

@@ -19,9 +19,9 @@ import pytest
 import requests
 from django.db import connection
 
-from kyma import processes
+from kyma.machine import processes
+from kyma.machine.supervisor import SupervisorError
 from kyma.management.commands.up import make_private_folders, refuse_production
-from kyma.supervisor import SupervisorError
 from tests.live import eventually
 from tests.ports import free_port
 
