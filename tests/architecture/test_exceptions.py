@@ -3,7 +3,7 @@
 import ast
 from pathlib import Path
 
-from tests.architecture.sources import LAYERS, files, functions, name_of
+from tests.support.sources import LAYERS, files, functions, name_of
 
 EDGES = {
     "gateway/v1/handler.py: __call__",  # what an HTTP connection ends with

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.architecture.sources import LAYERS, files, imports, name_of
+from tests.support.sources import LAYERS, files, imports, name_of
 
 
 def importers_of(package: str) -> set[str]:

@@ -8,7 +8,7 @@ from django.test import Client
 
 from gateway.v1 import urls as gateway_urls
 from gateway.v1.handler import GatewayHandler
-from tests.routes import routes
+from tests.support.routes import routes
 
 PUBLIC = {
     "health",

@@ -10,9 +10,9 @@ from chat.errors import ChatsFull
 from chat.files import transfer
 from chat.models import Conversation, Message
 from chat.quota import ROW_BYTES
-from tests.api.client import by_key, signed_in
-from tests.chat.writing import say, talk
-from tests.factories import make_provider, make_route
+from tests.support.api_client import by_key, signed_in
+from tests.support.chat.writing import say, talk
+from tests.support.factories import make_provider, make_route
 
 pytestmark = pytest.mark.usefixtures("a_model")
 

@@ -16,10 +16,20 @@ from gateway.commits.queue import CommitFailed
 from gateway.database import in_thread
 from gateway.models import Model, RequestContent
 from gateway.serving import settlement
-from tests.chat.chatting import ask, begin, held_up, last, run, said_hello, stored, texts, until
-from tests.factories import make_account
 from tests.gateway.conftest import live_route
-from tests.gateway.receipts import (
+from tests.support.chat.chatting import (
+    ask,
+    begin,
+    held_up,
+    last,
+    run,
+    said_hello,
+    stored,
+    texts,
+    until,
+)
+from tests.support.factories import make_account
+from tests.support.gateway.receipts import (
     END,
     HELLO,
     INPUT,
@@ -32,8 +42,8 @@ from tests.gateway.receipts import (
     billed,
     estimate,
 )
-from tests.live import Customer
-from tests.provider_scripts import (
+from tests.support.live import Customer
+from tests.support.provider.scripts import (
     Event,
     Head,
     Reset,

@@ -11,8 +11,8 @@ from accounts.models import User
 from billing.models import CreditAccount
 from kyma import groups
 from kyma.machine import first_run
-from tests.accounts.pages import PASSWORD, is_signed_in, sign_in
-from tests.factories import make_key, make_user
+from tests.support.account_pages import PASSWORD, is_signed_in, sign_in
+from tests.support.factories import make_key, make_user
 
 
 def create_admin(monkeypatch, email: str, password: str = PASSWORD) -> None:
