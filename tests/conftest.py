@@ -16,7 +16,7 @@ from django.test import TransactionTestCase
 
 from accounts.models import User
 from gateway.models import Provider
-from tests.support import databases
+from tests.support import databases, engines
 from tests.support.factories import make_account, make_user
 from tests.support.provider.fake import FakeProvider
 
@@ -67,18 +67,15 @@ def pytest_terminal_summary(terminalreporter, exitstatus, config):
 # --- Engines -------------------------------------------------------------------------------------
 
 
+@pytest.hookimpl(tryfirst=True)  # Before options select by these marks.
 def pytest_collection_modifyitems(config, items):
-    """On Postgres leave out what uses no database: it is the same on SQLite."""
+    for item in items:
+        engines.mark(item)
     if connections["default"].vendor == "sqlite":
         return
-    others = [item for item in items if not _uses_database(item)]
+    others = [item for item in items if not engines.is_for_postgres(item)]
     config.hook.pytest_deselected(items=others)
     items[:] = [item for item in items if item not in others]
-
-
-def _uses_database(item) -> bool:
-    fixtures = {"django_db_setup", "_some_books"} & set(item.fixturenames)
-    return bool(fixtures or item.get_closest_marker("django_db"))
 
 
 # --- Databases -----------------------------------------------------------------------------------
