@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from accounts.models import User
 from chat.models import Conversation
 from gateway.catalogue import aliases
-from gateway.routing import resolution
-from gateway.routing.resolution import ModelEntry, PublicRoute
+from gateway.catalogue.entries import ModelEntry, PublicRoute, offered
 
 DEFAULT_ALIAS = "best"
 
@@ -32,7 +31,7 @@ class Choice:
 
 def choices(user: User) -> list[Choice]:
     """Those with a provider that the person's privacy settings admit (P7), by name."""
-    entries = resolution.offered(allows_unstated=user.allows_unstated_retention).values()
+    entries = offered(allows_unstated=user.allows_unstated_retention).values()
     shown = [_choice(entry) for entry in entries if entry.writes]
     return sorted(shown, key=lambda choice: choice.name.lower())
 

@@ -16,8 +16,8 @@ from billing.pricing import Price
 from gateway.analytics import history as route_history
 from gateway.analytics import levels as service_levels
 from gateway.analytics.levels import History, Level
+from gateway.catalogue.entries import only_embeds
 from gateway.models import Model, Provider, RollupState, Route
-from gateway.routing.resolution import only_embeds
 from gateway.short_cache import SharedValue
 
 GOOD_UPTIME, FAIR_UPTIME = 99.0, 95.0  # percent

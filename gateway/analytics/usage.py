@@ -22,7 +22,8 @@ from accounts.models import ApiKey
 from gateway.analytics import histogram, rollups, tally
 from gateway.analytics.periods import DAY, HOUR, day_of, hour_of, ids_about
 from gateway.analytics.tally import IS_OK, IS_USAGE, Tally
-from gateway.models import ApiRequest, UsageDay, UsageHour, newest_first
+from gateway.models import ApiRequest, UsageDay, UsageHour
+from gateway.models.log import NEWEST_FIRST
 
 HOURLY_UP_TO = dt.timedelta(hours=48)
 RANGES_AT_ONCE = 100  # In one query.
@@ -147,7 +148,7 @@ def lines(filter: Filter) -> QuerySet[ApiRequest]:
         rows = rows.filter(session_hash=filter.session)
     if filter.status:
         rows = rows.filter(IS_OK if filter.status == "ok" else ~IS_OK)
-    return rows.order_by(*newest_first.ORDER)
+    return rows.order_by(*NEWEST_FIRST)
 
 
 def _wanted(filter: Filter) -> dict[str, Any]:

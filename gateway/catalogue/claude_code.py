@@ -6,13 +6,11 @@ else sees these names. They lead to the same models.
 Source: https://code.claude.com/docs/en/llm-gateway-protocol, "Model discovery".
 """
 
-import re
 from collections.abc import Mapping
 
 HEADER = "x-kyma-model-names"
 HEADER_VALUE = "claude-code"
 PREFIX = "claude-code/"
-_BILLING_HEADER = re.compile(r"x-anthropic-billing-header:[^\n]*\n?")
 
 
 def is_asked_for(headers: Mapping[str, str]) -> bool:
@@ -28,11 +26,3 @@ def renamed(model: dict) -> dict:
 def own_name(name: str) -> str:
     """The slug or alias that `name` stands for: without the prefix, if it has one."""
     return name.removeprefix(PREFIX)
-
-
-def is_billing_header(block: str) -> bool:
-    """Whether a text of `system` is the line that its prompts begin with, for Anthropic's bills. It
-    tells version and session: no prompt cache would know the prompt again, and no provider has to
-    know either.
-    """
-    return _BILLING_HEADER.fullmatch(block) is not None

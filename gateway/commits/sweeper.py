@@ -14,8 +14,8 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from billing.models import Hold
+from gateway.commits.now import commit_now
 from gateway.commits.operations import Operation, Settle
-from gateway.commits.queue import commit_now
 from gateway.commits.record import RequestRecord
 from gateway.models import ApiRequest, Route
 

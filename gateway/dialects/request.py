@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 from gateway.failures import Garbled
 from gateway.wire.checks import Check, Mismatch, missing, object_of
 
+BYTES_PER_TOKEN = 4
+
 TOKENS_PER_PROMPT = 4  # What marks its beginning and its end, at the most.
 DEFAULT_MAX_TOKENS = 4096  # Of an answer whose caller names no limit.
 # Codex never names one, and ends with an error where an answer is cut. What it asks for is files.

@@ -126,13 +126,6 @@ def axis_end(peak: int) -> int:
     return next(end * power for end in ENDS if end * power >= peak)
 
 
-def share(part: int, whole: int) -> int:
-    """How many hundredths of `whole` a part is; what is something shows as something."""
-    if part <= 0 or whole <= 0:
-        return 0
-    return max(1, min(100, part * 100 // whole))
-
-
 def _chart(id, title, labels, series, show, top, **marks) -> Chart:
     names = tuple(one.name for one in series)
     known = [value for one in series for value in one.values if value is not None]

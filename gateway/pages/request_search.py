@@ -8,7 +8,8 @@ from django.db import models
 from django.db.models import Q, QuerySet
 
 from gateway.analytics.tally import IS_OK
-from gateway.models import ApiRequest, newest_first
+from gateway.models import ApiRequest
+from gateway.models.log import NEWEST_FIRST, older
 from gateway.serving import sessions
 
 PAGE = 50
@@ -54,8 +55,8 @@ def find(
     """The page of those that came in before `before`, and whether there are older ones."""
     rows = of_account(account_id).filter(_condition(account_id, search))
     if before is not None:
-        rows = newest_first.older(rows, before.created_at, before.id)
-    found = list(rows.order_by(*newest_first.ORDER)[: PAGE + 1])
+        rows = older(rows, before.created_at, before.id)
+    found = list(rows.order_by(*NEWEST_FIRST)[: PAGE + 1])
     return found[:PAGE], len(found) > PAGE
 
 

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts.keyring import data_keys
 from accounts.signed_in import SignedInRequest
 from billing.accounts import open_account
-from gateway.log import content_deletion, kept_content
+from gateway.log import content
 from gateway.log.transcript import told
 from gateway.models import ApiRequest, RequestContent
 from gateway.pages import request_search
@@ -57,16 +57,16 @@ def requests(request: SignedInRequest) -> HttpResponse:
 @never_cache
 def one_request(request: SignedInRequest, request_id: uuid.UUID) -> HttpResponse:
     row = _own_request(request, request_id)
-    kept = kept_content.row_of(row.id, row.account_id)
-    content = _opened(request, kept)
-    receipt = receipts.receipt_of(row, content)
+    kept = content.row_of(row.id, row.account_id)
+    plain = _opened(request, kept)
+    receipt = receipts.receipt_of(row, plain)
     context = {
         "row": row,
         "lines": [_line(one) for one in receipt["lines"] if _is_worth_a_line(one)],
         "capped": receipt["capped"],
-        "told": told(content) if content is not None else None,
+        "told": told(plain) if plain is not None else None,
         "purge_at": kept.purge_at if kept else None,
-        "why_none": "" if content is not None else _why_none(row, is_kept=kept is not None),
+        "why_none": "" if plain is not None else _why_none(row, is_kept=kept is not None),
     }
     return _shown(request, "request", context)
 
@@ -76,7 +76,7 @@ def one_request(request: SignedInRequest, request_id: uuid.UUID) -> HttpResponse
 def receipt(request: SignedInRequest, request_id: uuid.UUID) -> HttpResponse:
     """The signed receipt, which anybody with the published keys can check."""
     row = _own_request(request, request_id)
-    kept = kept_content.row_of(row.id, row.account_id)
+    kept = content.row_of(row.id, row.account_id)
     signed = receipts.signed_receipt(row, _opened(request, kept))
     name = f'attachment; filename="kyma-receipt-{row.id}.json"'
     return HttpResponse(
@@ -91,7 +91,7 @@ def delete_content(request: SignedInRequest, request_id: uuid.UUID) -> HttpRespo
     row = _own_request(request, request_id)
     if request.method != "POST":
         return _shown(request, "request_delete", {"row": row})
-    content_deletion.delete_of_request(row.account_id, row.id)
+    content.delete_of_request(row.account_id, row.id)
     messages.success(request, "What was said in this request is deleted.")
     return redirect("request", row.id)
 
@@ -100,7 +100,7 @@ def delete_content(request: SignedInRequest, request_id: uuid.UUID) -> HttpRespo
 def delete_all_content(request: SignedInRequest) -> HttpResponse:
     if request.method != "POST":
         return _shown(request, "request_delete_all", {})
-    deleted = content_deletion.delete_all(open_account(request.user).id)
+    deleted = content.delete_all(open_account(request.user).id)
     messages.success(request, _deleted(deleted))
     return redirect("requests")
 
@@ -130,7 +130,7 @@ def _cursor(request: SignedInRequest, account_id: uuid.UUID) -> ApiRequest | Non
 
 
 def _opened(request: SignedInRequest, kept: RequestContent | None) -> bytes | None:
-    return kept_content.opened(kept, data_keys.cipher_of(request.user.id)) if kept else None
+    return content.opened(kept, data_keys.cipher_of(request.user.id)) if kept else None
 
 
 def _is_worth_a_line(line: dict) -> bool:

@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from accounts.errors import SealBroken
 from billing.pricing import Usage
+from gateway.catalogue.entries import only_embeds, unsupported_over
 from gateway.dialects import embeddings as embedding_request
 from gateway.dialects.chat import request as chat_request
 from gateway.dialects.request import ProviderRequest
@@ -28,8 +29,7 @@ from gateway.models import Provider, Route
 from gateway.providers import upstream
 from gateway.providers.body import upstream_body
 from gateway.providers.metering import MALFORMED, Meter
-from gateway.routing.resolution import only_embeds, unsupported_over
-from gateway.serving.relay import STREAM_END, read_chunk
+from gateway.providers.upstream import STREAM_END, read_chunk
 from gateway.wire.sse import EventParser, EventTooLarge
 
 CONNECT_TIMEOUT_S = 3.0

@@ -11,6 +11,7 @@ import time
 import orjson
 from django.conf import settings
 
+from gateway.catalogue.entries import Candidate
 from gateway.failures import (
     Broken,
     Garbled,
@@ -23,8 +24,9 @@ from gateway.failures import (
 )
 from gateway.providers.alarm import Alarm
 from gateway.providers.connection import Connection, Pool, Unreachable
-from gateway.routing.resolution import Candidate
 from gateway.wire.sse import EventParser, EventTooLarge
+
+STREAM_END = b"[DONE]"
 
 MAX_ANSWER_BYTES = 50_000_000
 MAX_ERROR_BYTES = 64_000
@@ -211,3 +213,12 @@ def _meaning(error: Exception) -> UpstreamFailed:
     if isinstance(error, Unreachable):
         return Refused()
     return Silent() if isinstance(error, TimeoutError) else Broken()
+
+
+def read_chunk(payload: bytes) -> dict:
+    """One event of the provider. Raises Garbled, or the failure that an error event means."""
+    chunk = parse(payload)
+    if not isinstance(chunk, dict):
+        raise Garbled(status=200)
+    refuse_error(chunk)
+    return chunk

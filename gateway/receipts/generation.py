@@ -5,7 +5,7 @@ import uuid
 import orjson
 
 from billing.pricing import Usage, cost_lines, usd
-from gateway.dialects.chat.finish_reasons import meaning
+from gateway.dialects.chat.answer import finish_meaning
 from gateway.dialects.request import CHAT, EMBEDDINGS, TEXT
 from gateway.models import ApiRequest
 
@@ -70,7 +70,7 @@ def finish_of(row: ApiRequest) -> tuple[str | None, str | None]:
     (A row that an older Kyma wrote holds the provider's word alone.)
     """
     last = row.attempts[-1] if row.attempts else {}
-    told = meaning(row.finish_reason) if row.finish_reason else None
+    told = finish_meaning(row.finish_reason) if row.finish_reason else None
     return told, last.get("finish_reason", row.finish_reason) or None
 
 

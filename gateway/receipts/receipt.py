@@ -15,9 +15,9 @@ from typing import Any
 import orjson
 
 from billing.pricing import MILLION, Price, Usage, cost_lines
-from gateway.dialects.anthropic.message import name_and_arguments, spoken, tool_calls, tool_input
+from gateway.dialects.anthropic.message import tool_input
+from gateway.dialects.chat.answer import index_of, name_and_arguments, spoken, tool_calls
 from gateway.models import BILLED, ApiRequest
-from gateway.providers.metering import index_of
 from gateway.receipts import keys as receipt_keys
 from gateway.receipts.canonical_json import canonical
 from gateway.receipts.generation import usage_of

@@ -7,8 +7,8 @@ that is bad costs each of its models two calls, not one at every provider.
 
 from collections import Counter
 
+from gateway.catalogue.entries import Candidate
 from gateway.failures import Declined
-from gateway.routing.resolution import Candidate
 
 MOST_OPINIONS = 2
 

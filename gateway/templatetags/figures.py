@@ -2,8 +2,6 @@
 
 from django import template
 
-from gateway.pages import charts
-
 register = template.Library()
 
 
@@ -41,4 +39,11 @@ def at_least(count: int) -> str:
 @register.filter
 def share_of(part: int, whole: int) -> int:
     """The width of a bar, in hundredths."""
-    return charts.share(part, whole)
+    return share(part, whole)
+
+
+def share(part: int, whole: int) -> int:
+    """How many hundredths of `whole` a part is; what is something shows as something."""
+    if part <= 0 or whole <= 0:
+        return 0
+    return max(1, min(100, part * 100 // whole))

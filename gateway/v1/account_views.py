@@ -15,14 +15,14 @@ from billing.ledger import gained_and_used
 from billing.tiers import TIERS
 from gateway.access import rules as key_rules
 from gateway.access.authentication import Caller
+from gateway.catalogue.entries import catalogue
 from gateway.database import in_thread
 from gateway.errors import Unavailable
-from gateway.routing import resolution
 from gateway.serving.call import GatewayRequest
 from gateway.short_cache import ShortCache
 from gateway.v1 import price_objects
+from gateway.v1.guards import allow, logged
 from gateway.v1.openapi import document
-from gateway.v1.views import allow, logged
 from gateway.wire.reply import json_response, usd_number
 
 TIERS_MAX_AGE_S = 300
@@ -103,7 +103,7 @@ async def _put_together(name: str) -> bytes:
         return orjson.dumps(price_objects.tier_list())
     if name == "providers":
         return orjson.dumps(await in_thread(price_objects.read_providers))
-    return orjson.dumps(price_objects.price_list((await resolution.catalogue()).values()))
+    return orjson.dumps(price_objects.price_list((await catalogue()).values()))
 
 
 _pages = ShortCache(_put_together, settings.CACHE_TTL_S)

@@ -30,7 +30,7 @@ from gateway.providers.metering import Ending
 from gateway.serving import completions, forwarding, metrics, settlement
 from gateway.serving.call import Call, ClientGone, GatewayRequest
 from gateway.v1 import urls
-from gateway.v1.views import AnyResponse, CompletionResponse
+from gateway.v1.guards import AnyResponse, CompletionResponse
 
 MESSAGES_PATH = "/v1/messages"
 FORWARDED_FOR = b"x-forwarded-for"

@@ -13,8 +13,8 @@ from gateway.database import in_thread
 from gateway.keys import fields as key_fields
 from gateway.keys import management as key_management
 from gateway.serving.call import GatewayRequest
+from gateway.v1.guards import allow, logged
 from gateway.v1.key_objects import key_object
-from gateway.v1.views import allow, logged
 from gateway.wire import body as json_body
 from gateway.wire.query import number, offset
 from gateway.wire.reply import json_response

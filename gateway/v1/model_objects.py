@@ -7,7 +7,7 @@ The price is that of the cheapest route. Dollars are decimal strings, exact and 
 import datetime as dt
 
 from billing.pricing import Price
-from gateway.routing.resolution import EMBEDDING, PARAMETERS_OF, Candidate, ModelEntry, only_embeds
+from gateway.catalogue.entries import EMBEDDING, PARAMETERS_OF, Candidate, ModelEntry, only_embeds
 
 _USD_DECIMALS = 9  # of an amount in nano-dollars
 _PER_TOKEN_DECIMALS = 15  # of a price in nano-dollars per million tokens

@@ -10,8 +10,8 @@ from django.conf import settings
 from billing.packages import PACKAGES_USD
 from billing.pricing import Price, usd
 from billing.tiers import TIERS, Tier
+from gateway.catalogue.entries import ModelEntry, PublicRoute
 from gateway.models import Provider
-from gateway.routing.resolution import ModelEntry, PublicRoute
 
 # What an unlimited account has no limit of.
 RATES = (

@@ -8,8 +8,8 @@ from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from gateway.catalogue.entries import ModelEntry, PublicRoute, public_catalogue
 from gateway.models import Provider
-from gateway.routing.resolution import ModelEntry, PublicRoute, public_catalogue
 from kyma.api.fields import MoneyField
 from kyma.api.pagination import list_of
 from kyma.api.resource import Public

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from accounts.keyring import data_keys
 from accounts.models import ApiKey
 from billing.pricing import cost_lines
-from gateway.log import content_deletion, kept_content
+from gateway.log import content
 from gateway.models import ApiRequest
 from gateway.receipts.generation import usage_of
 from kyma.api.fields import MoneyField, TimeField
@@ -145,8 +145,8 @@ class ContentOfRequest(RequestResource):
         responses=ContentSerializer,
     )
     def get(self, request: Request, request_id: uuid.UUID) -> Response:
-        kept = kept_content.row_of(self.find(request_id).pk, self.account.pk)
-        plain = kept_content.opened(kept, data_keys.cipher_of(request.user.pk))
+        kept = content.row_of(self.find(request_id).pk, self.account.pk)
+        plain = content.opened(kept, data_keys.cipher_of(request.user.pk))
         if kept is None or plain is None:
             raise NotFound("Nothing that this request said is kept.")
         said = {**orjson.loads(plain), "kept_until": kept.purge_at}
@@ -158,7 +158,7 @@ class ContentOfRequest(RequestResource):
         responses={204: None},
     )
     def delete(self, request: Request, request_id: uuid.UUID) -> Response:
-        content_deletion.delete_of_request(self.account.pk, self.find(request_id).pk)
+        content.delete_of_request(self.account.pk, self.find(request_id).pk)
         return Response(status=204)
 
 
@@ -171,5 +171,5 @@ class ContentOfAll(RequestResource):
         responses={204: None},
     )
     def delete(self, request: Request) -> Response:
-        content_deletion.delete_all(self.account.pk)
+        content.delete_all(self.account.pk)
         return Response(status=204)

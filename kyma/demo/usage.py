@@ -19,8 +19,8 @@ from billing.ledger import Ask
 from billing.models import CreditAccount
 from billing.pricing import Price, Usage, cost_nano, tokens_nano
 from gateway import errors
+from gateway.commits.now import commit_now
 from gateway.commits.operations import Content, Operation, Record, Reserve, Settle
-from gateway.commits.queue import commit_now
 from gateway.commits.record import RequestRecord
 from gateway.models import ApiRequest, Route, content_place
 from gateway.serving import sessions

@@ -4,9 +4,8 @@ import dataclasses
 
 from django.http import HttpRequest
 
-from gateway.catalogue import aliases
-from gateway.routing import resolution
-from gateway.routing.resolution import ModelEntry
+from gateway.catalogue import aliases, entries
+from gateway.catalogue.entries import ModelEntry
 
 TEASED = 6
 
@@ -27,7 +26,7 @@ class Offer:
 def models_for(request: HttpRequest) -> dict[str, ModelEntry]:
     """The models that whoever asks can use; strangers see what a new account could."""
     allows_unstated = getattr(request.user, "allows_unstated_retention", False)
-    return resolution.offered(allows_unstated=allows_unstated)
+    return entries.offered(allows_unstated=allows_unstated)
 
 
 def teaser(models: dict[str, ModelEntry]) -> list[Offer]:

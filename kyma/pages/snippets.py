@@ -6,7 +6,7 @@ All read the key from KYMA_API_KEY, so that none holds a secret and each works a
 import dataclasses
 
 from gateway.catalogue import aliases, claude_code
-from gateway.routing.resolution import ModelEntry
+from gateway.catalogue.entries import ModelEntry
 
 KEY_VARIABLE = "KYMA_API_KEY"
 EXPORT = f'export {KEY_VARIABLE}="kyma-..."'

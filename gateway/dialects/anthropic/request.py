@@ -7,18 +7,20 @@ what becomes of instructions.
 
 import dataclasses
 import itertools
+import re
 
 import orjson
 
-from gateway.catalogue.claude_code import is_billing_header
 from gateway.dialects.anthropic import fields as anthropic_fields
 from gateway.dialects.anthropic.fields import OWN, is_hosted
 from gateway.dialects.anthropic.tools import CLIENT_TOOLS
 from gateway.dialects.chat import request as chat_request
 from gateway.dialects.chat.messages import MAX_MESSAGES, image_label
 from gateway.dialects.chat.turns import in_turns
+from gateway.dialects.request import BYTES_PER_TOKEN
 from gateway.errors import InvalidRequest
-from gateway.providers.metering import BYTES_PER_TOKEN
+
+_BILLING_HEADER = re.compile(r"x-anthropic-billing-header:[^\n]*\n?")
 
 IMAGE_TOKENS = 1_600  # Anthropic's own figure for an image of the largest size it doesn't shrink.
 
@@ -278,3 +280,11 @@ def _cached(block: dict) -> dict:
     """The block's mark for the prompt cache, if it has one."""
     mark = block.get("cache_control")
     return {} if mark is None else {"cache_control": mark}
+
+
+def is_billing_header(block: str) -> bool:
+    """Whether a text of `system` is the line that its prompts begin with, for Anthropic's bills. It
+    tells version and session: no prompt cache would know the prompt again, and no provider has to
+    know either.
+    """
+    return _BILLING_HEADER.fullmatch(block) is not None

@@ -11,8 +11,7 @@ from typing import Any
 
 import orjson
 
-from gateway.dialects.anthropic.message import name_and_arguments, tool_calls
-from gateway.providers.metering import content_bytes, index_of
+from gateway.dialects.chat.answer import content_bytes, index_of, name_and_arguments, tool_calls
 from gateway.wire.checks import object_of, one_of, text
 
 _INPUT = "input"  # The argument that takes what a custom tool is told.
