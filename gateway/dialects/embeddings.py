@@ -73,7 +73,7 @@ class EmbeddingRequest(ProviderRequest):
 
 
 def parse(body: dict) -> EmbeddingRequest:
-    """Read a body that json_body.parse returned. Raises InvalidRequest."""
+    """Read a body that wire.body.parse returned. Raises InvalidRequest."""
     found = TABLE.sort(body)
     read = found.read
     size = Inputs.of(read["input"])

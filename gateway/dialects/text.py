@@ -63,7 +63,7 @@ class TextRequest(ProviderRequest):
 
 
 def parse(body: dict) -> TextRequest:
-    """Read a body that json_body.parse returned. Raises InvalidRequest, Unprocessable."""
+    """Read a body that wire.body.parse returned. Raises InvalidRequest, Unprocessable."""
     found = TABLE.sort(body)
     read = found.read
     n = read.get("n", 1)

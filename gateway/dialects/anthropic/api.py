@@ -8,7 +8,7 @@
     error_body      an error
     limit_headers   the rate limits as headers
 
-json_body.parse has read each request and a Meter has counted each answer, so both have the shape
+wire.body.parse has read each request and a Meter has counted each answer, so both have the shape
 of JSON.
 """
 

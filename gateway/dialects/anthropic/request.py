@@ -2,7 +2,7 @@
 
 Consecutive messages of one role are one turn at Anthropic, and here too: strict chat templates
 demand that roles alternate and that tool results directly follow the calls that they answer.
-`chat_turns` places the instructions.
+`chat.turns` places the instructions.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ _TOOL_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
 
 def chat_body(body: dict) -> dict:
-    """Translate a body that json_body.parse returned into one for chat_request.parse.
+    """Translate a body that wire.body.parse returned into one for chat_request.parse.
 
     Raises InvalidRequest, which uses Anthropic's names of the fields.
     """

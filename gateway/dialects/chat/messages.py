@@ -22,7 +22,7 @@ from gateway.wire.schema import NOTHING, any_of
 
 MAX_MESSAGES = 2_000
 
-# Members that aren't prompt text. `chat_request` counts tokens for the role of each message.
+# Members that aren't prompt text. `chat.request` counts tokens for the role of each message.
 _UNMEASURED_IN_MESSAGE = frozenset({"role", "cache_control"})
 _UNMEASURED_IN_PART = frozenset({"type", "cache_control"})
 

@@ -1,6 +1,6 @@
 """A chat request, checked and measured.
 
-`parse` takes a body that json_body.parse returned, or one that Kyma wrote itself.
+`parse` takes a body that wire.body.parse returned, or one that Kyma wrote itself.
 """
 
 from dataclasses import dataclass

@@ -2,7 +2,7 @@
 
 Fields that are translated are checked here, under the caller's names for them. Fields that have the
 same name in chat pass unchanged, and chat checks them. Kyma keeps no responses, so it refuses every
-field that needs a stored one. `responses_tools` translates the tools.
+field that needs a stored one. `responses.tools` translates the tools.
 """
 
 from gateway.dialects.chat.fields import CHECKS, JSON_SCHEMA, MAX_TOOLS, ROUTING
