@@ -31,7 +31,7 @@ class Caller:
     account_id: str
     user_id: str
     cipher: Cipher
-    state: str  # of User.State
+    state: str  # A value of User.State.
     allows_unstated_retention: bool
     tier: int
     unlimited: bool
