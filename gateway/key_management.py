@@ -1,9 +1,8 @@
 """Making, changing and ending keys: the rules behind /v1/keys, /api/keys and the pages.
 
-`by` is the key that makes the change, and may not give more than it has (`key_grants.py`); None
-is the owner in person. All of them see management keys in the list, but only the owner who is
-`signed_in` may make, change or revoke these: a key that can make others must not lift its own
-limits or multiply.
+`by` is the key that makes the change, and may not give more than it has itself; None is the owner
+in person. All of them see management keys in the list, but only the owner who is `signed_in` may
+make, change or revoke these: a key that can make others must not lift its own limits or multiply.
 """
 
 import datetime as dt

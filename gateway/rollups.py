@@ -1,4 +1,4 @@
-"""Folds the request log into hours and days (`usage_models.py`).
+"""Folds the request log into the rollups of hours and days.
 
 An hour is final once no further row of it can move money: it ended a while ago, and none of its
 holds is open. A hold and the row of its request change in one transaction, so a reader that sees
