@@ -141,7 +141,7 @@ class UserAdmin(KeepingAdmin, BaseUserAdmin):
         return super().formfield_for_choice_field(db_field, request, **kwargs)
 
     def has_change_permission(self, request, obj=None):
-        """False for a superuser's row unless a superuser asks: that includes the password."""
+        """Only a superuser may change a superuser, including the password."""
         is_above = obj is not None and obj.is_superuser and not request.user.is_superuser
         return not is_above and super().has_change_permission(request, obj)
 
