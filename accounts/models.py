@@ -44,7 +44,7 @@ def _is_list_of_texts(value: object) -> bool:
 def validate_scopes(value: list) -> None:
     """Raise ValidationError unless `value` is a list of scopes."""
     if not _is_list_of_texts(value) or not set(value) <= set(ApiKey.Scope.values):
-        raise ValidationError(f"Not a list of scopes: those are {', '.join(ApiKey.Scope.values)}.")
+        raise ValidationError(f"Give a list of these scopes: {', '.join(ApiKey.Scope.values)}.")
 
 
 class UserManager(BaseUserManager["User"]):

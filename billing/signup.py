@@ -1,4 +1,4 @@
-"""The gift for signing up, given once for each mailbox, in whatever form its address is typed.
+"""The gift for signing up, given once for each mailbox, for all spellings of its address.
 
 A mailbox that had the gift is stored as a keyed hash only, without address, account or date. So the
 record can outlive an erased account, and says nothing about anybody.

@@ -34,7 +34,7 @@ class SealedFields(models.Model):
             setattr(self, field, self.sealed(cipher, field, text))
 
     def sealed(self, cipher: Cipher, field: str, text: str) -> bytes | None:
-        # UTF-8 has no lone surrogates. No keyboard sends one, but a file may.
+        # UTF-8 has no lone surrogates, and no keyboard sends one.
         plain = text.encode(errors="replace")
         return cipher.seal(plain, self.place_of(self.id, field)) if text else None
 

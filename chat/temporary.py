@@ -31,9 +31,9 @@ class TemporaryChat:
     def of(cls, body: bytes) -> "TemporaryChat":
         """Read the body of a request. Raises NotAllowed."""
         try:
-            sent = _checked(orjson.loads(body), dict, "What was sent")
+            sent = _checked(orjson.loads(body), dict, "The request")
         except orjson.JSONDecodeError as error:
-            raise NotAllowed("What was sent is no JSON. Reload the page.") from error
+            raise NotAllowed("The request is no JSON. Reload the page.") from error
         said = _field(sent, "messages", list)
         return cls(
             model=_field(sent, "model", str),

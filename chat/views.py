@@ -105,7 +105,7 @@ def settings(request: SignedInRequest, conversation_id: uuid.UUID) -> HttpRespon
     except NotAllowed as refusal:
         form.add_error(None, str(refusal))
         return render_conversation(request, found, settings_form=form, status=422)
-    notices.success(request, "Saved. The next answer is asked for like that.")
+    notices.success(request, "Saved. This applies from the next answer on.")
     return redirect("conversation", found.id)
 
 

@@ -5,7 +5,7 @@ from kyma import demo
 
 
 class Command(BaseCommand):
-    help = f"Take away the account {demo.EMAIL} and everything of it."
+    help = f"Remove the account {demo.EMAIL} and all its data."
 
     def handle(self, **options):
         if settings.PRODUCTION:
@@ -14,4 +14,4 @@ class Command(BaseCommand):
             demo.remove()
         except demo.DemoError as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(f"{demo.EMAIL} and everything of it is gone.")
+        self.stdout.write(f"{demo.EMAIL} and all its data are gone.")
