@@ -42,7 +42,7 @@ class SealedFields(models.Model):
 class Import(models.Model):
     """A file whose conversations are being stored. The row is deleted when all of them are there.
 
-    It counts with `bytes` towards what the person has stored (chat/imports.py).
+    It counts with `bytes` towards what the person has stored (chat/files/imports.py).
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)

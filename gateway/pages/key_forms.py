@@ -12,9 +12,9 @@ from django.utils import timezone
 from accounts.models import RETENTION_CHOICES_DAYS, ApiKey, validate_networks
 from billing.key_caps import CAPS, caps_of
 from billing.pricing import usd
-from gateway import key_fields
 from gateway.errors import GatewayError, InvalidRequest
-from gateway.key_fields import KeyFields
+from gateway.keys import fields as key_fields
+from gateway.keys.fields import KeyFields
 from gateway.models import Model
 
 GRACES = {
