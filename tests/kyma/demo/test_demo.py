@@ -159,7 +159,7 @@ def test_the_commands_tell_what_they_did(routes, monkeypatch):
     call_command("make_demo", stdout=output)
     assert f"Sign in as {making.EMAIL}" in output.getvalue()
     call_command("remove_demo", stdout=output)
-    assert "is gone" in output.getvalue()
+    assert "and all its data are gone" in output.getvalue()
     with pytest.raises(CommandError, match="There is no"):
         call_command("remove_demo")
 
