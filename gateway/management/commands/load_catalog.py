@@ -8,8 +8,8 @@ from gateway import catalog, catalog_files
 
 class Command(BaseCommand):
     help = (
-        "Load gateway/providers.toml and gateway/catalog.toml into the database. Safe to repeat; "
-        "what was enabled or disabled in the admin stays so."
+        "Load gateway/providers.toml and gateway/catalog.toml into the database. Safe to repeat. "
+        "Rows that the admin has enabled or disabled stay so."
     )
 
     def handle(self, **options):
