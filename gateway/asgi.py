@@ -212,7 +212,7 @@ def _require_tls(request: GatewayRequest) -> None:
     """Raise Forbidden on plain http. A redirect would let clients send keys in the clear again."""
     if settings.SECURE_SSL_REDIRECT and not request.is_secure():
         raise Forbidden(
-            "Ask over https. A key that was sent without is no secret any more: rotate it.",
+            "Use https. A key that was sent without it is no longer secret: rotate it.",
             code="https_required",
         )
 

@@ -158,7 +158,7 @@ def test_route(route: Route) -> RouteTest:
 
 def test_routes(routes: QuerySet[Route]) -> list[tuple[Route, RouteTest]]:
     """Test all routes in parallel."""
-    rows = list(routes.select_related("model", "provider"))  # The threads use no database.
+    rows = list(routes.select_related("model", "provider"))  # Threads must not use the database.
     with ThreadPoolExecutor(AT_ONCE) as threads:
         return list(zip(rows, threads.map(test_route, rows), strict=True))
 

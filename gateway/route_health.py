@@ -108,6 +108,6 @@ def of(route_id: str, path: str = CHAT.path) -> RouteHealth:
 
 
 def begin_with(history: dict[str, RouteHealth]) -> None:
-    """Take over the chat history of routes that this process hasn't tried itself."""
+    """Start with this health at chat, except for routes that this process has tried itself."""
     for route_id, health in history.items():
         _health.setdefault((route_id, CHAT.path), health)

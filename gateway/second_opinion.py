@@ -14,9 +14,9 @@ MOST_OPINIONS = 2
 
 
 class Declinations:
-    """The number of providers that have declined one request, by model.
+    """The declinations of one request, counted by model.
 
-    Counting routes is enough, because no two routes to a model have the same provider.
+    A count of routes is a count of providers: no two routes to a model have the same provider.
     """
 
     def __init__(self) -> None:

@@ -26,8 +26,8 @@ REMARKS = {"title", "description", "default", "examples", "$schema", "$id", "$co
     "writeOnly",
 }
 
-# The converter's own rules allow no negative whole numbers, and endless digits, which a small model
-# would then write.
+# The converter's own rules allow no negative whole numbers. They also allow endless digits, which a
+# small model would then write.
 NUMBER_RULES = {
     "number ::= ": 'integral ("." [0-9]{1,15})? ([eE] [-+]? [0-9]{1,3})?',
     "integral ::= ": '"-"? ("0" | [1-9] [0-9]{0,15})',

@@ -1,4 +1,4 @@
-"""The thread that owns the model, and how requests wait for it."""
+"""The thread that owns the model, and the queue in which requests wait for it."""
 
 import asyncio
 import threading

@@ -71,7 +71,7 @@ def key(request: SignedInRequest, key_id: uuid.UUID) -> HttpResponse:
         except GatewayError as refusal:
             form.refuse(refusal)
         else:
-            messages.success(request, "Saved. It counts within two seconds.")
+            messages.success(request, "Saved. The change takes effect within two seconds.")
             return redirect("key", row.id)
     context = {"key": row, "form": form, "spend": _spend(row)}
     return _shown(request, "key", context, status=400 if form.errors else 200)
