@@ -48,7 +48,7 @@ proof: .venv/test.stamp
 # more than they compute. The others are heard after the first.
 define at_once
 @logs=$$(mktemp -d); failed=0; \
-$(BIN)/python -m tests.on_postgres pytest $(1) >$$logs/postgres 2>&1 & postgres=$$!; \
+$(BIN)/python -m tests.support.on_postgres pytest $(1) >$$logs/postgres 2>&1 & postgres=$$!; \
 $(if $(2),$(BIN)/pytest $(2),true) >$$logs/browser 2>&1 & browser=$$!; \
 trap "kill $$postgres $$browser 2>/dev/null || true; wait; rm -r $$logs" EXIT; \
 echo '— On SQLite'; \

@@ -72,7 +72,7 @@ def redis(state: Path) -> Iterator[str]:
 @contextlib.contextmanager
 def _postgres() -> Iterator[tuple[dict[str, str], int]]:
     """The tests' server, but one that reaches the disk: its variables and its process's id."""
-    from tests.on_postgres import postgres
+    from tests.support.on_postgres import postgres
 
     with postgres(options={}) as urls:
         folder = urls["DATABASE_URL"].partition("?host=")[2]

@@ -52,7 +52,7 @@ def customer(upstream_url: str) -> str:
     from django.core.management import call_command
 
     from benchmarks.upstream import SCRIPTS
-    from tests import factories
+    from tests.support import factories
 
     for database in ("default", "keyring"):
         call_command("migrate", database=database, verbosity=0)

@@ -15,9 +15,9 @@ from accounts.models import User
 from chat import quota
 from chat.errors import Deleted, NotAllowed
 from chat.models import Conversation
-from gateway import retention
-from gateway.chat_fields import FORWARDED, READ
-from gateway.field_checks import Mismatch
+from gateway.dialects.chat.fields import FORWARDED, READ
+from gateway.log import content
+from gateway.wire.checks import Mismatch
 
 MAX_TITLE = 200  # characters
 TITLE_LENGTH = 60  # of one that is made from the first message
@@ -224,5 +224,5 @@ def delete(user: User, *, ids: Iterable[uuid.UUID]) -> int:
         found = list(own.values_list("id", flat=True))
         Conversation.objects.filter(id__in=found).delete()  # Its messages go before it.
     if found:
-        retention.leave_no_trace(connection)
+        content.leave_no_trace(connection)
     return len(found)

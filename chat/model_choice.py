@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from accounts.models import User
 from chat.models import Conversation
-from gateway import aliases, routing
-from gateway.routing import ModelEntry, PublicRoute
+from gateway.catalogue import aliases
+from gateway.routing import resolution
+from gateway.routing.resolution import ModelEntry, PublicRoute
 
 DEFAULT_ALIAS = "best"
 
@@ -31,7 +32,7 @@ class Choice:
 
 def choices(user: User) -> list[Choice]:
     """Those with a provider that the person's privacy settings admit (P7), by name."""
-    entries = routing.offered(allows_unstated=user.allows_unstated_retention).values()
+    entries = resolution.offered(allows_unstated=user.allows_unstated_retention).values()
     shown = [_choice(entry) for entry in entries if entry.writes]
     return sorted(shown, key=lambda choice: choice.name.lower())
 

@@ -42,7 +42,7 @@ class SealedFields(models.Model):
 class Import(models.Model):
     """A file whose conversations are being stored; it goes when all of them are there.
 
-    It counts as `bytes` of what is stored of the person (chat/imports.py).
+    It counts as `bytes` of what is stored of the person (chat/files/imports.py).
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)

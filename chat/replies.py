@@ -36,9 +36,9 @@ from chat.models import Conversation, Message
 from chat.prompt import Said
 from chat.stored_replies import Snapshot
 from chat.turns import Turn
-from gateway import routing
-from gateway.authentication import Caller, signed_in
+from gateway.access.authentication import Caller, signed_in
 from gateway.database import in_thread
+from gateway.routing import resolution
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ def _added(add: Callable[..., Message], blind: set[str]) -> tuple[Message, Calle
 
 async def _blind() -> set[str]:
     """The models that see no images."""
-    models = await routing.catalogue()
+    models = await resolution.catalogue()
     return {slug for slug, one in models.items() if "vision" not in one.capabilities}
 
 

@@ -18,9 +18,9 @@ from accounts.keyring import data_keys
 from accounts.models import User
 from billing.accounts import open_account
 from chat.models import Conversation, Message
-from gateway import token_buckets
+from gateway.access import token_buckets
+from gateway.access.token_buckets import Bucket, Level
 from gateway.errors import TooManyRequests
-from gateway.token_buckets import Bucket, Level
 
 MAX_HITS = 50
 MAX_QUERY = 200  # characters

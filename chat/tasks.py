@@ -2,7 +2,8 @@ import logging
 
 from celery import shared_task
 
-from chat import imports, stored_replies
+from chat import stored_replies
+from chat.files import imports
 
 logger = logging.getLogger(__name__)
 

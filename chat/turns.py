@@ -16,15 +16,16 @@ from django.db import Error as DatabaseError
 
 from chat.models import Message
 from chat.stored_replies import Snapshot
-from gateway import chat_request, completions, metrics
-from gateway.authentication import Caller
-from gateway.call import Call
-from gateway.commit_queue import CommitFailed
-from gateway.dialects import Dialect
+from gateway.access.authentication import Caller
+from gateway.commits.operations import HoldClosed
+from gateway.commits.queue import CommitFailed
+from gateway.dialects.apis import Dialect
+from gateway.dialects.chat import request as chat_request
 from gateway.errors import GatewayError, InternalError
-from gateway.metering import Ending
 from gateway.models import ApiRequest
-from gateway.operations import HoldClosed
+from gateway.providers.metering import Ending
+from gateway.serving import completions, metrics
+from gateway.serving.call import Call
 
 logger = logging.getLogger(__name__)
 

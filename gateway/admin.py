@@ -1,7 +1,7 @@
 """The admin of providers, models and routes, and of the request log without its content.
 
-At every start `manage.py load_catalog` restores the values of gateway/providers.toml and
-gateway/catalog.toml, but never changes `enabled`. The content of requests has no page here.
+At every start `manage.py load_catalog` restores the values of gateway/catalogue/*.toml, but never
+changes `enabled`. The content of requests has no page here.
 """
 
 from typing import Any
@@ -15,8 +15,8 @@ from django.views.decorators.debug import sensitive_post_parameters
 from accounts.admin import KeepingAdmin, ReadOnlyAdmin
 from billing.admin import usd_column
 from billing.pricing import usd
-from gateway import probes
 from gateway.models import ApiRequest, Model, Provider, Route
+from gateway.providers import probes
 
 SET_BY_FILE = (
     "At every start the catalogue files restore these values, so change them there too. "
@@ -72,7 +72,7 @@ class ProviderAdmin(KeepingAdmin):
             },
         ),
         (
-            "Set by gateway/providers.toml",
+            "Set by gateway/catalogue/providers.toml",
             {
                 "description": SET_BY_FILE,
                 "fields": (
@@ -167,7 +167,7 @@ class ModelAdmin(KeepingAdmin):
     fieldsets = (
         (None, {"fields": ("slug", "enabled")}),
         (
-            "Set by gateway/catalog.toml",
+            "Set by gateway/catalogue/catalog.toml",
             {
                 "description": SET_BY_FILE,
                 "fields": (
@@ -213,7 +213,7 @@ class RouteAdmin(KeepingAdmin):
             },
         ),
         (
-            "Set by gateway/catalog.toml",
+            "Set by gateway/catalogue/catalog.toml",
             {
                 "description": SET_BY_FILE,
                 "fields": (

@@ -7,6 +7,6 @@ class GatewayConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from gateway.sql import teach_sqlite
+        from gateway.commits.sql import teach_sqlite
 
         connection_created.connect(teach_sqlite)

@@ -4,8 +4,11 @@ from celery import shared_task
 from django.conf import settings
 from django.db import connection
 
-from gateway import partitions, probes, retention, rollups, sweeper
+from gateway.analytics import rollups
+from gateway.commits import sweeper
+from gateway.log import content, partitions
 from gateway.models import Provider
+from gateway.providers import probes
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +25,7 @@ def make_partitions() -> None:
 
 @shared_task
 def purge_content() -> None:
-    logger.info("purged the content of %d requests", retention.purge())
+    logger.info("purged the content of %d requests", content.purge())
 
 
 @shared_task

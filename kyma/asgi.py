@@ -11,8 +11,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kyma.settings")
 django_application = get_asgi_application()  # First: it loads the apps that follow.
 
 from chat import replies  # noqa: E402
-from gateway.asgi import close, gateway_application, start  # noqa: E402
-from gateway.urls import WITHOUT_VERSION  # noqa: E402
+from gateway.v1.handler import close, gateway_application, start  # noqa: E402
+from gateway.v1.urls import WITHOUT_VERSION  # noqa: E402
 from kyma import body_limit  # noqa: E402
 from kyma.metrics import PATH, metrics_application  # noqa: E402
 

@@ -9,7 +9,7 @@ from http import HTTPStatus
 
 from django.conf import settings
 
-from gateway import metrics
+from gateway.serving import metrics
 
 PATH = "/metrics"
 

@@ -8,11 +8,11 @@ urlpatterns = [
     path("ready", health.ready),
     path("admin/", admin.site.urls),
     path("api/", include("kyma.api.urls")),
-    path("", include("kyma.page_urls")),
+    path("", include("kyma.pages.urls")),
     path("", include("accounts.urls")),
     path("", include("billing.urls")),
     path("", include("gateway.pages.urls")),
-    path("", include("chat.urls")),
+    path("", include("chat.pages.urls")),
 ]
 
 handler404 = "kyma.api.problems.not_found"

@@ -18,8 +18,8 @@ from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from chat import replies
-from gateway import settlement
-from gateway.asgi import IS_CLOSING, KEEP_HEAD
+from gateway.serving import settlement
+from gateway.v1.handler import IS_CLOSING, KEEP_HEAD
 from kyma import health
 
 KEEP_ALIVE_S = 75

@@ -19,8 +19,8 @@ from django.test.utils import setup_databases, teardown_databases
 from accounts.models import User
 from billing import append_only
 from gateway.models import Provider
-from tests.factories import make_account, make_user
-from tests.fake_provider import FakeProvider
+from tests.support.factories import make_account, make_user
+from tests.support.provider.fake import FakeProvider
 
 DATABASES = ["default", "keyring"]
 USD = 1_000_000_000  # nano-dollars
@@ -32,7 +32,7 @@ USD = 1_000_000_000  # nano-dollars
 def pytest_sessionstart():
     _let_ctrl_c_be_heard()
     # Here, and not in the settings: the processes that a test starts have a loop that stays.
-    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "tests.one_loop.OneLoop"]
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "tests.support.one_loop.OneLoop"]
 
 
 def _let_ctrl_c_be_heard() -> None:

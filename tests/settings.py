@@ -11,7 +11,7 @@ if "KYMA_STATE_DIR" not in os.environ:
     atexit.register(shutil.rmtree, os.environ["KYMA_STATE_DIR"], ignore_errors=True)
 
 # In this process and in those that it starts: what a test has changed is seen at once, and a slow
-# machine doesn't look like a broken one. Tests of these times set their own (tests/live.py).
+# machine doesn't look like a broken one. Tests of these times set their own (support/live.py).
 PATIENCE = {
     "CACHE_TTL_S": "0",
     "ADMISSION_TIMEOUT_S": "30",
@@ -31,9 +31,9 @@ from kyma.settings import *  # noqa: E402, F403
 from kyma.settings import API_REQUESTS_PER_MINUTE, STATIC_ROOT  # noqa: E402
 
 # Its own migrations take 35 s.
-MIGRATION_MODULES = {"djstripe": "tests.djstripe_schema"}
+MIGRATION_MODULES = {"djstripe": "tests.support.djstripe_schema"}
 
-PASSWORD_HASHERS = ["tests.passwords.CheapArgon2PasswordHasher"]
+PASSWORD_HASHERS = ["tests.support.passwords.CheapArgon2PasswordHasher"]
 
 # Limits of one test must not reach the next: conftest empties it.
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}

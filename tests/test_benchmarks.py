@@ -19,7 +19,7 @@ Requests/sec:   1347.10
 
 {"requests": 13471, "duration_us": 10000000, "p50_us": 38900, "p99_us": 61000, "failed": 0}
 """
-RAW = """process 1:"web";serve (kyma/web.py:25);begin (gateway/completions.py:60) 30
+RAW = """process 1:"web";serve (kyma/web.py:25);begin (gateway/serving/completions.py:60) 30
 process 1:"web";serve (kyma/web.py:25);dumps (/v/lib/site-packages/orjson/__init__.py:1) 70
 """
 
@@ -119,7 +119,7 @@ from benchmarks import web
 web.raise_limits()
 django.setup()
 from gateway import key_objects, limits
-from gateway.price_list import tier_object
+from gateway.v1.price_objects import tier_object
 assert limits.TIERS == key_objects.TIERS
 print(tier_object(0)["requests_per_minute"])
 """

@@ -6,7 +6,7 @@ older than the longest retention can be dropped whole.
 
 from django.db import migrations, models
 
-from gateway import partitions
+from gateway.log import partitions
 
 
 def create_table(apps, schema_editor):

@@ -12,9 +12,9 @@ from django.utils import timezone
 from accounts.models import RETENTION_CHOICES_DAYS, ApiKey, validate_networks
 from billing.key_caps import CAPS, caps_of
 from billing.pricing import usd
-from gateway import key_fields
 from gateway.errors import GatewayError, InvalidRequest
-from gateway.key_fields import KeyFields
+from gateway.keys import fields as key_fields
+from gateway.keys.fields import KeyFields
 from gateway.models import Model
 
 GRACES = {
@@ -42,7 +42,7 @@ def _cap(label: str) -> forms.DecimalField:
 class KeyForm(forms.Form):
     """The form of a new key, or with `key` of that key's rules.
 
-    A valid form has `key_fields`, the argument for key_management.
+    A valid form has `key_fields`, the argument for `gateway.keys.management`.
     """
 
     key_fields: KeyFields

@@ -16,8 +16,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.models import ApiKey
 from accounts.signed_in import SignedInRequest
 from billing.key_caps import CAPS, sheet_of
-from gateway import key_management
 from gateway.errors import GatewayError, NotFound
+from gateway.keys import management as key_management
 from gateway.pages.key_forms import KeyForm, RotateForm
 
 PAGE = 100

@@ -5,7 +5,7 @@ from typing import Any
 
 from django import forms
 
-from gateway.showcase import Showcase, ShownModel
+from gateway.analytics.showcase import Showcase, ShownModel
 
 ORDERS: dict[str, tuple[str, Callable[[ShownModel], Any]]] = {
     "name": ("Name", lambda one: one.model.name.lower()),

@@ -6,9 +6,10 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import conditional_page, require_safe
 
-from gateway import showcase, showcase_json
+from gateway.analytics import showcase
+from gateway.analytics.levels import LEAST_SAMPLES
+from gateway.pages import showcase_json
 from gateway.pages.model_filter import ModelFilter
-from gateway.service_levels import LEAST_SAMPLES
 
 JSON_MAX_AGE_S = 60
 

@@ -3,10 +3,10 @@
 from django import forms
 
 from accounts.models import ApiKey, User
+from gateway.analytics.periods import DAY, midnight
 from gateway.models import Model, Provider
+from gateway.pages.request_search import Search, Status
 from gateway.pages.usage_form import NO_SUCH_STATUS, DayField, KeyField
-from gateway.periods import DAY, midnight
-from gateway.request_search import Search, Status
 
 
 class KeyChoice(KeyField):

@@ -14,10 +14,12 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts.keyring import data_keys
 from accounts.signed_in import SignedInRequest
 from billing.accounts import open_account
-from gateway import content_deletion, kept_content, receipts, request_search
+from gateway.log import content_deletion, kept_content
+from gateway.log.transcript import told
 from gateway.models import ApiRequest, RequestContent
+from gateway.pages import request_search
 from gateway.pages.request_forms import SearchForm
-from gateway.told_content import told
+from gateway.receipts import receipt as receipts
 
 _CLASSES = {
     "input": "Input tokens",

@@ -6,7 +6,7 @@ from django.views.decorators.http import require_safe
 
 from accounts.signed_in import SignedInRequest
 from billing.accounts import open_account
-from gateway import usage
+from gateway.analytics import usage
 from gateway.database import by_part
 from gateway.pages import usage_figures, usage_lines
 from gateway.pages.usage_form import UsageForm

@@ -9,15 +9,15 @@ from django.utils.formats import date_format
 
 from accounts.models import ApiKey
 from billing.templatetags.money import usd
-from gateway import usage
+from gateway.analytics import usage
+from gateway.analytics.usage import Figures, Filter
 from gateway.pages import charts
 from gateway.pages.charts import Chart, Series
 from gateway.templatetags.figures import count, duration
-from gateway.usage import Figures, Filter
 
 Points = Sequence[tuple[dt.datetime, Figures]]
 
-# The classes of errors (gateway/tally.py) in plain words.
+# The classes of errors (gateway/analytics/tally.py) in plain words.
 FAILURES = {
     "caller": "The request, its key or the credit didn't allow it",
     "limited": "A limit was reached",

@@ -11,10 +11,11 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.utils import timezone
 
 from accounts.models import ApiKey, User
-from gateway import sessions, usage
+from gateway.analytics import usage
+from gateway.analytics.periods import FIRST_DAY, LAST_DAY, midnight
+from gateway.analytics.usage import Filter
 from gateway.pages.usage_figures import key_label
-from gateway.periods import FIRST_DAY, LAST_DAY, midnight
-from gateway.usage import Filter
+from gateway.serving import sessions
 
 DEFAULT_DAYS = 30
 MOST_DAYS = 366

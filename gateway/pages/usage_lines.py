@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 
 from billing.pricing import usd
 from gateway.models import ApiRequest
-from gateway.newest_first import older
+from gateway.models.newest_first import older
 
 PART = 1000  # In lines. Server-side cursors are off, so each part is a query of its own.
 BEGINS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")

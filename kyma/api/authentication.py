@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from accounts import keys
 from accounts.errors import InvalidKey
 from accounts.models import ApiKey, User
-from gateway.client_address import client_address
+from gateway.access.client_address import client_address
 
 
 class KeyAuthentication(BaseAuthentication):

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from gateway.models import Provider
-from gateway.routing import ModelEntry, PublicRoute, public_catalogue
+from gateway.routing.resolution import ModelEntry, PublicRoute, public_catalogue
 from kyma.api.fields import MoneyField
 from kyma.api.pagination import list_of
 from kyma.api.resource import Public

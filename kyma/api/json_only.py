@@ -5,8 +5,8 @@ from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
-from gateway import json_body
 from gateway.errors import BodyTooLarge
+from gateway.wire import body as json_body
 
 
 class JsonParser(BaseParser):

@@ -1,6 +1,6 @@
 """API keys: what stands behind the page of keys and /v1/keys, for the person and for their keys.
 
-What a key may give another is at most what it has (`gateway/key_grants.py`).
+What a key may give another is at most what it has (`gateway/keys/grants.py`).
 """
 
 import datetime as dt
@@ -12,10 +12,11 @@ from rest_framework.response import Response
 
 from accounts.models import ApiKey
 from billing.key_caps import sheet_of
-from gateway import key_fields, key_management
-from gateway.json_schema import Schema
-from gateway.key_fields import KeyFields
-from gateway.openapi_requests import SCHEMAS
+from gateway.keys import fields as key_fields
+from gateway.keys import management as key_management
+from gateway.keys.fields import KeyFields
+from gateway.v1.openapi.requests import SCHEMAS
+from gateway.wire.schema import Schema
 from kyma.api.description import example
 from kyma.api.fields import MoneyField, StrictSerializer, TimeField
 from kyma.api.pagination import PageQuery, page, page_of

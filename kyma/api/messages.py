@@ -17,7 +17,7 @@ from rest_framework.response import Response
 
 from chat import length, messages, replies
 from chat.models import Message
-from gateway import key_rules
+from gateway.access import rules as key_rules
 from kyma.api.conversations import ChatResource
 from kyma.api.description import PROBLEM_REF, example
 from kyma.api.fields import MoneyField, StrictSerializer, TimeField

@@ -14,9 +14,9 @@ from rest_framework.response import Response
 from accounts.keyring import data_keys
 from accounts.models import ApiKey
 from billing.pricing import cost_lines
-from gateway import content_deletion, kept_content
-from gateway.generations import usage_of
+from gateway.log import content_deletion, kept_content
 from gateway.models import ApiRequest
+from gateway.receipts.generation import usage_of
 from kyma.api.fields import MoneyField, TimeField
 from kyma.api.pagination import PageQuery, page, page_of
 from kyma.api.resource import Resource

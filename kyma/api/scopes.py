@@ -6,7 +6,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from accounts.models import ApiKey
-from gateway import key_rules
+from gateway.access import rules as key_rules
 from gateway.errors import Forbidden
 from kyma.api.authentication import address_of
 

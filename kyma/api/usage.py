@@ -14,12 +14,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import ApiKey
-from gateway import periods, sessions, usage
-from gateway.usage import Filter
-from kyma import time_zone
+from gateway.analytics import periods, usage
+from gateway.analytics.usage import Filter
+from gateway.serving import sessions
 from kyma.api.fields import MoneyField, StrictSerializer, TimeField
 from kyma.api.pagination import PageQuery, list_of, page, page_of
 from kyma.api.resource import Resource
+from kyma.pages import time_zone
 
 USUAL_RANGE = dt.timedelta(days=30)
 LONGEST_RANGE = dt.timedelta(days=400)

@@ -13,7 +13,7 @@ from accounts.keyring import data_keys
 from accounts.keyring.models import DataKey
 from accounts.models import ApiKey, User
 from gateway.models import RequestContent
-from tests.factories import make_key, make_user
+from tests.support.factories import make_key, make_user
 
 OURS = {"accounts", "billing", "gateway", "chat", "privacy", "keyring"}
 PASSWORD = "correct horse battery"  # of nobody but the people of these tests

@@ -2,8 +2,8 @@ import pytest
 
 from accounts.addresses import is_disposable, normalised
 from accounts.models import DisposableDomain, User
-from tests.accounts.pages import PASSWORD, sign_in, sign_up, text_of
-from tests.factories import make_user
+from tests.support.account_pages import PASSWORD, sign_in, sign_up, text_of
+from tests.support.factories import make_user
 
 REFUSED = "Addresses of this mail service"
 

@@ -7,7 +7,7 @@ from accounts.ids import uuid7
 from accounts.keyring import data_keys
 from accounts.keyring.models import DataKey
 from accounts.models import User
-from tests.factories import make_user
+from tests.support.factories import make_user
 
 pytestmark = pytest.mark.usefixtures("books")
 

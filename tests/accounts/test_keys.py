@@ -10,7 +10,7 @@ from accounts import keys
 from accounts.errors import InvalidKey
 from accounts.ids import uuid7
 from accounts.models import ApiKey
-from tests.factories import make_key, make_user
+from tests.support.factories import make_key, make_user
 
 
 @pytest.fixture

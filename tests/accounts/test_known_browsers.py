@@ -7,8 +7,8 @@ from django.test import Client
 
 from accounts import known_browsers, notices, security_changes
 from accounts.models import Notice
-from tests.accounts.pages import PASSWORD, enter_code, is_signed_in, sign_in, sign_up
-from tests.factories import make_user
+from tests.support.account_pages import PASSWORD, enter_code, is_signed_in, sign_in, sign_up
+from tests.support.factories import make_user
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 COOKIE = settings.KNOWN_BROWSER_COOKIE_NAME

@@ -11,7 +11,7 @@ from accounts.keyring import data_keys
 from accounts.models import Notice, User
 from accounts.passwords import KymaArgon2PasswordHasher
 from kyma import settings as kyma_settings
-from tests.accounts.pages import (
+from tests.support.account_pages import (
     PASSWORD,
     enter_code,
     is_signed_in,
@@ -20,7 +20,7 @@ from tests.accounts.pages import (
     sign_in,
     text_of,
 )
-from tests.factories import make_user
+from tests.support.factories import make_user
 
 NEW_PASSWORD = "battery staple correct"
 

@@ -7,7 +7,7 @@ from django.core import mail
 
 from accounts import mailbox, mails
 from kyma.management.commands.up import Command
-from tests.accounts.pages import sign_up, text_of
+from tests.support.account_pages import sign_up, text_of
 
 BACKEND = "accounts.mailbox.MailboxBackend"
 

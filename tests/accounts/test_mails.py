@@ -14,9 +14,16 @@ from django.utils import timezone
 from accounts import mails, notices, tasks
 from accounts.keyring import data_keys
 from accounts.models import Notice, User
-from tests.accounts.pages import PASSWORD, enter_code, is_signed_in, sign_in, sign_up, text_of
-from tests.factories import make_user
-from tests.ports import free_port
+from tests.support.account_pages import (
+    PASSWORD,
+    enter_code,
+    is_signed_in,
+    sign_in,
+    sign_up,
+    text_of,
+)
+from tests.support.factories import make_user
+from tests.support.ports import free_port
 
 SMTP = "django.core.mail.backends.smtp.EmailBackend"
 TEMPLATES = sorted(

@@ -12,8 +12,15 @@ from django.urls import reverse
 from accounts.errors import SealBroken
 from accounts.mfa import MfaAdapter
 from accounts.models import Notice
-from tests.accounts.pages import PASSWORD, TOTP_COUNTER, is_signed_in, sign_in, text_of, totp_code
-from tests.factories import make_user
+from tests.support.account_pages import (
+    PASSWORD,
+    TOTP_COUNTER,
+    is_signed_in,
+    sign_in,
+    text_of,
+    totp_code,
+)
+from tests.support.factories import make_user
 
 ACTIVATE = "/accounts/2fa/totp/activate/"
 AUTHENTICATE = "/accounts/2fa/authenticate/"

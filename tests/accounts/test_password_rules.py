@@ -8,7 +8,14 @@ from django.core.exceptions import ValidationError
 
 from accounts.models import User
 from kyma import settings as kyma_settings
-from tests.accounts.pages import enter_code, is_signed_in, just_signed_in, sign_in, sign_up, text_of
+from tests.support.account_pages import (
+    enter_code,
+    is_signed_in,
+    just_signed_in,
+    sign_in,
+    sign_up,
+    text_of,
+)
 
 GOOD = "correct horse battery"
 COMMON = "Dragon2026!!"

@@ -16,7 +16,7 @@ from django.urls import reverse
 from accounts import notices
 from accounts.adapter import AccountAdapter
 from accounts.models import Notice
-from tests.accounts.pages import (
+from tests.support.account_pages import (
     PASSWORD,
     TOTP_COUNTER,
     enter_code,
@@ -28,7 +28,7 @@ from tests.accounts.pages import (
     text_of,
     totp_code,
 )
-from tests.factories import make_user
+from tests.support.factories import make_user
 
 NEW_PASSWORDS = {"password1": "battery staple correct", "password2": "battery staple correct"}
 OTHERS_HAVE_ENDED = "All other sessions have ended"

@@ -7,7 +7,7 @@ from django.test import Client
 
 from accounts.keyring import data_keys
 from accounts.models import User
-from tests.accounts.pages import (
+from tests.support.account_pages import (
     PASSWORD,
     enter_code,
     is_signed_in,
@@ -16,7 +16,7 @@ from tests.accounts.pages import (
     sign_up,
     text_of,
 )
-from tests.factories import make_user
+from tests.support.factories import make_user
 
 pytestmark = pytest.mark.usefixtures("books")
 

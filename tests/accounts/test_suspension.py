@@ -7,9 +7,9 @@ from accounts import suspension
 from accounts.models import ApiKey, User
 from accounts.suspension import SuspensionMiddleware
 from kyma import groups
-from tests.accounts.pages import PASSWORD, sign_in, text_of
 from tests.architecture.test_urls import PRIVATE
-from tests.factories import make_key, make_user
+from tests.support.account_pages import PASSWORD, sign_in, text_of
+from tests.support.factories import make_key, make_user
 
 ELSEWHERE = ("admin/", "api/models/")  # The admin has a test of its own; models are public.
 OPEN = ("/", "/contact", "/privacy", "/terms", "/docs")

@@ -5,9 +5,9 @@ import itertools
 import pytest
 from django.test import Client
 
-from tests.api.things import QUERIES as API_QUERIES
 from tests.architecture.test_urls import PUBLIC
-from tests.belongings import (
+from tests.support.api_things import QUERIES as API_QUERIES
+from tests.support.belongings import (
     GATEWAY,
     PAGES,
     PLACES,
@@ -31,8 +31,8 @@ OWN_PAGES = [route for route in PAGES if not route.places() and route.text not i
 def test_every_place_in_a_url_has_an_example():
     unknown = {place for route in PAGES + GATEWAY for place in unknown_places(route)}
     assert not unknown, (
-        f"tests/belongings.py doesn't know what stands at {sorted(unknown)}. Add to PLACES how to "
-        "make such a thing for a person, or to SHARED what everybody may name there."
+        f"tests/support/belongings.py doesn't know what stands at {sorted(unknown)}. Add to "
+        "PLACES how to make such a thing for a person, or to SHARED what everybody may name there."
     )
 
 

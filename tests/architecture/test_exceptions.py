@@ -3,18 +3,18 @@
 import ast
 from pathlib import Path
 
-from tests.architecture.sources import LAYERS, files, functions, name_of
+from tests.support.sources import LAYERS, files, functions, name_of
 
 EDGES = {
-    "gateway/asgi.py: __call__",  # what an HTTP connection ends with
-    "gateway/asgi.py: _respond",  # what an HTTP request ends with
-    "gateway/commit_queue.py: _write",  # the writer outlives whatever a batch does
-    "gateway/completions.py: proceed",  # a fault of ours must not leave a hold
-    "gateway/sqlite_engine.py: _outcome",  # told to the loop, which waits for it
-    "gateway/token_buckets.py: _answers",  # those who share a call must not wait for ever
+    "gateway/v1/handler.py: __call__",  # what an HTTP connection ends with
+    "gateway/v1/handler.py: _respond",  # what an HTTP request ends with
+    "gateway/commits/queue.py: _write",  # the writer outlives whatever a batch does
+    "gateway/serving/completions.py: proceed",  # a fault of ours must not leave a hold
+    "gateway/commits/sqlite.py: _outcome",  # told to the loop, which waits for it
+    "gateway/access/token_buckets.py: _answers",  # those who share a call must not wait for ever
     # Another program, with edges of its own.
-    "gateway/local_provider/answers.py: send_stream",
-    "gateway/local_provider/app.py: errors_as_json",
+    "kyma/machine/local_provider/answers.py: send_stream",
+    "kyma/machine/local_provider/app.py: errors_as_json",
 }
 EVERYTHING = {"Exception", "BaseException"}
 

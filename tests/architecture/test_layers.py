@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.architecture.sources import LAYERS, files, imports, name_of
+from tests.support.sources import LAYERS, files, imports, name_of
 
 
 def importers_of(package: str) -> set[str]:
@@ -37,26 +37,28 @@ def test_only_one_module_talks_to_stripe():
 
 
 def test_only_one_module_talks_to_providers_while_requests_wait():
-    ours = {one for one in importers_of("aiohttp") if not one.startswith("gateway/local_provider/")}
-    assert ours <= {"gateway/upstream.py"}
+    ours = {
+        one for one in importers_of("aiohttp") if not one.startswith("kyma/machine/local_provider/")
+    }
+    assert ours <= {"gateway/providers/upstream.py"}
 
 
 def test_only_jobs_and_commands_use_a_client_that_blocks():
     clients = ("requests", "urllib.request", "http.client", "httpx", "urllib3")
     users = set().union(*(importers_of(client) for client in clients))
     assert users <= {
-        "gateway/discovery.py",  # asks the operator's own servers what they serve
-        "gateway/probes.py",  # jobs and people ask it whether providers answer; no request does
-        "kyma/programs.py",  # waits until what `manage.py up` has started answers
+        "gateway/catalogue/discovery.py",  # asks the operator's own servers what they serve
+        "gateway/providers/probes.py",  # asked by jobs and people, by no request
+        "kyma/machine/programs.py",  # waits until what `manage.py up` has started answers
     }
 
 
 def test_the_local_provider_knows_nothing_of_kyma():
     wrong = [
         f"{name_of(path)}:{line} imports {module}"
-        for path in files("gateway/local_provider")
+        for path in files("kyma/machine/local_provider")
         for line, module in imports(path)
         if module.split(".")[0] in (*LAYERS, "django")
-        and not module.startswith("gateway.local_provider")
+        and not module.startswith("kyma.machine.local_provider")
     ]
     assert wrong == []

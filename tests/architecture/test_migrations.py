@@ -2,7 +2,7 @@ import pytest
 from django.apps import apps
 from django.core.management import call_command
 
-from tests.architecture.sources import LAYERS
+from tests.support.sources import LAYERS
 
 pytestmark = pytest.mark.usefixtures("books")
 

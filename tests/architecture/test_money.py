@@ -6,7 +6,7 @@ import pytest
 from django.apps import apps
 from django.db import models
 
-from tests.architecture.sources import files, name_of, tree
+from tests.support.sources import files, name_of, tree
 
 
 def float_makers(path):

@@ -8,8 +8,8 @@ from django.apps import apps
 
 from accounts.models import User
 from accounts.personal_data import OTHERS_PERSONAL_DATA
-from tests.architecture.sources import LAYERS
-from tests.factories import make_account, make_key, make_user
+from tests.support.factories import make_account, make_key, make_user
+from tests.support.sources import LAYERS
 
 GROUPS = ("identity", "content", "metadata", "plain")
 

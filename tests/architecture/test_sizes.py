@@ -2,7 +2,7 @@
 
 import fnmatch
 
-from tests.architecture.sources import LAYERS, ROOT, files, functions, name_of
+from tests.support.sources import LAYERS, ROOT, files, functions, name_of
 
 MOST_LINES_OF_A_FUNCTION = 60
 MOST_LINES_OF_A_FILE = 450

@@ -2,7 +2,7 @@
 
 import ast
 
-from tests.architecture.sources import files, functions, name_of
+from tests.support.sources import files, functions, name_of
 
 DECORATORS = ("shared_task", "task")
 

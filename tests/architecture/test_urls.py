@@ -6,9 +6,9 @@ import pytest
 from django.conf import settings
 from django.test import Client
 
-from gateway import urls as gateway_urls
-from gateway.asgi import GatewayHandler
-from tests.routes import routes
+from gateway.v1 import urls as gateway_urls
+from gateway.v1.handler import GatewayHandler
+from tests.support.routes import routes
 
 PUBLIC = {
     "health",

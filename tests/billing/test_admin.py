@@ -5,7 +5,7 @@ from django.urls import reverse
 
 from accounts.ids import uuid7
 from billing.models import CreditAccount, Hold, KeySpend, LedgerEntry, PriceVersion
-from tests.factories import cap_key, make_account, make_key, make_price, make_user
+from tests.support.factories import cap_key, make_account, make_key, make_price, make_user
 
 READ_ONLY = (CreditAccount, LedgerEntry, Hold, KeySpend)
 NOW = dt.datetime(2026, 3, 4, 5, 6, tzinfo=dt.UTC)

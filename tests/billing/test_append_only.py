@@ -7,7 +7,7 @@ from django.db import DatabaseError, connection, transaction
 
 from billing import append_only
 from billing.models import LedgerEntry, PriceVersion
-from tests.factories import make_account, make_price
+from tests.support.factories import make_account, make_price
 
 pytestmark = pytest.mark.usefixtures("books")
 on_postgres = connection.vendor == "postgresql"

@@ -9,7 +9,7 @@ from accounts.ids import uuid7
 from billing import ledger, views
 from billing.models import CreditAccount, LedgerEntry
 from tests.conftest import USD
-from tests.factories import make_user
+from tests.support.factories import make_user
 
 
 def signed_in(user) -> Client:

@@ -11,7 +11,7 @@ from accounts.ids import uuid7
 from accounts.models import User
 from billing.key_spend import period_starts
 from billing.models import CreditAccount, Hold, KeySpend, LedgerEntry, PriceVersion
-from tests.factories import cap_key, make_account, make_key, make_price, make_user
+from tests.support.factories import cap_key, make_account, make_key, make_price, make_user
 
 pytestmark = pytest.mark.usefixtures("books")
 Kind = LedgerEntry.Kind

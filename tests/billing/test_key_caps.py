@@ -11,7 +11,7 @@ from billing import key_caps
 from billing.key_caps import CAPS, set_caps, sheet_of
 from billing.key_spend import KeySheet
 from billing.models import KeySpend
-from tests.factories import cap_key, make_key, make_user
+from tests.support.factories import cap_key, make_key, make_user
 
 USD = 1_000_000_000
 TODAY = dt.datetime.now(dt.UTC).date()

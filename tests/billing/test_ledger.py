@@ -21,7 +21,7 @@ from billing.errors import (
 from billing.key_spend import KeySheet
 from billing.ledger import Ask, Grant, Sheet
 from billing.models import CreditAccount, LedgerEntry
-from tests.factories import make_account, make_user
+from tests.support.factories import make_account, make_user
 
 TODAY = dt.date(2026, 11, 24)
 PRICE = 1_500_000  # 1.5 nano-dollars for a token

@@ -30,11 +30,10 @@ from billing.errors import KeyReused
 from billing.key_spend import period_starts
 from billing.ledger import Ask, Grant
 from billing.models import CreditAccount, Hold, KeySpend, LedgerEntry
-from gateway import reconcile, sweeper
-from gateway.commit_queue import commit_now
-from gateway.operations import Reserve, undo
-from tests.billing.pure_ledger import PERIODS, PureLedger, cost
-from tests.factories import (
+from gateway.commits import reconcile, sweeper
+from gateway.commits.operations import Reserve, undo
+from gateway.commits.queue import commit_now
+from tests.support.factories import (
     cap_key,
     make_account,
     make_key,
@@ -44,6 +43,7 @@ from tests.factories import (
     make_settle,
     make_user,
 )
+from tests.support.pure_ledger import PERIODS, PureLedger, cost
 
 BEGIN = dt.datetime(2026, 11, 24, 12, 0, tzinfo=dt.UTC)
 LONG_AGO = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)  # Then no hold is overdue yet.

@@ -6,9 +6,9 @@ from django.db import connections
 from accounts.models import User
 from billing import signup
 from billing.models import CreditAccount, LedgerEntry, SignupGrant
-from gateway import reconcile
-from tests.accounts.pages import PASSWORD, enter_code, sign_in, sign_up, text_of
-from tests.factories import make_user
+from gateway.commits import reconcile
+from tests.support.account_pages import PASSWORD, enter_code, sign_in, sign_up, text_of
+from tests.support.factories import make_user
 
 GIFT_NANO = 500_000_000
 THREADS = 4

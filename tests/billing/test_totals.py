@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from accounts.ids import uuid7
 from billing import ledger
 from billing.models import CreditAccount, LedgerEntry
-from tests.factories import make_account
+from tests.support.factories import make_account
 
 pytestmark = pytest.mark.django_db(databases=["default", "keyring"])
 

@@ -13,14 +13,14 @@ from django.conf import settings
 from django.db import connection, connections
 from playwright.sync_api import expect
 
-from tests.accounts.pages import just_signed_in
-from tests.browser import chromium
-from tests.browser.moments import moments as all_moments
-from tests.browser.visitors import Visitor, everybody
-from tests.browser.watch import Watch
 from tests.conftest import start_anew
 from tests.gateway.conftest import live_route
-from tests.live import Gateway
+from tests.support.account_pages import just_signed_in
+from tests.support.browser import chromium
+from tests.support.browser.moments import moments as all_moments
+from tests.support.browser.visitors import Visitor, everybody
+from tests.support.browser.watch import Watch
+from tests.support.live import Gateway
 
 TIMEOUT_MS = 20_000
 expect.set_options(timeout=TIMEOUT_MS)  # By itself it waits for five seconds.

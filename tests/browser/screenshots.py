@@ -9,8 +9,8 @@ from django.core.management import call_command
 from django.utils.text import slugify
 
 from tests.browser.conftest import apart
-from tests.browser.looks import SCHEMES, SIZES
-from tests.browser.visitors import everybody
+from tests.support.browser.looks import SCHEMES, SIZES
+from tests.support.browser.visitors import everybody
 
 FOLDER = Path(os.environ.get("SCREENSHOTS", "var/screenshots"))
 ID = r"[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{32}-set-password"

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.browser.accessibility import faults, too_wide
-from tests.browser.looks import SIZES
-from tests.browser.moments import TEMPLATES
-from tests.browser.visitors import ROUTES, is_no_page, is_page
+from tests.support.browser.accessibility import faults, too_wide
+from tests.support.browser.looks import SIZES
+from tests.support.browser.moments import TEMPLATES
+from tests.support.browser.visitors import ROUTES, is_no_page, is_page
 
 # What leads to another page, hands out a file, or answers scripts only.
 NO_PAGES = {
@@ -25,7 +25,7 @@ def test_every_page_is_looked_at(visitors):
     )
     unknown = {route.text for route in ROUTES} - known
     assert unknown - NO_PAGES == set(), (
-        "Nobody in tests/browser/visitors.py sees a page there. Add somebody who does, "
+        "Nobody in tests/support/browser/visitors.py sees a page there. Add somebody who does, "
         "or say in NO_PAGES that there is none."
     )
     assert unknown == NO_PAGES
@@ -35,7 +35,7 @@ def test_every_template_of_a_page_is_looked_at(visitors, moments):
     answers = [answer for one in visitors for answer in one.answers.values() if is_page(answer)]
     answers += [answer for _, answer in moments]
     seen = {template.name for answer in answers for template in answer.templates}
-    assert templates_of_pages() - seen == set(), "Add to tests/browser/moments.py what shows them."
+    assert templates_of_pages() - seen == set(), "Add to moments.py what shows them."
 
 
 def templates_of_pages() -> set[str]:

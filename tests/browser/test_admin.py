@@ -4,9 +4,9 @@ import pytest
 from django.contrib import admin
 from django.urls import reverse
 
-from tests.browser.accessibility import axe_by_any_light
 from tests.browser.conftest import apart
-from tests.factories import make_user
+from tests.support.browser.accessibility import axe_by_any_light
+from tests.support.factories import make_user
 
 OPTIONS = {
     # Else axe writes what forms.css imports into the page, which the security policy forbids.

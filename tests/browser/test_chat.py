@@ -8,12 +8,12 @@ from playwright.sync_api import expect
 from chat import conversations
 from chat.models import Conversation, Message
 from gateway.models import Model
-from tests.browser.accessibility import axe
-from tests.chat.writing import talk
-from tests.factories import make_account, make_user
 from tests.gateway.conftest import live_route, scripted
-from tests.live import USD, eventually
-from tests.provider_scripts import (
+from tests.support.browser.accessibility import axe
+from tests.support.chat.writing import talk
+from tests.support.factories import make_account, make_user
+from tests.support.live import USD, eventually
+from tests.support.provider.scripts import (
     Done,
     End,
     Event,

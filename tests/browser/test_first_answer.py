@@ -7,9 +7,9 @@ from playwright.sync_api import expect
 
 from billing.templatetags.money import usd
 from gateway.models import ApiRequest
-from tests.accounts.pages import PASSWORD
-from tests.browser.accessibility import axe
-from tests.live import eventually
+from tests.support.account_pages import PASSWORD
+from tests.support.browser.accessibility import axe
+from tests.support.live import eventually
 
 
 def test_a_stranger_signs_up_and_gets_an_answer(open_page, site, scripted_model):

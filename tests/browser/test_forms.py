@@ -1,7 +1,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.factories import make_user
+from tests.support.factories import make_user
 
 SUBMIT_TWICE = """button => {
   const form = button.form, sent = [];

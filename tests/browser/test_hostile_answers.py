@@ -6,7 +6,7 @@ The watch of every page sees to it that nothing asks another host, and that no s
 import pytest
 
 from chat.markdown import Streaming, render
-from tests.chat.hostile import RUN, payloads
+from tests.support.chat.hostile import RUN, payloads
 
 PATH = "/hostile"
 PAYLOADS = [text for texts in payloads().values() for text in texts]

@@ -3,12 +3,12 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.accounts.pages import PASSWORD
-from tests.browser.keyboard import Keyboard
-from tests.browser.looks import PHONE
-from tests.chat.writing import talk
-from tests.factories import make_account, make_user
-from tests.live import USD
+from tests.support.account_pages import PASSWORD
+from tests.support.browser.keyboard import Keyboard
+from tests.support.browser.looks import PHONE
+from tests.support.chat.writing import talk
+from tests.support.factories import make_account, make_user
+from tests.support.live import USD
 
 LONG = ["/docs", "/dashboard", "/usage", "/keys/new", "/settings/security", "/billing", "/chat"]
 

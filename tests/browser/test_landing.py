@@ -2,8 +2,8 @@ import itertools
 
 from playwright.sync_api import expect
 
-from tests.browser.accessibility import axe
-from tests.factories import make_user
+from tests.support.browser.accessibility import axe
+from tests.support.factories import make_user
 
 
 def test_a_stranger_finds_the_way_in(page):

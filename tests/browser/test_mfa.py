@@ -8,9 +8,9 @@ from allauth.mfa import app_settings
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
 from playwright.sync_api import expect
 
-from tests.accounts.pages import PASSWORD
-from tests.browser.accessibility import axe
-from tests.factories import make_user
+from tests.support.account_pages import PASSWORD
+from tests.support.browser.accessibility import axe
+from tests.support.factories import make_user
 
 TIME_TO_TYPE_S = 8
 INSIDE_THE_COMPUTER = {

@@ -1,7 +1,7 @@
 import pytest
 
 from tests.gateway.conftest import scripted
-from tests.live import Customer
+from tests.support.live import Customer
 
 __all__ = ["scripted"]
 

@@ -10,14 +10,14 @@ from django.utils import timezone
 
 from chat import conversations, messages, replies, stored_replies
 from chat.models import Message
-from gateway import sweeper
+from gateway.commits import sweeper
 from gateway.database import in_thread
 from kyma.asgi import application
-from tests.chat import chatting
-from tests.chat.chatting import begin, held_up, last, run, said_hello, stored, until
-from tests.gateway.receipts import INPUT, OUTPUT, TEXT, billed, estimate
-from tests.live import eventually
-from tests.provider_scripts import WaitFor, stream
+from tests.support.chat import chatting
+from tests.support.chat.chatting import begin, held_up, last, run, said_hello, stored, until
+from tests.support.gateway.receipts import INPUT, OUTPUT, TEXT, billed, estimate
+from tests.support.live import eventually
+from tests.support.provider.scripts import WaitFor, stream
 
 State = Message.State
 

@@ -9,7 +9,7 @@ from accounts.keyring import data_keys
 from chat import conversations, messages
 from chat.errors import ChatsFull, NotAllowed, StillAnswering
 from chat.models import Conversation, Message
-from tests.chat.writing import say, talk
+from tests.support.chat.writing import say, talk
 
 pytestmark = pytest.mark.usefixtures("books")
 

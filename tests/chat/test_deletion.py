@@ -7,7 +7,7 @@ from django.db import connection
 
 from chat import conversations, messages
 from chat.models import Conversation, Message
-from tests.chat.writing import say, talk
+from tests.support.chat.writing import say, talk
 
 
 def left() -> tuple[int, int]:

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat.markdown import MOST_INLINE, Streaming, render
-from tests.chat.hostile import EVIL, payloads
-from tests.chat.safe_html import faults
+from tests.support.chat.hostile import EVIL, payloads
+from tests.support.chat.safe_html import faults
 
 # --- What a reader sees --------------------------------------------------------------------------
 

@@ -10,8 +10,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from chat import replies
-from tests.chat.writing import talk
-from tests.factories import make_account, make_provider, make_route
+from tests.support.chat.writing import talk
+from tests.support.factories import make_account, make_provider, make_route
 
 HUGE = 10**400
 ODD = (None, True, 7, -1, HUGE, "", "x", "é" * 99, [], [1], [None], {}, {"a": 1})

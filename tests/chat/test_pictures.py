@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from chat import messages, pictures, transfer
-from tests.chat.writing import talk
+from chat import messages, pictures
+from chat.files import transfer
+from tests.support.chat.writing import talk
 
 SECRET = b"47.3667 N 8.5500 E, Dora's phone"
 LARGEST = messages.MAX_IMAGE_BYTES

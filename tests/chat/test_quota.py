@@ -5,13 +5,14 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from chat import conversations, messages, quota, transfer
+from chat import conversations, messages, quota
 from chat.errors import ChatsFull
+from chat.files import transfer
 from chat.models import Conversation, Message
 from chat.quota import ROW_BYTES
-from tests.api.client import by_key, signed_in
-from tests.chat.writing import say, talk
-from tests.factories import make_provider, make_route
+from tests.support.api_client import by_key, signed_in
+from tests.support.chat.writing import say, talk
+from tests.support.factories import make_provider, make_route
 
 pytestmark = pytest.mark.usefixtures("a_model")
 

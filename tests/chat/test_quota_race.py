@@ -2,10 +2,11 @@
 
 import pytest
 
-from chat import conversations, messages, quota, transfer
+from chat import conversations, messages, quota
 from chat.errors import ChatsFull
-from tests.at_once import at_once
-from tests.chat.writing import talk
+from chat.files import transfer
+from tests.support.at_once import at_once
+from tests.support.chat.writing import talk
 
 AT_ONCE = 8
 FITTING = 3

@@ -11,14 +11,25 @@ from accounts.models import User
 from chat import messages, replies
 from chat.errors import NoVision, StillAnswering
 from chat.models import Message
-from gateway import settlement, sweeper
-from gateway.commit_queue import CommitFailed
+from gateway.commits import sweeper
+from gateway.commits.queue import CommitFailed
 from gateway.database import in_thread
 from gateway.models import Model, RequestContent
-from tests.chat.chatting import ask, begin, held_up, last, run, said_hello, stored, texts, until
-from tests.factories import make_account
+from gateway.serving import settlement
 from tests.gateway.conftest import live_route
-from tests.gateway.receipts import (
+from tests.support.chat.chatting import (
+    ask,
+    begin,
+    held_up,
+    last,
+    run,
+    said_hello,
+    stored,
+    texts,
+    until,
+)
+from tests.support.factories import make_account
+from tests.support.gateway.receipts import (
     END,
     HELLO,
     INPUT,
@@ -31,8 +42,8 @@ from tests.gateway.receipts import (
     billed,
     estimate,
 )
-from tests.live import Customer
-from tests.provider_scripts import (
+from tests.support.live import Customer
+from tests.support.provider.scripts import (
     Event,
     Head,
     Reset,

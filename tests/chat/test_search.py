@@ -8,7 +8,7 @@ from accounts.ids import uuid7
 from accounts.keyring import data_keys
 from chat import conversations, search
 from chat.models import Message
-from tests.chat.writing import say, talk
+from tests.support.chat.writing import say, talk
 
 pytestmark = pytest.mark.usefixtures("books")
 

@@ -5,9 +5,9 @@ import time
 import pytest
 from django.test import Client
 
-from gateway import token_buckets
-from tests.api.client import by_key, signed_in
-from tests.chat.writing import talk
+from gateway.access import token_buckets
+from tests.support.api_client import by_key, signed_in
+from tests.support.chat.writing import talk
 
 pytestmark = pytest.mark.usefixtures("books", "buckets")
 

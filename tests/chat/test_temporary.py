@@ -9,12 +9,12 @@ from chat.errors import NotAllowed
 from chat.models import Message
 from chat.prompt import Said
 from gateway.models import Model, RequestContent
-from tests.chat.chatting import held_up, run
 from tests.chat.test_pictures import SECRET, chunk, png
 from tests.gateway.conftest import live_route
-from tests.gateway.receipts import INPUT, OUTPUT, PRICE, TEXT, USAGE, billed, estimate
-from tests.live import Customer
-from tests.provider_scripts import stream
+from tests.support.chat.chatting import held_up, run
+from tests.support.gateway.receipts import INPUT, OUTPUT, PRICE, TEXT, USAGE, billed, estimate
+from tests.support.live import Customer
+from tests.support.provider.scripts import stream
 
 State = Message.State
 

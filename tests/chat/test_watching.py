@@ -15,10 +15,10 @@ from django.utils import timezone
 from chat import conversations, replies, stored_replies, watching
 from chat.models import Message
 from gateway.database import in_thread
-from tests.chat.chatting import run, until
-from tests.chat.writing import say, talk
 from tests.gateway.conftest import _process_with, gateway
-from tests.live import DEADLINE_S, Customer
+from tests.support.chat.chatting import run, until
+from tests.support.chat.writing import say, talk
+from tests.support.live import DEADLINE_S, Customer
 
 __all__ = ["_process_with", "gateway"]
 

@@ -6,9 +6,9 @@ import uuid
 
 import pytest
 
-from tests.factories import make_price, make_route
-from tests.gateway import local_provider_process
-from tests.live import Customer, Gateway
+from tests.support.factories import make_price, make_route
+from tests.support.gateway import local_provider_process
+from tests.support.live import Customer, Gateway
 
 LONGEST_TEST = dt.timedelta(minutes=1)
 # The real model shares its processor with whatever else runs.

@@ -7,7 +7,7 @@ from django.urls import reverse
 from accounts.ids import uuid7
 from billing.models import PriceVersion
 from gateway.models import ApiRequest, Model, Provider, RequestContent, Route
-from tests.factories import (
+from tests.support.factories import (
     make_key,
     make_model,
     make_price,

@@ -5,7 +5,7 @@ from django.contrib import admin
 from django.urls import reverse
 
 from accounts.ids import uuid7
-from tests.factories import make_user
+from tests.support.factories import make_user
 
 SEARCHES = ("word", "' OR 1", "someone@example.org", "12", str(uuid7()))
 

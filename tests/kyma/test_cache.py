@@ -4,8 +4,8 @@ import pytest
 
 from kyma import cache as kyma_cache
 from kyma.cache import RedisOrLocalCache
-from tests.live import eventually
-from tests.valkey import Valkey
+from tests.support.live import eventually
+from tests.support.valkey import Valkey
 
 PATIENT_S = 30
 TIMEOUT_S = 0.2

@@ -7,7 +7,7 @@ from accounts import keys
 from accounts.keyring import data_keys
 from accounts.models import ApiKey, User
 from billing.models import CreditAccount
-from tests.factories import make_model
+from tests.support.factories import make_model
 
 pytestmark = pytest.mark.usefixtures("books")
 

@@ -3,7 +3,7 @@ from django.db import OperationalError, connections
 from django.db.migrations.recorder import MigrationRecorder
 
 from kyma import health
-from tests.ports import free_port
+from tests.support.ports import free_port
 
 
 @pytest.fixture(autouse=True)

@@ -9,9 +9,10 @@ from django.test import Client
 
 from accounts.models import User
 from billing.models import CreditAccount
-from kyma import first_run, groups
-from tests.accounts.pages import PASSWORD, is_signed_in, sign_in
-from tests.factories import make_key, make_user
+from kyma import groups
+from kyma.machine import first_run
+from tests.support.account_pages import PASSWORD, is_signed_in, sign_in
+from tests.support.factories import make_key, make_user
 
 
 def create_admin(monkeypatch, email: str, password: str = PASSWORD) -> None:

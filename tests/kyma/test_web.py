@@ -15,8 +15,8 @@ import requests
 
 from chat import replies
 from kyma import health, web
-from tests.live import START_DEADLINE_S, eventually
-from tests.ports import free_port
+from tests.support.live import START_DEADLINE_S, eventually
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 20

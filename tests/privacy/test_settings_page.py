@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 from django.test import Client
 
-from tests.factories import make_key, make_provider, make_route
+from tests.support.factories import make_key, make_provider, make_route
 
 URL = "/settings/privacy"
 

@@ -1,6 +1,6 @@
 from django.core.management.base import BaseCommand
 
-from gateway import rollups
+from gateway.analytics import rollups
 
 
 class Command(BaseCommand):

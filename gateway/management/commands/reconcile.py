@@ -4,7 +4,7 @@ import uuid
 from django.core.management.base import BaseCommand, CommandError
 
 from billing.models import CreditAccount
-from gateway import reconcile
+from gateway.commits import reconcile
 
 
 class Command(BaseCommand):

@@ -2,8 +2,8 @@ import sys
 
 from django.core.management.base import BaseCommand, CommandError
 
-from gateway import probes
 from gateway.models import Route
+from gateway.providers import probes
 
 
 class Command(BaseCommand):

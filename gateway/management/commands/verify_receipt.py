@@ -4,7 +4,8 @@ from pathlib import Path
 
 from django.core.management.base import BaseCommand, CommandError
 
-from gateway import receipt_keys, receipts
+from gateway.receipts import keys as receipt_keys
+from gateway.receipts import receipt as receipts
 
 
 class Command(BaseCommand):

@@ -1,12 +1,13 @@
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from kyma import demo, schema
+from kyma import schema
+from kyma.demo import making
 
 
 class Command(BaseCommand):
     help = (
-        f"Make a second account, {demo.EMAIL}, with {demo.DAYS} days of usage to look at; "
+        f"Make a second account, {making.EMAIL}, with {making.DAYS} days of usage to look at; "
         "if there is one already, make it anew."
     )
 
@@ -16,12 +17,12 @@ class Command(BaseCommand):
         if any(schema.unapplied(alias) for alias in settings.DATABASES):
             raise CommandError("The tables aren't all there. Start Kyma once first: make run")
         try:
-            made = demo.make()
-        except demo.DemoError as error:
+            made = making.make()
+        except making.DemoError as error:
             raise CommandError(str(error)) from error
         self.stdout.write(
-            f"{made.requests:,} requests and {made.conversations} conversations in {demo.DAYS} "
-            f"days.\nSign in as {demo.EMAIL} with the password {made.password}\n"
+            f"{made.requests:,} requests and {made.conversations} conversations in {making.DAYS} "
+            f"days.\nSign in as {making.EMAIL} with the password {made.password}\n"
             "It can't be shown again; another make demo makes the account anew.\n"
             "What it asked counts on /models and /status as well, until manage.py remove_demo "
             "takes everything away."

@@ -1,17 +1,17 @@
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from kyma import demo
+from kyma.demo import making
 
 
 class Command(BaseCommand):
-    help = f"Take away the account {demo.EMAIL} and everything of it."
+    help = f"Take away the account {making.EMAIL} and everything of it."
 
     def handle(self, **options):
         if settings.PRODUCTION:
             raise CommandError("In production no ledger entry is ever deleted.")
         try:
-            demo.remove()
-        except demo.DemoError as error:
+            making.remove()
+        except making.DemoError as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(f"{demo.EMAIL} and everything of it is gone.")
+        self.stdout.write(f"{making.EMAIL} and everything of it is gone.")

@@ -10,10 +10,11 @@ from django.core.management.base import BaseCommand
 from django.db import OperationalError, connection
 
 from accounts import mailbox
-from gateway import partitions
-from kyma import first_run, programs, schema, welcome
-from kyma.processes import RunFile
-from kyma.supervisor import Stopped, StopSignals, Supervisor, SupervisorError, only_one
+from gateway.log import partitions
+from kyma import schema
+from kyma.machine import first_run, programs, welcome
+from kyma.machine.processes import RunFile
+from kyma.machine.supervisor import Stopped, StopSignals, Supervisor, SupervisorError, only_one
 
 CHECK_INTERVAL_S = 0.2
 WRITABLE_BY_ALL = 0o002

@@ -1,0 +1,235 @@
+"""Conversations as files: out as JSON or Markdown, in again from either.
+
+What goes out is read a few messages at a time, so that it takes no more memory the more it is.
+What comes in is somebody's file: it is bounded, checked like what a person writes before any of it
+is stored, and taken whole or not at all. It is told as a conversation that costs nothing, whatever
+it says of itself.
+"""
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+import orjson
+from django.db import DatabaseError
+
+from accounts.encryption import Cipher
+from accounts.ids import uuid7
+from accounts.keyring import data_keys
+from accounts.models import User
+from billing.pricing import usd
+from chat import conversations, length, messages
+from chat.errors import ImportRefused, NotAllowed
+from chat.files import imports, json_file, markdown_file
+from chat.files.portable import (
+    MAX_FILE_BYTES,
+    TOO_LARGE,
+    Outgoing,
+    Portable,
+    PortableMessage,
+    check_counts,
+)
+from chat.models import Conversation, Import, Message
+
+T = TypeVar("T")
+
+MOST_ROWS = 200  # that are read or written at once
+MOST_BYTES = 4_000_000  # that they hold; more only if a single one does
+PART_BYTES = 256_000  # of a file, at least: for each the database is opened anew
+
+
+def _batches(sized: Iterable[tuple[T, int]]) -> Iterator[list[T]]:
+    """What has these sizes, as much of it at a time as is read or written at once."""
+    batch: list[T] = []
+    held = 0
+    for one, size in sized:
+        if batch and (len(batch) == MOST_ROWS or held + size > MOST_BYTES):
+            yield batch
+            batch, held = [], 0
+        batch.append(one)
+        held += size
+    if batch:
+        yield batch
+
+
+# --- Out
+
+
+def json_parts(user: User, *, ids: Sequence[uuid.UUID] | None = None) -> Iterator[bytes]:
+    """These conversations of `user`, or all, with every branch."""
+    return _joined(json_file.write(_taken_out(user, ids, lambda tree, leaf: tree.in_order())))
+
+
+def markdown_parts(user: User, *, ids: Sequence[uuid.UUID] | None = None) -> Iterator[bytes]:
+    """These conversations of `user`, or all, each by the branch that it shows."""
+    return _joined(markdown_file.write(_taken_out(user, ids, messages.Tree.path_to)))
+
+
+def _joined(parts: Iterable[bytes]) -> Iterator[bytes]:
+    waiting = bytearray()
+    for part in parts:
+        waiting += part
+        if len(waiting) >= PART_BYTES:
+            yield bytes(waiting)
+            waiting.clear()
+    yield bytes(waiting)
+
+
+def _taken_out(
+    user: User,
+    ids: Sequence[uuid.UUID] | None,
+    chosen: Callable[[messages.Tree, uuid.UUID | None], list[uuid.UUID]],
+) -> Iterator[Outgoing]:
+    """With those messages that are `chosen` of the tree and its leaf."""
+    cipher = data_keys.cipher_of(user.id)
+    rows = Conversation.objects.of(user)
+    rows = rows if ids is None else rows.filter(id__in=ids)
+    for conversation_id in list(rows.values_list("id", flat=True)):
+        conversation = Conversation.objects.filter(pk=conversation_id).first()
+        if conversation is not None:  # Else it was deleted meanwhile.
+            one = _portable(conversation, cipher)
+            wanted = chosen(messages.Tree(conversation), conversation.leaf_id)
+            yield one, _messages_of(conversation, one, wanted, cipher)
+
+
+def _portable(conversation: Conversation, cipher: Cipher) -> Portable:
+    return Portable(
+        title=conversation.opened(cipher, "title"),
+        model=conversation.model,
+        system_prompt=conversation.opened(cipher, "system_prompt"),
+        parameters=conversation.parameters,
+        is_pinned=conversation.pinned_at is not None,
+        is_archived=conversation.archived_at is not None,
+        created_at=conversation.created_at,
+        updated_at=conversation.updated_at,
+    )
+
+
+def _messages_of(
+    conversation: Conversation, one: Portable, wanted: Sequence[uuid.UUID], cipher: Cipher
+) -> Iterator[PortableMessage]:
+    """Those that are `wanted` and not deleted meanwhile; then `one` knows its leaf."""
+    places: dict[uuid.UUID | None, int] = {}
+    sizes = dict(conversation.messages.values_list("id", length.ALL_BYTES))
+    for batch in _batches((one_id, sizes.get(one_id, 0)) for one_id in wanted):
+        rows = conversation.messages.in_bulk(batch)
+        for row in (rows[one_id] for one_id in batch if one_id in rows):
+            yield _portable_message(row, places.get(row.parent_id), cipher)
+            places[row.id] = len(places)
+    one.leaf = places.get(conversation.leaf_id)
+
+
+def _portable_message(row: Message, parent: int | None, cipher: Cipher) -> PortableMessage:
+    shown = messages.opened(row, cipher)
+    return PortableMessage(
+        role=row.role,
+        text=shown.text,
+        parent=parent,
+        reasoning=shown.reasoning,
+        images=shown.images,
+        model=row.model,
+        created_at=row.created_at,
+        details=_details(row) if row.is_reply else {},
+    )
+
+
+def _details(reply: Message) -> dict:
+    return {
+        "state": reply.state,
+        "provider": reply.provider,
+        "usage": {
+            "prompt_tokens": reply.prompt_tokens,
+            "completion_tokens": reply.completion_tokens,
+        },
+        "cost_usd": None if reply.cost_nano is None else usd(reply.cost_nano),
+    }
+
+
+# --- In
+
+
+def import_file(user: User, *, content: bytes, model: str) -> list[Conversation]:
+    """The conversations in a file of either kind, all of them or none, whatever happens meanwhile.
+
+    `model` is for those that name none. Raises ImportRefused, ChatsFull.
+    """
+    if len(content) > MAX_FILE_BYTES:
+        raise ImportRefused(TOO_LARGE)
+    is_json = content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
+    found = json_file.read(content) if is_json else markdown_file.read(content)
+    check_counts(found)
+    cipher = data_keys.cipher_of(user.id)
+    drafts = [_draft(user, one, model, cipher) for one in found]
+    rows = len(found) + sum(len(one.messages) for one in found)
+    whole = imports.begin(user, rows=rows, size=len(content))
+    try:
+        _write(drafts, found, whole, cipher)
+        imports.finish(whole)
+    except DatabaseError as error:
+        imports.take_back(whole)
+        raise ImportRefused("Kyma could store nothing of this file. Try again later.") from error
+    return drafts
+
+
+def _draft(user: User, one: Portable, model: str, cipher: Cipher) -> Conversation:
+    """The conversation without its messages, which are checked too."""
+    try:
+        draft = conversations.draft(
+            user,
+            model=_name_of(one.model) or model,
+            system_prompt=one.system_prompt,
+            parameters=one.parameters,
+        )
+        for said in one.messages:
+            messages.check_told(said.role, said.text, said.images)
+    except NotAllowed as refusal:
+        raise ImportRefused(str(refusal)) from refusal
+    first = one.messages[0].text if one.messages else ""
+    title = " ".join(one.title.split())[: conversations.MAX_TITLE]
+    draft.seal(cipher, title=title or conversations.title_from(first) or "Imported")
+    draft.pinned_at = one.updated_at if one.is_pinned else None
+    draft.archived_at = one.updated_at if one.is_archived else None
+    draft.created_at, draft.updated_at = one.created_at, one.updated_at
+    return draft
+
+
+def _name_of(model: str) -> str:
+    """The slug of a model, if it could be one."""
+    slug = model.strip()
+    return slug if len(slug) <= conversations.MAX_SLUG and slug.isprintable() else ""
+
+
+def _write(
+    drafts: list[Conversation], found: list[Portable], whole: Import, cipher: Cipher
+) -> None:
+    """Some rows in each transaction, so that nobody else waits long; last, what each one shows."""
+    for draft in drafts:
+        draft.part_of = whole
+    for batch in _batches((one, len(one.system_prompt or b"")) for one in drafts):
+        Conversation.objects.bulk_create(batch)
+    for rows in _batches(_rows(drafts, found, cipher)):
+        Message.objects.bulk_create(rows)
+    Conversation.objects.bulk_update(drafts, ["leaf"], batch_size=MOST_ROWS)
+
+
+def _rows(
+    drafts: list[Conversation], found: list[Portable], cipher: Cipher
+) -> Iterator[tuple[Message, int]]:
+    """The messages, each with its size; after those of a draft, its leaf is set."""
+    for draft, one in zip(drafts, found, strict=True):
+        ids = sorted(uuid7() for _ in one.messages)  # Of one millisecond, they are in no order.
+        for new_id, said in zip(ids, one.messages, strict=True):
+            parent_id = None if said.parent is None else ids[said.parent]
+            row = Message(id=new_id, conversation=draft, parent_id=parent_id)
+            _fill(row, said, cipher)
+            yield row, sum(len(sealed or b"") for sealed in (row.text, row.reasoning, row.images))
+        draft.leaf_id = None if one.leaf is None else ids[one.leaf]
+
+
+def _fill(row: Message, said: PortableMessage, cipher: Cipher) -> None:
+    row.role = said.role
+    row.model = _name_of(said.model) if row.is_reply else ""
+    row.created_at = row.updated_at = said.created_at
+    images = messages.plain(said.images)
+    shown = orjson.dumps(images).decode() if images else ""
+    row.seal(cipher, text=said.text, reasoning=said.reasoning, images=shown)

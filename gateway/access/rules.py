@@ -1,0 +1,90 @@
+"""What a key allows: whether its account is open, where it works, what it is for."""
+
+from collections.abc import Collection
+
+from accounts.models import ApiKey, User
+from billing.key_caps import caps_of
+from gateway.access import client_address
+from gateway.access.authentication import Caller, Network
+from gateway.errors import Forbidden
+
+MANAGEMENT_ONLY = "This is a management key: it works at /v1/keys alone. Use an ordinary key here."
+
+_CLOSED: dict[str, str] = {
+    User.State.SUSPENDED: "This account is suspended. Write to privacy@kymaapi.com.",
+    User.State.ERASING: "This account is being erased.",
+}
+
+
+def check_state(state: str) -> None:
+    """Raises Forbidden unless the account is open."""
+    message = _CLOSED.get(state)
+    if message:
+        raise Forbidden(message, code=f"account_{state}")
+
+
+def check_address(caller: Caller, ip: str) -> None:
+    """Raises Forbidden unless the key works at this address. Where it does is not told."""
+    check_networks(caller.allowed_networks, ip)
+
+
+def check_networks(allowed: Collection[Network], ip: str) -> None:
+    """Raises Forbidden unless this address is in one of the networks; none means anywhere."""
+    if not allowed:
+        return
+    address = client_address.parse(ip)
+    if address is None or not any(address in network for network in allowed):
+        raise Forbidden(
+            "This key doesn't work from this address. Its owner says where it does.",
+            code="ip_not_allowed",
+        )
+
+
+def allows_model(caller: Caller, slug: str) -> bool:
+    return not caller.allowed_models or slug in caller.allowed_models
+
+
+def check_model(caller: Caller, slug: str) -> None:
+    """Raises Forbidden unless the key may use the model of this slug, aliases resolved."""
+    if not allows_model(caller, slug):
+        raise Forbidden(
+            f"This key may not use {slug}. GET /v1/models lists what it may use.",
+            code="model_not_allowed",
+            param="model",
+        )
+
+
+def refuse_management(caller: Caller) -> None:
+    """What a management key can't do: everything but to manage keys and read the account."""
+    if caller.is_management:
+        raise Forbidden(MANAGEMENT_ONLY, code="management_key")
+
+
+def require_management(caller: Caller) -> None:
+    if not caller.is_management:
+        raise Forbidden(
+            "Keys are managed with a management key, and this is an ordinary one.",
+            code="management_key_required",
+        )
+
+
+def take_any(caller: Caller) -> None:
+    """What every key can do."""
+
+
+def check_may_chat(key: ApiKey) -> None:
+    """Raises Forbidden for a key with limits of its own: a turn of the chat is asked and paid by
+    the account, and would pass them by.
+    """
+    if has_limits(key):
+        raise Forbidden(
+            "A key with caps, models or a rate of its own begins no reply: the chat knows only "
+            "the account's. Use one without, or ask at /v1/chat/completions.",
+            code="key_has_limits",
+        )
+
+
+def has_limits(key: ApiKey) -> bool:
+    """Whether it may spend or ask less than its account."""
+    is_capped = any(cap is not None for cap in caps_of(key).values())
+    return bool(is_capped or key.allowed_models or key.requests_per_minute)

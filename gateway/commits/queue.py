@@ -1,0 +1,399 @@
+"""Group commit: everything durable that requests do, one transaction for all that wait.
+
+Requests hand over an operation and await its result; one writer per process takes all that
+wait, applies them in one transaction and resolves their futures after the commit. An operation
+that fails, fails alone. The queue is bounded: a full one refuses bookings and drops (and
+counts) the log rows of refused requests.
+
+What its caller was told had failed is undone, whatever became of it: where a commit came too late
+or its fate is unknown (`operations.undo`). What undoes is kept until the database has answered.
+
+An account that somebody else has locked holds up nobody else: its operations wait apart, and are
+tried again by themselves.
+"""
+
+import asyncio
+import datetime as dt
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import connections, transaction
+
+from billing.ledger import Grant
+from gateway.commits import batch
+from gateway.commits.operations import Decided, Operation, Record, Reserve, Settle, size_of, undo
+from gateway.commits.postgres import LOCK_WAIT_MS, PostgresEngine
+from gateway.commits.sql import as_django, as_json, reads, statement
+from gateway.commits.sqlite import SqliteEngine
+from gateway.commits.waiting import CommitFailed, Waiting
+
+logger = logging.getLogger(__name__)
+
+MAX_BATCH = 256
+MAX_BATCH_BYTES = 8_000_000
+# A transaction costs much the same for one operation and for many: under load it waits for more.
+MANY = 16
+LINGER_S = 0.001
+# What says that the database is out of reach, rather than that an operation is at fault.
+_OUT_OF_REACH = ("OperationalError", "InterfaceError", "PoolTimeout", "AdminShutdown")
+_IS_LOCKED = "LockNotAvailable"
+RETRY_S = 1.0  # While the database is out of reach, what is kept asks for it so often.
+CLOSE_WITHIN_S = 5.0
+# How long a batch waits for an account whose operations have waited in vain before: at first just
+# to see whether it is free, each time longer, since those who wait longer may come first. Then it
+# rests for so many times as long, so that the others have most of the time.
+PROBE_MS = 5
+RESTS = 4
+
+Retry = Callable[[], Awaitable[None]]
+
+
+class QueueFull(CommitFailed):
+    pass
+
+
+class Promise:
+    """A reservation that is granted, and about to be committed; or is already, without a future."""
+
+    def __init__(self, grant: Grant, committed: asyncio.Future | None = None):
+        self.grant = grant
+        self._committed = committed
+
+    async def kept(self) -> Grant:
+        """Wait until it is durable. Another amount is granted if it had to be decided again.
+
+        Raises as `CommitQueue.submit` does.
+        """
+        if self._committed is not None:
+            if not self._committed.done():
+                await asyncio.wait((self._committed,))
+            self.grant = self._committed.result()
+        return self.grant
+
+
+class CommitQueue:
+    """The one writer of this process. Belongs to the event loop in which it is first used."""
+
+    def __init__(self, engine: PostgresEngine | SqliteEngine, size: int):
+        self._engine = engine
+        self._size = size
+        self._waiting: deque[Waiting] = deque()
+        self._arrived = asyncio.Event()
+        self._writer: asyncio.Task | None = None
+        self._kept: list[Waiting] = []  # Undoes what may have been applied; see `_lose`.
+        self._asks_again = False
+        self._apart: dict[str, deque[Waiting]] = {}  # by the account that somebody has locked
+        self._due: deque[Retry] = deque()
+        self._closing = False
+        self._last_count = 0
+        self.dropped = 0
+
+    @property
+    def depth(self) -> int:
+        """How many operations wait."""
+        return len(self._waiting) + len(self._kept) + sum(map(len, self._apart.values()))
+
+    async def submit(self, operation: Operation, timeout_s: float) -> Any:
+        """Apply `operation` durably and return its result.
+
+        Raises what the rule raises (BillingError, HoldClosed), or CommitFailed when it could
+        not be committed in time. Then it is undone by itself, should it have been applied.
+        """
+        waiting = self._enqueue(operation, timeout_s)
+        try:
+            return await waiting.future
+        except asyncio.CancelledError:
+            self._forget(waiting)
+            raise
+
+    async def promise(self, operation: Reserve, timeout_s: float) -> Promise:
+        """Return as soon as `operation` is granted: its caller needn't wait for the disk to go on.
+
+        Raises as `submit` does.
+        """
+        waiting = self._enqueue(operation, timeout_s)
+        waiting.decided = asyncio.get_running_loop().create_future()
+        try:
+            return Promise(await waiting.decided, waiting.future)
+        except asyncio.CancelledError:
+            waiting.future.cancel()
+            self._forget(waiting)
+            raise
+
+    def _forget(self, waiting: Waiting) -> None:
+        """Its caller was cancelled, perhaps just after a reservation was committed."""
+        if isinstance(waiting.operation, Reserve) and _was_granted(waiting.future):
+            self._undo(waiting.operation)
+
+    def _enqueue(self, operation: Operation, timeout_s: float) -> Waiting:
+        if self.depth >= self._size:
+            raise QueueFull(f"{self._size} operations wait")
+        waiting = self._push(operation)
+        waiting.timer = asyncio.get_running_loop().call_later(timeout_s, waiting.time_out)
+        return waiting
+
+    def record(self, operation: Record) -> None:
+        """Log a refused request some time soon. It is dropped and counted when the queue is full
+        or the database out of reach.
+        """
+        if self.depth >= self._size // 2:
+            self.dropped += 1
+            return
+        self._push(operation)
+
+    async def close(self) -> None:
+        """Write what waits and stop; without a database, after a few seconds."""
+        self._closing = True
+        self._arrived.set()
+        if self._writer is not None:
+            _, late = await asyncio.wait({self._writer}, timeout=CLOSE_WITHIN_S)
+            if late:
+                logger.error("closed without the database: %d operations are left", self.depth)
+                self._writer.cancel()
+                await asyncio.wait(late)
+        await self._engine.close()
+
+    def _push(self, operation: Operation) -> Waiting:
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write_all(), name="commit queue")
+        waiting = Waiting(operation)
+        self._waiting.append(waiting)
+        self._arrived.set()
+        return waiting
+
+    async def _write_all(self) -> None:
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._waiting or self._due:
+                if self._due:
+                    await self._due.popleft()()
+                    continue
+                if MANY <= len(self._waiting) < self._last_count and not self._closing:
+                    await asyncio.sleep(LINGER_S)  # As many as last time are on their way.
+                await self._gather()
+                taken = self._take(self._waiting)
+                self._last_count = len(taken)
+                await self._write(taken)
+            if self._closing and not self._kept and not self._apart:
+                return
+
+    async def _gather(self) -> None:
+        """Let those come that the loop has heard of, where one batch is cheaper than two."""
+        count = idle = 0
+        while idle < self._engine.idle_turns and len(self._waiting) < MANY:
+            idle = idle + 1 if len(self._waiting) == count else 0
+            count = len(self._waiting)
+            await asyncio.sleep(0)
+
+    def _take(self, waiting: deque[Waiting]) -> list[Waiting]:
+        """The next batch: not so much that it would take a statement of a hundred megabytes."""
+        taken: list[Waiting] = []
+        size = 0
+        while waiting and len(taken) < MAX_BATCH and size < MAX_BATCH_BYTES:
+            one = waiting.popleft()
+            if one.is_given_up:
+                if isinstance(one.operation, Settle):
+                    self._undo(one.operation)
+            elif self._apart and one.operation.account_id in self._apart:
+                self._apart[one.operation.account_id].append(one)
+            else:
+                taken.append(one)
+                size += size_of(one.operation)
+        return taken
+
+    async def _write(self, taken: list[Waiting], lock_wait_ms: int = LOCK_WAIT_MS) -> None:
+        if not taken:
+            return
+        try:
+            results = await self._apply(taken, lock_wait_ms)
+        except Exception as error:  # noqa: BLE001 - the writer must outlive whatever a batch does
+            await self._cope(taken, error, lock_wait_ms)
+            return
+        for one, result in zip(taken, results, strict=True):
+            self._resolve(one, result)
+
+    async def _cope(self, taken: list[Waiting], error: Exception, lock_wait_ms: int) -> None:
+        """`taken` couldn't be written."""
+        if _is_locked(error):
+            await self._set_apart(taken, lock_wait_ms)
+            return
+        is_out_of_reach = _is_out_of_reach(error)
+        if len(taken) > 1 and not is_out_of_reach:
+            for one in taken:  # `_take` knows whether its account has turned out to be locked.
+                await self._write(self._take(deque((one,))), lock_wait_ms)
+            return
+        logger.error("commit failed: %s, %d operations", type(error).__name__, len(taken))
+        failure = CommitFailed(type(error).__name__)
+        for one in taken:
+            if is_out_of_reach:
+                self._lose(one, failure)
+            else:
+                self._resolve(one, failure)
+
+    async def _set_apart(self, taken: list[Waiting], waited_ms: int) -> None:
+        """An account is locked: it is found by halves, and all others are written."""
+        accounts = list(dict.fromkeys(one.operation.account_id for one in taken))
+        half = set(accounts[: len(accounts) // 2])
+        if half:
+            await self._write([one for one in taken if one.operation.account_id in half], PROBE_MS)
+            rest = [one for one in taken if one.operation.account_id not in half]
+            await self._write(rest, PROBE_MS)
+            return
+        (account,) = accounts
+        wait_ms = min(2 * waited_ms, LOCK_WAIT_MS) if waited_ms < LOCK_WAIT_MS else PROBE_MS
+        self._apart[account] = deque(taken)
+        self._call_later(RESTS * wait_ms / 1000, partial(self._write_apart, account, wait_ms))
+
+    async def _write_apart(self, account: str, lock_wait_ms: int) -> None:
+        waiting = self._apart.pop(account)
+        await self._write(self._take(waiting), lock_wait_ms)
+        if account in self._apart:
+            self._apart[account].extend(waiting)
+        else:
+            self._waiting.extendleft(reversed(waiting))
+
+    async def _apply(self, taken: list[Waiting], lock_wait_ms: int) -> list[Any]:
+        """One transaction, tried twice when the connection was lost: `batch` may be repeated."""
+        operations = [one.operation for one in taken]
+        decided = partial(_announce, taken) if any(one.decided for one in taken) else None
+        try:
+            return await self._engine.run(operations, decided, lock_wait_ms)
+        except (psycopg.Error, DatabaseError) as error:
+            if not _is_out_of_reach(error):
+                raise
+        return await self._engine.run(operations, decided, lock_wait_ms)
+
+    def _resolve(self, one: Waiting, result: Any) -> None:
+        if one.timer is not None:
+            one.timer.cancel()
+        if one.is_given_up:
+            if isinstance(one.operation, Settle) or not isinstance(result, Exception):
+                self._undo(one.operation)
+        elif one.future.done():
+            pass  # Its caller has gone, and is charged all the same.
+        elif isinstance(result, Exception):
+            one.fail(result)
+        else:
+            one.decide(result)
+            one.future.set_result(result)
+
+    def _lose(self, one: Waiting, failure: Exception) -> None:
+        """Nobody knows whether `one` was applied: say that it failed, and keep what undoes it."""
+        if isinstance(one.operation, Record):
+            self.dropped += 1
+            return
+        if isinstance(one.operation, Reserve | Settle):
+            if one.timer is not None:
+                one.timer.cancel()
+            one.fail(failure)
+            one = Waiting(undo(one.operation, dt.datetime.now(dt.UTC)))
+        self._kept.append(one)
+        if not self._asks_again:
+            self._asks_again = True
+            self._call_later(RETRY_S, self._write_kept)
+
+    async def _write_kept(self) -> None:
+        """In batches of its own; the first is one operation, that asks whether anybody answers."""
+        self._asks_again = False
+        at_once = 1
+        while self._kept and not self._asks_again:
+            taken, self._kept = self._kept[:at_once], self._kept[at_once:]
+            await self._write(self._take(deque(taken)))
+            at_once = MAX_BATCH
+
+    def _call_later(self, delay_s: float, retry: Retry) -> None:
+        def come_due() -> None:
+            self._due.append(retry)
+            self._arrived.set()
+
+        asyncio.get_running_loop().call_later(delay_s, come_due)
+
+    def _undo(self, op: Operation) -> None:
+        assert isinstance(op, Reserve | Settle)
+        self._push(undo(op, dt.datetime.now(dt.UTC)))
+
+
+def _announce(taken: list[Waiting], results: list[Any]) -> None:
+    for one, result in zip(taken, results, strict=True):
+        one.decide(result)
+
+
+def _was_granted(future: asyncio.Future) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is None
+
+
+def _is_out_of_reach(error: Exception) -> bool:
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return not names.isdisjoint(_OUT_OF_REACH) and _IS_LOCKED not in names
+
+
+def _is_locked(error: Exception) -> bool:
+    """Postgres says so, of an account or what stands in its place."""
+    return type(error).__name__ == _IS_LOCKED
+
+
+def commit_now(operations: list[Operation], decided: Decided | None = None) -> list[Any]:
+    """Apply `operations` in one transaction, on this thread. Returns a result for each."""
+    with transaction.atomic():
+        connection = connections["default"]
+        run = _run_on_sqlite if connection.vendor == "sqlite" else _run_on_postgres
+        results, writes = _drive(connection, run, batch.apply(operations))
+        if decided is not None:
+            decided(results)
+        for one in writes:
+            run(connection, *one)
+        return results
+
+
+def _drive(connection, run: Callable, generator) -> tuple[list[Any], list[batch.Statement]]:
+    rows = None
+    try:
+        while True:
+            rows = [run(connection, *one) for one in generator.send(rows)]
+    except StopIteration as done:
+        return done.value
+
+
+def _run_on_sqlite(connection, name: str, rows: list[dict]) -> batch.Rows:
+    """Past Django's cursor, which would rewrite the statement each time."""
+    sql, sqlite = statement(name, "sqlite"), connection.connection
+    values = as_django(name, rows)
+    with connection.wrap_database_errors:
+        if reads(name):
+            return sqlite.execute(sql, (as_json(values),)).fetchall()
+        sqlite.executemany(sql, values)
+        return []
+
+
+def _run_on_postgres(connection, name: str, rows: list[dict]) -> batch.Rows:
+    with connection.cursor() as cursor:
+        cursor.execute(statement(name, "postgresql"), [as_json(rows)])
+        return cursor.fetchall() if cursor.description else []
+
+
+_queue: CommitQueue | None = None
+
+
+def queue() -> CommitQueue:
+    """The commit queue of this process."""
+    global _queue
+    if _queue is None:
+        is_postgres = connections["default"].vendor == "postgresql"
+        engine = PostgresEngine() if is_postgres else SqliteEngine(commit_now)
+        _queue = CommitQueue(engine, settings.COMMIT_QUEUE_SIZE)
+    return _queue
+
+
+async def close() -> None:
+    """Write what waits; the next use begins anew."""
+    global _queue
+    if _queue is not None:
+        await _queue.close()
+        _queue = None

@@ -1,0 +1,28 @@
+"""Anthropic's Messages API in terms of chat completions: pure translation, without any I/O.
+
+    chat_body       a request as a chat request
+    message         a whole answer as a Message
+    tells_thinking  whether a request wants what is thought in it
+    MessageStream   the chunks of an answer as the events of a stream
+    count_tokens    the size of a prompt
+    error_body      an error
+    limit_headers   how the rate limits stand
+
+What comes in has been read by json_body.parse, or counted by a Meter: it has the shape of JSON.
+"""
+
+from gateway.dialects.anthropic.errors import error_body
+from gateway.dialects.anthropic.limits import limit_headers
+from gateway.dialects.anthropic.message import message, tells_thinking
+from gateway.dialects.anthropic.request import chat_body, count_tokens
+from gateway.dialects.anthropic.stream import MessageStream
+
+__all__ = [
+    "MessageStream",
+    "chat_body",
+    "count_tokens",
+    "error_body",
+    "limit_headers",
+    "message",
+    "tells_thinking",
+]

@@ -1,0 +1,174 @@
+"""A provider's tool calls, made what OpenAI's clients expect, for every API that tells them.
+
+Some providers give each call the same index, or none; repeat id and name in every fragment; leave
+out ids and types; or write arguments as an object. What is sound stays as it came.
+"""
+
+from dataclasses import dataclass, field
+
+import orjson
+
+from gateway.dialects.anthropic.message import name_and_arguments
+from gateway.dialects.chat import finish_reasons
+from gateway.providers.metering import index_of
+
+# Of an answer's id, in the ids made for its calls: some providers take no longer ones than 40.
+_TAIL = 24
+
+
+class _Ids:
+    """The ids of the calls in one choice: each call has one, and no two the same."""
+
+    def __init__(self, answer_id: str, owner: int):
+        self._stem = f"call_{answer_id.removeprefix('chatcmpl-')[-_TAIL:]}_{owner}"
+        self._taken: set[str] = set()
+
+    def of(self, call: dict) -> str:
+        """The provider's id for it, or one made up if it has none of its own."""
+        given = given_id(call)
+        told = given if given and given not in self._taken else f"{self._stem}_{len(self._taken)}"
+        self._taken.add(told)
+        return told
+
+
+def given_id(call: dict) -> str:
+    return call["id"] if type(call.get("id")) is str else ""
+
+
+def _complete(call: dict, ids: _Ids, name: str, arguments: str) -> None:
+    """What each call must have, and the first fragment of one."""
+    if (told := ids.of(call)) != call.get("id"):
+        call["id"] = told
+    if call.get("type") != "function":
+        call["type"] = "function"
+    if type(call.get("function")) is not dict:
+        call["function"] = {}
+    function = call["function"]
+    if function.get("name") != name:
+        function["name"] = name
+    if function.get("arguments") != arguments:
+        function["arguments"] = arguments
+
+
+def mend_whole(answer: dict) -> None:
+    """Mend the calls in a whole answer."""
+    for choice in answer.get("choices") or ():
+        if calls := (choice.get("message") or {}).get("tool_calls"):
+            ids = _Ids(answer["id"], index_of(choice))
+            nothing = "" if _is_cut_off(choice) else "{}"
+            for call in calls:
+                name, arguments = name_and_arguments(call)
+                _complete(call, ids, name, arguments if arguments.strip() else nothing)
+
+
+def _is_cut_off(choice: dict) -> bool:
+    """Whether arguments may be missing that would have come: then a call isn't one without any."""
+    return finish_reasons.meaning(choice.get("finish_reason")) in ("length", "content_filter")
+
+
+@dataclass(slots=True)
+class _Call:
+    index: int
+    given_id: str
+    name: str
+    pieces: list[str] = field(default_factory=list)
+
+    def is_followed_by(self, given: str, name: str, arguments: str) -> bool:
+        """Whether a fragment that seems to be its own begins another call."""
+        if not name:
+            return False
+        if given and self.given_id and given != self.given_id:
+            return True
+        if name != self.name:  # A name may come in pieces, but it comes before the arguments.
+            return bool(self.name and self.pieces)
+        return not given and arguments.lstrip().startswith("{") and self._is_whole()
+
+    def _is_whole(self) -> bool:
+        if not self.pieces or not self.pieces[-1].rstrip().endswith("}"):
+            return False
+        try:
+            orjson.loads("".join(self.pieces))
+        except orjson.JSONDecodeError:
+            return False
+        return True
+
+
+class StreamedCalls:
+    """The calls in the chunks of one answer; those of each choice get indexes from 0 on."""
+
+    def __init__(self, answer_id: str):
+        self._answer_id = answer_id
+        self._choices: dict[int, _Fragments] = {}
+
+    def mend(self, chunk: dict) -> None:
+        for choice in chunk["choices"]:
+            if (delta := choice.get("delta")) and delta.get("tool_calls"):
+                owner = index_of(choice)
+                if owner not in self._choices:
+                    self._choices[owner] = _Fragments(_Ids(self._answer_id, owner))
+                for fragment in delta["tool_calls"]:
+                    self._choices[owner].mend(fragment)
+            if self._choices and choice.get("finish_reason") and not _is_cut_off(choice):
+                self._end(choice)
+
+    def _end(self, choice: dict) -> None:
+        fragments = self._choices.get(index_of(choice))
+        if fragments and (missing := fragments.missing()):
+            delta = choice.get("delta") or {}
+            calls = [*(delta.get("tool_calls") or ()), *missing]
+            choice["delta"] = {**delta, "tool_calls": calls}
+
+
+class _Fragments:
+    """Those of one choice."""
+
+    def __init__(self, ids: _Ids):
+        self._ids = ids
+        self._calls: list[_Call] = []
+        self._known: dict[int | str, _Call] = {}  # by the provider's index, or the id without one
+
+    def mend(self, fragment: dict) -> None:
+        name, arguments = name_and_arguments(fragment)
+        given, index = given_id(fragment), fragment.get("index")
+        place = index if type(index) is int else given
+        call = self._known.get(place)
+        if call is None and place is given and self._calls:
+            call = self._calls[-1]
+        if call is None or call.is_followed_by(given, name, arguments):
+            call = self._begin(place, given, name)
+            _complete(fragment, self._ids, name, arguments)
+        else:
+            _continue(call, fragment, given, name, arguments)
+        if arguments:
+            call.pieces.append(arguments)
+        if type(index) is not int or index != call.index:
+            fragment["index"] = call.index
+
+    def missing(self) -> list[dict]:
+        """The arguments of calls that were given none: clients read them as JSON."""
+        calls = [call for call in self._calls if not "".join(call.pieces).strip()]
+        for call in calls:
+            call.pieces.append("{}")
+        return [{"index": call.index, "function": {"arguments": "{}"}} for call in calls]
+
+    def _begin(self, place: int | str, given: str, name: str) -> _Call:
+        call = _Call(len(self._calls), given, name)
+        self._calls.append(call)
+        if place != "":
+            self._known[place] = call
+        return call
+
+
+def _continue(call: _Call, fragment: dict, given: str, name: str, arguments: str) -> None:
+    """Leave out what was told when the call began."""
+    if given:
+        call.given_id = call.given_id or given
+        del fragment["id"]
+        fragment.pop("type", None)
+    if name and name == call.name:
+        del fragment["function"]["name"]
+    else:
+        call.name += name
+    function = fragment.get("function")
+    if function and type(function.get("arguments")) not in (str, type(None)):
+        function["arguments"] = arguments

@@ -1,0 +1,45 @@
+"""The `prompt` of completions and the `input` of embeddings: one or many, as text or as tokens."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.dialects.chat.messages import size_of
+from gateway.wire.checks import Check, by_type, integer, list_of, schema_of, takes, text
+from gateway.wire.schema import any_of
+
+_text = text(filled=True)
+_token = integer(0, 2**31 - 1)
+_tokens = list_of(_token, filled=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """How many there are, the bytes of those that are text, the tokens of those that are tokens."""
+
+    count: int
+    text_bytes: int
+    token_ids: int
+
+    @classmethod
+    def of(cls, value: Any) -> "Inputs":
+        """The size of a value that was checked by a check of `inputs`."""
+        items = value if type(value) is list and type(value[0]) is not int else [value]
+        text_bytes = sum(size_of(item) for item in items if type(item) is str)
+        token_ids = sum(len(item) for item in items if type(item) is list)
+        return cls(len(items), text_bytes, token_ids)
+
+
+def inputs(most: int) -> Check:
+    """A text, or the tokens of one, or a list of at most `most` of either; none of them empty."""
+    kinds = {
+        str: list_of(_text, filled=True, most=most),
+        list: list_of(_tokens, filled=True, most=most),
+        int: _tokens,
+    }
+    wanted = "a string, a list of strings, a list of token ids or a list of such lists"
+
+    @takes(any_of(schema_of(check) for check in kinds.values()))
+    def check_list(value: list) -> None:
+        kinds.get(type(value[0]) if value else str, kinds[str])(value)
+
+    return by_type(wanted, {str: _text, list: check_list})

@@ -1,0 +1,185 @@
+"""OpenAI's tools that the caller runs: shells and patches. A model is offered functions for them,
+and what it calls comes back as the item that the caller knows.
+
+Arguments that aren't what they should be become an item that does nothing: what they might have
+meant isn't run.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from gateway.wire.checks import (
+    Check,
+    Mismatch,
+    by_type,
+    integer,
+    list_of,
+    mapping_of,
+    object_of,
+    one_of,
+    tagged,
+    text,
+)
+from gateway.wire.schema import INTEGER, TEXT, Schema, array, choice
+
+_LONGEST = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class CallerTool:
+    """`member` of a call's item holds what is to be done; `check` says of what form that is, and
+    `nothing` is done where it has another. `fixed` are members of it that a model may leave out.
+    """
+
+    prefix: str
+    function: dict
+    member: str
+    check: Check
+    nothing: dict
+    fixed: dict
+    called: Callable[[dict], str]  # The output of a call as the model reads it.
+    cut_off: str = "incomplete"
+
+    def read(self, arguments: str) -> dict:
+        """What the arguments of the function mean."""
+        try:
+            asked = orjson.loads(arguments)
+            self.check(asked)
+        except (orjson.JSONDecodeError, Mismatch):
+            return self.nothing
+        known = {name: asked[name] for name in self._names if asked.get(name) is not None}
+        return {**self.fixed, **known}
+
+    def arguments(self, call: dict) -> str:
+        """The arguments that `read` made such a call of."""
+        asked = call[self.member]
+        return orjson.dumps(
+            {name: asked[name] for name in self._names if asked.get(name) is not None}
+        ).decode()
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(self.function["parameters"]["properties"])
+
+
+def _function(name: str, description: str, required: str, **inputs: Schema) -> dict:
+    parameters = {"type": "object", "properties": inputs, "required": required.split()}
+    return {"name": name, "description": description, "parameters": parameters}
+
+
+def _as_json(output: dict) -> str:
+    told = output["output"]
+    return told if isinstance(told, str) else orjson.dumps(told).decode()
+
+
+def _status_and_output(output: dict) -> str:
+    return "\n".join(filter(None, [output.get("status"), output.get("output")]))
+
+
+_words = list_of(text(), filled=True)
+_TIMEOUT = {**INTEGER, "description": "Milliseconds after which it is stopped."}
+_duration = integer(0, _LONGEST)
+_PATCH = (
+    "What changes, in lines that each begin with a space (as it is, three before and after "
+    "a change), - (goes) or + (comes); @@ with a line of the file finds a place. Of a new file "
+    "every line begins with +. Not with delete_file."
+)
+_path = object_of({"path": text(filled=True)}, required=("path",))
+_patched = object_of({"path": text(filled=True), "diff": text()}, required=("path", "diff"))
+
+CALLER_TOOLS = {
+    "local_shell": CallerTool(
+        prefix="lsh",
+        function=_function(
+            "local_shell",
+            "Runs a command on the user's machine, and tells what it wrote.",
+            "command",
+            command={**array(TEXT), "description": "The program and its arguments."},
+            working_directory=TEXT,
+            env={"type": "object", "additionalProperties": TEXT},
+            timeout_ms=_TIMEOUT,
+        ),
+        member="action",
+        check=object_of(
+            {
+                "command": _words,
+                "working_directory": text(),
+                "env": mapping_of(text()),
+                "timeout_ms": _duration,
+            },
+            required=("command",),
+        ),
+        nothing={"type": "exec", "command": [], "env": {}},
+        fixed={"type": "exec", "env": {}},
+        called=_as_json,
+    ),
+    "shell": CallerTool(
+        prefix="sh",
+        function=_function(
+            "shell",
+            "Runs commands in a shell on the user's machine, and tells what each wrote.",
+            "commands",
+            commands={**array(TEXT), "description": "Lines for the shell, each run by itself."},
+            timeout_ms=_TIMEOUT,
+            max_output_length={**INTEGER, "description": "Characters to tell of each output."},
+        ),
+        member="action",
+        check=object_of(
+            {"commands": _words, "timeout_ms": _duration, "max_output_length": _duration},
+            required=("commands",),
+        ),
+        nothing={"commands": []},
+        fixed={},
+        called=_as_json,
+    ),
+    "apply_patch": CallerTool(
+        prefix="apc",
+        function=_function(
+            "apply_patch",
+            "Creates, changes or deletes one file.",
+            "type path",
+            type=choice("create_file", "update_file", "delete_file"),
+            path=TEXT,
+            diff={**TEXT, "description": _PATCH},
+        ),
+        member="operation",
+        check=tagged(
+            "type", {"create_file": _patched, "update_file": _patched, "delete_file": _path}
+        ),
+        nothing={"type": "update_file", "path": "", "diff": ""},
+        fixed={},
+        called=_status_and_output,
+        cut_off="in_progress",  # The type knows no other word.
+    ),
+}
+
+
+def calls_of(kind: str) -> Check:
+    """The check of a call's item, as it comes back."""
+    tool = CALLER_TOOLS[kind]
+    return object_of(
+        {"call_id": text(filled=True), tool.member: object_of({})},
+        required=("call_id", tool.member),
+    )
+
+
+def outputs_of(kind: str) -> Check:
+    """The check of its output's item. A local shell's names the call in `id`."""
+    outputs: dict[type, Check] = {str: text(), list: list_of(object_of({}))}
+    told = by_type("a string or a list of outputs", outputs) if kind == "shell" else text()
+    named = text(filled=True)
+    members: dict[str, Check] = {"call_id": named, "output": told}
+    if kind == "apply_patch":
+        members["status"] = one_of("completed", "failed")
+        return object_of(members, required=("call_id", "status"))
+    if kind == "local_shell":
+        return object_of({**members, "id": named}, required=("output",))
+    return object_of(members, required=("call_id", "output"))
+
+
+def answered_call(item: dict) -> Any:
+    """The id of the call that an output's item answers."""
+    return item.get("call_id") or item.get("id")

@@ -1,0 +1,191 @@
+"""The tools of a Responses request as functions of chat, and what a call of these is a call of.
+
+    function   as it is
+    custom     takes text: the function that `custom_tools` makes of it
+    namespace  its tools are functions whose names begin with its own
+    shell, local_shell, apply_patch
+               as `caller_tools` describes them, since the caller runs them too
+
+Kyma runs no tools: those of other kinds (web search, MCP servers that Kyma would have to ask, a
+shell in a container) are left out, which the response tells in its `tools`, unless the model would
+have to call one.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.dialects.chat.custom_tools import GRAMMAR, function_of
+from gateway.dialects.chat.fields import FUNCTION, MAX_NAME, MAX_TOOLS, NAME
+from gateway.dialects.responses.caller_tools import CALLER_TOOLS, CallerTool
+from gateway.wire.checks import (
+    Check,
+    Mismatch,
+    list_of,
+    missing,
+    object_of,
+    one_of,
+    schema_of,
+    tagged,
+    takes,
+    text,
+    unwanted,
+)
+
+_MEMBERS = {
+    "function": ("name", "description", "parameters", "strict"),
+    "custom": ("name", "description", "format"),
+}
+
+
+_KINDS = (*_MEMBERS, "namespace")
+_kind = one_of(*_KINDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool that a model is offered; `function` is what chat calls it."""
+
+    kind: str
+    name: str
+    namespace: str | None
+    function: dict
+
+    @property
+    def of_caller(self) -> CallerTool | None:
+        return CALLER_TOOLS.get(self.kind)
+
+
+# --- Checks
+
+_custom = object_of(
+    {
+        "name": NAME,
+        "description": text(),
+        "format": tagged("type", {"text": object_of({}), "grammar": GRAMMAR}),
+    },
+    required=("name",),
+)
+_by_caller = tagged("type", {"function": FUNCTION, "custom": _custom})
+_members_of_namespace = object_of(
+    {"name": NAME, "description": text(), "tools": list_of(_by_caller, most=MAX_TOOLS)},
+    required=("name", "tools"),
+)
+
+
+@takes(schema_of(_members_of_namespace))
+def _namespace(value: dict) -> None:
+    _members_of_namespace(value)
+    for index, tool in enumerate(value["tools"]):
+        try:
+            NAME(function_name(tool["name"], value["name"]))
+        except Mismatch:
+            raise (
+                Mismatch(
+                    f"is too long: with the name of its namespace it may have {MAX_NAME} characters"
+                )
+                .under("name")
+                .under(index)
+                .under("tools")
+            ) from None
+
+
+_taken = tagged("type", {"function": FUNCTION, "custom": _custom, "namespace": _namespace})
+
+
+@takes(schema_of(_taken))
+def _tool(value: Any) -> None:
+    if type(value) is not dict:
+        raise unwanted('an object such as {"type": "function", "name": "…"}', value)
+    kind = value.get("type")
+    if kind is None:
+        raise missing(_kind).under("type")
+    if type(kind) is str and kind.strip() and kind not in _KINDS:
+        return  # Agents offer tools of all kinds, and new ones.
+    _taken(value)
+
+
+tools: Check = list_of(_tool, most=MAX_TOOLS)
+
+
+def check_all_are_offered(given: Iterable[dict]) -> None:
+    """Where a tool must be called: without those left out, that would mean something else."""
+    for index, tool in enumerate(given):
+        if tool["type"] not in _KINDS and not _runs_at_callers(tool):
+            mismatch = Mismatch(
+                "must be function, custom, namespace or a tool that you run, beside a "
+                "`tool_choice` of required: Kyma runs no tools of its own, so leave this one out "
+                "or set `tool_choice` to auto"
+            )
+            raise mismatch.under("type").under(index).under("tools").as_error()
+
+
+def _runs_at_callers(tool: dict) -> bool:
+    """Whether it is one of CALLER_TOOLS: a shell may be in a container of OpenAI's instead."""
+    environment = tool.get("environment")
+    place = environment.get("type") if type(environment) is dict else "local"
+    return tool["type"] in CALLER_TOOLS and place == "local"
+
+
+# --- What a model is offered
+
+
+def function_name(name: str, namespace: str | None) -> str:
+    if not namespace:
+        return name
+    return f"{namespace}{name}" if namespace.endswith("_") else f"{namespace}__{name}"
+
+
+def offered(given: Iterable[dict] | None) -> list[Tool]:
+    """The tools that the caller runs."""
+    found = []
+    for tool in given or ():
+        if tool["type"] == "namespace":
+            found += [_offer(inner, tool["name"]) for inner in tool["tools"]]
+        elif tool["type"] in _MEMBERS:
+            found.append(_offer(tool, None))
+        elif _runs_at_callers(tool):
+            kind = tool["type"]
+            found.append(Tool(kind, kind, None, CALLER_TOOLS[kind].function))
+    return found
+
+
+def by_function(given: Iterable[dict] | None) -> dict[str, Tool]:
+    return {tool.function["name"]: tool for tool in offered(given)}
+
+
+def _offer(tool: dict, namespace: str | None) -> Tool:
+    function = {name: tool[name] for name in _MEMBERS["function"] if tool.get(name) is not None}
+    function["name"] = function_name(tool["name"], namespace)
+    if tool["type"] == "custom":
+        form = tool.get("format") or {"type": "text"}
+        function = function_of(function, form if form["type"] == "grammar" else None)
+    return Tool(tool["type"], tool["name"], namespace, function)
+
+
+def echo(given: Iterable[dict] | None) -> list[dict]:
+    """The tools that a response says the model was offered."""
+    told = []
+    for tool in given or ():
+        if tool["type"] == "namespace":
+            inner = [_told(one) for one in tool["tools"]]
+            told.append(
+                {
+                    "type": "namespace",
+                    "name": tool["name"],
+                    "description": tool.get("description") or "",
+                    "tools": inner,
+                }
+            )
+        elif tool["type"] in _MEMBERS:
+            told.append(_told(tool))
+        elif _runs_at_callers(tool):
+            told.append({"type": tool["type"]})
+    return told
+
+
+def _told(tool: dict) -> dict:
+    told = {"type": tool["type"], **{name: tool.get(name) for name in _MEMBERS[tool["type"]]}}
+    if tool["type"] == "custom":
+        told["format"] = told["format"] or {"type": "text"}
+    return told

@@ -1,0 +1,37 @@
+"""The tables of the gateway: its catalogue, the log of requests, and what the log adds up to."""
+
+from gateway.models.catalogue import (
+    BILLED,
+    ApiRequest,
+    IdempotentRequest,
+    Model,
+    Provider,
+    RequestContent,
+    Route,
+    content_place,
+    kept_answer_place,
+)
+from gateway.models.rollups import (
+    RollupState,
+    ServiceDay,
+    ServiceHour,
+    UsageDay,
+    UsageHour,
+)
+
+__all__ = [
+    "BILLED",
+    "ApiRequest",
+    "IdempotentRequest",
+    "Model",
+    "Provider",
+    "RequestContent",
+    "RollupState",
+    "Route",
+    "ServiceDay",
+    "ServiceHour",
+    "UsageDay",
+    "UsageHour",
+    "content_place",
+    "kept_answer_place",
+]

@@ -1,0 +1,90 @@
+"""Step 6 of a stream: what is written to the client, and what is remembered of it."""
+
+import time
+from collections.abc import AsyncIterator
+
+from django.conf import settings
+
+from gateway.dialects.apis import Stream
+from gateway.dialects.chat.mending import StreamedCalls
+from gateway.serving import relay
+from gateway.serving.forwarding import Forwarding
+from gateway.serving.idempotency import MAX_KEPT_BYTES
+from gateway.serving.relay import Identity
+
+
+class Delivery:
+    """One answer on its way to its client.
+
+    `said` is for the content log; `written`, all bytes but pings, for those who ask again.
+    """
+
+    def __init__(
+        self,
+        forwarding: Forwarding,
+        stream: Stream,
+        identity: Identity,
+        *,
+        include_usage: bool,
+        keeps_bytes: bool,
+    ):
+        self._forwarding = forwarding
+        self._stream = stream
+        self._identity = identity
+        self._include_usage = include_usage
+        self._keeps_bytes = keeps_bytes
+        self._transcript = relay.Transcript()
+        self._calls = StreamedCalls(identity.id)
+        self._pieces: list[bytes] = []
+        self._kept_bytes = 0
+
+    async def write(self, opening: bytes) -> AsyncIterator[bytes]:
+        """The bytes from `opening` on, but for the end. Raises UpstreamFailed.
+
+        What was yielded counts as delivered once the next is asked for.
+        """
+        written = self.note(opening)
+        meter, fed = self._forwarding.meter, 0  # bytes of content
+        interval_s, said = settings.KEEP_ALIVE_INTERVAL_S, time.monotonic()
+        async for chunks in self._forwarding.read():
+            if not chunks:
+                written += self._stream.ping()
+            for chunk, size in chunks:
+                own = relay.own_chunk(chunk, self._identity, include_usage=self._include_usage)
+                if own is not None:
+                    self._calls.mend(own)
+                    self._transcript.add(own)
+                    written += self.note(self._stream.feed(own))
+                    fed += size
+            if not written and time.monotonic() - said >= interval_s:
+                written = self._stream.ping()  # The provider isn't silent, but says nothing.
+            if written:
+                yield written
+                written, said = b"", time.monotonic()
+                # What the stream keeps until its turn has come is no part of it.
+                handed_over = fed - self._stream.waiting
+                meter.delivered_bytes = max(meter.delivered_bytes, handed_over)
+        if written:  # The provider said nothing at all.
+            yield written
+
+    def note(self, written: bytes) -> bytes:
+        """The same bytes, remembered if they may have to be repeated: no more than shows that
+        there are too many.
+        """
+        if self._keeps_bytes and self._kept_bytes <= MAX_KEPT_BYTES:
+            self._pieces.append(written)
+            self._kept_bytes += len(written)
+        return written
+
+    @property
+    def written(self) -> bytes:
+        return b"".join(self._pieces)
+
+    @property
+    def calls_tools(self) -> bool:
+        """Whether its first answer does."""
+        return self._transcript.calls(0)
+
+    @property
+    def said(self) -> list[dict]:
+        return self._transcript.messages()

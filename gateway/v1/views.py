@@ -1,0 +1,294 @@
+"""The views of /v1: each reads its call, asks one rule, and answers as JSON or as events."""
+
+import asyncio
+import datetime as dt
+import functools
+import uuid
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
+from typing import Any
+
+from django.db import Error as DatabaseError
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+
+from billing.models import CreditAccount
+from gateway.access import limits
+from gateway.access import rules as key_rules
+from gateway.access.authentication import Caller, authenticate
+from gateway.analytics import showcase
+from gateway.catalogue import claude_code
+from gateway.catalogue.aliases import ALIASES
+from gateway.commits.record import RequestRecord
+from gateway.database import in_thread
+from gateway.dialects.anthropic import api as anthropic_api
+from gateway.dialects.apis import Dialect
+from gateway.errors import (
+    Forbidden,
+    GatewayError,
+    InternalError,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    Unavailable,
+)
+from gateway.log import kept_content
+from gateway.models import ApiRequest
+from gateway.receipts.generation import generation_object, request_id
+from gateway.receipts.keys import published
+from gateway.receipts.receipt import signed_receipt
+from gateway.routing import resolution
+from gateway.serving import completions, settlement
+from gateway.serving.call import Call, ClientGone, GatewayRequest
+from gateway.serving.idempotency import Kept
+from gateway.v1 import model_query
+from gateway.v1.model_objects import alias_object, model_object
+from gateway.wire import body as json_body
+from gateway.wire.reply import json_response, usd_number
+
+Outcome = ApiRequest.Outcome
+
+NOT_BUFFERED = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+
+
+class CompletionResponse:
+    """An answer on its way, with the completion that has to be settled whatever becomes of it.
+
+    Django's own response would check and encode one header after the other: the web server checks
+    them anyway, and there are many.
+    """
+
+    status_code = 200
+
+    def __init__(self, completion: completions.Completion, parts: AsyncGenerator[bytes], headers):
+        self.completion = completion
+        self.parts = parts
+        self.headers: dict[str, str] = headers
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        return self.headers.items()
+
+
+AnyResponse = HttpResponseBase | CompletionResponse
+View = Callable[..., Coroutine[Any, Any, Any]]  # of AnyResponse: Django expects its own
+
+
+def allow(*methods: str) -> Callable[[View], View]:
+    """Answer other methods with 405 in OpenAI's shape."""
+
+    def decorate(view: View) -> View:
+        @functools.wraps(view)
+        async def checked(request: GatewayRequest, *arguments, **named) -> AnyResponse:
+            if request.method not in methods:
+                allowed = ", ".join(methods)
+                raise MethodNotAllowed(
+                    f"{request.method} doesn't work here: use {allowed}.",
+                    headers={"Allow": allowed},
+                )
+            return await view(request, *arguments, **named)
+
+        return checked
+
+    return decorate
+
+
+def telling_anthropic(view: View) -> View:
+    """Say how the rate limits stand as Anthropic's clients read it too."""
+
+    @functools.wraps(view)
+    async def telling(request: GatewayRequest, *arguments, **named) -> AnyResponse:
+        try:
+            response = await view(request, *arguments, **named)
+        except GatewayError as error:
+            error.headers |= anthropic_api.limit_headers(error.headers, dt.datetime.now(dt.UTC))
+            raise
+        told = anthropic_api.limit_headers(response.headers, dt.datetime.now(dt.UTC))
+        for name, value in told.items():
+            response.headers[name] = value
+        return response
+
+    return telling
+
+
+@allow("POST")
+async def answer(request: GatewayRequest, dialect: Dialect) -> AnyResponse:
+    """What a model says, in the dialect that the URL is for."""
+    completion = await completions.begin(request.call, dialect)
+    if completion.kept is not None:
+        return _replayed(completion.kept, completion.limit_headers)
+    headers = {
+        "Content-Type": completion.content_type,
+        **completion.headers,
+        **completion.limit_headers,
+    }
+    if completion.request.stream:
+        return CompletionResponse(completion, completion.events(), headers | NOT_BUFFERED)
+    headers["Content-Length"] = str(len(completion.content))
+    return CompletionResponse(completion, completion.body(), headers)
+
+
+def _replayed(kept: Kept, limit_headers: Mapping[str, str]) -> HttpResponse:
+    headers = {**kept.headers, **limit_headers, **NOT_BUFFERED, "idempotent-replayed": "true"}
+    return HttpResponse(kept.body, content_type=kept.content_type, headers=headers)
+
+
+async def _admit_read(
+    call: Call, caller: Caller, rule: Callable[[Caller], None]
+) -> Mapping[str, str]:
+    """Returns the headers that tell how the limit of reads stands. Raises GatewayError."""
+    try:
+        completions.admit(caller, call.ip)
+        rule(caller)
+    except Forbidden as refusal:
+        await limits.count_refusal(caller, refusal)
+        raise
+    return await limits.admit_read(caller)
+
+
+def logged(
+    api: str, *, rule: Callable[[Caller], None] = key_rules.refuse_management
+) -> Callable[[View], View]:
+    """Authenticate a read, and leave a row of it in the request log, whatever it answers.
+
+    `rule` says which kind of key it is for.
+    """
+
+    def decorate(view: View) -> View:
+        @functools.wraps(view)
+        async def recorded(request: GatewayRequest, *arguments, **named) -> AnyResponse:
+            call = request.call
+            caller = await authenticate(call.headers)
+            record = call.record(caller, api)
+            _note(record, Outcome.KYMA_FAILED, InternalError)
+            try:
+                limit_headers = await _admit_read(call, caller, rule)
+                response = await view(request, caller, *arguments, **named)
+                for name, value in limit_headers.items():
+                    response.headers[name] = value
+                record.outcome, record.status = Outcome.FINISHED, response.status_code
+                record.error_type = ""
+                return response
+            except (ClientGone, asyncio.CancelledError):
+                if call.is_client_gone():
+                    record.outcome = Outcome.CLIENT_GONE
+                    record.status, record.error_type = completions.CLIENT_CLOSED_REQUEST, ""
+                raise
+            except GatewayError as error:
+                _note(record, Outcome.REFUSED, error)
+                raise
+            except DatabaseError as error:
+                _note(record, Outcome.REFUSED, Unavailable)
+                raise Unavailable("Kyma can't read that right now. Try again shortly.") from error
+            finally:
+                record.latency_ms = call.elapsed_ms()
+                settlement.log(record, settlement.sealed_content(call, caller, None))
+
+        return recorded
+
+    return decorate
+
+
+def _note(
+    record: RequestRecord, outcome: ApiRequest.Outcome, error: GatewayError | type[GatewayError]
+) -> None:
+    record.outcome, record.status, record.error_type = outcome, error.status, error.error_type
+
+
+@allow("POST")
+@logged("count_tokens")
+async def count_tokens(request: GatewayRequest, caller: Caller) -> HttpResponse:
+    """About how many tokens a Messages request is."""
+    body = json_body.parse(await request.call.read_json_body())
+    return json_response({"input_tokens": anthropic_api.count_tokens(body)})
+
+
+@allow("GET", "HEAD")
+@logged("models")
+async def models(request: GatewayRequest, caller: Caller) -> HttpResponse:
+    """The models that this caller can use now."""
+    entries = await resolution.catalogue()
+    usable = [entry.seen_by(caller) for entry in entries.values() if entry.usable_by(caller)]
+    data = [model_object(entry) for entry in sorted(usable, key=lambda one: one.slug)]
+    for alias in ALIASES:
+        if slug := resolution.alias_target(alias, entries, caller):
+            data.append(alias_object(alias, entries[slug].seen_by(caller)))
+    query = request.call.query
+    levels = await in_thread(showcase.recent_levels) if model_query.needs_levels(query) else {}
+    data = model_query.in_order(model_query.chosen(data, query), query, levels)
+    if claude_code.is_asked_for(request.call.headers):
+        data = [claude_code.renamed(one) for one in data]
+    return json_response(model_query.page(data, query))
+
+
+@allow("GET", "HEAD")
+@logged("model")
+async def model(request: GatewayRequest, caller: Caller, slug: str) -> HttpResponse:
+    """One of these models, by its id or an alias."""
+    entries = await resolution.catalogue()
+    slug = claude_code.own_name(slug)
+    meant = slug if slug in entries else resolution.alias_target(slug, entries, caller)
+    entry = entries.get(meant or "")
+    if entry is None or not entry.usable_by(caller):
+        raise NotFound(
+            "There is no such model. GET /v1/models lists those that can be used.",
+            code="model_not_found",
+        )
+    seen = entry.seen_by(caller)
+    return json_response(model_object(seen) if meant == slug else alias_object(slug, seen))
+
+
+@allow("GET", "HEAD")
+@logged("balance", rule=key_rules.take_any)
+async def balance(request: GatewayRequest, caller: Caller) -> HttpResponse:
+    """Credit in USD, as exact decimal numbers."""
+    account = await in_thread(_account, caller)
+    return json_response(
+        {
+            "currency": "USD",
+            "balance": usd_number(account.balance_nano),
+            "held": usd_number(account.held_nano),
+            "owed": usd_number(account.owed_nano),
+            "available": usd_number(account.available_nano),
+        }
+    )
+
+
+@allow("GET", "HEAD")
+@logged("generation")
+async def generation(request: GatewayRequest, caller: Caller) -> HttpResponse:
+    """One request of this account, and its signed receipt."""
+    found = await in_thread(_own_generation, caller, _asked_id(request.call.query.get("id", "")))
+    if found is None:
+        raise NotFound("There is no such generation in this account.")
+    return json_response({"data": found})
+
+
+@allow("GET", "HEAD")
+async def receipt_keys(request: GatewayRequest) -> HttpResponse:
+    """The public keys that check receipts, for everybody."""
+    response = json_response(published())
+    response.headers["Cache-Control"] = "public, max-age=3600"
+    return response
+
+
+def _account(caller: Caller) -> CreditAccount:
+    return CreditAccount.objects.get(pk=caller.account_id)
+
+
+def _own_generation(caller: Caller, asked_id: uuid.UUID) -> dict | None:
+    rows = ApiRequest.objects.select_related("price_version")
+    row = rows.filter(account=uuid.UUID(caller.account_id), pk=asked_id).first()
+    if row is None:
+        return None
+    content = kept_content.opened(kept_content.row_of(row.id, row.account_id), caller.cipher)
+    return {**generation_object(row), "receipt": signed_receipt(row, content)}
+
+
+def _asked_id(text: str) -> uuid.UUID:
+    try:
+        return request_id(text)
+    except ValueError as error:
+        raise InvalidRequest(
+            "Give the id of an answer (?id=chatcmpl-..., cmpl-..., emb-..., msg_... or resp_...) "
+            "or its x-request-id.",
+            param="id",
+        ) from error

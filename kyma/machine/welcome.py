@@ -1,0 +1,84 @@
+"""What `manage.py up` says once Kyma is ready."""
+
+import json
+import os
+import shlex
+import sys
+
+from django.conf import settings
+
+from kyma.machine.first_run import Login, password_was_changed
+
+MODEL = "smollm2-135m"
+# One that this small model gets right every time; of France it knows the capital only by half.
+QUESTION = "What is the capital of Japan?"
+MAX_TOKENS = 64
+
+_TEXT = """
+Kyma is ready: {address}
+
+  Dashboard  {address}/dashboard
+  Admin      {address}/admin/
+  E-mail     {email}
+  Password   {password}
+  API key    {key}
+
+A first question:
+
+{question}
+
+{mail}Logs lie in {logs}. Ctrl-C ends everything.
+"""
+
+
+_LOCAL_MAIL = """\
+There is no mail server: codes and links are printed here, and lie at {address}/mailbox for an hour.
+"""
+
+
+def text(port: int, login: Login, key: str | None) -> str:
+    """With the admin's new API key, or how to get another one."""
+    address = f"http://localhost:{port}"
+    password = "(another than at first)" if password_was_changed(login) else login.password
+    if key:
+        credit = f"${settings.SIGNUP_CREDIT_NANO / 1e9:.2f}"
+        shown_key = f"{key}  (shown only now; its account has {credit})"
+        question = _question(address, key)
+    else:
+        command = _create_key_command(login)
+        shown_key = f"was shown at the first start; for another: {command}"
+        question = f"  KEY=$({command})\n{_question(address, '$KEY')}"
+    return _TEXT.format(
+        address=address,
+        email=login.email,
+        password=password,
+        key=shown_key,
+        question=question,
+        mail=_LOCAL_MAIL.format(address=address) if settings.LOCAL_MAILBOX else "",
+        logs=settings.STATE_DIR / "log",
+    )
+
+
+def _question(address: str, key: str) -> str:
+    body = {
+        "model": MODEL,
+        "messages": [{"role": "user", "content": QUESTION}],
+        "max_tokens": MAX_TOKENS,
+    }
+    return (
+        f'  curl {address}/v1/chat/completions -H "Authorization: Bearer {key}" '
+        f"-H 'Content-Type: application/json' -d '{json.dumps(body)}'"
+    )
+
+
+def _create_key_command(login: Login) -> str:
+    """As it can be pasted into a shell that stands where this process does."""
+    variable = os.environ.get("KYMA_STATE_DIR")
+    prefix = f"KYMA_STATE_DIR={shlex.quote(variable)} " if variable else ""
+    paths = (sys.executable, str(settings.BASE_DIR / "manage.py"))
+    return prefix + shlex.join([*map(_short, paths), "create_key", "--email", login.email])
+
+
+def _short(path: str) -> str:
+    relative = os.path.relpath(path)
+    return path if relative.startswith("..") else relative

@@ -1,0 +1,56 @@
+"""What Kyma offers to somebody: the models that their data policy admits, and some prices."""
+
+import dataclasses
+
+from django.http import HttpRequest
+
+from gateway.catalogue import aliases
+from gateway.routing import resolution
+from gateway.routing.resolution import ModelEntry
+
+TEASED = 6
+
+
+@dataclasses.dataclass(frozen=True)
+class Offer:
+    """The cheapest way to a model; prices are nano-dollars per million tokens."""
+
+    slug: str
+    name: str
+    maker: str
+    context_length: int
+    input_nano: int
+    output_nano: int
+    is_verified: bool
+
+
+def models_for(request: HttpRequest) -> dict[str, ModelEntry]:
+    """The models that whoever asks can use; strangers see what a new account could."""
+    allows_unstated = getattr(request.user, "allows_unstated_retention", False)
+    return resolution.offered(allows_unstated=allows_unstated)
+
+
+def teaser(models: dict[str, ModelEntry]) -> list[Offer]:
+    """A few of the models, those first that an alias stands for."""
+    meant = (aliases.model_of(alias, models.__contains__) for alias in aliases.ALIASES)
+    others = sorted(slug for slug, entry in models.items() if entry.writes)
+    slugs = [slug for slug in dict.fromkeys((*meant, *others)) if slug]
+    return [_offer(models[slug]) for slug in slugs[:TEASED]]
+
+
+def meanings(models: dict[str, ModelEntry]) -> list[tuple[str, str | None]]:
+    """Each alias with the model that it means now."""
+    return [(alias, aliases.model_of(alias, models.__contains__)) for alias in aliases.ALIASES]
+
+
+def _offer(entry: ModelEntry) -> Offer:
+    cheapest = entry.candidates[0]
+    return Offer(
+        slug=entry.slug,
+        name=entry.name,
+        maker=entry.maker,
+        context_length=cheapest.context_length,
+        input_nano=cheapest.price.input,
+        output_nano=cheapest.price.output,
+        is_verified=cheapest.price_verified,
+    )

@@ -1,0 +1,100 @@
+"""What a person sees where there is no page, where they may not be, and where Kyma fails."""
+
+import pytest
+from allauth.account.models import EmailAddress
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
+from django.test import Client
+from django.views.csrf import csrf_failure
+from django.views.defaults import bad_request, permission_denied, server_error
+
+from tests.support.pages import asked_for, inline_styles_and_scripts
+
+ADDRESS = "privacy@kymaapi.com"
+PUBLIC = ["/", "/docs", "/terms", "/contact", "/privacy", "/no-such-page"]
+PRIVATE = ["/dashboard", "/usage", "/billing", "/settings/privacy"]
+
+
+def test_a_wrong_address_says_where_things_are(client):
+    response = client.get("/no-such-page")
+    assert response.status_code == 404
+    assert "/v1" in response.text
+    assert ADDRESS in response.text
+
+
+def test_a_fault_of_ours_gets_a_page_without_a_traceback(books, monkeypatch, caplog):
+    def fail(*arguments):
+        raise RuntimeError("a secret")
+
+    monkeypatch.setattr(EmailAddress.objects, "filter", fail)
+    login = {"login": "alice@example.org", "password": "a secret"}
+    response = Client(raise_request_exception=False).post("/accounts/login/", login)
+    assert response.status_code == 500
+    assert ADDRESS in response.text
+    assert "secret" not in response.text
+
+
+def test_the_page_of_a_fault_needs_no_database(rf):
+    """This test uses none: a query would fail it."""
+    assert "The fault is ours" in server_error(rf.get("/")).text
+
+
+def stranger(rf):
+    request = rf.get("/")
+    request.user = AnonymousUser()
+    return request
+
+
+def test_who_may_not_be_somewhere_is_told_so(rf):
+    response = permission_denied(stranger(rf), PermissionError("a secret"))
+    assert response.status_code == 403
+    assert "You may not do this" in response.text
+    assert "secret" not in response.text
+
+
+def test_a_request_that_makes_no_sense_gets_a_page(rf):
+    response = bad_request(rf.get("/"), ValueError("a secret"))
+    assert response.status_code == 400
+    assert "be understood" in response.text
+    assert "secret" not in response.text
+
+
+def test_a_form_without_its_token_says_what_to_do(alice):
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(alice)
+    response = client.post("/settings/privacy", {"allows_unstated_retention": "on"})
+    assert response.status_code == 403
+    assert "reload the page, and send it again" in response.text
+    alice.refresh_from_db()
+    assert alice.allows_unstated_retention is False
+
+
+def test_no_error_page_is_for_search_engines(rf, client):
+    for response in (
+        client.get("/no-such-page"),
+        server_error(rf.get("/")),
+        bad_request(rf.get("/"), None),
+        permission_denied(stranger(rf), None),
+        csrf_failure(stranger(rf)),
+    ):
+        assert '<meta name="robots" content="noindex">' in response.text
+
+
+@pytest.mark.parametrize("path", PUBLIC)
+def test_pages_ask_no_other_host(path, rf, books):
+    for response in (Client().get(path), server_error(rf.get(path))):
+        assert not [address for address in asked_for(response.text) if "//" in address]
+        assert inline_styles_and_scripts(response.text) == []
+
+
+@pytest.mark.parametrize("path", PRIVATE)
+def test_pages_of_who_is_signed_in_ask_no_other_host(path, alice):
+    client = Client()
+    client.force_login(alice)
+    text = client.get(path).text
+    assert not [address for address in asked_for(text) if "//" in address]
+    assert inline_styles_and_scripts(text) == []
+
+
+def test_the_stylesheet_asks_nobody_for_anything():
+    assert "url(" not in (settings.BASE_DIR / "kyma/static/kyma/site.css").read_text()
