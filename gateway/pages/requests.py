@@ -1,4 +1,4 @@
-"""The request log: all requests, one in full, and its owner's right to delete what was said."""
+"""The pages of the request log: all requests, one in full, and the deletion of their content."""
 
 import datetime as dt
 import uuid
@@ -74,7 +74,7 @@ def one_request(request: SignedInRequest, request_id: uuid.UUID) -> HttpResponse
 @require_safe
 @never_cache
 def receipt(request: SignedInRequest, request_id: uuid.UUID) -> HttpResponse:
-    """The signed receipt, which anybody with the published keys can check."""
+    """Download the signed receipt, which anybody can check with the published keys."""
     row = _own_request(request, request_id)
     kept = content.row_of(row.id, row.account_id)
     signed = receipts.signed_receipt(row, _opened(request, kept))
@@ -92,7 +92,7 @@ def delete_content(request: SignedInRequest, request_id: uuid.UUID) -> HttpRespo
     if request.method != "POST":
         return _shown(request, "request_delete", {"row": row})
     content.delete_of_request(row.account_id, row.id)
-    messages.success(request, "What was said in this request is deleted.")
+    messages.success(request, "The content of this request is deleted.")
     return redirect("request", row.id)
 
 
@@ -134,12 +134,15 @@ def _opened(request: SignedInRequest, kept: RequestContent | None) -> bytes | No
 
 
 def _is_worth_a_line(line: dict) -> bool:
-    """Requests and images have a price at few providers."""
+    """True when a line has a quantity and, unless it counts tokens, a price.
+
+    Few providers charge per request or image.
+    """
     return line["quantity"] and (line["price_nano"] or line["per"] > 1)
 
 
 def _line(line: dict) -> dict:
-    """A line of the receipt, as people read it: prices of tokens are per million."""
+    """Return a line of the receipt with its label. Prices of tokens are per million."""
     is_tokens = line["per"] > 1
     return {
         **line,
@@ -149,13 +152,13 @@ def _line(line: dict) -> dict:
 
 
 def _why_none(row: ApiRequest, *, is_kept: bool) -> str:
-    """Why there is no content to show."""
+    """Explain why there is no content to show."""
     if is_kept:
-        return "It is kept, but it can't be opened: it is damaged. Please write to us."
+        return "It is kept, but it is damaged and can't be opened. Please write to us."
     if row.key is None:
-        return "Nothing is kept here of what is asked in the chat: it stands in the conversation."
+        return "Content of the chat isn't kept here: you find it in the conversation."
     if row.outcome == ApiRequest.Outcome.LOST:
-        return "It could not be settled, or its process died: nothing was kept."
+        return "The request could not be settled, or its process died, so nothing was kept."
     days = row.key.retention_days
     if days == 0:
         return "Nothing is kept: the retention of its key is 0 days."
@@ -165,7 +168,7 @@ def _why_none(row: ApiRequest, *, is_kept: bool) -> str:
 
 
 def _query(request: SignedInRequest, **changes: str) -> str:
-    """The query of this page without its cursor, and with `changes`."""
+    """Return the query of this page without its cursor and with `changes`."""
     query = request.GET.copy()
     query.pop("before", None)
     query.update(changes)

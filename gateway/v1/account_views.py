@@ -1,7 +1,7 @@
-"""What an account may do and has spent, and what is public: tiers, prices, providers.
+"""The views of an account's limits and credit, and the public tiers, prices and providers.
 
-The public answers need no key and leave no row in the request log. They are put together at
-most once per CACHE_TTL_S in each process, whoever asks.
+The public answers need no key and leave no row in the request log. Each process builds them at
+most once per CACHE_TTL_S.
 """
 
 import uuid
@@ -33,7 +33,7 @@ DOCUMENT_MAX_AGE_S = 3600
 @allow("GET", "HEAD")
 @logged("limits", rule=key_rules.take_any)
 async def limits(request: GatewayRequest, caller: Caller) -> HttpResponse:
-    """What the account may do per minute and at once; null where there is no limit."""
+    """Return the account's limits per minute and at once. A missing limit is null."""
     tier = price_objects.tier_object(caller.tier)
     if caller.unlimited:
         tier |= dict.fromkeys(price_objects.RATES)
@@ -57,7 +57,7 @@ async def limits(request: GatewayRequest, caller: Caller) -> HttpResponse:
 @allow("GET", "HEAD")
 @logged("credits", rule=key_rules.take_any)
 async def credits(request: GatewayRequest, caller: Caller) -> HttpResponse:
-    """OpenRouter's view of the ledger: all that came in, and all that was used."""
+    """Return all credit gained and used, in OpenRouter's format."""
     account_id = uuid.UUID(caller.account_id)
     gained_nano, used_nano = await in_thread(gained_and_used, account_id)
     return json_response(

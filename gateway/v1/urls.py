@@ -1,4 +1,4 @@
-"""What /v1 serves. Resolved by `gateway.v1.handler`, without Kyma's middleware."""
+"""The URLs of /v1. `gateway.v1.handler` resolves them, without Kyma's middleware."""
 
 from django.urls import path
 
@@ -28,7 +28,7 @@ urlpatterns = [
     path("v1/openapi.json", account_views.openapi_document),
 ]
 
-# Where clients ask with a base URL that lacks its /v1.
+# The paths that clients use when their base URL lacks /v1.
 WITHOUT_VERSION = frozenset(
     ("/chat/completions", "/completions", "/embeddings", "/responses", "/messages")
 )
