@@ -1,7 +1,7 @@
-"""What Kyma does otherwise than allauth by default.
+"""Kyma's settings of allauth that need code: mails, sign-up and sign-in.
 
-Mails with a code or a link are sent while the request waits, at most EMAIL_TIMEOUT; all others
-are notices, which a job sends (accounts/notices.py).
+A mail with a code or a link is sent while the request waits, at most EMAIL_TIMEOUT. All other
+mails are notices, which a job sends (accounts/notices.py).
 """
 
 import logging
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 TRY_AGAIN_AFTER_S = 60
 NEW_BROWSER = "account/email/new_browser"
 CHANGED_MEANWHILE = "How you sign in was changed meanwhile. Please sign in once more."
-_BEGUN_WITH = "sign_in_begun_with"  # the hash of password and epoch (accounts/security_changes.py)
+_BEGUN_WITH = "sign_in_begun_with"  # hash of password and epoch (accounts/security_changes.py)
 
 
 def display(user: User) -> str:
@@ -39,14 +39,14 @@ def display(user: User) -> str:
 
 
 class AccountAdapter(DefaultAccountAdapter):
-    # Said of passwords and of codes alike.
+    # The same text serves wrong passwords and wrong codes.
     error_messages: ClassVar = {
         **DefaultAccountAdapter.error_messages,
         "too_many_login_attempts": "Too many wrong tries. Wait a few minutes, then sign in again.",
     }
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
-        """Not where the code could never arrive."""
+        """True when mail can be sent: otherwise the confirmation code would never arrive."""
         return bool(settings.EMAIL_HOST or settings.LOCAL_MAILBOX)
 
     def save_user(self, request, user, form, commit=True) -> User:
@@ -55,7 +55,7 @@ class AccountAdapter(DefaultAccountAdapter):
         )
 
     def get_client_ip(self, request: HttpRequest) -> str:
-        """The peer's address when proxies are missing from the header; no error of ours."""
+        """Return the peer's address when X-Forwarded-For lacks proxies, instead of failing."""
         try:
             return super().get_client_ip(request)
         except ImproperlyConfigured:
@@ -66,9 +66,9 @@ class AccountAdapter(DefaultAccountAdapter):
         return super().pre_login(request, user, **facts)
 
     def login(self, request: HttpRequest, user: User) -> None:
-        """Who has shown what doesn't count any more begins anew, however late the last step is.
+        """Sign in, unless the password or the session epoch has changed since the sign-in began.
 
-        Raises ImmediateHttpResponse with the way there.
+        Raises ImmediateHttpResponse, which leads back to the first step.
         """
         if request.session.pop(_BEGUN_WITH, None) != user.get_session_auth_hash():
             clear_login(request)
@@ -77,7 +77,7 @@ class AccountAdapter(DefaultAccountAdapter):
         super().login(request, user)
 
     def post_login(self, request: HttpRequest, user: User, *, signup: bool, **facts):
-        """A sign-in from a browser that is new is noticed by mail, but for the first of all."""
+        """Record a notice when the browser is new, except at the person's first sign-in of all."""
         response = super().post_login(request, user, signup=signup, **facts)
         cookie = request.COOKIES.get(settings.KNOWN_BROWSER_COOKIE_NAME, "")
         if not signup and not known_browsers.knows(cookie, user):
@@ -95,7 +95,7 @@ class AccountAdapter(DefaultAccountAdapter):
         return reverse("security" if self.request.user.is_authenticated else "account_login")
 
     def send_mail(self, template_prefix: str, email: str, context: dict) -> None:
-        """Raises ImmediateHttpResponse with a page that says so when the mail can't be sent."""
+        """Send a mail. Raises ImmediateHttpResponse with a page of explanation if that fails."""
         try:
             mails.send(template_prefix, email, context)
         except (SMTPException, OSError) as error:
@@ -112,7 +112,7 @@ class AccountAdapter(DefaultAccountAdapter):
 
 
 def _mail_failed(request: HttpRequest):
-    """Nothing is lost: who was signing up has an account, and gets a code when signing in."""
+    """Say that the mail failed. The new account stays, and its next sign-in sends a code."""
     if EMAIL_VERIFICATION_CODE_SESSION_KEY not in request.session:
         clear_login(request)  # There is no code to ask for.
     response = render(request, "account/mail_failed.html", status=503)

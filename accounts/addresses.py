@@ -1,4 +1,4 @@
-"""E-mail addresses: which of them reach one mailbox, and which domains are refused."""
+"""E-mail addresses: the ones that reach the same mailbox, and the domains that are refused."""
 
 import dataclasses
 
@@ -9,14 +9,14 @@ from accounts.models import DisposableDomain, User
 
 @dataclasses.dataclass(frozen=True)
 class MailHost:
-    """How a large mail host reads what stands before the @."""
+    """How a large mail host reads the part of an address before the @."""
 
     domain: str
     ignored: str = ""  # characters that make no difference
-    tag: str = "+"  # what follows it makes none either
+    tag: str = "+"  # this and all that follows it makes no difference either
 
 
-# Only what the hosts say themselves: a rule too many would make two people one.
+# Only rules that the hosts publish: one rule too many would take two people for one.
 _HOSTS = {
     MailHost("gmail.com", ignored="."): ("gmail.com", "googlemail.com"),
     MailHost("proton.me", ignored=".-_"): ("proton.me", "protonmail.com", "protonmail.ch", "pm.me"),
@@ -40,7 +40,7 @@ MAIL_HOSTS = {domain: host for host, domains in _HOSTS.items() for domain in dom
 
 
 def normalised(address: str) -> str:
-    """The one form of all addresses that reach the same mailbox at a large mail host."""
+    """Return the one form of all addresses that reach the same mailbox at a large mail host."""
     local, _, domain = address.strip().lower().rpartition("@")
     domain = domain.rstrip(".")
     if domain.endswith(_PERSON_IN_DOMAIN):  # anything@person.fastmail.com
@@ -56,14 +56,14 @@ def normalised(address: str) -> str:
 
 
 def is_disposable(address: str) -> bool:
-    """Whether the domain, or one that it belongs to, is on the operator's list."""
+    """True when the domain, or one above it, is refused on the operator's list."""
     labels = address.strip().lower().rpartition("@")[2].rstrip(".").split(".")
     domains = [".".join(labels[start:]) for start in range(len(labels))]
     return DisposableDomain.objects.filter(domain__in=domains, is_refused=True).exists()
 
 
 def mark_verified(user: User) -> None:
-    """Take the address of `user` as verified, and no other. Safe to repeat."""
+    """Mark the address of `user` as verified, and delete their other addresses. Safe to repeat."""
     EmailAddress.objects.filter(user=user).exclude(email=user.email).delete()
     EmailAddress.objects.update_or_create(
         user=user, email=user.email, defaults={"verified": True, "primary": True}

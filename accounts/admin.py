@@ -1,7 +1,7 @@
-"""The admin of people and keys, and the two classes on which the other apps' pages stand.
+"""The admin of people and keys, and the two base classes for the other apps' admin pages.
 
-No page of the admin deletes anything: rows that money or a promise depends on must stay, and a
-person's data goes through the erasure, which knows all the places.
+No page of the admin deletes anything. Money or a promise may depend on a row, and a person's data
+goes through the erasure, which knows all the places.
 """
 
 import uuid
@@ -26,7 +26,7 @@ admin.site.disable_action("delete_selected")
 
 
 class LabelledDateTime(AdminSplitDateTime):
-    """Django writes "Date:" and "Time:" beside the two boxes, but binds neither to its box."""
+    """Label the two boxes: Django writes "Date:" and "Time:" beside them, but binds no label."""
 
     def get_context(self, name, value, attrs):
         context = super().get_context(name, value, attrs)
@@ -37,7 +37,7 @@ class LabelledDateTime(AdminSplitDateTime):
 
 
 class KeepingAdmin(admin.ModelAdmin):
-    """Rows can be changed, never deleted."""
+    """An admin whose rows can be changed, but never deleted."""
 
     list_per_page = 50
     show_full_result_count = False
@@ -50,9 +50,10 @@ class KeepingAdmin(admin.ModelAdmin):
 
 
 class ReadOnlyAdmin(KeepingAdmin):
-    """Rows can be looked at. The box searches the columns in `search_ids` for one whole id.
+    """An admin whose rows can only be viewed.
 
-    A part of an id, or any text, would have the database read the whole table.
+    The search box looks for one whole id in the columns of `search_ids`. A search for a part of an
+    id, or for any text, would make the database read the whole table.
     """
 
     search_ids: tuple[str, ...] = ("id",)
@@ -133,14 +134,14 @@ class UserAdmin(KeepingAdmin, BaseUserAdmin):
     )
 
     def formfield_for_choice_field(self, db_field, request, **kwargs):
-        if db_field.name == "state":  # Erasing is begun by the erasure, not by hand.
+        if db_field.name == "state":  # Only the erasure sets this state.
             kwargs["choices"] = [
                 choice for choice in User.State.choices if choice[0] != User.State.ERASING
             ]
         return super().formfield_for_choice_field(db_field, request, **kwargs)
 
     def has_change_permission(self, request, obj=None):
-        """Only a superuser changes a superuser, the password included."""
+        """Only a superuser may change a superuser, including the password."""
         is_above = obj is not None and obj.is_superuser and not request.user.is_superuser
         return not is_above and super().has_change_permission(request, obj)
 
@@ -154,9 +155,9 @@ class UserAdmin(KeepingAdmin, BaseUserAdmin):
 
     def save_model(self, request, obj, form, change):
         if not change:
-            data_keys.create(obj.id)  # First: a key without a user is harmless.
+            data_keys.create(obj.id)  # First, because a key without a user is harmless.
         super().save_model(request, obj, form, change)
-        if change and "email" in form.changed_data:  # It isn't verified, and no other counts.
+        if change and "email" in form.changed_data:  # The new one isn't verified.
             EmailAddress.objects.filter(user=obj).delete()
 
 
@@ -165,7 +166,7 @@ class UserAdmin(KeepingAdmin, BaseUserAdmin):
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(KeepingAdmin):
-    """Keys are issued by their owners; here one is disabled, limited in time, or revoked."""
+    """Keys are issued by their owners. An admin disables, revokes or limits them in time."""
 
     list_display = (
         "key",
@@ -244,7 +245,7 @@ class DisposableDomainForm(forms.ModelForm):
 
 
 class RefusalForm(forms.ModelForm):
-    """A line of the list: the column's heading alone names its box to nobody who can't see it."""
+    """A row of the list. The box has its own label, because screen readers miss the heading."""
 
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
@@ -254,7 +255,7 @@ class RefusalForm(forms.ModelForm):
 
 @admin.register(DisposableDomain)
 class DisposableDomainAdmin(KeepingAdmin):
-    """Domains whose addresses are refused at sign-up and at a change of address."""
+    """Domains whose addresses are refused at sign-up and when an address is changed."""
 
     form = DisposableDomainForm
     list_display = ("domain", "is_refused")
@@ -267,7 +268,7 @@ class DisposableDomainAdmin(KeepingAdmin):
         return super().get_changelist_form(request, form=RefusalForm, **options)
 
 
-# What allauth registers of its own: addresses are changed by their owners, and a page of second
-# factors would show sealed secrets and take new ones.
+# Remove the pages that allauth registers: people change their own addresses, and a page of second
+# factors would show sealed secrets and accept new ones.
 for _model in (EmailAddress, Authenticator, UserSession):
     admin.site.unregister(_model)

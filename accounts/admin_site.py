@@ -1,8 +1,8 @@
-"""Who may enter the admin: staff, signed in by the same page as everybody else.
+"""The way into the admin: only for staff, through the sign-in page that everybody uses.
 
-So the limits on attempts and the second factor apply here too. With STAFF_MFA_REQUIRED nobody
-enters whose session has not shown a second factor: one that began before there was any, perhaps
-with a stolen password, shows it now.
+So the limits on attempts and the second factor apply here too. With STAFF_MFA_REQUIRED the session
+must have shown a second factor. A session that began before one was set up, perhaps with a stolen
+password, has to show it now.
 """
 
 from allauth.account.decorators import secure_admin_login
@@ -32,7 +32,7 @@ class StaffSite(AdminSite):
         return secure_admin_login(super().login)(request, extra_context)
 
     def password_change(self, request, extra_context=None):
-        """The page that tells the person by mail."""
+        """Lead to Kyma's own page, which notifies the person by mail."""
         return redirect("account_change_password")
 
 
@@ -41,7 +41,7 @@ def _lacks_second_factor(request: HttpRequest) -> bool:
 
 
 def _ask_for_second_factor(request: HttpRequest) -> HttpResponse:
-    """Leads to where one is shown; who has none must first set one up."""
+    """Lead to the page for the second factor, or to where the person can first set one up."""
     address = mfa.reauthentication_address(request.user)
     if address is None:
         messages.warning(request, MFA_IS_MISSING)

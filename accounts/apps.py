@@ -18,7 +18,7 @@ class AccountsConfig(AppConfig):
 
 
 class StaffAdminConfig(admin_apps.AdminConfig):
-    """Django's admin, entered as accounts/admin_site.py says."""
+    """Django's admin with the site from accounts/admin_site.py."""
 
     default_site = "accounts.admin_site.StaffSite"
     default = False

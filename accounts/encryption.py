@@ -1,8 +1,8 @@
-"""AES-256-GCM, for what must not lie readable in a database.
+"""AES-256-GCM for everything that must not lie readable in a database.
 
 Content is sealed under a data key, one per account. Data keys and providers' keys are sealed
 under a master key, which comes from the environment. A sealed text is bound to its place:
-copied to another row, it doesn't open.
+it doesn't open when it is copied to another row.
 """
 
 import base64
@@ -30,7 +30,7 @@ class Cipher:
         return nonce + self._aead.encrypt(nonce, plain, place.encode())
 
     def open(self, sealed: bytes | memoryview, place: str) -> bytes:
-        """The plain bytes. Raises SealBroken."""
+        """Return the plain bytes. Raises SealBroken."""
         sealed = bytes(sealed)
         try:
             nonce, text = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
@@ -50,14 +50,14 @@ def _master_ciphers(configured: str) -> dict[int, Cipher]:
 
 
 def seal_under_master_key(plain: bytes, place: str) -> bytes:
-    """Sealed under the newest master key, whose version stands in the first byte."""
+    """Seal under the newest master key and put that key's version into the first byte."""
     ciphers = _master_ciphers(settings.MASTER_KEYS)
     version = max(ciphers)
     return bytes([version]) + ciphers[version].seal(plain, place)
 
 
 def open_under_master_key(sealed: bytes | memoryview, place: str) -> bytes:
-    """The plain bytes. Raises SealBroken, also when the master key's version isn't configured."""
+    """Return the plain bytes. Raises SealBroken, also if the master key isn't configured."""
     sealed = bytes(sealed)
     version = int.from_bytes(sealed[:1])
     cipher = _master_ciphers(settings.MASTER_KEYS).get(version)

@@ -1,9 +1,9 @@
-"""What can go wrong with accounts and keys.
+"""The errors of accounts and keys.
 
 AccountError
 ├── InvalidKey          no such key, revoked, disabled or expired
-└── SealBroken          a ciphertext that doesn't open: wrong key, wrong place or tampered with
-    └── KeyDestroyed    the account's data key is gone: it was erased
+└── SealBroken          a ciphertext doesn't open: wrong key, wrong place, or tampered with
+    └── KeyDestroyed    the data key is gone because the account was erased
 """
 
 
@@ -12,7 +12,7 @@ class AccountError(Exception):
 
 
 class InvalidKey(AccountError):
-    """`str(error)` tells the caller what is wrong, without repeating the key."""
+    """`str(error)` explains the problem to the caller without repeating the key."""
 
 
 class SealBroken(AccountError):

@@ -1,4 +1,4 @@
-"""allauth's forms, with what Kyma refuses besides."""
+"""allauth's forms, with the checks that Kyma adds."""
 
 from allauth.account import forms as allauth_forms
 from allauth.mfa.webauthn.forms import AddWebAuthnForm
@@ -12,7 +12,7 @@ DISPOSABLE = "Addresses of this mail service aren't accepted. Please use one tha
 
 
 def refuse_disposable(address: str) -> str:
-    """The address. Raises ValidationError when its domain is on the operator's list."""
+    """Return the address. Raises ValidationError when its domain is on the operator's list."""
     if is_disposable(address):
         raise ValidationError(DISPOSABLE, code="disposable")
     return address
@@ -26,14 +26,14 @@ class SignupForm(allauth_forms.SignupForm):
         return super().clean_email()
 
     def try_save(self, request):
-        """As long for an address that has an account as for one that has none."""
+        """Take as long for a known address as for a new one, so that time reveals nothing."""
         if self.account_already_exists:
             User().set_password(self.cleaned_data["password1"])
             return super().try_save(request)
         try:
             with transaction.atomic():
                 user = self.save(request)
-        except IntegrityError:  # Somebody else was first, a moment ago.
+        except IntegrityError:  # Another request has just made this account.
             self.account_already_exists = True
             return super().try_save(request)
         return user, None

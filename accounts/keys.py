@@ -1,8 +1,8 @@
 """API keys: `kyma-` and 40 base62 characters, of which the last 6 are a checksum.
 
-The checksum tells a typo from a revoked key without a query, and gives secret scanners a
-pattern that they can be sure of. The 34 random characters carry 202 bits, so a plain SHA-256
-of the key is enough to store and to look it up by.
+The checksum separates a typo from a revoked key without a query, and gives secret scanners a
+pattern without false alarms. The 34 random characters carry 202 bits, so a plain SHA-256 is
+enough to store a key and to find it.
 """
 
 import datetime as dt
@@ -22,7 +22,7 @@ _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _RANDOM_LENGTH = 34
 _CHECKSUM_LENGTH = 6
 _LENGTH = len(PREFIX) + _RANDOM_LENGTH + _CHECKSUM_LENGTH
-# What a key doesn't hand on when it is rotated. Everything else is a rule: none may get lost.
+# The fields that belong to one key only. Rotating copies all others: they are rules.
 _ITS_OWN = {"id", "user", "digest", "start", "end", "created_at", "disabled_at", "revoked_at"}
 _REFUSALS = {
     ApiKey.State.REVOKED: "This key was revoked. Make a new one in the dashboard, at /keys.",
@@ -32,7 +32,7 @@ _REFUSALS = {
 
 
 def issue(user: User, *, name: str, **fields) -> tuple[ApiKey, str]:
-    """A new key for `user`: the row, and the key itself, which can't be shown again."""
+    """Return a new key for `user`: its row and its text, which can't be shown again."""
     random = "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM_LENGTH))
     text = PREFIX + random + _checksum(PREFIX + random)
     row = ApiKey.objects.create(
@@ -56,9 +56,9 @@ def enable(key: ApiKey) -> None:
 
 
 def rotate(key: ApiKey, *, grace: dt.timedelta = dt.timedelta()) -> tuple[ApiKey, str]:
-    """A new key with the rules of `key`, which itself works on for `grace` and then ends.
+    """Return a new key with the rules of `key`. The old key works for `grace` and then ends.
 
-    Without a grace it is revoked. Raises InvalidKey for a key that has ended already.
+    Without a grace the old key is revoked. Raises InvalidKey if it has ended already.
     """
     with transaction.atomic():
         old = (
@@ -84,7 +84,7 @@ def rotate(key: ApiKey, *, grace: dt.timedelta = dt.timedelta()) -> tuple[ApiKey
 
 
 def authenticate(text: str) -> ApiKey:
-    """The usable key that `text` is, with its user. Raises InvalidKey."""
+    """Return the usable key with this text, and its user. Raises InvalidKey."""
     if not is_well_formed(text):
         raise InvalidKey("This is not a Kyma key: check that it was copied whole.")
     key = ApiKey.objects.select_related("user").filter(digest=digest(text)).first()
@@ -98,7 +98,7 @@ def authenticate(text: str) -> ApiKey:
 
 
 def is_well_formed(text: str) -> bool:
-    """Whether `text` has the shape and the checksum of a key; asks no database."""
+    """True when `text` has the shape and the checksum of a key. Needs no database."""
     if len(text) != _LENGTH or not text.startswith(PREFIX) or not text.isascii():
         return False
     return text[-_CHECKSUM_LENGTH:] == _checksum(text[:-_CHECKSUM_LENGTH])

@@ -1,8 +1,8 @@
-"""Which browsers a person has signed in with before. The browsers remember it themselves.
+"""The browsers that a person has signed in with before, remembered by the browsers themselves.
 
 A cookie holds a mark for each person who signed in there; nothing is stored here. A mark names
-nobody, can't be made without the secret key, and is void after the person's next password: whoever
-knew the last one is new again.
+nobody and can't be made without the secret key. It is void once the password has changed: a browser
+that was used with the old one counts as new again.
 """
 
 from django.conf import settings
@@ -21,7 +21,7 @@ def knows(cookie: str, user: User) -> bool:
 
 
 def remember(cookie: str, user: User) -> str:
-    """The cookie with `user` as the newest."""
+    """Return the cookie with the mark of `user` as the newest."""
     others = [mark for mark in _marks(cookie) if mark != _mark(user)]
     return ".".join([_mark(user), *others][:MOST])
 

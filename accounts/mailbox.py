@@ -1,6 +1,6 @@
 """Mail on a machine without a mail server: files below STATE_DIR, shown at /mailbox for an hour.
 
-Only for trying Kyma: in production there is no such mailbox (settings.LOCAL_MAILBOX).
+It is only for trying Kyma: in production there is no such mailbox (settings.LOCAL_MAILBOX).
 """
 
 import dataclasses
@@ -41,13 +41,13 @@ class Mail:
 
     @property
     def line(self) -> str:
-        """What `manage.py up` prints of it."""
+        """Return the line that `manage.py up` prints for this mail."""
         if self.code:
             return f"Mail to {self.to}: code {self.code}"
         return f"Mail to {self.to}: {self.link or self.subject}"
 
     def _find(self, pattern: str) -> str:
-        """Our mails have the code, or the link, in a line of its own."""
+        """Return the line that matches: in our mails the code, or the link, has its own line."""
         found = re.search(f"^{pattern}$", self.text, re.MULTILINE)
         return found[0] if found else ""
 
@@ -61,7 +61,7 @@ class MailboxBackend(BaseEmailBackend):
 
 
 def put(*, to: str, subject: str, text: str) -> None:
-    """Keep a mail for whoever owns this machine, and for nobody else."""
+    """Keep a mail so that only the owner of this machine can read it."""
     purge()
     folder = _folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -74,14 +74,14 @@ def put(*, to: str, subject: str, text: str) -> None:
 
 
 def mails() -> list[Mail]:
-    """The mails of the last hour in their order."""
+    """Return the mails of the last hour, the oldest first."""
     oldest = dt.datetime.now(dt.UTC) - KEPT
     found = (_read(path) for path in sorted(_folder().glob("*.json")))
     return [mail for mail in found if mail and mail.sent_at > oldest]
 
 
 def purge() -> int:
-    """Delete what is older than an hour. Returns how many mails that were."""
+    """Delete the mails that are older than an hour. Returns their number."""
     oldest = dt.datetime.now(dt.UTC) - KEPT
     old = [path for path in _files() if (mail := _read(path)) is None or mail.sent_at <= oldest]
     for path in old:
@@ -90,17 +90,17 @@ def purge() -> int:
 
 
 def is_open_to(request: HttpRequest) -> bool:
-    """Whether there is a mailbox, and `request` comes from this machine."""
+    """True when there is a mailbox and `request` comes from this machine."""
     return settings.LOCAL_MAILBOX and _is_loopback(request)
 
 
 def local_mailbox(request: HttpRequest) -> dict[str, bool]:
-    """For templates: whether to point to the mailbox."""
+    """Return the template variable that shows or hides the link to the mailbox."""
     return {"local_mailbox": is_open_to(request)}
 
 
 def _is_loopback(request: HttpRequest) -> bool:
-    """Behind a proxy on this machine everybody seems to be here, so what came by one isn't."""
+    """True when the peer is this machine. False behind a proxy: there everybody looks local."""
     if "X-Forwarded-For" in request.headers or "Forwarded" in request.headers:
         return False
     try:

@@ -1,4 +1,4 @@
-"""Mails from templates: subject, text and HTML, in three files of one name."""
+"""Mails from templates. Each has three files of one name, for subject, text and HTML."""
 
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives

@@ -1,7 +1,7 @@
-"""Second factors: what allauth stores of them lies sealed.
+"""Second factors. allauth stores their secrets sealed.
 
 The seeds of authenticator apps and of recovery codes are sealed under the master key, not under
-the person's data key: allauth's hooks say neither whose secret nor which row it is.
+the person's data key, because allauth's hooks name neither the person nor the row.
 """
 
 import base64
@@ -21,7 +21,7 @@ class MfaAdapter(DefaultMFAAdapter):
         return base64.b64encode(seal_under_master_key(text.encode(), PLACE)).decode()
 
     def decrypt(self, encrypted_text: str) -> str:
-        """Raises SealBroken, if it was sealed under a master key that isn't configured."""
+        """Raises SealBroken if it was sealed under a master key that isn't configured."""
         return open_under_master_key(base64.b64decode(encrypted_text), PLACE).decode()
 
     def get_public_key_credential_rp_entity(self) -> dict[str, str]:
@@ -33,7 +33,7 @@ class MfaAdapter(DefaultMFAAdapter):
 
 
 def was_shown(request) -> bool:
-    """Whether a second factor was shown in this session, and there still is one."""
+    """True when this session has shown a second factor and the person still has one."""
     records = get_authentication_records(request, request.user)
     if not any(record["method"] == "mfa" for record in records):
         return False
@@ -41,6 +41,6 @@ def was_shown(request) -> bool:
 
 
 def reauthentication_address(user) -> str | None:
-    """The page where `user` shows a second factor; None for who has none."""
+    """Return the page where `user` shows a second factor, or None without a second factor."""
     methods = get_adapter().get_reauthentication_methods(user)
     return next((one["url"] for one in methods if one["id"].startswith("mfa_")), None)

@@ -17,7 +17,7 @@ _NOTHING = models.Value([], models.JSONField())
 
 
 def validate_networks(value: list) -> None:
-    """Raises ValidationError unless `value` is a list of IP addresses and networks."""
+    """Raise ValidationError unless `value` is a list of IP addresses and networks."""
     if not _is_list_of_texts(value):
         raise ValidationError("Not a list of IP addresses and networks.")
     for text in value:
@@ -42,17 +42,17 @@ def _is_list_of_texts(value: object) -> bool:
 
 
 def validate_scopes(value: list) -> None:
-    """Raises ValidationError unless `value` is a list of scopes."""
+    """Raise ValidationError unless `value` is a list of scopes."""
     if not _is_list_of_texts(value) or not set(value) <= set(ApiKey.Scope.values):
-        raise ValidationError(f"Not a list of scopes: those are {', '.join(ApiKey.Scope.values)}.")
+        raise ValidationError(f"Give a list of these scopes: {', '.join(ApiKey.Scope.values)}.")
 
 
 class UserManager(BaseUserManager["User"]):
     def create_user(self, email: str, password: str | None = None, **fields) -> "User":
-        """A new person, with a data key. Without a password nobody can sign in by password."""
+        """Make a person and their data key. Without a password they can't sign in by password."""
         user = self.model(email=email.strip().lower(), **fields)
         user.set_password(password)
-        data_keys.create(user.id)  # First: a key without a user is harmless.
+        data_keys.create(user.id)  # First, because a key without a user is harmless.
         user.save(using=self._db)
         return user
 
@@ -103,7 +103,7 @@ class User(AbstractBaseUser, PermissionsMixin):
         return f"User {str(self.id)[:13]}"
 
     def get_session_auth_hash(self) -> str:
-        """What a session must hold to be this person's: of this password, and of this epoch."""
+        """Return the hash that a session must hold. It covers password and session epoch."""
         return self._of_this_epoch(super().get_session_auth_hash())
 
     def get_session_auth_fallback_hash(self) -> Iterator[str]:
@@ -123,7 +123,7 @@ class ApiKey(models.Model):
         REVOKED = "revoked"
 
     class Scope(models.TextChoices):
-        """What a key may do at /api/. Models at /v1 are asked without any."""
+        """The rights of a key at /api/. Asking models at /v1 needs none of them."""
 
         ACCOUNT = "account", "read the account, its balance and its ledger"
         USAGE = "usage:read", "read usage and the log of requests"
@@ -140,7 +140,7 @@ class ApiKey(models.Model):
     retention_days = models.PositiveSmallIntegerField(
         default=90, choices=[(days, f"{days} days") for days in RETENTION_CHOICES_DAYS]
     )
-    # Defaults of the database's own: while an upgrade rolls, old processes make keys without these.
+    # The database has defaults too: during a rolling upgrade, old processes insert without these.
     allowed_models = models.JSONField(
         default=list, db_default=_NOTHING, blank=True, help_text="Slugs of models; empty: all."
     )
@@ -189,7 +189,7 @@ class ApiKey(models.Model):
 
     @property
     def state(self) -> State:
-        """What it is now: it works while it is active, and what has ended has ended for good."""
+        """The key's state now. It works only while active; revoked and expired are final."""
         if self.revoked_at:
             return self.State.REVOKED
         if self.expires_at and self.expires_at <= timezone.now():
@@ -202,7 +202,7 @@ class ApiKey(models.Model):
 
 
 class Notice(models.Model):
-    """A mail about a change to an account that isn't sent yet; sending it deletes the row."""
+    """A mail about a change to an account that isn't sent yet. Sending it deletes the row."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey(User, models.CASCADE, related_name="+")
@@ -220,7 +220,7 @@ class Notice(models.Model):
 
 
 class DisposableDomain(models.Model):
-    """A domain of throw-away mailboxes: nobody signs up with an address in it or below it."""
+    """A domain of throw-away mailboxes. Nobody can sign up with an address in or below it."""
 
     domain = models.CharField(
         max_length=253, unique=True, help_text="As example.com; what lies below it counts too."

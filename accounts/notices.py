@@ -1,7 +1,8 @@
-"""Mails that say what has changed in an account: recorded with the change, sent by a job.
+"""Mails about changes to an account: recorded with the change, sent by a job.
 
-A notice is a row until it is sent, so none is lost with the broker; a job that dies leaves it to
-the next. It is sealed under the person's key: it holds addresses, and where the change came from.
+A notice is a row until it is sent, so none is lost with the broker, and the next job takes over
+from one that dies. It is sealed under the person's key, because it holds addresses and the place
+that the change came from.
 """
 
 import datetime as dt
@@ -26,7 +27,7 @@ GIVE_UP = dt.timedelta(days=1)
 
 
 def record(user: User, *, template: str, address: str, facts: dict[str, str]) -> Notice:
-    """Leave a notice to `address`, who need not be the address of `user` any longer."""
+    """Leave a notice to `address`, which `user` may have given up since."""
     notice = Notice(id=uuid7(), user=user, template=template)
     plain = json.dumps({"address": address, "facts": facts}).encode()
     notice.sealed = data_keys.cipher_of(user.id).seal(plain, notice.place)
@@ -35,13 +36,13 @@ def record(user: User, *, template: str, address: str, facts: dict[str, str]) ->
 
 
 def waiting() -> list[uuid.UUID]:
-    """The notices that nobody is sending. Those that are too old to be news are dropped."""
+    """Return the notices that no job is sending. Deletes those too old to be news."""
     Notice.objects.filter(created_at__lt=timezone.now() - GIVE_UP).delete()
     return list(_unclaimed().order_by("id").values_list("id", flat=True))
 
 
 def send(notice_id: uuid.UUID | str) -> bool:
-    """Send a notice unless another job does. One that can't be sent now waits for the next try."""
+    """Send a notice unless another job does. If it can't be sent now, it waits for the next try."""
     if not _unclaimed().filter(pk=notice_id).update(claimed_at=timezone.now()):
         return False
     notice = Notice.objects.get(pk=notice_id)

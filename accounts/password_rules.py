@@ -1,15 +1,15 @@
-"""Passwords that are guessed first, however they are made long enough.
+"""Refuses passwords that are guessed first, even when padding makes them long enough.
 
-Django's list of common passwords is mostly of short ones, to which people add what makes them pass:
-"dragon" becomes "Dragon2026!" or "dragondragon". So what is looked up is the core of a password:
-without digits and signs around it, and said once. There is no rule on which characters to use.
+Django's list of common passwords has mostly short ones, which people pad until they pass: "dragon"
+becomes "Dragon2026!" or "dragondragon". So Kyma looks up the core of a password: the part between
+the digits and signs around it, with repetitions removed. No rule demands certain characters.
 """
 
 from django.contrib.auth.password_validation import CommonPasswordValidator
 from django.core.exceptions import ValidationError
 
 OUR_NAMES = {"kyma", "kymaapi", "kymaapi.com"}
-SHORTEST_CORE = 4  # What is shorter says nothing beside six characters or more around it.
+SHORTEST_CORE = 4  # A shorter core says nothing, with six characters or more around it.
 TOO_COMMON = (
     "This password is too common: a well-known one, our name or your address, with more around it."
 )
@@ -21,9 +21,10 @@ class CommonCoreValidator:
         self._common = self._known_to_django | OUR_NAMES
 
     def validate(self, password: str, user=None) -> None:
-        """Raises ValidationError, but not for what Django's validator of common passwords refuses.
+        """Raise ValidationError if the core is common, or our name, or the user's address.
 
-        Both stand in the settings, and one of them says it.
+        Leaves out the passwords that Django's own validator refuses: both are configured, and
+        only one of them should report a password.
         """
         if password.lower().strip() in self._known_to_django:
             return
@@ -39,13 +40,13 @@ class CommonCoreValidator:
 
 
 def _core(text: str) -> str:
-    """From the first letter to the last."""
+    """Return the part of `text` from its first letter to its last."""
     letters = [place for place, character in enumerate(text) if character.isalpha()]
     return text[letters[0] : letters[-1] + 1] if letters else ""
 
 
 def _once(text: str) -> str:
-    """What `text` repeats; `text` itself, if that is nothing shorter."""
+    """Return the part that `text` repeats, or `text` itself if it isn't a repetition."""
     return text[: (text + text).index(text, 1)] if text else ""
 
 

@@ -1,16 +1,16 @@
-"""Which rows and which fields of this app say something about a person.
+"""The rows and fields of this app that say something about a person.
 
 Each app has a module like this: plain data that imports nothing of `privacy`, which reads it.
-A test holds every model of ours to be in one of the two dictionaries, and every field of a
-model with personal data to be in one of its four groups:
+A test demands that every model of ours is in one of the two dictionaries, and every field of a
+model with personal data in one of its four groups:
 
 PERSONAL_DATA, by model:
-    person      how the rows of one person are found. A lookup from the row to accounts.User,
-                or, where no foreign key can point there, to a column with the person's id.
-                Where not even that is kept: a pair of a column and another registered model,
-                whose rows of that person have the ids that the column holds.
+    person      how to find the rows of one person: a lookup from the row to accounts.User, or,
+                where no foreign key can point there, to a column with the person's id.
+                Where the row holds neither, it is a pair of a column and another registered
+                model: the column holds the ids of that model's rows.
     identity    fields that name the person, or by which they prove who they are
-    content     fields with what the person wrote or was answered, sealed or not
+    content     fields with text that the person wrote or got as an answer, sealed or not
     metadata    fields that say what the person did, when, how much and with which settings
     plain       links, row ids and flags that say nothing without the rest
 
@@ -70,7 +70,7 @@ PERSONAL_DATA = {
         "metadata": ["template", "created_at", "claimed_at"],
         "plain": ["id", "user"],
     },
-    # In the keyring, a database of its own. Its erasure makes all sealed content unreadable.
+    # In the keyring's own database. Erasing this row makes all sealed content unreadable.
     "keyring.DataKey": {
         "person": "owner",
         "identity": ["owner", "sealed"],
@@ -84,8 +84,8 @@ NO_PERSONAL_DATA: dict[str, str] = {
     "accounts.DisposableDomain": "domains of throw-away mailboxes, of nobody in particular",
 }
 
-# What other packages keep of the people here, described like our own. A third member of `person`
-# names the column of the other model that is meant, where that isn't its id.
+# The models of other packages that hold data of people here, described like our own. A third member
+# of `person` names the column of the other model, where that isn't its id.
 OTHERS_PERSONAL_DATA = {
     "account.EmailAddress": {
         "person": "user",
@@ -94,7 +94,7 @@ OTHERS_PERSONAL_DATA = {
         "metadata": ["verified", "primary"],
         "plain": ["id", "user"],
     },
-    # Stays empty: codes and links are kept in sessions, or signed.
+    # Stays empty, because codes and links are kept in sessions, or signed.
     "account.EmailConfirmation": {
         "person": "email_address__user",
         "identity": ["key"],
@@ -111,7 +111,7 @@ OTHERS_PERSONAL_DATA = {
     },
     "usersessions.UserSession": {
         "person": "user",
-        # `data` holds address and browser, sealed; their columns say nothing.
+        # `data` holds address and browser, sealed; allauth's columns for them are blanked.
         "identity": ["data", "ip", "user_agent", "session_key"],
         "content": [],
         "metadata": ["created_at", "last_seen_at"],

@@ -1,11 +1,11 @@
-"""What ends a person's other sessions: a new password or address, and any change of second factors.
+"""Ends a person's other sessions after a new password, a new address or a new second factor.
 
-Whoever got in with what counted before is then out (ASVS 7.4.3), and so is who is just getting in:
-each change begins an epoch, and a session of an earlier one is void, whenever it is stored. A
-sign-in that waits for its second factor meanwhile begins anew (`accounts/adapter.py`).
+An intruder is out then, because the old secret no longer counts (ASVS 7.4.3). Each change begins
+an epoch, and sessions of an earlier epoch are void, even those stored later. A sign-in that waits
+for its second factor meanwhile has to start over (`accounts/adapter.py`).
 
-The session that made the change goes on; after a reset, which nobody needs to be signed in for,
-none does, since no session outlives the password that it was begun with.
+The session that made the change goes on. After a reset, which needs no session, none goes on,
+because no session outlives the password that it began with.
 """
 
 from allauth.account import signals as of_account
@@ -48,8 +48,8 @@ def _end_others_but_at_the_first_address(sender, from_email_address, **facts) ->
 
 
 def begin_epoch(user: User) -> None:
-    """Make void whatever session of `user` was begun before."""
-    with transaction.atomic():  # Of two changes at once, each has an epoch of its own.
+    """Make every earlier session of `user` void."""
+    with transaction.atomic():  # So two changes at once get an epoch each.
         User.objects.filter(pk=user.pk).update(session_epoch=F("session_epoch") + 1)
         user.refresh_from_db(fields=["session_epoch"])
 

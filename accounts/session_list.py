@@ -1,7 +1,7 @@
-"""Where a person is signed in, and how that ends.
+"""Lists the sessions in which a person is signed in, and ends them.
 
-The address and the browser of a session lie sealed under the person's key, in `data`: allauth's
-columns for them, which would be readable, say nothing.
+The address and the browser of a session lie in `data`, sealed under the person's key. allauth's
+own columns for them would be readable, so they are blanked.
 """
 
 import base64
@@ -19,7 +19,7 @@ from accounts.models import User
 
 NOWHERE = "::"
 
-# The first that matches counts: most browsers claim to be others too.
+# The first match counts, because most browsers claim to be others too.
 _BROWSERS = (
     *(("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("HeadlessChrome/", "Chrome")),
     *(("Chrome/", "Chrome"), ("CriOS/", "Chrome"), ("FxiOS/", "Firefox"), ("Safari/", "Safari")),
@@ -31,13 +31,13 @@ _SYSTEMS = (
 
 
 def purge() -> int:
-    """Delete the sessions that have ended, with what the list says of them."""
+    """Delete the sessions that have ended, and their rows in the list. Returns how many rows."""
     Session.objects.filter(expire_date__lte=timezone.now()).delete()
     return UserSession.objects.filter(~_is_alive()).delete()[0]
 
 
 def seal(sender, instance: UserSession, **kwargs) -> None:
-    """Take address and browser out of a row that is about to be saved."""
+    """Move address and browser of a row into its sealed data, before the row is saved."""
     if instance.ip == NOWHERE:
         return
     plain = json.dumps({"ip": instance.ip, "user_agent": instance.user_agent}).encode()
@@ -47,7 +47,7 @@ def seal(sender, instance: UserSession, **kwargs) -> None:
 
 
 def of(user: User) -> list[UserSession]:
-    """The sessions of `user`, the newest first; each says its `browser` in words."""
+    """Return the sessions of `user`, the newest first. Each describes its `browser` in words."""
     sessions = list(UserSession.objects.filter(user=user).order_by("-created_at"))
     cipher = data_keys.cipher_of(user.id)
     for session in sessions:
@@ -57,7 +57,7 @@ def of(user: User) -> list[UserSession]:
 
 
 def end_others(user: User, *, current: str | None) -> int:
-    """Sign `user` out everywhere but in the session with the key `current`: of how many others."""
+    """End all sessions of `user` except the one with the key `current`. Returns how many lived."""
     others = UserSession.objects.filter(user=user).exclude(session_key=current)
     ended = list(others.annotate(was_alive=_is_alive()))
     for session in ended:
@@ -83,7 +83,7 @@ def _place(session: UserSession) -> str:
 
 
 def describe(user_agent: str) -> str:
-    """As "Firefox on Linux", or the text itself where that can't be told."""
+    """Return a phrase like "Firefox on Linux", or the text itself if it names no known browser."""
     browser = next((name for mark, name in _BROWSERS if mark in user_agent), "")
     system = next((name for mark, name in _SYSTEMS if mark in user_agent), "")
     if not browser:

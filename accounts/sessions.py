@@ -1,7 +1,7 @@
 """Sessions in the database, sealed.
 
-A session holds what must not lie readable: the code that was just mailed, the seed of an
-authenticator app that is being set up, the key of a password reset.
+A session holds secrets: the code that was just mailed, the seed of an authenticator app that is
+being set up, the key of a password reset.
 """
 
 import base64
@@ -20,7 +20,7 @@ class SessionStore(DatabaseStore):
         return base64.b64encode(seal_under_master_key(plain, PLACE)).decode()
 
     def decode(self, session_data: bytes | str) -> dict:
-        """What can't be opened is no session: whoever had it signs in again."""
+        """Return the session's data. If it can't be opened it is empty, so the person signs in."""
         try:
             plain = open_under_master_key(base64.b64decode(session_data), PLACE)
             return self.serializer().loads(plain)

@@ -1,4 +1,4 @@
-"""Every page is for who is signed in, unless its view says `login_not_required`."""
+"""Makes every page require a signed-in person, unless its view says `login_not_required`."""
 
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.http import HttpRequest, HttpResponse
@@ -7,14 +7,14 @@ from accounts.models import User
 
 
 class SignedInRequest(HttpRequest):
-    """What a private page is given: `SignedInMiddleware` lets nobody else through."""
+    """The request of a private page, which always has a user thanks to `SignedInMiddleware`."""
 
     user: User
 
 
 class SignedInMiddleware(LoginRequiredMiddleware):
     def handle_no_permission(self, request, view_func):
-        """htmx would put the page to sign in where a part of a page belongs."""
+        """Make htmx reload the page. It would put the sign-in page inside a part of this one."""
         if "HX-Request" in request.headers:
             return HttpResponse(status=401, headers={"HX-Refresh": "true"})
         return super().handle_no_permission(request, view_func)

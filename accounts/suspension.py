@@ -1,8 +1,7 @@
-"""Suspended accounts, and those that are being erased: what they can still do.
+"""Suspended accounts and accounts being erased: what their owners can still do.
 
-Signing out and every public page work; all else answers 403 with a page that says why. /api/
-refuses by itself, in its own form: its views are open to the middleware as they are to who isn't
-signed in.
+Signing out and every public page work. All other pages answer 403 and say why. The views of /api/
+are public to this middleware: they refuse such accounts themselves, in their own form.
 """
 
 from django.http import HttpRequest, HttpResponse
@@ -17,12 +16,12 @@ PAGES = {
 
 
 def suspend(user: User) -> bool:
-    """Close an active account to its owner; whether it was active. The gateway refuses its keys."""
+    """Suspend an active account. The gateway then refuses its keys. False if it wasn't active."""
     return _move(user, User.State.ACTIVE, User.State.SUSPENDED)
 
 
 def restore(user: User) -> bool:
-    """Open a suspended account again; whether it was suspended."""
+    """Make a suspended account active. False if it wasn't suspended."""
     return _move(user, User.State.SUSPENDED, User.State.ACTIVE)
 
 

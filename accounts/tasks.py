@@ -9,7 +9,7 @@ logger = logging.getLogger(__name__)
 
 @shared_task
 def send_notices() -> None:
-    """A task for each, so that a slow server doesn't hold up the others."""
+    """Start a task for each notice, so that a slow server doesn't hold up the others."""
     ids = notices.waiting()
     for notice_id in ids:
         send_notice.delay(notice_id.hex)

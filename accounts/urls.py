@@ -1,4 +1,4 @@
-"""Signing up and in, and what belongs to that: allauth's pages below /accounts/, and our own."""
+"""Signing up, signing in and security: allauth's pages below /accounts/, and our own."""
 
 from django.urls import include, path
 from django.views.generic import RedirectView
@@ -12,7 +12,7 @@ urlpatterns = [
     path("settings/sessions/end-others", views.end_other_sessions, name="end_other_sessions"),
     path("settings/sessions/<int:pk>/end", views.end_session, name="end_session"),
     path("mailbox", views.show_mailbox, name="mailbox"),
-    # The page of security has all of these.
+    # Our security page replaces these.
     path("accounts/2fa/", _security, name="mfa_index"),
     path("accounts/2fa/webauthn/", _security, name="mfa_list_webauthn"),
     path("accounts/sessions/", _security, name="usersessions_list"),

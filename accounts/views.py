@@ -17,7 +17,7 @@ CODE_HAS_ENDED = "This code works no longer. Sign in again, and we send you a ne
 
 @method_decorator(login_not_required, name="dispatch")
 class ConfirmAddress(ConfirmEmailVerificationCodeView):
-    """allauth's page, which leads away without a word when the code comes too late."""
+    """Explain a code that came too late: allauth's page redirects without a message."""
 
     def dispatch(self, request: HttpRequest, *arguments, **named) -> HttpResponse:
         response = super().dispatch(request, *arguments, **named)
@@ -62,7 +62,7 @@ def end_other_sessions(request: SignedInRequest) -> HttpResponse:
 @never_cache
 @login_not_required
 def show_mailbox(request: HttpRequest) -> HttpResponse:
-    """The mails of a Kyma that has no mail server, for whoever sits before this machine."""
+    """Show the mails of a Kyma without a mail server, to a person at this machine."""
     if not mailbox.is_open_to(request):
         raise Http404
     return render(request, "account/mailbox.html", {"mails": mailbox.mails()[::-1]})

@@ -1,26 +1,26 @@
-"""`make bench`: what Kyma costs, on one core, beside nginx and LiteLLM.
+"""`make bench`: Kyma's cost on one core, compared with nginx and LiteLLM.
 
     python -m benchmarks [cpu|streams|rows|memory]
 
-The measured process is pinned to one core, everything else to the other: wrk and our own client
+The measured process is pinned to one core and everything else to the other: wrk and our own client
 of streams, a provider that answers from memory (`upstream.py`), Valkey, and Postgres, which really
-writes to the disk. CPU is what the kernel has counted for the process, user and system, divided by
-the requests or events that were answered meanwhile.
+writes to the disk. CPU is the user and system time that the kernel counted for the process, divided
+by the requests or events answered meanwhile.
 
     cpu       64 connections that ask for whole answers over and over: CPU per answer. 64 streams
-              of 200 events, each event a packet of its own: CPU per event, that of their requests
-              included. 8 connections, a provider that takes 100 ms: p50 and p99, less those of the
-              provider asked directly; the middle one of five rounds. On both engines, then the
-              same of nginx and of LiteLLM.
-    streams   1,000 streams of ten events a second: the core and the memory that they take, then
-              how soon 200 further ones get their first token, five times: the middle one.
-    rows      CPU per whole answer of two gateways in turns, one before 10,000 request rows and one
-              before 1,000,000, on both engines.
+              of 200 events, each event in its own packet: CPU per event, including that of their
+              requests. 8 connections to a provider that takes 100 ms: p50 and p99, less those of
+              the provider asked directly; the median of five rounds. On both engines, and then
+              for nginx and LiteLLM.
+    streams   1,000 streams of ten events a second: the CPU and the memory that they take, and then
+              the time to the first token of 200 further ones; the median of five rounds.
+    rows      CPU per whole answer of two gateways in turns, one with 10,000 request rows and one
+              with 1,000,000, on both engines.
     memory    resident memory after 10,000 and after 100,000 whole answers.
 
-A promise that isn't kept is profiled at once, under the load that showed it. Everything is bounded
-in time and count, and talks to 127.0.0.1 only. A whole run takes about a quarter of an hour and
-writes `benchmarks/README.md`; a part is only printed.
+A missed promise is profiled at once, under the load that showed it. Everything is bounded in time
+and count, and uses 127.0.0.1 only. A whole run takes about a quarter of an hour and writes
+`benchmarks/README.md`; a run of one part only prints.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("only", nargs="?", choices=PARTS, help="measure this part and print it")
     only = parser.parse_args().only
     check_machine()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # So that all it started ends, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # Ends all that it started, too.
     head = report.head()
     with tempfile.TemporaryDirectory(prefix="kyma-bench-") as folder:
         port, log = free_port(), Path(folder, "upstream.log")
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def measure(name: str, run: Run) -> None:
-    """Run one part. One that breaks off is told on the page, and the others follow."""
+    """Run one part. If it breaks off, the page says so and the other parts still run."""
     print(f"— {name}: {PARTS[name].__doc__}", flush=True)
     try:
         PARTS[name](run)
@@ -70,7 +70,7 @@ def measure(name: str, run: Run) -> None:
 
 
 def check_machine() -> None:
-    """Exit unless what is needed is here."""
+    """Exit unless this machine has the cores and programs that the bench needs."""
     if (os.cpu_count() or 1) < 2:
         sys.exit("The bench needs two cores: one for what is measured, one for the rest.")
     missing = [package for name, package in PROGRAMS.items() if shutil.which(name) is None]

@@ -1,7 +1,7 @@
-"""What Kyma is compared with: nginx as a bare reverse proxy, LiteLLM's proxy without a database.
+"""The baselines: nginx as a bare reverse proxy, and LiteLLM's proxy without a database.
 
-Neither does what Kyma does: nginx forwards, LiteLLM checks one key and keeps nothing. LiteLLM is
-installed into an environment of its own, so that none of its packages meets Kyma's.
+Neither does as much as Kyma: nginx forwards; LiteLLM checks one key and stores nothing. LiteLLM is
+installed into its own environment, so that its packages and Kyma's don't mix.
 """
 
 import contextlib
@@ -46,7 +46,7 @@ http {{
 
 
 class CannotInstall(Exception):
-    """The bench's own environment can't be made; says why."""
+    """The bench's own environment can't be made; `str(error)` says why."""
 
 
 @contextlib.contextmanager
@@ -62,7 +62,7 @@ def nginx(upstream_url: str, folder: Path) -> Iterator[Subject]:
 
 @contextlib.contextmanager
 def litellm(upstream_url: str, folder: Path) -> Iterator[Subject]:
-    """Raises CannotInstall."""
+    """Run LiteLLM. Raises CannotInstall."""
     install()
     port, configuration = free_port(), folder / "litellm.json"
     configuration.write_text(json.dumps(_litellm_settings(upstream_url)))
@@ -74,7 +74,7 @@ def litellm(upstream_url: str, folder: Path) -> Iterator[Subject]:
     environment = {
         "PATH": f"{ENVIRONMENT / 'bin'}:{os.environ['PATH']}",
         "HOME": str(folder),
-        "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # Else it's fetched at each start.
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # Otherwise it is fetched at each start.
         "LITELLM_LOG": "ERROR",
     }
     log = folder / "litellm.log"
@@ -85,7 +85,7 @@ def litellm(upstream_url: str, folder: Path) -> Iterator[Subject]:
 
 
 def _litellm_settings(upstream_url: str) -> dict:
-    """Its configuration is YAML, of which JSON is a part."""
+    """Return its configuration as JSON, which is valid YAML."""
     models = [
         {
             "model_name": name,
@@ -101,7 +101,7 @@ def _litellm_settings(upstream_url: str) -> dict:
 
 
 def install() -> None:
-    """Make the environment, unless it's there. Raises CannotInstall."""
+    """Make the environment, unless it exists. Raises CannotInstall."""
     done = ENVIRONMENT / "bench.stamp"
     if done.exists() and done.read_text() == REQUIREMENTS.read_text():
         return

@@ -1,11 +1,11 @@
-"""What is promised, and what was measured: a figure is one line of the table."""
+"""The promised limits and the measured figures. A figure is one line of the table."""
 
 import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
 class Promise:
-    """The most that something may cost; `{}` in the name is the engine."""
+    """A limit on a cost. `{}` in the name stands for the engine."""
 
     name: str
     limit: float
@@ -27,7 +27,7 @@ PROMISES = {
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """A promise, measured. `note` says what belongs beside it."""
+    """The measured value of a promise. `note` is shown beside it."""
 
     key: str
     engine: str
@@ -56,5 +56,5 @@ class Figure:
 
 
 def _digits(limit: float) -> int:
-    """Enough to see on which side of the limit a value lies."""
+    """Return enough decimals to see on which side of the limit a value lies."""
     return 0 if limit >= 35 else 1 if limit > 2 else 2

@@ -1,4 +1,4 @@
-"""Kyma as it is measured: one web process, on a database of its own, with durable commits."""
+"""Runs Kyma for a measurement: one web process with its own database and durable commits."""
 
 import contextlib
 import dataclasses
@@ -20,7 +20,7 @@ ENGINES = ("SQLite", "Postgres")
 
 @dataclasses.dataclass(frozen=True)
 class Gateway:
-    """A running gateway; `database_pid` is Postgres's, if that is its engine."""
+    """A running gateway. `database_pid` is the process of Postgres, or None for SQLite."""
 
     target: Target
     pid: int
@@ -33,7 +33,7 @@ class Gateway:
 
 @contextlib.contextmanager
 def gateway(engine: str, upstream_url: str) -> Iterator[Gateway]:
-    """A gateway whose models are the scripts of the upstream."""
+    """Run a gateway whose models are the scripts of the upstream."""
     with contextlib.ExitStack() as stack:
         state = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kyma-bench-")))
         environment = {**_clean_environment(), "KYMA_STATE_DIR": str(state)}
@@ -71,7 +71,7 @@ def redis(state: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _postgres() -> Iterator[tuple[dict[str, str], int]]:
-    """The tests' server, but one that reaches the disk: its variables and its process's id."""
+    """Run the tests' Postgres with real disk writes; yield its variables and its process's id."""
     from tests.support.on_postgres import postgres
 
     with postgres(options={}) as urls:
@@ -83,7 +83,7 @@ def _postgres() -> Iterator[tuple[dict[str, str], int]]:
 
 
 def _seed(environment: dict[str, str], *arguments: str) -> str:
-    """What `seed.py` prints."""
+    """Run `seed.py` and return its output."""
     command = [sys.executable, "-m", "benchmarks.seed", *arguments]
     done = subprocess.run(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True
@@ -92,6 +92,6 @@ def _seed(environment: dict[str, str], *arguments: str) -> str:
 
 
 def _clean_environment() -> dict[str, str]:
-    """Ours, without what would change the gateway's settings."""
+    """Return our environment without the variables that would change the gateway's settings."""
     kept = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
     return {name: os.environ[name] for name in kept if name in os.environ}

@@ -1,4 +1,4 @@
-"""What asks: wrk for whole answers, `streams.py` for streams, both on the other core."""
+"""The load generators: wrk for whole answers, `streams.py` for streams, both on the other core."""
 
 import contextlib
 import dataclasses
@@ -17,7 +17,7 @@ PATH = "/v1/chat/completions"
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """Something that can be asked: a gateway, the upstream itself."""
+    """A server that can be asked: a gateway, or the upstream itself."""
 
     base_url: str
     key: str = "none"
@@ -30,7 +30,7 @@ class Target:
 
 @dataclasses.dataclass(frozen=True)
 class Answers:
-    """What wrk has counted."""
+    """The counts and times that wrk reports."""
 
     requests: int
     duration_us: int
@@ -44,7 +44,7 @@ class Answers:
 
 
 def ask(target: Target, model: str, *, concurrent: int, duration_s: int) -> Answers:
-    """Ask over and over on `concurrent` connections. Raises RuntimeError if an answer is amiss."""
+    """Ask over and over on `concurrent` connections. Raises RuntimeError if an answer fails."""
     body = {"model": target.prefix + model, "messages": [{"role": "user", "content": "Hello"}]}
     command = [
         *(*PINNED, "wrk", "--threads", "1", "--connections", str(concurrent)),
@@ -59,24 +59,24 @@ def ask(target: Target, model: str, *, concurrent: int, duration_s: int) -> Answ
 
 
 def parse(output: str) -> Answers:
-    """What `request.lua` says at the end of wrk's output."""
+    """Return the report that `request.lua` prints at the end of wrk's output."""
     return Answers(**json.loads(output.strip().splitlines()[-1]))
 
 
 class Streams:
-    """Streams that a process of their own reads."""
+    """Streams that another process reads."""
 
     def __init__(self, process: subprocess.Popen):
         self._process = process
 
     def now(self) -> dict:
-        """What they have seen until now."""
+        """Return what they have received so far."""
         self._process.stdin.write("\n")
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
 
     def end(self) -> dict:
-        """What they have seen in all, once each has ended."""
+        """Wait until each stream has ended, and return what they have received in all."""
         return json.loads(self._process.communicate()[0].strip().splitlines()[-1])
 
 

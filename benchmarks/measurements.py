@@ -1,4 +1,4 @@
-"""How each figure is measured. What takes a `Subject` measures Kyma, nginx and LiteLLM alike."""
+"""Measures each figure. A function that takes a `Subject` works for Kyma, nginx and LiteLLM."""
 
 import contextlib
 import dataclasses
@@ -12,16 +12,16 @@ from benchmarks.processes import cpu_s, rss_bytes, spending, wait_until
 WARM_UP_S, LOAD_S, LATENCY_S, EVENTS_S = 3, 10, 6, 6
 BUSY, FEW = 64, 8
 TURNS, TURN_S = 5, 3
-ROUNDS = 5  # The middle one counts: a machine that stands still for a moment spoils one or two.
+ROUNDS = 5  # The median counts: a machine that stalls for a moment spoils one or two rounds.
 STREAMS = 1_000
-OPENED_PER_S = 97  # No multiple of ten, or the events of many would come at the same moments.
+OPENED_PER_S = 97  # No multiple of ten, or many streams would send at the same moments.
 PROBES, PROBES_PER_S = 200, 19
 MEMORY_LOAD_S, MEMORY_DEADLINE_S = 2, 600
 
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """A process that is measured, and how its CPU is read."""
+    """A measured process, and the function that reads its CPU time."""
 
     name: str
     target: Target
@@ -31,7 +31,7 @@ class Subject:
 
 @dataclasses.dataclass(frozen=True)
 class Rounds:
-    """What each of several rounds has shown."""
+    """The results of several rounds."""
 
     values: tuple[float, ...]
 
@@ -49,7 +49,7 @@ class Rounds:
 
 @dataclasses.dataclass(frozen=True)
 class Latency:
-    """In milliseconds."""
+    """Latencies in milliseconds."""
 
     p50: Rounds
     p99: Rounds
@@ -63,12 +63,12 @@ def warm_up(subject: Subject) -> None:
 
 
 def whole_answers(subject: Subject, duration_s: int = LOAD_S) -> Answers:
-    """The load under which the CPU of whole answers is measured and profiled."""
+    """Apply the load under which the CPU of whole answers is measured and profiled."""
     return ask(subject.target, "plain", concurrent=BUSY, duration_s=duration_s)
 
 
 def brisk_streams(subject: Subject) -> dict:
-    """The load under which the CPU of events is measured and profiled."""
+    """Apply the load under which the CPU of events is measured and profiled."""
     with streams(subject.target, "brisk", count=BUSY, per_s=BUSY) as asked:
         seen = asked.end()
     _check(seen)
@@ -82,7 +82,7 @@ def cpu_per_request_ms(subject: Subject, duration_s: int = LOAD_S) -> tuple[floa
 
 
 def compared_ms(*subjects: Subject) -> list[float]:
-    """CPU per request of each, taken in turns, so that a slow minute is one for all."""
+    """Return the CPU per request of each subject. They take turns, so a slow minute hits all."""
     costs: list[list[float]] = [[] for _ in subjects]
     for _ in range(TURNS):
         for subject, spent in zip(subjects, costs, strict=True):
@@ -91,7 +91,7 @@ def compared_ms(*subjects: Subject) -> list[float]:
 
 
 def cpu_per_event_us(subject: Subject) -> float:
-    """While all streams are open: what opening and settling them costs is no event's."""
+    """Return the CPU per event while all streams are open, without opening and settling them."""
     with streams(subject.target, "brisk", count=BUSY, per_s=BUSY) as asked:
         wait_until(lambda: asked.now()["open"] == BUSY, f"{BUSY} streams are open")
         before = asked.now()["events"]
@@ -103,7 +103,7 @@ def cpu_per_event_us(subject: Subject) -> float:
 
 
 def slow_answers(subject: Subject) -> Answers:
-    """The load under which latency is measured."""
+    """Apply the load under which latency is measured."""
     return ask(subject.target, "slow", concurrent=FEW, duration_s=LATENCY_S)
 
 
@@ -124,8 +124,8 @@ class OpenStreams:
 
 @contextlib.contextmanager
 def open_streams(subject: Subject) -> Iterator[OpenStreams]:
-    """With all streams open: the core, then the first tokens of further ones. They stay open."""
-    brisk_streams(subject)  # What is only loaded once isn't a stream's.
+    """Open all streams, measure CPU and memory, then first tokens of others; keep them open."""
+    brisk_streams(subject)  # So that code loaded only once isn't counted.
     before = rss_bytes(subject.pid)
     with streams(subject.target, "steady", count=STREAMS, per_s=OPENED_PER_S) as asked:
         wait_until(lambda: asked.now()["open"] == STREAMS, f"{STREAMS} streams are open")
@@ -145,7 +145,7 @@ def _first_token_p99_ms(subject: Subject) -> float:
 
 
 def memory_growth(subject: Subject, *, first: int, last: int) -> tuple[float, float]:
-    """Resident MB after `first` and after `last` requests in all."""
+    """Return the resident MB after `first` and after `last` requests in all."""
     asked, sizes, deadline = 0, [], time.monotonic() + MEMORY_DEADLINE_S
     for count in (first, last):
         while asked < count:

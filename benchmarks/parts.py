@@ -1,7 +1,6 @@
-"""The parts of a run: which process is started, which figures it gives.
+"""The parts of a run. Each starts its processes and measures its figures.
 
-Each part is a generator function of figures; a profile is taken at once, while the gateway that
-missed a figure is still there.
+A missed figure is profiled at once, while the gateway that missed it is still running.
 """
 
 import contextlib
@@ -26,7 +25,7 @@ FIRST_REQUESTS, LAST_REQUESTS = 10_000, 100_000
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """What is measured of each proxy in the same way."""
+    """The measurements that all proxies have in common."""
 
     name: str
     cpu_ms: float
@@ -37,7 +36,7 @@ class Comparison:
 
 @dataclasses.dataclass
 class Run:
-    """What a run has found. `missing` says what couldn't be measured, and why."""
+    """The results of a run. `missing` lists what couldn't be measured, with the reasons."""
 
     upstream_url: str
     figures: list[Figure] = dataclasses.field(default_factory=list)
@@ -55,7 +54,7 @@ class Run:
         return self._direct
 
     def add(self, key: str, engine: str, value: float, note: str = "") -> bool:
-        """Add a figure; is its promise kept?"""
+        """Add a figure. Returns True if its promise is kept."""
         figure = Figure(key, engine, value, note)
         self.figures.append(figure)
         print(f"  {figure.name}: {figure.measured} (at most {figure.bound})", flush=True)
@@ -63,7 +62,7 @@ class Run:
 
     @contextlib.contextmanager
     def gateway(self, engine: str) -> Iterator[tuple[Gateway, Subject]]:
-        """A gateway that is warm."""
+        """Run a gateway and warm it up."""
         with gateway(engine, self.upstream_url) as running:
             subject = Subject(f"Kyma, {engine}", running.target, running.pid)
             measurements.warm_up(subject)
@@ -142,7 +141,7 @@ def streams(run: Run) -> None:
 
 
 def rows(run: Run) -> None:
-    """The same load before few and before many request rows."""
+    """The same load with few and with many request rows."""
     for engine in ENGINES:
         with run.gateway(engine) as (few, few_rows), run.gateway(engine) as (many, many_rows):
             few.seed("rows", str(FEW_ROWS))
@@ -154,7 +153,7 @@ def rows(run: Run) -> None:
 
 
 def memory(run: Run) -> None:
-    """What the process holds after many requests."""
+    """Memory of the process after many requests."""
     engine = ENGINES[0]
     with run.gateway(engine) as (_, subject):
         first, last = measurements.memory_growth(subject, first=FIRST_REQUESTS, last=LAST_REQUESTS)

@@ -1,4 +1,4 @@
-"""Programs that a run starts, each on its core, and what they cost.
+"""Starts the programs of a run, each on its core, and measures their cost.
 
 The measured program has a core to itself; the load generator, the upstream and the database
 share the other. CPU is user plus system time of all threads, as the kernel counts it.
@@ -28,7 +28,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(command: list[str], *, core: int, port: int, log: Path, **options) -> Iterator[int]:
-    """A program that is pinned to `core` and listens on `port`; yields its process's id."""
+    """Run a program pinned to `core` until it listens on `port`; yield its process's id."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             ["taskset", "--cpu-list", str(core), *command], stdout=output, stderr=output, **options
@@ -54,7 +54,7 @@ def listens(port: int, process: subprocess.Popen, log: Path) -> bool:
 
 
 def wait_until(is_so: Callable[[], bool], what: str) -> None:
-    """Wait for `is_so`. Raises TimeoutError."""
+    """Wait until `is_so()` is true. Raises TimeoutError."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while not is_so():
         if time.monotonic() > deadline:
@@ -66,14 +66,14 @@ def wait_until(is_so: Callable[[], bool], what: str) -> None:
 
 
 def cpu_s(pid: int) -> float:
-    """CPU that one process has used."""
-    # After the name, which may hold anything, the third field is the state.
+    """Return the CPU time that one process has used."""
+    # The name may hold any character, so count the fields after it.
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
 
 
 def tree_cpu_s(pid: int) -> float:
-    """CPU that a process and its children, ended ones included, have used."""
+    """Return the CPU time of a process and its children, including those that have ended."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     ended = (int(fields[13]) + int(fields[14])) / _TICKS_PER_S
     return cpu_s(pid) + ended + sum(tree_cpu_s(child) for child in children(pid))
@@ -89,14 +89,14 @@ def rss_bytes(pid: int) -> int:
 
 @dataclasses.dataclass
 class Spent:
-    """CPU between two moments."""
+    """The CPU time used between two moments."""
 
     cpu_s: float = 0.0
     wall_s: float = 0.0
 
     @property
     def core(self) -> float:
-        """The share of one core."""
+        """The share of one core that was used."""
         return self.cpu_s / self.wall_s
 
 

@@ -1,4 +1,4 @@
-"""Why a figure is missed: py-spy watches the gateway under the load that showed it."""
+"""Finds out why a figure is missed: py-spy watches the gateway under the load that showed it."""
 
 import collections
 import contextlib
@@ -20,7 +20,7 @@ OF_A_PACKAGE = "site-packages/"
 
 @dataclasses.dataclass(frozen=True)
 class Profile:
-    """Shares of the time in which the process ran Python or C called by it."""
+    """Shares of the time in which the process ran Python, or C called by it."""
 
     title: str
     own: list[tuple[float, str]] = dataclasses.field(default_factory=list)
@@ -29,7 +29,7 @@ class Profile:
 
 
 def take(title: str, pid: int, load: Callable[[], object]) -> Profile:
-    """The profile of `pid` while `load` runs."""
+    """Return the profile of `pid` while `load` runs."""
     try:
         install()
     except CannotInstall as error:
@@ -57,7 +57,7 @@ def take(title: str, pid: int, load: Callable[[], object]) -> Profile:
 
 
 def summary(title: str, raw: str) -> Profile:
-    """The functions that take most, from lines of `frame;frame;frame count`."""
+    """Return the functions that take most time, from lines of `frame;frame;frame count`."""
     own, below, total = collections.Counter(), collections.Counter(), 0
     for line in raw.splitlines():
         stack, _, count = line.rpartition(" ")
@@ -66,7 +66,7 @@ def summary(title: str, raw: str) -> Profile:
         for function in set(functions):
             below[function] += int(count)
         total += int(count)
-    # Of what stands below a function, only our own says where to look.
+    # Calls below a function count only for our own functions: only these show where to look.
     ours = {name: count for name, count in below.items() if _is_ours(name)}
     return Profile(title, _shares(own, total), _shares(collections.Counter(ours), total))
 
@@ -76,7 +76,7 @@ def _shares(counted: collections.Counter, total: int) -> list[tuple[float, str]]
 
 
 def _function(frame: str) -> str:
-    """`name (file)`, without the line and without where packages lie."""
+    """Return `name (file)`, without the line and without the path of the packages."""
     name, _, place = frame.rpartition(" (")
     file = place.rpartition(":")[0]
     return f"{name} ({file.rpartition(OF_A_PACKAGE)[2]})"

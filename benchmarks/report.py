@@ -1,4 +1,4 @@
-"""The page that a whole run leaves: `benchmarks/README.md`."""
+"""Writes the page `benchmarks/README.md` after a whole run."""
 
 import datetime as dt
 import os
@@ -17,13 +17,13 @@ from benchmarks.streams import percentile
 
 PAGE = Path(__file__).with_name("README.md")
 
-# To learn how fast the disk is: over ten seconds, since one that stands still does so now and then.
+# Measures the disk for over ten seconds, because a disk sometimes stalls for a moment.
 WRITES, BLOCK, PAUSE_S = 2000, bytes(4096), 0.005
-MOST_LOAD = 0.5  # average, from others than the bench
+MOST_LOAD = 0.5  # the load average caused by other programs
 HEAD = """# What Kyma costs
 
-`make bench` measures this and writes this page anew; `make bench ONLY=cpu` measures one part (cpu,
-streams, rows, memory) and only prints it. What is measured, and how, stands in `__main__.py`.
+`make bench` measures this and rewrites this page; `make bench ONLY=cpu` measures one part (cpu,
+streams, rows, memory) and only prints it. `__main__.py` explains what is measured, and how.
 
 - {machine}
 - {software}
@@ -66,7 +66,7 @@ def render(head: str, run: Run) -> str:
 
 
 def figures(measured: list[Figure], titles: list[str]) -> str:
-    """The table, each figure that is missed with a link to its profile."""
+    """Return the table, with a link from each missed figure to its profile."""
     lines = ["| figure | at most | measured | |", "|---|--:|--:|---|"]
     for figure in measured:
         verdict = "kept" if figure.is_kept else f"**missed**{_link(figure, titles)}"
@@ -119,12 +119,12 @@ def profile_table(profile: Profile) -> str:
 
 
 def head() -> str:
-    """What is true of a whole run; asked before it, for it makes the machine busy."""
+    """Return the facts about a whole run. Called before the run, which makes the machine busy."""
     return HEAD.format(**surroundings(), load=busyness(os.getloadavg()[0]))
 
 
 def busyness(load: float) -> str:
-    """How busy the machine was with other things: they make every figure worse."""
+    """Return how busy other programs kept the machine, because they make every figure worse."""
     busy = ": **the machine was busy, so figures are too high**" if load > MOST_LOAD else ""
     return f"load average before the run {load:.1f}{busy}"
 
@@ -143,7 +143,7 @@ def surroundings() -> dict[str, str]:
 
 
 def disk_speed() -> str:
-    """How long a small write takes until it is durable: of latency, what no code can save."""
+    """Return how long a small write takes to be durable: latency that no code can avoid."""
     waits = []
     with tempfile.NamedTemporaryFile(prefix="kyma-bench-", buffering=0) as file:
         for _ in range(WRITES):
@@ -167,6 +167,6 @@ def _memory_gib() -> float:
 
 
 def _said(*command: str) -> str:
-    """The first line of what a program says, wherever it says it; wrk exits with 1."""
+    """Return the first line of a program's output or errors. Ignores the exit code (wrk: 1)."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return next(iter((done.stdout + done.stderr).splitlines()), "")

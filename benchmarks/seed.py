@@ -1,9 +1,9 @@
-"""What a measured gateway's database holds: one customer, and a model for each script.
+"""Fills the database of a measured gateway: one customer, and a model for each script.
 
     python -m benchmarks.seed customer UPSTREAM_URL    makes them, prints the customer's key
     python -m benchmarks.seed rows COUNT               copies a request until there are COUNT
 
-A program of its own, because a process has one database for its whole life.
+It is a program of its own, because a process has one database for its whole life.
 """
 
 import os
@@ -11,14 +11,14 @@ import sys
 
 import django
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")  # dj-stripe's tables at once.
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")  # dj-stripe's tables at once
 
 PURCHASE_NANO = 1_000_000_000_000
 TABLE = "gateway_apirequest"
-# The copies lie one after the other in the 81 days before the last nine.
+# The copies are spread over 81 days, and end nine days ago.
 SECONDS_BEFORE, SECONDS_BETWEEN = 90 * 24 * 3600, 7
 
-# Of each engine: numbers, the time and the UUIDv7 of the row with that number.
+# For each engine: numbers, with the time and the UUIDv7 of the row with that number.
 SQLITE = """
 WITH RECURSIVE numbers(number) AS (
     SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < {missing}
@@ -40,7 +40,7 @@ SELECT (lpad(to_hex(moment * 1000), 12, '0') || '70008000' || lpad(to_hex(number
     to_timestamp(moment), {columns}
 FROM copies, (SELECT * FROM {table} LIMIT 1) AS request
 """
-# What a database that has grown over weeks has behind it.
+# The state that a database has reached after growing for weeks.
 SETTLED = {
     "sqlite": ["PRAGMA wal_checkpoint(TRUNCATE)"],
     "postgresql": [f"VACUUM ANALYZE {TABLE}", "CHECKPOINT"],
@@ -48,7 +48,7 @@ SETTLED = {
 
 
 def customer(upstream_url: str) -> str:
-    """Make everything, and return the key."""
+    """Make the customer and the models, and return the customer's key."""
     from django.core.management import call_command
 
     from benchmarks.upstream import SCRIPTS

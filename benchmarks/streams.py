@@ -1,4 +1,4 @@
-"""A client of many streams at once, as cheap as the upstream.
+"""A client that reads many streams at once, as cheaply as the upstream writes them.
 
     python -m benchmarks.streams URL KEY MODEL COUNT OPEN_PER_S
 
@@ -23,7 +23,7 @@ CONTENT = b'"content":'
 
 @dataclasses.dataclass
 class Tally:
-    """What all streams of a run have seen."""
+    """The counts of all streams of a run."""
 
     events: int = 0
     open: int = 0
@@ -43,13 +43,13 @@ class Tally:
 
 
 def percentile(values: list[float], share: float) -> float:
-    """The smallest of `values` that at least `share` of them don't exceed; 0 of none."""
+    """Return the smallest of `values` that is at least as large as `share` of them; 0 of none."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else 0.0
 
 
 class Stream(asyncio.Protocol):
-    """One request on a connection of its own."""
+    """One request on its own connection."""
 
     def __init__(self, request: bytes, tally: Tally, ended: asyncio.Future):
         self._request, self._tally, self._ended = request, tally, ended
@@ -80,9 +80,9 @@ class Stream(asyncio.Protocol):
 
 
 def request(url: str, key: str, model: str) -> bytes:
-    """The bytes that ask for one stream."""
+    """Return the bytes of a request for one stream."""
     asked = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "stream": True}
-    body = json.dumps(asked, separators=(",", ":")).encode()  # As the official clients write it.
+    body = json.dumps(asked, separators=(",", ":")).encode()  # As official clients write it.
     head = (
         f"POST {urlsplit(url).path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
         f"Authorization: Bearer {key}\r\nContent-Type: application/json\r\n"

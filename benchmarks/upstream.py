@@ -1,7 +1,7 @@
-"""A provider that costs next to nothing, so that what is measured is what stands before it.
+"""A provider that costs next to nothing, so that a measurement shows the proxy before it.
 
-It speaks just enough HTTP/1.1 for the programs that are measured. The model's name in the body
-chooses the script; the answer is made beforehand, once per script.
+It speaks just enough HTTP/1.1 for the measured programs. The model's name in the body chooses the
+script; its answer is prepared once.
 
     python -m benchmarks.upstream PORT
 """
@@ -19,7 +19,7 @@ PROMPT_TOKENS, WORD = 12, "token "
 
 @dataclasses.dataclass(frozen=True)
 class Script:
-    """How a model answers: after `delay_s` at once, or in `events`, one each `interval_s`."""
+    """The answer of a model: whole after `delay_s`, or in `events`, one each `interval_s`."""
 
     delay_s: float = 0.0
     events: int = 0
@@ -75,7 +75,7 @@ def content_event() -> bytes:
 
 
 def last_events(script: Script) -> bytes:
-    """The end of a stream: why it ends, usage, [DONE]."""
+    """Return the end of a stream: finish reason, usage, [DONE]."""
     return (
         _event(choices=[{"index": 0, "delta": {}, "finish_reason": "stop"}])
         + _event(choices=[], usage=_usage(script.events))
@@ -89,7 +89,7 @@ ENDS = {name: last_events(script) for name, script in SCRIPTS.items()}
 
 
 class Connection(asyncio.Protocol):
-    """One keep-alive connection: a request at a time, as HTTP clients that don't pipeline do."""
+    """One keep-alive connection with one request at a time, for clients that don't pipeline."""
 
     def connection_made(self, transport) -> None:
         self._transport = transport
@@ -126,8 +126,9 @@ class Connection(asyncio.Protocol):
         self._later(script.interval_s, self._send_event, name, script, left - 1)
 
     def _later(self, delay_s: float, callback, *arguments) -> None:
-        """Counted from when the last one was due: streams that were late together would go on in
-        step for ever, as those of independent people don't.
+        """Schedule relative to the last due time, not to now.
+
+        Otherwise streams that were late together would stay in step, unlike those of real people.
         """
         self._due += delay_s
         self._timer = asyncio.get_running_loop().call_at(self._due, callback, *arguments)
@@ -139,7 +140,7 @@ def _content_length(head: bytes) -> int:
 
 
 def model_of(body: bytes) -> str:
-    """The script's name: the model that the body asks for."""
+    """Return the script's name, which is the model that the body asks for."""
     return json.loads(body)["model"].rpartition("/")[2]
 
 

@@ -1,8 +1,8 @@
-"""The gateway's web process with limits that no load generator reaches: counted, never met.
+"""The gateway's web process with limits too high to be reached: they are counted, but never met.
 
     python -m benchmarks.web --port PORT
 
-An unlimited account wouldn't do: for it nothing is counted, and Redis isn't asked.
+An unlimited account wouldn't do, because its requests aren't counted and skip Redis.
 """
 
 import os
@@ -22,7 +22,7 @@ OUT_OF_REACH = Tier(
 
 
 def raise_limits() -> None:
-    """Before anything is imported that takes the tiers by name."""
+    """Raise the limits. Must run before any module imports the tiers by name."""
     tiers.TIERS = (OUT_OF_REACH,) * len(tiers.TIERS)
 
 

@@ -8,12 +8,12 @@ from billing.models import CreditAccount, LedgerEntry
 
 
 def open_account(user: User) -> CreditAccount:
-    """The credit account of `user`, made if there is none. Safe to repeat."""
+    """Return the credit account of `user`, made if there is none. Safe to repeat."""
     return CreditAccount.objects.get_or_create(user=user)[0]
 
 
 def give_signup_credit(user: User) -> LedgerEntry:
-    """Credit the sign-up gift, once per person however often it is asked for."""
+    """Credit the sign-up gift. Each person gets it once, however often this is called."""
     account = open_account(user)
     return ledger.credit(
         account.id,

@@ -1,6 +1,6 @@
-"""The admin of money: to look at. Amounts in dollars; prices in dollars per million tokens.
+"""The admin of money, mostly read-only. Amounts in dollars; prices in dollars per million tokens.
 
-What can be made here is a new price version; none is ever changed (see billing/append_only.py).
+Price versions can be added, but never changed (see billing/append_only.py).
 """
 
 from typing import Any, ClassVar
@@ -19,7 +19,7 @@ MAX_PRICE_NANO = 10**15  # a million dollars
 
 
 def usd_column(field: str, label: str, *, sortable: bool = True) -> Any:
-    """A column or read-only field that shows the nano-dollars in `field` as dollars."""
+    """Return a column or read-only field that shows the nano-dollars in `field` as dollars."""
 
     @admin.display(description=f"{label}, USD", ordering=field if sortable else None)
     def column(row):
@@ -34,7 +34,7 @@ def usd_column(field: str, label: str, *, sortable: bool = True) -> Any:
 
 
 class UsdField(forms.CharField):
-    """An amount in dollars, typed as a decimal number, cleaned to nano-dollars."""
+    """An amount typed as a decimal number of dollars and cleaned to nano-dollars."""
 
     def __init__(self, **kwargs):
         super().__init__(max_length=24, **kwargs)
@@ -82,7 +82,7 @@ class PriceVersionForm(forms.ModelForm):
 
 @admin.register(PriceVersion)
 class PriceVersionAdmin(KeepingAdmin):
-    """Add and view: a new price is a new version, which a route is then pointed at."""
+    """Price versions are added, never changed: a new price is a new version for a route."""
 
     form = PriceVersionForm
     amounts = (
@@ -197,7 +197,7 @@ class KeySpendAdmin(ReadOnlyAdmin):
 
 
 class KeyCapsForm(forms.ModelForm):
-    """A key with its caps, typed in dollars; left empty, there is none."""
+    """A key with its caps, typed in dollars. An empty field means no cap."""
 
     total_cap_usd = UsdField(label="Cap in total, USD", required=False)
     day_cap_usd = UsdField(label="Cap a day, USD", required=False)
@@ -234,11 +234,11 @@ admin.site.unregister(ApiKey)
 
 @admin.register(ApiKey)
 class CappedApiKeyAdmin(ApiKeyAdmin):
-    """The page of a key, with what it may spend."""
+    """The page of a key, with its caps on spending."""
 
     form = KeyCapsForm
     fields: ClassVar[Any] = (*ApiKeyAdmin.fields, *(f"{period}_cap_usd" for period in CAPS))
-    # For who may only look: then no form shows the caps.
+    # A person with the right to view only gets no form, so the caps are read-only columns.
     total_cap_usd, day_cap_usd, week_cap_usd, month_cap_usd = map(cap_display, CAPS)
 
     def save_model(self, request, obj, form, change):
@@ -246,8 +246,8 @@ class CappedApiKeyAdmin(ApiKeyAdmin):
         set_caps(obj, form.changed_caps)
 
 
-# dj-stripe's own pages: they show what Stripe sent of people as it came, and its keys, and take
-# cards and bank accounts by hand (P4).
+# Remove dj-stripe's pages: they show the personal data and the keys that Stripe sent, and accept
+# cards and bank accounts typed by hand (P4).
 for _model in apps.get_app_config("djstripe").get_models():
     if admin.site.is_registered(_model):
         admin.site.unregister(_model)

@@ -1,7 +1,7 @@
 """Triggers that make ledger entries and price versions immutable, on both engines.
 
-Installed after every migrate and safe to repeat: SQLite drops a table's triggers whenever
-Django rebuilds the table.
+They are installed after every migrate, because SQLite drops a table's triggers whenever Django
+rebuilds the table. Installing is safe to repeat.
 """
 
 from contextlib import contextmanager
@@ -26,7 +26,7 @@ def install(connection) -> None:
 
 
 def remove(connection) -> None:
-    """Take the triggers off. Only the flush between tests may do so, and the end of the demo."""
+    """Remove the triggers. Only the flush between tests and the removal of the demo may do so."""
     with connection.cursor() as cursor:
         for table in TABLES:
             on_table = f" ON {table}" if connection.vendor == "postgresql" else ""
@@ -36,7 +36,7 @@ def remove(connection) -> None:
 
 @contextmanager
 def lifted(connection):
-    """Without the triggers, for the flush between tests."""
+    """Remove the triggers for the flush between tests, and put them back."""
     remove(connection)
     try:
         yield

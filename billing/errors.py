@@ -1,10 +1,10 @@
-"""What billing refuses.
+"""The errors of billing.
 
 BillingError
-├── InsufficientCredit   the most that a request can cost is more than what is left
-│   └── KeyCapReached    … of the spend cap of its key
-├── TooManyOpenHolds     as many requests are running as the account may run at once
-├── NoSuchAccount        there is no credit account of this id
+├── InsufficientCredit   the account has less left than the request may cost
+│   └── KeyCapReached    the key's spend cap leaves less than the request may cost
+├── TooManyOpenHolds     the account runs as many requests at once as it may
+├── NoSuchAccount        no credit account has this id
 └── KeyReused            an idempotency key came back with another amount, kind or account
 """
 
@@ -14,7 +14,7 @@ class BillingError(Exception):
 
 
 class InsufficientCredit(BillingError):
-    """Amounts in nano-dollars; `affordable_max_tokens` is per answer, 0 if not even one fits."""
+    """Amounts in nano-dollars. `affordable_max_tokens` is per answer, 0 if not one token fits."""
 
     def __init__(self, required_nano: int, available_nano: int, affordable_max_tokens: int):
         super().__init__(f"needs {required_nano}, has {available_nano} nano-dollars")

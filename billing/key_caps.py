@@ -1,7 +1,7 @@
-"""Setting what a key may spend, and reading what it has spent.
+"""Sets the spend caps of keys and reads what keys have spent.
 
-Caps change under the lock of the account, like the sums beside them: a request that is being
-reserved meanwhile is checked against either the old cap or the new one, never in between.
+Caps change under the lock of the account, like the sums beside them, so a request that is reserved
+at the same time is checked against either the old caps or the new ones.
 """
 
 import datetime as dt
@@ -17,7 +17,7 @@ CAPS = ("total", *PERIODS)
 
 
 def set_caps(key: ApiKey, caps: dict[str, int | None]) -> None:
-    """Set those caps of `key` that are named, in nano-dollars; None lifts one.
+    """Set the caps of `key` that `caps` names, in nano-dollars; None lifts a cap.
 
     Raises ValueError for a cap that is negative or doesn't exist.
     """
@@ -35,12 +35,12 @@ def set_caps(key: ApiKey, caps: dict[str, int | None]) -> None:
 
 
 def caps_of(key: ApiKey) -> dict[str, int | None]:
-    """The caps of `key`, as `set_caps` takes them."""
+    """Return the caps of `key`, in the form that `set_caps` takes."""
     return dict(sheet_of(key).caps)
 
 
 def sheet_of(key: ApiKey) -> KeySheet:
-    """What `key` has spent in the periods that run now, and its caps."""
+    """Return the caps of `key` and its spend in the current periods."""
     row: KeySpend | None = getattr(key, "spend", None)
     if row is None:
         return KeySheet.fresh(_today())

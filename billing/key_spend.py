@@ -1,4 +1,4 @@
-"""What a key has spent against its caps. Weeks start on Monday; all periods are UTC."""
+"""The spend of a key against its caps. Weeks start on Monday; all periods are UTC."""
 
 import dataclasses
 import datetime as dt
@@ -18,8 +18,8 @@ def period_starts(today: dt.date) -> dict[str, dt.date]:
 class KeySheet:
     """The spend of one key while its account is locked. Amounts in nano-dollars.
 
-    `spent` and `caps` go by "total", "day", "week", "month"; a cap of None is none. What is
-    held counts against every cap.
+    `spent` and `caps` have the keys "total", "day", "week" and "month"; None means no cap. The
+    amount in open holds counts against every cap.
     """
 
     held: int
@@ -33,7 +33,7 @@ class KeySheet:
         return cls(0, dict.fromkeys(periods, 0), period_starts(today), dict.fromkeys(periods))
 
     def roll(self, today: dt.date) -> None:
-        """Begin a new sum for each period that has ended."""
+        """Restart the sum of each period that has ended."""
         for period, start in period_starts(today).items():
             if self.starts[period] < start:
                 self.starts[period] = start
@@ -41,13 +41,13 @@ class KeySheet:
 
     @property
     def remaining(self) -> int | None:
-        """What the tightest cap leaves; None without a cap."""
+        """The amount that the tightest cap leaves, or None without a cap."""
         left = [cap - self.spent[period] for period, cap in self.caps.items() if cap is not None]
         return min(left) - self.held if left else None
 
     @property
     def tightest(self) -> str | None:
-        """The period whose cap leaves the least; None without a cap."""
+        """The period whose cap leaves the least, or None without a cap."""
         capped = {period: cap for period, cap in self.caps.items() if cap is not None}
         return min(capped, key=lambda one: capped[one] - self.spent[one], default=None)
 
@@ -56,7 +56,7 @@ class KeySheet:
             self.spent[period] += amount_nano
 
     def take_back(self, amount_nano: int, spent_on: dt.date) -> None:
-        """Undo an `add` of that day: in the total, and in each period that hasn't ended since."""
+        """Undo an `add` of that day, in the total and in each period that hasn't ended since."""
         self.spent["total"] -= amount_nano
         for period in PERIODS:
             if self.starts[period] <= spent_on:

@@ -1,9 +1,9 @@
-"""The rules of the ledger: reserve, settle, release, reverse, credit; and what they add up to.
+"""The rules of the ledger: reserve, settle, release, reverse and credit, and the sums they leave.
 
-`reserve`, `settle`, `release` and `reverse` change a `Sheet`, which is what the books say of one
-account while its row is locked. They are plain arithmetic: the gateway's group commit (and any
-other caller) reads sheets, applies many operations to them and writes them back in one transaction.
-The pure model in `tests/billing/` is their oracle.
+`reserve`, `settle`, `release` and `reverse` change a `Sheet`, the books of one account while its
+row is locked. They are plain arithmetic: the gateway's group commit (and any other caller) reads
+sheets, applies many operations to them and writes them back in one transaction. The pure model in
+`tests/billing/` is their oracle.
 """
 
 import dataclasses
@@ -40,15 +40,15 @@ class Sheet:
 
     @property
     def available(self) -> int:
-        """What can be reserved: nothing, as long as something is owed."""
+        """The amount that can be reserved: nothing while the account owes something."""
         return 0 if self.owed else self.balance - self.held
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Ask:
-    """The most that a request can cost: a fixed part and `max_tokens` for each answer.
+    """The most that a request can cost: a fixed part, and `max_tokens` for each answer.
 
-    With `flexible` (the caller named no limit) fewer tokens will do, but at least one.
+    If `flexible`, the caller named no limit: fewer tokens will do, but at least one.
     """
 
     fixed_nano: int
@@ -61,7 +61,7 @@ class Ask:
         return self.fixed_nano + tokens_nano(self.answers * max_tokens, self.output_price)
 
     def affordable_tokens(self, available: int) -> int:
-        """The largest limit, at most the one asked for, whose amount is within `available`."""
+        """Return the largest limit, up to `max_tokens`, whose amount is within `available`."""
         left = available - self.fixed_nano
         if left < 0:
             return 0
@@ -72,7 +72,7 @@ class Ask:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Grant:
-    """What was reserved: the hold's amount and the output limit that it pays for."""
+    """A reservation: the hold's amount and the output limit that it pays for."""
 
     amount_nano: int
     max_tokens: int
@@ -81,7 +81,7 @@ class Grant:
 def reserve(sheet: Sheet, ask: Ask, key: KeySheet | None = None) -> Grant:
     """Set aside the most that `ask` can cost.
 
-    Raises TooManyOpenHolds, InsufficientCredit, KeyCapReached; then nothing has changed.
+    Raises TooManyOpenHolds, InsufficientCredit or KeyCapReached, and then changes nothing.
     """
     if sheet.max_open_holds is not None and sheet.open_holds >= sheet.max_open_holds:
         raise TooManyOpenHolds(sheet.max_open_holds)
@@ -117,7 +117,7 @@ def settle(sheet: Sheet, hold_nano: int, cost_nano: int, key: KeySheet | None = 
 
 
 def release(sheet: Sheet, hold_nano: int, key: KeySheet | None = None) -> None:
-    """Close a hold that costs nothing."""
+    """Close a hold without a charge."""
     sheet.held -= hold_nano
     sheet.open_holds -= 1
     if key is not None:
@@ -127,21 +127,21 @@ def release(sheet: Sheet, hold_nano: int, key: KeySheet | None = None) -> None:
 def reverse(
     sheet: Sheet, charged_nano: int, charged_on: dt.date, key: KeySheet | None = None
 ) -> None:
-    """Give back what was charged: whoever paid was told that nothing was."""
+    """Give back a charge, because the caller has got an answer that says nothing was charged."""
     sheet.balance += charged_nano
     if key is not None:
         key.take_back(charged_nano, charged_on)
 
 
 def reversal_key(request_id: str) -> str:
-    """The idempotency key of the entry that gives back what a request cost."""
+    """Return the idempotency key of the entry that gives back the cost of a request."""
     return f"reverse:{request_id}"
 
 
 def gained_and_used(account_id: uuid.UUID) -> tuple[int, int]:
-    """All that came in (less refunds and their like), and all that requests have cost.
+    """Return what came in (less refunds and the like), and what all requests have cost.
 
-    Without reading what each request cost: the balance is the sum of both.
+    The balance is the sum of both, so the cost needs no reading of the usage entries.
     """
     gains = (
         LedgerEntry.objects.filter(
@@ -153,7 +153,7 @@ def gained_and_used(account_id: uuid.UUID) -> tuple[int, int]:
         .values("account")
         .values(sum=Sum("amount_nano"))
     )
-    # In one statement, so that no charge or credit comes between.
+    # One statement, so that no charge or credit comes in between.
     accounts = CreditAccount.objects.annotate(gained=Coalesce(Subquery(gains), 0))
     balance, gained = accounts.values_list("balance_nano", "gained").get(pk=account_id)
     return gained, gained - balance
@@ -167,9 +167,9 @@ def credit(
     idempotency_key: str,
     at: dt.datetime | None = None,
 ) -> LedgerEntry:
-    """Post one entry that raises the balance, once per idempotency key; `at` is now by default.
+    """Post one entry that raises the balance, once per idempotency key; `at` defaults to now.
 
-    Repeated, it returns the first entry. Raises NoSuchAccount; KeyReused when the amount, the
+    A repetition returns the first entry. Raises NoSuchAccount; KeyReused when the amount, the
     kind or the account differ from the first time.
     """
     with transaction.atomic():

@@ -1,8 +1,8 @@
-"""Accounts, their ledger and what is reserved of them. All amounts are nano-dollars.
+"""Accounts, their ledger and their open holds. All amounts are nano-dollars.
 
 Invariants, each guarded by a constraint, a trigger or `manage.py reconcile`:
-the balance is the sum of the entries; what is held is the sum of the holds; the balance
-covers what is held; entries and price versions are never changed and never deleted.
+the balance is the sum of the entries; the held amount is the sum of the holds; the balance
+covers the held amount; entries and price versions are never changed and never deleted.
 """
 
 from django.conf import settings
@@ -17,7 +17,7 @@ from billing.tiers import TIERS
 
 
 class PriceVersion(models.Model):
-    """A price, immutable: a new price is a new row, so a request can always be recomputed."""
+    """An immutable price. A new price is a new row, so a request's cost can be recomputed."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     input_nano = models.BigIntegerField("input, per million tokens")
@@ -99,14 +99,14 @@ class CreditAccount(models.Model):
 
 
 class Hold(models.Model):
-    """Credit set aside for a request that is running. Settling or releasing it deletes the row.
+    """Credit set aside for a running request. Settling or releasing it deletes the row.
 
-    Its id is the request's. Past its deadline the process that served it is dead.
+    It has the id of its request. After its deadline, the process that served the request is dead.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
     account = models.ForeignKey(CreditAccount, models.PROTECT, related_name="holds")
-    # Every request opens and closes one: no index that only a rare deletion would read.
+    # Every request writes this table, so it has no index that only a rare deletion would read.
     key = models.ForeignKey(ApiKey, models.PROTECT, null=True, related_name="+", db_index=False)
     price_version = models.ForeignKey(
         PriceVersion, models.PROTECT, related_name="+", db_index=False
@@ -142,7 +142,7 @@ class LedgerEntry(models.Model):
         BREAKAGE = "breakage"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    # Its indexes are those below: pages of entries go by their ids.
+    # The account has no index of its own: pages of entries are read by the index on account and id.
     account = models.ForeignKey(
         CreditAccount, models.PROTECT, related_name="entries", db_index=False
     )
@@ -156,7 +156,7 @@ class LedgerEntry(models.Model):
         verbose_name_plural = "ledger entries"
         indexes = [
             models.Index(fields=["account", "id"], name="entry_ids_of_account"),
-            # Of the few entries that no request makes: usage doesn't write to it.
+            # Covers only the few entries that aren't usage, so requests don't write to this index.
             models.Index(
                 fields=["account", "amount_nano"],
                 condition=~Q(kind="usage"),
@@ -187,7 +187,7 @@ class LedgerEntry(models.Model):
 
 
 class SignupGrant(models.Model):
-    """A mailbox that had the gift for signing up, known by a keyed hash alone."""
+    """A mailbox that has had the sign-up gift, stored as a keyed hash only."""
 
     digest = models.CharField(max_length=64, primary_key=True, editable=False)
 
@@ -196,10 +196,10 @@ class SignupGrant(models.Model):
 
 
 class KeySpend(models.Model):
-    """What one key has spent, in total and in the current UTC day, week and month.
+    """The spend of one key, in total and in the current UTC day, week and month.
 
-    A sum belongs to the period that starts at the date beside it; a sum of an earlier period
-    counts as zero. A cap that is null is none. Changed only under the lock of the account.
+    Each sum belongs to the period that starts at the date beside it; the sum of an earlier period
+    counts as zero. A null cap means no cap. Rows change only under the lock of the account.
     """
 
     key = models.OneToOneField(ApiKey, models.PROTECT, primary_key=True, related_name="spend")

@@ -1,3 +1,3 @@
-"""In which amounts credit is sold. What was bought never expires."""
+"""The amounts in which credit is sold. Bought credit never expires."""
 
 PACKAGES_USD = (5, 20, 100, 500)

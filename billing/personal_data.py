@@ -1,7 +1,7 @@
-"""What billing knows of a person; how to read it: `accounts/personal_data.py`.
+"""The personal data in billing; `accounts/personal_data.py` explains the form.
 
-`CreditAccount.user` is the only link. Once it is null, entries and balances name nobody, and
-are kept for as long as the law wants to see what was sold.
+`CreditAccount.user` is the only link. Once it is null, entries and balances name nobody. They are
+kept for as long as the law requires records of sales.
 """
 
 PERSONAL_DATA = {

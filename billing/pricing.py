@@ -1,4 +1,4 @@
-"""What tokens cost.
+"""Computes what tokens cost.
 
 Unit: nano-dollar (10⁻⁹ USD), a 64-bit integer. Token prices are nano-dollars per million
 tokens. Each class of tokens is rounded up by itself, so that the lines of a receipt add up:
@@ -13,7 +13,7 @@ NANO_PER_USD = 1_000_000_000
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Price:
-    """Nano-dollars: per million tokens, and for each request and each image."""
+    """Nano-dollars per million tokens, per request and per image."""
 
     input: int
     cached_input: int
@@ -24,7 +24,7 @@ class Price:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens as OpenAI counts them: `prompt` includes `cached`, `completion` the reasoning."""
+    """Tokens in OpenAI's counting: `prompt` includes `cached`, `completion` the `reasoning`."""
 
     prompt: int = 0
     cached: int = 0
@@ -38,12 +38,12 @@ class Usage:
 
 
 def tokens_nano(tokens: int, price: int) -> int:
-    """The price of `tokens`, rounded up to the nano-dollar."""
+    """Return the price of `tokens`, rounded up to the nano-dollar."""
     return -(-tokens * price // MILLION)
 
 
 def cost_lines(price: Price, usage: Usage) -> dict[str, int]:
-    """The cost of one request by class, in nano-dollars. An explicit zero usage costs nothing."""
+    """Return the cost of one request by class, in nano-dollars. A usage of zero costs nothing."""
     if usage.is_zero:
         return {"input": 0, "cached_input": 0, "output": 0, "request": 0, "image": 0}
     return {
@@ -60,7 +60,7 @@ def cost_nano(price: Price, usage: Usage) -> int:
 
 
 def usd(nano: int) -> str:
-    """Nano-dollars as an exact decimal number of dollars: 1500 → "0.0000015"."""
+    """Return nano-dollars as an exact decimal number of dollars: 1500 → "0.0000015"."""
     sign = "-" if nano < 0 else ""
     whole, rest = divmod(abs(nano), NANO_PER_USD)
     text = f"{sign}{whole}.{rest:09d}".rstrip("0")
@@ -68,7 +68,7 @@ def usd(nano: int) -> str:
 
 
 def nano(dollars: str) -> int:
-    """A decimal number of dollars as nano-dollars. Raises ValueError beyond 9 decimals."""
+    """Return a decimal number of dollars as nano-dollars. Raises ValueError beyond 9 decimals."""
     whole, _, rest = dollars.strip().partition(".")
     if len(rest) > 9 or not (whole + rest).isdigit():
         raise ValueError(f"not an amount in dollars with at most 9 decimals: {dollars!r}")

@@ -1,7 +1,7 @@
-"""Do the books agree with themselves? What can be proved of money without the request log.
+"""Checks that the books agree with themselves, without reading the request log.
 
-Each check is one statement: it sees one moment of the books, however busily they are written
-to. The database compares, and only differences come out of it.
+Each check is one statement, so it sees one moment of the books however busy they are. The
+database compares and returns only the differences.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from billing.models import CreditAccount, Hold, KeySpend, LedgerEntry
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Difference:
-    """Two places that should say the same and don't. Amounts in nano-dollars."""
+    """Two places that should agree and don't. Amounts in nano-dollars."""
 
     account_id: uuid.UUID | None
     what: str
@@ -34,7 +34,7 @@ def short(row_id: uuid.UUID) -> str:
 
 
 def differences(account_id: uuid.UUID | None = None) -> Iterator[Difference]:
-    """What is wrong with balances, holds and entries; of all accounts, or of one."""
+    """Yield the errors in balances, holds and entries, of all accounts or of one."""
     accounts = CreditAccount.objects.all()
     if account_id is not None:
         accounts = accounts.filter(pk=account_id)
@@ -46,13 +46,13 @@ def differences(account_id: uuid.UUID | None = None) -> Iterator[Difference]:
 
 
 def total_of(rows: QuerySet, by: str, amount: str) -> Coalesce:
-    """The sum of `amount` over those of `rows` whose `by` is the outer row; 0 without any."""
+    """Return the sum of `amount` over the `rows` whose `by` is the outer row; 0 without any."""
     sums = rows.filter(**{by: OuterRef("pk")}).order_by().values(by).annotate(sum=Sum(amount))
     return Coalesce(Subquery(sums.values("sum")), Value(0), output_field=BigIntegerField())
 
 
 def _balances(accounts: QuerySet) -> Iterator[Difference]:
-    """The balance is the sum of the entries."""
+    """Check that the balance is the sum of the entries."""
     entries = total_of(LedgerEntry.objects.all(), "account", "amount_nano")
     wrong = accounts.annotate(entries_nano=entries).exclude(balance_nano=F("entries_nano"))
     for account in wrong.iterator():
@@ -60,7 +60,7 @@ def _balances(accounts: QuerySet) -> Iterator[Difference]:
 
 
 def _held(accounts: QuerySet) -> Iterator[Difference]:
-    """What is held is the sum of the open holds."""
+    """Check that the held amount is the sum of the open holds."""
     holds = total_of(Hold.objects.all(), "account", "amount_nano")
     wrong = accounts.annotate(holds_nano=holds).exclude(held_nano=F("holds_nano"))
     for account in wrong.iterator():
@@ -68,7 +68,7 @@ def _held(accounts: QuerySet) -> Iterator[Difference]:
 
 
 def _key_held(accounts: QuerySet) -> Iterator[Difference]:
-    """What is held of a key's caps is the sum of the holds made with it."""
+    """Check that the amount held of a key's caps is the sum of the holds made with it."""
     spend = KeySpend.objects.filter(key=OuterRef("pk")).values("held_nano")
     wrong = (
         ApiKey.objects.filter(user__credit_account__in=accounts)
@@ -85,7 +85,7 @@ def _key_held(accounts: QuerySet) -> Iterator[Difference]:
 
 
 def _signups(accounts: QuerySet) -> Iterator[Difference]:
-    """The sign-up gift is given once."""
+    """Check that the sign-up gift is given once."""
     gifts = LedgerEntry.objects.filter(kind=LedgerEntry.Kind.SIGNUP, account__in=accounts)
     repeated = gifts.order_by().values("account").annotate(number=Count("pk")).filter(number__gt=1)
     for row in repeated.iterator():
@@ -93,7 +93,7 @@ def _signups(accounts: QuerySet) -> Iterator[Difference]:
 
 
 def _purchases(accounts: QuerySet) -> Iterator[Difference]:
-    """A purchase is keyed by its payment, or it could be credited twice."""
+    """Check that a purchase is keyed by its payment: otherwise it could be credited twice."""
     purchases = LedgerEntry.objects.filter(kind=LedgerEntry.Kind.PURCHASE, account__in=accounts)
     for entry in purchases.exclude(idempotency_key__startswith="purchase:").iterator():
         what = f"key of purchase {short(entry.id)}"

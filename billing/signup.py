@@ -1,7 +1,7 @@
-"""The gift for signing up: once for each mailbox, whatever its address is written like.
+"""The gift for signing up, given once for each mailbox, for all spellings of its address.
 
-Which mailboxes had it is kept as a keyed hash and nothing else: no address, no account, no date.
-So it outlives an account that is erased, says nothing of anybody, and once stays once.
+A mailbox that had the gift is stored as a keyed hash only, without address, account or date. So the
+record can outlive an erased account, and says nothing about anybody.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ HAD_IT = "The credit for signing up is given once for each mailbox, and this one
 def grant(user: User, address: str) -> LedgerEntry | None:
     """Give `user` the gift for having verified `address`, unless that mailbox had it before.
 
-    Safe to repeat and to run in parallel: the row's key decides.
+    Safe to repeat and to run in parallel: the primary key of the row decides.
     """
     digests = _digests(address)
     with transaction.atomic():
@@ -33,13 +33,13 @@ def grant(user: User, address: str) -> LedgerEntry | None:
 
 
 def _may_have_it(user: User) -> bool:
-    """Not again for a second address; and there may be no gift at all."""
+    """True when there is a gift, and the user hasn't got it for another address."""
     had_it = LedgerEntry.objects.filter(account__user=user, kind=LedgerEntry.Kind.SIGNUP)
     return settings.SIGNUP_CREDIT_NANO > 0 and not had_it.exists()
 
 
 def _digests(address: str) -> list[str]:
-    """Under the secret key, and under those that it has replaced."""
+    """Return the hashes of `address` under the secret key and under the keys that it replaced."""
     text = f"signup:{normalised(address)}".encode()
     keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
     return [hmac.digest(key.encode(), text, hashlib.sha256).hex() for key in keys]

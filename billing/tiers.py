@@ -1,11 +1,11 @@
-"""What an account may do at once and per minute, by what it has bought over its lifetime."""
+"""The tiers: how much an account may do at once and per minute, by its purchases so far."""
 
 import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
 class Tier:
-    """Rates are per minute; `model_requests` for each model alone."""
+    """Rates are per minute; `model_requests` applies to each model alone."""
 
     purchases_usd: int
     requests: int
@@ -25,5 +25,5 @@ TIERS = (
 
 
 def max_open_holds(tier: int, *, unlimited: bool) -> int | None:
-    """How many requests an account may run at once; None is no limit."""
+    """Return how many requests an account may run at once; None means no limit."""
     return None if unlimited else TIERS[tier].max_open_holds

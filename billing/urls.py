@@ -1,4 +1,4 @@
-"""What a person has and has spent."""
+"""The address of the billing page."""
 
 from django.urls import path
 

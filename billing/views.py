@@ -1,4 +1,4 @@
-"""The billing page: what there is, what lifts the tier, and every movement of the ledger."""
+"""The billing page: the balance, what raises the tier, and every movement of the ledger."""
 
 import uuid
 
@@ -18,10 +18,10 @@ ENTRIES = 50
 
 @require_safe
 def billing(request: SignedInRequest) -> HttpResponse:
-    """`before` is the id of an entry: those that are older follow it."""
+    """Show the entries older than the one whose id is `before`, or else the newest."""
     account = open_account(request.user)
     before = _entry(account, request.GET.get("before"))
-    entries = account.entries.order_by("-id")  # Which is by time: ids are UUIDv7.
+    entries = account.entries.order_by("-id")  # Ids are UUIDv7, so this is by time.
     if before:
         entries = entries.filter(id__lt=before.id)
     found = list(entries[: ENTRIES + 1])
@@ -39,7 +39,7 @@ def billing(request: SignedInRequest) -> HttpResponse:
 
 
 def missing_nano(account: CreditAccount) -> int | None:
-    """How much more must be bought for the next tier; None at the highest."""
+    """Return how much more must be bought for the next tier; None at the highest."""
     following = account.tier + 1
     if following >= len(TIERS):
         return None

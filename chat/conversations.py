@@ -1,4 +1,4 @@
-"""Conversations: what a person does with one as a whole."""
+"""The actions on one conversation as a whole."""
 
 import contextlib
 import dataclasses
@@ -20,7 +20,7 @@ from gateway.log import content
 from gateway.wire.checks import Mismatch
 
 MAX_TITLE = 200  # characters
-TITLE_LENGTH = 60  # of one that is made from the first message
+TITLE_LENGTH = 60  # of a title that is made from the first message
 MAX_SYSTEM_PROMPT = 100_000
 MAX_SLUG = 96
 PARAMETERS = {
@@ -32,7 +32,7 @@ PARAMETERS = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Listed:
-    """A conversation as a list shows it."""
+    """A conversation as an entry of a list."""
 
     id: uuid.UUID
     title: str
@@ -50,7 +50,7 @@ def start(
     system_prompt: str = "",
     parameters: dict | None = None,
 ) -> Conversation:
-    """A new conversation, still without messages; without a title it gets it from the first.
+    """Store a new conversation without messages. Without a title, the first message gives it one.
 
     Raises NotAllowed, ChatsFull.
     """
@@ -63,7 +63,7 @@ def start(
 
 
 def store(conversation: Conversation) -> None:
-    """A draft, in a transaction. Raises ChatsFull."""
+    """Store a draft, inside a transaction. Raises ChatsFull."""
     more_bytes = len(conversation.system_prompt or b"")
     quota.check(conversation.user_id, more_rows=1, more_bytes=more_bytes)
     conversation.save(force_insert=True)
@@ -72,7 +72,7 @@ def store(conversation: Conversation) -> None:
 def draft(
     user: User, *, model: str, system_prompt: str = "", parameters: dict | None = None
 ) -> Conversation:
-    """One that isn't stored yet. Raises NotAllowed."""
+    """Return a conversation that isn't stored yet. Raises NotAllowed."""
     conversation = Conversation(user=user)
     choose_model(conversation, model)
     _set_system_prompt(conversation, system_prompt)
@@ -81,8 +81,9 @@ def draft(
 
 
 def listed(user: User, *, archived: bool = False, start: int = 0, limit: int = 100) -> list[Listed]:
-    """`limit` conversations of `user` from the place `start` on: the pinned first, then the last
-    used.
+    """Return `limit` conversations of `user`, starting at the place `start`.
+
+    The pinned ones come first, then the last used.
     """
     cipher = data_keys.cipher_of(user.id)
     rows = Conversation.objects.of(user)
@@ -101,7 +102,7 @@ def listed(user: User, *, archived: bool = False, start: int = 0, limit: int = 1
 
 
 def title_from(text: str) -> str:
-    """The title that a first message makes."""
+    """Return the title for a conversation that begins with `text`."""
     line = " ".join(text[: 10 * TITLE_LENGTH].split())
     if len(line) <= TITLE_LENGTH:
         return line
@@ -112,10 +113,9 @@ def title_from(text: str) -> str:
 
 
 def change(conversation: Conversation, **changes: Any) -> None:
-    """All of these or none: title, pinned, archived; model, system_prompt and parameters of the
-    replies from now on.
+    """Change all of these or none: title, pinned, archived; model, system_prompt, parameters.
 
-    Raises NotAllowed, Deleted, ChatsFull.
+    The last three apply to replies from now on. Raises NotAllowed, Deleted, ChatsFull.
     """
     with locked(conversation):
         before = len(conversation.system_prompt or b"")
@@ -128,7 +128,7 @@ def change(conversation: Conversation, **changes: Any) -> None:
 
 @contextlib.contextmanager
 def locked(conversation: Conversation) -> Iterator[None]:
-    """One transaction, in which the conversation is what it is now and nobody else changes it.
+    """Open a transaction, lock the conversation and read its present state.
 
     Raises Deleted.
     """
@@ -160,7 +160,7 @@ def _archive(conversation: Conversation, archived: bool) -> str:
 
 
 def choose_model(conversation: Conversation, model: str) -> str:
-    """Not saved yet; whether there is such a model is the gateway's to say, when it is asked.
+    """Set the model without saving. The gateway later checks that it exists.
 
     Raises NotAllowed.
     """
@@ -183,7 +183,7 @@ def _set_parameters(conversation: Conversation, parameters: dict) -> str:
     return "parameters"
 
 
-# What may be changed, and by which function: it puts the value into the row and names its field.
+# The functions that change a field: each sets the value on the row and returns the field's name.
 _CHANGES: dict[str, Callable[[Conversation, Any], str]] = {
     "title": _set_title,
     "pinned": _pin,
@@ -195,7 +195,7 @@ _CHANGES: dict[str, Callable[[Conversation, Any], str]] = {
 
 
 def checked(parameters: dict) -> dict:
-    """The parameters that are set. Raises NotAllowed."""
+    """Return the parameters that are set. Raises NotAllowed."""
     found = {}
     for name, value in parameters.items():
         if value is None:
@@ -214,15 +214,15 @@ def checked(parameters: dict) -> dict:
 
 
 def delete(user: User, *, ids: Iterable[uuid.UUID]) -> int:
-    """Delete those of these conversations that are `user`'s, with everything in them (P3).
+    """Delete the conversations among `ids` that are `user`'s, with everything in them (P3).
 
-    All of it in one transaction; chat leaves no content in the request log. A reply that is being
-    written notices within a second. Returns how many conversations there were.
+    One transaction is enough, because chat leaves no content in the request log. A reply that is
+    being written notices within a second. Returns how many conversations were deleted.
     """
     with transaction.atomic():
         own = Conversation.objects.filter(user=user, id__in=list(ids)).select_for_update()
         found = list(own.values_list("id", flat=True))
-        Conversation.objects.filter(id__in=found).delete()  # Its messages go before it.
+        Conversation.objects.filter(id__in=found).delete()  # Deletes its messages first.
     if found:
         content.leave_no_trace(connection)
     return len(found)

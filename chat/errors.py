@@ -1,13 +1,13 @@
-"""What the chat refuses. `str(error)` tells the person why, `error.code` the program.
+"""The errors of the chat: `str(error)` is for the person, `error.code` for programs.
 
 ChatError
-├── NotAllowed          it isn't what the rules take: too long, no image, a number out of range
-│   ├── Deleted         the conversation is gone since it was looked up
-│   ├── StillAnswering  a reply is being written: one at a time in a conversation
-│   ├── NoCredit        there is none left
-│   ├── NoVision        images for a model that sees none
-│   ├── ChatsFull       so much is stored already that nothing more is
-│   └── ImportRefused   a file that is no conversation, or too large
+├── NotAllowed          the rules don't allow it: too long, no image, a number out of range
+│   ├── Deleted         the conversation was deleted after it was looked up
+│   ├── StillAnswering  another reply is being written: a conversation has one at a time
+│   ├── NoCredit        the account has no credit left
+│   ├── NoVision        the message has images, and the model can't see images
+│   ├── ChatsFull       the person has stored as much as they may
+│   └── ImportRefused   the file is no conversation, or too large
 """
 
 

@@ -1,8 +1,8 @@
-"""A reply as it grows, as server-sent events whose HTML is ready to stand in the page.
+"""A growing reply as server-sent events, with HTML that can be put into the page.
 
-Each `update` holds, of the text and of the reasoning, the blocks that are finished since the last
-one and the block that is still open. The first of a connection holds everything so far: whoever
-connects anew begins anew. `over` ends it.
+An `update` holds, for the text and for the reasoning, the blocks that were finished since the last
+update and the block that is still open. The first update of a connection holds everything so far,
+so a new connection needs no history. `over` ends the stream.
 """
 
 import asyncio
@@ -15,8 +15,8 @@ import orjson
 from chat.markdown import Streaming
 from chat.stored_replies import Snapshot
 
-# Of the time between two updates, what may go into rendering one: a list or a piece of code is
-# rendered anew until it ends, and the longer it gets the less often that happens.
+# The share of the time between two updates that may go into rendering one. A list or a block of
+# code is rendered again for each update until it ends, so a long one is updated less often.
 LARGEST_SHARE = 0.1
 LONGEST_PAUSE_S = 2.0
 NOTHING_NEW = b": still here\n\n"
@@ -25,7 +25,7 @@ NOTHING_NEW = b": still here\n\n"
 async def of(
     snapshots: AsyncGenerator[Snapshot], *, at_the_end: Callable[[Snapshot], dict]
 ) -> AsyncGenerator[bytes]:
-    """The events of a reply; `at_the_end` makes what the last of them holds, in a thread."""
+    """Yield the events of a reply. `at_the_end` makes the content of the last one, in a thread."""
     text, reasoning = Streaming(), Streaming()
     last: Snapshot | None = None
     async with aclosing(snapshots):
@@ -36,7 +36,7 @@ async def of(
             if snapshot == last:
                 yield NOTHING_NEW
                 continue
-            # In a thread: a long block takes a while, and others stream here too.
+            # In a thread, because a long block takes a while and this loop serves other streams.
             update, took_s = await asyncio.to_thread(_update, snapshot, text, reasoning)
             yield event("update", {**update, "first": last is None})
             last = snapshot
@@ -44,7 +44,7 @@ async def of(
 
 
 def _update(snapshot: Snapshot, text: Streaming, reasoning: Streaming) -> tuple[dict, float]:
-    """What the page gets, and the seconds of this thread that it took."""
+    """Return the content for the page, and the seconds of this thread that it took."""
     begun = time.thread_time()
     said, thought = text.update(snapshot.text), reasoning.update(snapshot.reasoning)
     update = {

@@ -1,6 +1,6 @@
-"""How long a conversation may grow: no longer than the gateway takes it.
+"""Limits a conversation to the length that the gateway accepts.
 
-Beyond, each reply would be refused, while what is said went on filling pages and memory.
+Beyond it the gateway would refuse each reply, while the messages went on filling pages and memory.
 """
 
 import uuid
@@ -18,7 +18,7 @@ ALL_BYTES = BYTES + Coalesce(Length("reasoning"), 0) + Coalesce(Length("error_te
 
 
 def check(conversation: Conversation, branch: Collection[uuid.UUID], more_bytes: int) -> None:
-    """Raises NotAllowed if the messages of `branch` and so many bytes more are too long."""
+    """Raise NotAllowed if `branch` with `more_bytes` more would be too long."""
     rows = conversation.messages.filter(id__in=branch)
     if bytes_of(rows) + more_bytes > settings.MAX_BODY_BYTES:
         raise NotAllowed("This conversation is too long to go on. Begin another.")

@@ -1,11 +1,11 @@
-"""Markdown of answers as HTML that may stand in a page. An answer is hostile text.
+"""Renders the Markdown of answers as HTML that is safe in a page. An answer is hostile text.
 
-Three fences, each of which would do: the parser knows no HTML, our rules make every image a link
-and every link one that shows where it leads, and what comes out passes a strict allow-list. Only
-then are the copy buttons added, which no text can make.
+There are three fences, each enough by itself: the parser knows no HTML; our rules turn images
+into links and let every link show its host; and the result passes a strict allow-list. The copy
+buttons are added only after that, so no text can make one.
 
-A top-level block means the same wherever it stands (there are no link definitions), so while an
-answer streams its finished blocks are rendered once and only the last one again and again.
+Without link definitions, a top-level block means the same wherever it stands. So while an answer
+streams, its finished blocks are rendered once, and only the last block again and again.
 """
 
 import re
@@ -25,15 +25,15 @@ from pygments.lexers import get_lexer_by_name
 from pygments.token import STANDARD_TYPES
 
 MOST_HIGHLIGHTED = 20_000  # characters; highlighting more would take longer than reading it
-MOST_INLINE = 10_000  # characters of one paragraph; emphasis and brackets cost their square
-# Known languages of code: a lexer is a program of regular expressions, and some explode.
+MOST_INLINE = 10_000  # characters of one paragraph; parsing takes time in the square of its length
+# The languages that are highlighted. Lexers are regular expressions, and some take forever.
 _HIGHLIGHTED = """
     bash c c++ cpp css diff docker dockerfile go golang html ini java javascript js json jsx
     kotlin lua make makefile php py python r rb rs ruby rust sh shell sql swift toml ts tsx
     typescript xml yaml yml
 """
 HIGHLIGHTED = frozenset(_HIGHLIGHTED.split())
-# No user, no escapes, nothing that two parsers could read as two hosts.
+# A URL without user and escapes, with nothing that two parsers could read as different hosts.
 _WEB = re.compile(
     r"https?://([a-z0-9-]+(\.[a-z0-9-]+)*\.?|\[[0-9a-f:.]+\])(:\d{1,5})?([/?#].*)?", re.I | re.A
 )
@@ -54,31 +54,31 @@ _REL = "noopener nofollow ugc"
 
 
 def render(text: str) -> str:
-    """The HTML of `text`."""
+    """Return the HTML of `text`."""
     return _with_buttons(_cleaner.clean(_markdown.render(_well_formed(text))))
 
 
 def as_written(text: str) -> str:
-    """The same text, as it is: for what is too long to be rendered."""
+    """Return `text` as HTML without any formatting, for text that is too long to render."""
     return f'<p class="as-written">{escape(_well_formed(text))}</p>' if text else ""
 
 
 @dataclass(frozen=True)
 class Update:
-    """What became of an answer since the last one: `closed` is new and final, `open` is not."""
+    """The news about an answer since the last update: `closed` is new and final, `open` isn't."""
 
     closed: str
     open: str
 
 
 class Streaming:
-    """An answer that grows. All that was closed, and the last `open`, are its `render`."""
+    """An answer that grows. All `closed` together and the last `open` make the HTML of `render`."""
 
     def __init__(self) -> None:
         self._closed_to = 0
 
     def update(self, text: str) -> Update:
-        """`text` is the answer so far, from its beginning."""
+        """Return the news. `text` is the whole answer so far."""
         rest = _well_formed(text)[self._closed_to :]
         length = _closed_length(rest)
         self._closed_to += length
@@ -86,9 +86,9 @@ class Streaming:
 
 
 def _closed_length(text: str) -> int:
-    """How much of the beginning of `text` can't change any more, whatever is added to it.
+    """Return the length of the beginning of `text` that no further text can change.
 
-    Whole lines alone count: "2" is a paragraph until it becomes "2." and joins the list before.
+    Only whole lines count: "2" is a paragraph until it becomes "2." and joins the list before it.
     """
     lines = text.split("\n")[:-1]
     blocks: list[Token] = []
@@ -102,10 +102,10 @@ def _closed_length(text: str) -> int:
 
 
 def _is_finished(last: Token, lines: list[str]) -> bool:
-    """Whether no line after `lines` can join their last block. A list is never finished."""
+    """True when no further line can join the last block of `lines`. A list is never finished."""
     start, end = cast(list[int], last.map)
     if last.type in ("paragraph_open", "table_open"):
-        return end < len(lines)  # A blank line follows.
+        return end < len(lines)  # A blank line ends the block.
     if last.type == "fence":
         closing = rf" {{0,3}}{re.escape(last.markup)}{re.escape(last.markup[0])}*[ \t]*"
         return end - start > 1 and bool(re.fullmatch(closing, lines[end - 1]))
@@ -113,7 +113,7 @@ def _is_finished(last: Token, lines: list[str]) -> bool:
 
 
 def _well_formed(text: str) -> str:
-    """`text` with one kind of line end, and without halves of characters."""
+    """Return `text` with one kind of line end, and with lone surrogates replaced."""
     return _SURROGATE.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
@@ -137,9 +137,9 @@ def _show_where_links_lead(state: StateCore) -> None:
 
 
 def _with_hosts(tokens: Sequence[Token]) -> list[Token]:
-    """`tokens` with the host after each link, and a link in the place of each image."""
+    """Return `tokens` with the host after each link, and each image replaced by a link."""
     shown: list[Token] = []
-    link: tuple[str, int] | None = None  # where the link that is open leads, and where it began
+    link: tuple[str, int] | None = None  # target and start of the open link
     for token in tokens:
         if token.type == "image":
             shown += _image_as_link(token, inside_link=link is not None)
@@ -157,7 +157,7 @@ def _with_hosts(tokens: Sequence[Token]) -> list[Token]:
 
 
 def _image_as_link(image: Token, *, inside_link: bool) -> list[Token]:
-    """Nothing is fetched from another host unless the reader follows the link."""
+    """Return a link to an image, so that another host is asked only if the reader follows it."""
     href = str(image.attrs["src"])
     label = _text(f"Image: {image.content}" if image.content else "Image")
     if not _is_web_or_mail(href):
@@ -181,7 +181,7 @@ def _text(content: str) -> Token:
 
 
 def _fit_into_the_page(state: StateCore) -> None:
-    """Headings stand below the page's own; columns are aligned by a class, not by a style."""
+    """Lower headings below the page's own, and align columns by a class instead of a style."""
     for token in state.tokens:
         if token.type in ("heading_open", "heading_close"):
             token.tag = f"h{min(int(token.tag[1]) + 2, 6)}"
@@ -190,7 +190,7 @@ def _fit_into_the_page(state: StateCore) -> None:
 
 
 def _leave_long_paragraphs(state: StateCore) -> None:
-    """As they are, before anyone looks into them."""
+    """Make a long paragraph plain text before its inline Markdown is parsed."""
     for token in state.tokens:
         if token.type == "inline" and len(token.content) > MOST_INLINE:
             token.children = [_text(token.content)]
@@ -198,7 +198,7 @@ def _leave_long_paragraphs(state: StateCore) -> None:
 
 
 def _highlighted(code: str, language: str, _attributes: str) -> str:
-    """The `<pre>` of `code`; its language is in a class, which becomes the label."""
+    """Return the `<pre>` of `code`, with the language in a class that becomes the label."""
     language = language.lower() if _LANGUAGE.fullmatch(language) else ""
     if language in HIGHLIGHTED and len(code) <= MOST_HIGHLIGHTED:
         lexer = get_lexer_by_name(language, stripnl=False, ensurenl=False)
@@ -219,14 +219,14 @@ def _attribute_filter(tag: str, attribute: str, value: str) -> str | None:
     return value
 
 
-# In sanitised HTML a "<" begins a tag: text has it as "&lt;", no attribute that is let through
-# can hold one.
+# In sanitised HTML a "<" always begins a tag: text has "&lt;", and the allowed attributes can't
+# hold one.
 _TABLE_HEAD = '<div class="scroll" role="group" aria-label="Table" tabindex="0">'
 _CODE = re.compile(r'<pre><code(?: class="language-([\w+#.-]*)")?>', re.A)
 
 
 def _with_buttons(html: str) -> str:
-    """Every code block in a frame with its language and a button, every table free to scroll."""
+    """Frame every code block with its language and a copy button, and make every table scroll."""
     html = _CODE.sub(_code_head, html).replace("</code></pre>", "</code></pre></div>")
     return html.replace("<table>", f"{_TABLE_HEAD}<table>").replace("</table>", "</table></div>")
 

@@ -1,7 +1,7 @@
-"""The tree of messages in a conversation, and what a person may add to it.
+"""The tree of messages in a conversation, and the ways to add to it.
 
-A branch is the way from a root to a leaf. To edit is to say something else in the same place: a
-new sibling, which begins another branch. So is to have a reply written once more.
+A branch is the path from a root to a leaf. An edited message is a new sibling of the old one and
+begins another branch. So is a regenerated reply.
 """
 
 import base64
@@ -24,7 +24,7 @@ from chat.errors import NotAllowed, NoVision, StillAnswering
 from chat.models import Conversation, Message
 
 PAGE = 60  # messages of a branch that a page shows at once
-MAX_TEXT = 1_000_000  # characters; what a model takes is less
+MAX_TEXT = 1_000_000  # characters; models accept less
 MAX_IMAGES = 4
 MAX_IMAGE_BYTES = 1_500_000
 _IMAGE = re.compile(r"data:image/(png|jpeg|gif|webp);base64,")
@@ -32,7 +32,7 @@ _IMAGE = re.compile(r"data:image/(png|jpeg|gif|webp);base64,")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Shown:
-    """A message of the branch, opened. `siblings` are the ids of those in its place, in order."""
+    """A message of the branch, opened. `siblings` are the ids with the same parent, in order."""
 
     message: Message
     text: str
@@ -43,13 +43,13 @@ class Shown:
 
     @property
     def position(self) -> int:
-        """From 1."""
+        """The place among the siblings, from 1."""
         return self.siblings.index(self.message.id) + 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Page:
-    """A part of the branch. `earlier` and `later` are messages on the pages beside it, if any."""
+    """A page of the branch. `earlier` and `later` are messages on the pages next to it, if any."""
 
     shown: list[Shown]
     earlier: uuid.UUID | None
@@ -62,13 +62,13 @@ class Page:
 def path_to(
     conversation: Conversation, *, leaf_id: uuid.UUID | None, cipher: Cipher
 ) -> list[Shown]:
-    """The messages from the root to `leaf_id`."""
+    """Return the messages from the root to `leaf_id`."""
     tree = Tree(conversation)
     return _opened_all(conversation, tree, tree.path_to(leaf_id), cipher)
 
 
 def page_of(conversation: Conversation, *, at: uuid.UUID | None = None) -> Page:
-    """The page of the branch that holds the message `at`; the last, if none does."""
+    """Return the page of the branch that holds the message `at`, or the last page."""
     tree = Tree(conversation)
     path = tree.path_to(conversation.leaf_id)
     later_ones = len(path) - 1 - path.index(at) if at in path else 0
@@ -83,7 +83,7 @@ def page_of(conversation: Conversation, *, at: uuid.UUID | None = None) -> Page:
 
 
 def alone(message: Message) -> Shown:
-    """One message, with its place among its siblings."""
+    """Return one message with its place among its siblings."""
     cipher = data_keys.cipher_of(message.conversation.user_id)
     return opened(message, cipher, Tree(message.conversation).siblings(message.id))
 
@@ -107,9 +107,9 @@ def opened(message: Message, cipher: Cipher, siblings: Sequence[uuid.UUID] = ())
 
 
 def switch_to(message: Message) -> None:
-    """Show the branch that `message` is on, as far as it was continued last. Raises Deleted.
+    """Show the branch with `message`, down to its latest leaf. Raises Deleted.
 
-    One that has made room for another meanwhile is on none, and nothing changes.
+    Nothing changes if the message itself was replaced meanwhile and is on no branch any more.
     """
     conversation = message.conversation
     with conversations.locked(conversation):
@@ -120,7 +120,7 @@ def switch_to(message: Message) -> None:
 
 
 class Tree:
-    """Which messages of a conversation answer which, by their ids alone."""
+    """The parents and replies of all messages in a conversation, by their ids alone."""
 
     def __init__(self, conversation: Conversation):
         rows = conversation.messages.order_by("id").values_list("id", "parent_id")
@@ -140,13 +140,13 @@ class Tree:
         return path[::-1]
 
     def siblings(self, one: uuid.UUID) -> list[uuid.UUID]:
-        """Of a message that was deleted meanwhile: itself."""
+        """Return the ids with the same parent. A message that was deleted meanwhile is alone."""
         return self._replies[self._parents[one]] if one in self else [one]
 
     def in_order(self) -> list[uuid.UUID]:
-        """All of them, each after the one that it answers and after its elder siblings.
+        """Return all ids, each after its parent and after its older siblings.
 
-        Ids alone don't tell: those of one moment are in no order.
+        Sorting the ids isn't enough: ids of the same moment are in no order.
         """
         found, waiting = [], self._replies.get(None, [])[::-1]
         while waiting:
@@ -164,15 +164,15 @@ class Tree:
 # --- Adding
 
 
-# All of them return a reply that is still to be written, by `model`, of which the replies from now
-# on are asked too; unnamed, it is the one that was chosen last. `blind` are the models that see no
+# Each of these functions returns a reply that is still to be written, by `model`. The model is
+# kept for later replies; without one, the last choice stays. `blind` are the models that see no
 # images.
 
 
 def start(
     user: User, *, model: str, text: str, images: Sequence[str] = (), blind: Container[str] = ()
 ) -> Message:
-    """Begin a conversation with what the person says: there is none without.
+    """Begin a conversation with its first message.
 
     Raises NotAllowed, NoVision, ChatsFull.
     """
@@ -191,7 +191,7 @@ def say(
     model: str = "",
     blind: Container[str] = (),
 ) -> Message:
-    """Add what the person says after the leaf.
+    """Add a message of the person's after the leaf.
 
     Raises NotAllowed, NoVision, ChatsFull, StillAnswering.
     """
@@ -208,7 +208,7 @@ def edit(
     model: str = "",
     blind: Container[str] = (),
 ) -> Message:
-    """Say something else in the place of `message`.
+    """Add another version of `message` beside it.
 
     Raises NotAllowed, NoVision, ChatsFull, StillAnswering.
     """
@@ -220,14 +220,14 @@ def edit(
 
 
 def regenerate(reply: Message, *, model: str = "", blind: Container[str] = ()) -> Message:
-    """Another reply in the place of `reply`; one that failed empty makes room.
+    """Add another reply beside `reply`, or in its place if it failed without text.
 
     Raises NotAllowed, NoVision, ChatsFull, StillAnswering.
     """
     if not reply.is_reply:
-        raise NotAllowed("Only a reply can be written once more.")
+        raise NotAllowed("Only a reply can be regenerated.")
     if reply.parent_id is None:
-        raise NotAllowed("There is nothing that it answers.")
+        raise NotAllowed("This reply has no message to answer.")
     conversation = reply.conversation
     with _one_at_a_time(conversation, model):
         _check_vision(conversation, Tree(conversation).path_to(reply.parent_id), blind)
@@ -239,7 +239,7 @@ def regenerate(reply: Message, *, model: str = "", blind: Container[str] = ()) -
 
 
 def _said(conversation: Conversation, text: str, images: Sequence[str]) -> Message:
-    """What the person says, sealed, without its place in the tree. Raises NotAllowed."""
+    """Return the person's message, sealed, without a place in the tree yet. Raises NotAllowed."""
     check(text, images)
     images = plain(images)
     said = Message(conversation=conversation, role=Message.Role.USER)
@@ -249,7 +249,7 @@ def _said(conversation: Conversation, text: str, images: Sequence[str]) -> Messa
 
 
 def _add(said: Message, text: str, *, after: uuid.UUID | None, blind: Container[str]) -> Message:
-    """Store it and a reply to it, in the transaction that holds the conversation."""
+    """Store `said` and a reply to it, in the transaction that locks the conversation."""
     conversation = said.conversation
     branch = Tree(conversation).path_to(after)
     _check_vision(conversation, branch, blind, has_images=bool(said.images))
@@ -274,7 +274,7 @@ def _check_vision(
     blind: Container[str],
     has_images: bool = False,
 ) -> None:
-    """Raises NoVision if the model can't see the images in the branch, or in what is said."""
+    """Raise NoVision if the model can't see the images in the branch or the new message."""
     if conversation.model not in blind:
         return
     if has_images or conversation.messages.filter(id__in=branch, images__isnull=False).exists():
@@ -298,9 +298,9 @@ def _reply_to(parent: uuid.UUID | None, conversation: Conversation) -> Message:
 
 @contextlib.contextmanager
 def _one_at_a_time(conversation: Conversation, model: str) -> Iterator[None]:
-    """As conversations.locked; `model` is chosen, if one is named.
+    """Lock the conversation, as conversations.locked does, and set `model` unless it is empty.
 
-    Raises NotAllowed, and StillAnswering while a reply is written.
+    Raises NotAllowed, and StillAnswering while a reply is being written.
     """
     stored_replies.end_silent(conversation.messages.all())
     try:
@@ -316,7 +316,7 @@ def _one_at_a_time(conversation: Conversation, model: str) -> Iterator[None]:
 
 
 def check_told(role: str, text: str, images: Sequence[str]) -> None:
-    """Raises NotAllowed unless it may stand in a conversation that a file or a page tells."""
+    """Raise NotAllowed unless a file or a page may contain this message."""
     if role == Message.Role.USER:
         check(text, images)
     elif len(text) > MAX_TEXT or images:
@@ -324,7 +324,7 @@ def check_told(role: str, text: str, images: Sequence[str]) -> None:
 
 
 def check(text: str, images: Sequence[str]) -> None:
-    """Raises NotAllowed unless a message may say and show this."""
+    """Raise NotAllowed unless a person may send this text and these images."""
     if not text.strip() and not images:
         raise NotAllowed("Write something first.")
     if len(text) > MAX_TEXT:
@@ -343,10 +343,10 @@ def _check_image(url: str) -> None:
         raise NotAllowed(f"An image has at most {MAX_IMAGE_BYTES:,} bytes.")
     try:
         base64.b64decode(url[match.end() :], validate=True)
-    except ValueError:  # It isn't even ASCII, or no base64.
+    except ValueError:  # Not ASCII, or not base64.
         raise NotAllowed("This image is damaged.") from None
 
 
 def plain(images: Sequence[str]) -> list[str]:
-    """Images that were checked, without what they say beside what they show."""
+    """Return these checked images without their metadata."""
     return [pictures.without_metadata(image) for image in images]

@@ -1,4 +1,4 @@
-"""The models that a person may chat with: what each costs, and who would answer."""
+"""The models that a person may chat with, with their prices and providers."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from accounts.models import User
 from chat.models import Conversation
 from gateway.catalogue import aliases
-from gateway.routing import resolution
-from gateway.routing.resolution import ModelEntry, PublicRoute
+from gateway.catalogue.entries import ModelEntry, PublicRoute, offered
 
 DEFAULT_ALIAS = "best"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Choice:
-    """A model as the picker shows it; prices in nano-dollars per million tokens, the cheapest."""
+    """A model in the picker, with the lowest prices, in nano-dollars per million tokens."""
 
     slug: str
     name: str
@@ -31,8 +30,8 @@ class Choice:
 
 
 def choices(user: User) -> list[Choice]:
-    """Those with a provider that the person's privacy settings admit (P7), by name."""
-    entries = resolution.offered(allows_unstated=user.allows_unstated_retention).values()
+    """Return the models by name that have a provider within the privacy settings (P7)."""
+    entries = offered(allows_unstated=user.allows_unstated_retention).values()
     shown = [_choice(entry) for entry in entries if entry.writes]
     return sorted(shown, key=lambda choice: choice.name.lower())
 
@@ -52,7 +51,7 @@ def _choice(entry: ModelEntry[PublicRoute]) -> Choice:
 
 
 def default(user: User, among: Sequence[Choice]) -> str:
-    """What the person used last, else what is best; empty if there is nothing to choose from."""
+    """Return the model used last, or else the default one; empty without any model."""
     slugs = [choice.slug for choice in among]
     last = Conversation.objects.of(user).order_by("-updated_at")
     used = last.values_list("model", flat=True).first()
@@ -62,7 +61,7 @@ def default(user: User, among: Sequence[Choice]) -> str:
 
 
 def preferring(slug: str, user: User, among: Sequence[Choice]) -> Choice | None:
-    """The model `slug` while it can be used, else the default; None if there is no model."""
+    """Return the model `slug` if it is usable, or else the default; None without any model."""
     return named(slug, among) or named(default(user, among), among)
 
 

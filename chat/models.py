@@ -12,7 +12,7 @@ from accounts.models import User
 
 
 class SealedFields(models.Model):
-    """Text that lies sealed, bound to its row and its field; null where there is none."""
+    """Text that is sealed, bound to its row and its field; null when there is none."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
 
@@ -24,25 +24,25 @@ class SealedFields(models.Model):
         return f"{cls._meta.label}:{row_id}:{field}"
 
     def opened(self, cipher: Cipher, field: str) -> str:
-        """The text of `field` in clear; empty if there is none. Raises SealBroken."""
+        """Return the text of `field` in clear; empty if there is none. Raises SealBroken."""
         sealed = getattr(self, field)
         return cipher.open(sealed, self.place_of(self.id, field)).decode() if sealed else ""
 
     def seal(self, cipher: Cipher, **texts: str) -> None:
-        """Put these texts into their fields, sealed; nothing is saved."""
+        """Seal these texts into their fields, without saving."""
         for field, text in texts.items():
             setattr(self, field, self.sealed(cipher, field, text))
 
     def sealed(self, cipher: Cipher, field: str, text: str) -> bytes | None:
-        # A lone surrogate comes from no keyboard, and UTF-8 has none.
+        # UTF-8 has no lone surrogates, and no keyboard sends one.
         plain = text.encode(errors="replace")
         return cipher.seal(plain, self.place_of(self.id, field)) if text else None
 
 
 class Import(models.Model):
-    """A file whose conversations are being stored; it goes when all of them are there.
+    """A file whose conversations are being stored. The row is deleted when all of them are there.
 
-    It counts as `bytes` of what is stored of the person (chat/files/imports.py).
+    It counts with `bytes` towards what the person has stored (chat/files/imports.py).
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -56,7 +56,7 @@ class Import(models.Model):
 
 class ConversationQuerySet(models.QuerySet):
     def of(self, user: User):
-        """What is `user`'s and whole: the pinned first, then as they were last used."""
+        """Return the complete conversations of `user`: the pinned first, then the last used."""
         pinned_last = models.F("pinned_at").desc(nulls_last=True)
         rows = self.filter(user=user, part_of=None)
         return rows.order_by(pinned_last, "-updated_at", "-id")
@@ -114,10 +114,10 @@ class MessageQuerySet(models.QuerySet):
 
 
 class Message(SealedFields):
-    """What the person said, or a reply to it. Siblings have the same parent.
+    """A message of the person's, or a reply to it. Siblings have the same parent.
 
-    A reply's request in the log has the id `request_id`, without a foreign key: either may go
-    first. Its cost is null until it is settled.
+    `request_id` is the id of a reply's request in the log. It is no foreign key, because either row
+    may be deleted first. The cost is null until it is settled.
     """
 
     class Role(models.TextChoices):
@@ -132,7 +132,7 @@ class Message(SealedFields):
         FAILED = "failed"
 
     conversation = models.ForeignKey(Conversation, models.CASCADE, related_name="messages")
-    # Nothing: a message goes with its conversation alone, all of which goes at once.
+    # DO_NOTHING, because messages are only deleted together with their whole conversation.
     parent = models.ForeignKey("self", models.DO_NOTHING, null=True, related_name="replies")
     role = models.CharField(max_length=10, choices=Role)
     state = models.CharField(max_length=12, choices=State, default=State.FINISHED)
@@ -154,7 +154,7 @@ class Message(SealedFields):
 
     objects = MessageQuerySet.as_manager()
 
-    # A reply that is older than that without having been stored belongs to a dead process.
+    # A reply that hasn't been stored for longer than this belongs to a dead process.
     SILENT_FOR = dt.timedelta(seconds=30)
 
     class Meta:
@@ -195,7 +195,7 @@ class Message(SealedFields):
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more is to come: the bill of an interrupted reply isn't waited for."""
+        """True when nothing more will come. An interrupted reply doesn't wait for its bill."""
         if self.state == self.State.INTERRUPTED:
             return True
         return not self.is_streaming and self.cost_nano is not None

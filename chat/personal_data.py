@@ -1,4 +1,4 @@
-"""What the chat knows of a person; how to read it: `accounts/personal_data.py`."""
+"""The personal data in the chat; `accounts/personal_data.py` explains the form."""
 
 PERSONAL_DATA = {
     "chat.Import": {

@@ -1,9 +1,9 @@
-"""Pictures without what they say beside what they show: place, time, camera, names, thumbnails.
+"""Strips pictures of their metadata: place, time, camera, names, thumbnails.
 
-No picture is decoded: of its parts those that it takes to show it are copied, byte for byte, and
-all others left out, known or not, with whatever follows its end (phones put films there). Of EXIF
-the orientation alone stays, or photographs would lie on their side. A picture that is damaged
-loses what can't be read.
+No picture is decoded. The parts needed to show it are copied byte for byte; all other parts, known
+or not, are left out, and so is everything after its end (phones put films there). Of EXIF only the
+orientation stays, because photographs would otherwise lie on their side. A damaged picture loses
+the part that can't be read.
 """
 
 import base64
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 _DATA_URL = re.compile(r"data:image/(?P<kind>png|jpeg|gif|webp);base64,(?P<content>.*)", re.DOTALL)
 _EXIF_MARK = b"Exif\0\0"
 _ORIENTATION = 0x0112
-_SHORT = 3  # EXIF's name of a number of two bytes
+_SHORT = 3  # EXIF's code for a number of two bytes
 _TURNED = range(2, 9)  # 1 is upright
 
 # --- JPEG ----------------------------------------------------------------------------------------
@@ -24,7 +24,7 @@ _JPEG_MARKER = re.compile(rb"\xff([^\x00\xff])")
 _END, _SCAN, _COMMENT = 0xD9, 0xDA, 0xFE
 _JFIF, _EXIF, _COLOURS, _ADOBE = 0xE0, 0xE1, 0xE2, 0xEE
 _APPLICATIONS = range(0xE0, 0xF0)
-_BARE = {0x01, *range(0xD0, 0xD9)}  # markers without a length; 0xD0 to 0xD7 stand inside scans
+_BARE = {0x01, *range(0xD0, 0xD9)}  # markers without a length; 0xD0 to 0xD7 occur inside scans
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
 # --- PNG -----------------------------------------------------------------------------------------
@@ -46,12 +46,12 @@ _FRAME_PARTS = {b"VP8 ", b"VP8L", b"ALPH"}
 
 _GIF_HEADER = 13
 _GIF_EXTENSION, _GIF_IMAGE = b"!", b","
-# How an image is shown, and how often a film is repeated.
+# The extensions that say how an image is shown and how often an animation repeats.
 _GIF_NEEDED = (b"\xf9", b"\xff\x0bNETSCAPE2.0", b"\xff\x0bANIMEXTS1.0")
 
 
 def without_metadata(data_url: str) -> str:
-    """The picture of a data URL that has been checked, as a data URL."""
+    """Return a checked data URL with the same picture without metadata."""
     found = _DATA_URL.fullmatch(data_url)
     if found is None:
         return data_url
@@ -70,7 +70,7 @@ def of_jpeg(picture: bytes) -> bytes:
 
 
 def _jpeg_segments(picture: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """Marker and content of each segment; the last is the data of a scan."""
+    """Yield the marker and the parts of each segment; the last is the data of a scan."""
     position = 2
     while found := _JPEG_MARKER.search(picture, position):
         marker, position = found[1][0], found.end()
@@ -89,7 +89,7 @@ def _jpeg_segments(picture: bytes) -> Iterator[tuple[int, bytes, bytes]]:
 
 
 def _jpeg_application(marker: int, content: bytes) -> bytes:
-    """What is kept of it; nothing, mostly."""
+    """Return the part of an application segment that is kept: nothing for most of them."""
     if marker == _JFIF and content.startswith(b"JFIF\0"):
         return content[:12] + b"\0\0"  # no thumbnail
     if marker == _EXIF and content.startswith(_EXIF_MARK):
@@ -171,7 +171,7 @@ def of_gif(picture: bytes) -> bytes:
 
 
 def _gif_colours(flags: bytes) -> int:
-    """How many bytes the table of colours has that follows."""
+    """Return the number of bytes of the colour table that follows."""
     return 3 << (flags[0] & 7) + 1 if flags and flags[0] & 0x80 else 0
 
 
@@ -182,7 +182,7 @@ def _gif_end_of_blocks(picture: bytes, position: int) -> int:
 
 
 def _only_orientation(exif: bytes) -> bytes:
-    """EXIF that says how the picture is turned and nothing else; nothing for one that isn't."""
+    """Return EXIF with only the orientation, or nothing if the picture is upright."""
     orientation = _orientation(exif.removeprefix(_EXIF_MARK))
     if orientation not in _TURNED:
         return b""
@@ -199,7 +199,7 @@ def _orientation(tiff: bytes) -> int:
             tag, kind, _, value = struct.unpack_from(f"{order}HHIH", tiff, place)
             if (tag, kind) == (_ORIENTATION, _SHORT):
                 return value
-    except struct.error:  # It ends too soon.
+    except struct.error:  # The data ends too soon.
         pass
     return 0
 

@@ -1,7 +1,7 @@
-"""What the model is asked: the system prompt, then the branch from its root.
+"""Builds the request to the model: the system prompt, then the branch from its root.
 
-Nothing is left out to make it fit: the gateway refuses what is too long, and says so. A reply
-without any text says nothing, and the model's reasoning isn't shown to it again.
+Nothing is left out to make it fit: the gateway refuses what is too long and says so. Messages
+without text or images are left out, and so is the model's earlier reasoning.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ class Said:
 def body_of(
     *, model: str, system_prompt: str, said: Iterable[Said], parameters: dict, session: str = ""
 ) -> dict:
-    """The body of a chat completion. `session` says which belong together."""
+    """Return the body of a chat completion. Requests of one chat have the same `session`."""
     written = [{"role": "system", "content": system_prompt}] if system_prompt else []
     written += [one.as_openai() for one in said if one.text or one.images]
     body = {**parameters, "model": model, "messages": written, "stream": True}
@@ -39,7 +39,7 @@ def body_of(
 
 
 def body_for(reply: Message, cipher: Cipher) -> dict:
-    """The body that asks for `reply`."""
+    """Return the body of the request for `reply`."""
     conversation = reply.conversation
     before = messages.path_to(conversation, leaf_id=reply.parent_id, cipher=cipher)
     return body_of(

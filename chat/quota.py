@@ -1,6 +1,7 @@
-"""How much is stored of a person's chats at most, so that nobody fills the disk for all.
+"""Limits how much chat each person can store, so that nobody fills the disk for all.
 
-It is checked in the transaction that stores something; a reply that has begun is stored to its end.
+The limit is checked in the transaction that stores something. A reply that has begun is always
+stored to its end.
 """
 
 import uuid
@@ -15,14 +16,14 @@ from chat.errors import ChatsFull
 from chat.length import ALL_BYTES
 from chat.models import Conversation, Import, Message
 
-ROW_BYTES = 4_000  # that a conversation or a message counts beside what it holds
+ROW_BYTES = 4_000  # that each row counts in addition to its content
 _HEAD_BYTES = Coalesce(Length("title"), 0) + Coalesce(Length("system_prompt"), 0)
 
 
 def check(user_id: uuid.UUID, *, more_rows: int = 0, more_bytes: int = 0) -> None:
-    """Raises ChatsFull if so much more is too much.
+    """Raise ChatsFull if the person can't store so much more.
 
-    To be asked in the transaction that stores it, which locks out whoever stores more.
+    Call it in the transaction that stores it. The lock keeps others from adding meanwhile.
     """
     lock(user_id)
     most = settings.CHAT_BYTES_PER_PERSON
@@ -34,16 +35,16 @@ def check(user_id: uuid.UUID, *, more_rows: int = 0, more_bytes: int = 0) -> Non
 
 
 def lock(user_id: uuid.UUID) -> None:
-    """Until the transaction ends, nobody else adds to what is stored of this person.
+    """Keep everybody else from adding to this person's chats until the transaction ends.
 
-    Whoever locks a conversation too locks that first, or two could wait for each other.
+    Code that also locks a conversation must take this lock first, to avoid a deadlock.
     """
-    # Not for a change of its key, for which every new row that names the person would wait.
+    # no_key, because every new row with a foreign key to the person would wait for a key lock.
     User.objects.select_for_update(no_key=True).only("pk").get(pk=user_id)
 
 
 def used(user_id: uuid.UUID) -> int:
-    """In bytes, as they count; of what is being imported, what it will be."""
+    """Return how many bytes the person has used, including running imports at their full size."""
     incoming = Import.objects.filter(user_id=user_id).aggregate(bytes=Sum("bytes"))
     conversations = Conversation.objects.filter(user_id=user_id, part_of=None)
     messages = Message.objects.filter(conversation__user_id=user_id, conversation__part_of=None)
@@ -60,5 +61,5 @@ def _counted(rows: QuerySet, size: Combinable) -> int:
 
 
 def counted(rows: int, size: int) -> int:
-    """As how many bytes so many rows count that hold `size`."""
+    """Return how many bytes so many rows count that hold `size` bytes."""
     return rows * ROW_BYTES + size

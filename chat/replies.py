@@ -1,20 +1,20 @@
-"""A chat turn: a reply written by a task of its own in the web process, whoever looks on.
+"""A chat turn: a reply, written by its own task in the web process even if nobody follows it.
 
-To be awaited on the event loop of the web process: `start`, `send`, `edit`, `regenerate` store
-what the person said and begin the reply; `follow` shows it as it grows, from any process; only
-`stop` ends it before its time.
+All functions run on the event loop of the web process. `start`, `send`, `edit` and `regenerate`
+store the person's message and begin the reply; `follow` shows it as it grows, from any process;
+only `stop` ends it before its time.
 
     reply = await replies.send(conversation, text=…)          # a Message, state "streaming"
     async for snapshot in replies.follow(reply): …            # until snapshot.is_over
     await replies.stop(user, reply_id=reply.id)
 
-A snapshot holds the whole text so far, not the last piece of it. `follow` yields one at once, then
-when there is more (at most ten a second), and the last again in silence, so that a connection
-whose browser is gone is noticed. After Stop the text is final at once, `cost_nano` is None until
-the bill is settled. The views answer as server-sent events, one snapshot each.
+A snapshot holds the whole text so far, not its last piece. `follow` yields one at once and then
+when there is more, at most ten a second. In silence it repeats the last, so that a connection
+whose browser has gone is noticed. After Stop the text is final at once, and `cost_nano` is None
+until the bill is settled. The views answer with server-sent events, one snapshot each.
 
-A refusal (no credit, a rate limit, no provider) is a reply that failed, with a code: what the
-person said is stored, and `regenerate` tries again in the place of the empty reply.
+A refusal (no credit, a rate limit, no provider) is a failed reply with a code. The person's message
+is stored, and `regenerate` replaces the empty reply by a new try.
 """
 
 import asyncio
@@ -37,23 +37,23 @@ from chat.prompt import Said
 from chat.stored_replies import Snapshot
 from chat.turns import Turn
 from gateway.access.authentication import Caller, signed_in
+from gateway.catalogue.entries import catalogue
 from gateway.database import in_thread
-from gateway.routing import resolution
 
 logger = logging.getLogger(__name__)
 
-SNAPSHOT_INTERVAL_S = 0.1  # at least, between two of one follower
-STOP_KEPT_S = 60  # that of a temporary reply, for a process that is slow to look
+SNAPSHOT_INTERVAL_S = 0.1  # at least, between two snapshots of one follower
+STOP_KEPT_S = 60  # for the Stop of a temporary reply, in case its process is slow to look
 
 _running: dict[uuid.UUID, Turn] = {}
 _beginning: set[asyncio.Task] = set()
 
 
 async def start(user: User, *, model: str, text: str, images: Sequence[str] = ()) -> Message:
-    """Begin a conversation with what is said first.
+    """Begin a conversation with its first message.
 
-    Raises NotAllowed, NoVision, ChatsFull, or Unavailable without a database; then nothing is
-    stored.
+    Raises NotAllowed, NoVision, ChatsFull, or Unavailable without a database, and then stores
+    nothing.
     """
     begun = functools.partial(messages.start, user, model=model, text=text, images=images)
     return await _begin(begun)
@@ -62,9 +62,9 @@ async def start(user: User, *, model: str, text: str, images: Sequence[str] = ()
 async def send(
     conversation: Conversation, *, text: str, images: Sequence[str] = (), model: str = ""
 ) -> Message:
-    """`model` is kept for what is said later; unnamed, it is the conversation's.
+    """Add a message. `model` is kept for later messages; empty means the conversation's own.
 
-    Raises as `start` does, and StillAnswering; then nothing is stored, of the model neither.
+    Raises as `start` does, and StillAnswering. Then nothing is stored, not even the model.
     """
     said = {"text": text, "images": images, "model": model}
     return await _begin(functools.partial(messages.say, conversation, **said))
@@ -73,18 +73,18 @@ async def send(
 async def edit(
     message: Message, *, text: str, images: Sequence[str] = (), model: str = ""
 ) -> Message:
-    """Say something else in the place of `message`; `model` and refusals as of `send`."""
+    """Add another version of `message`. `model` and errors are those of `send`."""
     said = {"text": text, "images": images, "model": model}
     return await _begin(functools.partial(messages.edit, message, **said))
 
 
 async def regenerate(reply: Message, *, model: str = "") -> Message:
-    """Another reply in the place of `reply`; `model` and refusals as of `send`."""
+    """Add another reply beside `reply`. `model` and errors are those of `send`."""
     return await _begin(functools.partial(messages.regenerate, reply, model=model))
 
 
 async def _begin(add: Callable[..., Message]) -> Message:
-    """Once stored, a reply is written, though whoever asked for it hangs up that moment."""
+    """Store and start a reply. Once stored it is written, even if its caller hangs up then."""
     beginning = asyncio.create_task(_store_and_run(add))
     _beginning.add(beginning)
     beginning.add_done_callback(_beginning.discard)
@@ -112,8 +112,8 @@ def _added(add: Callable[..., Message], blind: set[str]) -> tuple[Message, Calle
 
 
 async def _blind() -> set[str]:
-    """The models that see no images."""
-    models = await resolution.catalogue()
+    """Return the models that see no images."""
+    models = await catalogue()
     return {slug for slug, one in models.items() if "vision" not in one.capabilities}
 
 
@@ -133,7 +133,7 @@ def _ended(turn: Turn, task: asyncio.Task) -> None:
 
 
 async def stop(user: User, *, reply_id: uuid.UUID) -> None:
-    """End a reply of `user`'s: what has come of it stays, and is charged. Safe to repeat."""
+    """End a reply of `user`'s. Its text so far stays and is charged. Safe to repeat."""
     turn = _running.get(reply_id)
     if turn is None:
         ask = functools.partial(stored_replies.ask_to_stop, user, reply_id=reply_id)
@@ -143,7 +143,7 @@ async def stop(user: User, *, reply_id: uuid.UUID) -> None:
 
 
 async def stop_temporary(user: User, *, reply_id: uuid.UUID) -> None:
-    """The same of one that is stored nowhere: whichever process writes it looks each second."""
+    """Do the same for a reply that isn't stored: the process that writes it looks each second."""
     if reply_id in _running:
         await stop(user, reply_id=reply_id)
     else:
@@ -151,12 +151,12 @@ async def stop_temporary(user: User, *, reply_id: uuid.UUID) -> None:
 
 
 def _stop_of(user_id: str, reply_id: uuid.UUID) -> str:
-    """What it is called in the cache that this person has asked for it."""
+    """Return the cache key under which this person's wish to stop the reply is kept."""
     return f"chat_stop:{user_id}:{reply_id}"
 
 
 async def follow(reply: Message) -> AsyncGenerator[Snapshot]:
-    """The reply as it grows, until it is over or deleted."""
+    """Yield the reply as it grows, until it is over or deleted."""
     turn = _running.get(reply.id)
     async with contextlib.aclosing(_watch(reply.id) if turn is None else _listen(turn)) as found:
         async for snapshot in found:
@@ -164,7 +164,7 @@ async def follow(reply: Message) -> AsyncGenerator[Snapshot]:
 
 
 async def _listen(turn: Turn) -> AsyncGenerator[Snapshot]:
-    """Of a turn in this process."""
+    """Follow a turn in this process."""
     while True:
         news, was_over, snapshot = turn.news, turn.task.done(), turn.snapshot()
         yield snapshot
@@ -177,7 +177,7 @@ async def _listen(turn: Turn) -> AsyncGenerator[Snapshot]:
 
 
 async def _watch(reply_id: uuid.UUID) -> AsyncGenerator[Snapshot]:
-    """Of a turn in another process, by what it stores."""
+    """Follow a turn in another process by reading what it stores."""
     last, said_at, now = None, 0.0, asyncio.get_running_loop().time
     async with contextlib.aclosing(watching.looks(reply_id)) as looks:
         async for snapshot in looks:
@@ -199,10 +199,10 @@ async def temporary(
     system_prompt: str = "",
     parameters: dict | None = None,
 ) -> AsyncGenerator[Snapshot]:
-    """The snapshots of a reply that is stored nowhere, to messages that are stored nowhere.
+    """Yield the snapshots of a reply to these messages, storing neither it nor them.
 
-    The last of them is the person's. To close the generator stops the reply; so does
-    `stop_temporary` with the id of the snapshots, and then the last of them says what it cost.
+    The last message is the person's. Closing the generator stops the reply. `stop_temporary` with
+    the id of the snapshots stops it too, and then the last snapshot says the cost.
     Raises NotAllowed, NoVision, or Unavailable without a database.
     """
     if any(one.images for one in said) and model in await _blind():
@@ -223,7 +223,7 @@ async def temporary(
 def _unstored(
     user: User, said: Sequence[Said], *, system_prompt: str, **fields: Any
 ) -> tuple[Caller, dict]:
-    """Who asks, and what; checked like what is stored. Raises NotAllowed."""
+    """Return the caller and the body, checked like a stored chat. Raises NotAllowed."""
     draft = conversations.draft(user, system_prompt=system_prompt, **fields)
     if not said or said[-1].role != Message.Role.USER:
         raise NotAllowed("Write something first.")
@@ -251,12 +251,12 @@ async def _snapshots(turn: Turn) -> AsyncGenerator[Snapshot]:
 
 
 def are_being_written() -> bool:
-    """Whether this process still has something to say, though nobody may be looking on."""
+    """True while this process writes or begins a reply, even if nobody follows it."""
     return bool(_running or _beginning)
 
 
 async def close() -> None:
-    """Break off what is still being written, and what begins meanwhile; store how it ended."""
+    """Interrupt all replies, also those that begin meanwhile, and store how they ended."""
     while are_being_written():
         for turn in list(_running.values()):
             turn.interrupt()

@@ -1,7 +1,7 @@
-"""Search in a person's own conversations: by decrypting them, since there is no plain index.
+"""Searches a person's own conversations by decrypting them, since there is no plain index.
 
-The newest first, page by page, until there are enough hits. What isn't found has all of them
-decrypted, so searches are counted: `count` comes before `search`.
+It reads the newest first, page by page, until there are enough hits. A text that isn't found has
+all of them decrypted, so searches are limited: call `count` before `search`.
 """
 
 import dataclasses
@@ -25,12 +25,12 @@ from gateway.errors import TooManyRequests
 MAX_HITS = 50
 MAX_QUERY = 200  # characters
 PAGE = 1_000  # messages
-AROUND = 80  # characters of a hit's surroundings, on either side
+AROUND = 80  # characters shown on either side of a hit
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Hit:
-    """`before`, `match` and `after` are the place in clear; `message_id` is None in a title."""
+    """`before`, `match` and `after` are the text around the hit; a title has no `message_id`."""
 
     conversation_id: uuid.UUID
     message_id: uuid.UUID | None
@@ -41,7 +41,7 @@ class Hit:
 
 
 def count(user: User) -> None:
-    """Count a search of `user`'s, wherever it is asked. Raises TooManyRequests."""
+    """Count one search of `user`'s, from any page or API. Raises TooManyRequests."""
     if open_account(user).unlimited:
         return
     most = settings.CHAT_SEARCHES_PER_MINUTE
@@ -61,11 +61,11 @@ async def _take(bucket: Bucket) -> Level:
 
 
 def search(user: User, *, text: str) -> list[Hit]:
-    """Where `text` stands, in any case: titles first, then messages, the newest first."""
+    """Return where `text` stands, in any case: titles first, then messages, the newest first."""
     words = text.split()
     if not words or len(text) > MAX_QUERY:
         return []
-    # However its white space is written.
+    # White space matches any other white space.
     wanted = re.compile(r"\s+".join(map(re.escape, words)), re.IGNORECASE)
     cipher = data_keys.cipher_of(user.id)
     titles = _titles(user, cipher)
@@ -88,7 +88,7 @@ def _titles(user: User, cipher: Cipher) -> dict[uuid.UUID, str]:
 
 
 def _texts(user: User, cipher: Cipher) -> Iterator[tuple[uuid.UUID, uuid.UUID, str]]:
-    # The ids alone are quickly sorted, and no more texts are read than are needed.
+    # Sorting the ids alone is quick, and then no more texts are read than are needed.
     rows = Message.objects.of(user).exclude(text=None)
     ids = list(rows.order_by("-id").values_list("id", flat=True))
     for start in range(0, len(ids), PAGE):

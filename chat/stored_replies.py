@@ -1,11 +1,11 @@
-"""A reply as it lies in the database while it is written, and how it ends there.
+"""Replies in the database: how they are stored while they are written, and how they end.
 
     streaming → finished | stopped | interrupted | failed
     stopped → finished        while its bill is open: Stop came too late
 
-The text of what isn't streaming any more stays. Its counts and cost are null until the bill is
-settled, and written once. The turn that writes a reply stores it each second, so a reply that
-nobody has stored for a while belongs to a process that died.
+The text of a reply that has ended stays. Its counts and cost are null until the bill is settled,
+and are written once. The turn that writes a reply stores it each second, so a reply that hasn't
+been stored for a while belongs to a dead process.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ State = Message.State
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A reply as it stands. `error` is a code, as insufficient_credits, `error_text` a sentence."""
+    """A reply at one moment. `error` is a code (insufficient_credits), `error_text` a sentence."""
 
     id: uuid.UUID
     state: str
@@ -46,8 +46,9 @@ class Snapshot:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more is to be waited for: what became of an interrupted one's hold may
-        be known much later.
+        """True when followers can stop waiting.
+
+        An interrupted reply is over even if its cost isn't known yet: that may take much longer.
         """
         if self.state == State.INTERRUPTED:
             return True
@@ -56,20 +57,20 @@ class Snapshot:
 
 _PLAIN = ("model", "provider", "prompt_tokens", "completion_tokens", "estimated", "error")
 _SEALED = ("text", "reasoning", "error_text")
-# What tells one stored state of a reply from the next.
+# The columns that change with each stored state of a reply.
 Version = tuple[dt.datetime, str, int | None]
 _VERSION = ("updated_at", "state", "cost_nano")
 
 
 def store(snapshot: Snapshot, cipher: Cipher) -> State | None:
-    """Write a reply down. Returns how its turn must end now, if it must."""
+    """Store a reply. Returns the state in which its turn must end now, if it must."""
     row = Message(id=snapshot.id)
     values = {name: row.sealed(cipher, name, getattr(snapshot, name)) for name in _SEALED}
     values |= {name: getattr(snapshot, name) for name in (*_PLAIN, "state", "cost_nano")}
     unsettled = Message.objects.filter(pk=snapshot.id, cost_nano=None)
     open_rows = unsettled.filter(state__in={State.STREAMING, State.STOPPED, snapshot.state})
     if not open_rows.update(**values, updated_at=timezone.now()):
-        # Deleted by its person, who wants no more of it; else somebody took this turn for dead.
+        # The person deleted it and wants no more of it, or this turn was taken for dead.
         exists = Message.objects.filter(pk=snapshot.id).exists()
         return State.INTERRUPTED if exists else State.STOPPED
     return State.STOPPED if open_rows.exclude(stop_requested_at=None).exists() else None
@@ -78,7 +79,7 @@ def store(snapshot: Snapshot, cipher: Cipher) -> State | None:
 def read_changed(
     known: Mapping[uuid.UUID, Version | None],
 ) -> dict[uuid.UUID, tuple[Version, Snapshot] | None]:
-    """Those of these replies that aren't as they are known; None is one that was deleted."""
+    """Return the replies that changed since the versions in `known`. A deleted one maps to None."""
     rows = Message.objects.filter(pk__in=list(known))
     end_silent(rows)
     stored = {one: version for one, *version in rows.values_list("id", *_VERSION)}
@@ -98,15 +99,15 @@ def _opened(row: Message) -> Snapshot:
 
 
 def ask_to_stop(user: User, *, reply_id: uuid.UUID) -> None:
-    """Ask whichever process writes this reply of `user`'s to stop."""
+    """Ask the process that writes this reply of `user`'s to stop."""
     rows = Message.objects.of(user).filter(pk=reply_id, state=State.STREAMING)
     rows.filter(stop_requested_at=None).update(stop_requested_at=timezone.now())
 
 
 def end_silent(rows: QuerySet | None = None, *, now: dt.datetime | None = None) -> int:
-    """Mark as interrupted what a dead process was writing, and note what it cost in the end.
+    """Mark the replies of dead processes as interrupted, and record their cost once it is known.
 
-    Of these rows, or of all. Returns how many this call changed. Safe to run twice.
+    Looks at `rows`, or at all replies. Returns how many it changed. Safe to run twice.
     """
     now = now or timezone.now()
     rows = Message.objects.all() if rows is None else rows
@@ -124,7 +125,7 @@ def _end(reply: Message) -> int:
 
 
 def _bill(request_id: uuid.UUID) -> dict:
-    """What the request log says of it; nothing yet while its hold is open."""
+    """Return what the request log says of the cost; nothing yet while its hold is open."""
     request = ApiRequest.objects.filter(pk=request_id).first()
     if request is not None:
         return {

@@ -1,4 +1,4 @@
-"""A conversation that is stored nowhere: the page holds it, and sends all of it each time."""
+"""A conversation that is stored nowhere: the page holds it and sends all of it each time."""
 
 import dataclasses
 from collections.abc import AsyncGenerator
@@ -20,7 +20,7 @@ _NAMES = {str: "text", list: "list", dict: "object"}
 
 @dataclasses.dataclass(frozen=True)
 class TemporaryChat:
-    """What was sent, by its shape: whether it may be asked is for `replies` to say."""
+    """A request of the right shape. `replies` checks whether it is allowed."""
 
     model: str
     said: list[Said]
@@ -29,11 +29,11 @@ class TemporaryChat:
 
     @classmethod
     def of(cls, body: bytes) -> "TemporaryChat":
-        """Raises NotAllowed."""
+        """Read the body of a request. Raises NotAllowed."""
         try:
-            sent = _checked(orjson.loads(body), dict, "What was sent")
+            sent = _checked(orjson.loads(body), dict, "The request")
         except orjson.JSONDecodeError as error:
-            raise NotAllowed("What was sent is no JSON. Load the page anew.") from error
+            raise NotAllowed("The request is no JSON. Reload the page.") from error
         said = _field(sent, "messages", list)
         return cls(
             model=_field(sent, "model", str),
@@ -43,7 +43,7 @@ class TemporaryChat:
         )
 
     async def reply(self, user: User) -> AsyncGenerator[Snapshot]:
-        """Raises NotAllowed, NoVision, or Unavailable without a database."""
+        """Start the reply. Raises NotAllowed, NoVision, or Unavailable without a database."""
         return await replies.temporary(
             user,
             said=self.said,
@@ -57,7 +57,7 @@ def _said(sent: Any, place: str) -> Said:
     fields = _checked(sent, dict, place)
     role = _field(fields, "role", str, place)
     if role not in Message.Role.values:
-        raise NotAllowed(f"{place}.role is neither user nor assistant. Load the page anew.")
+        raise NotAllowed(f"{place}.role is neither user nor assistant. Reload the page.")
     images = [
         _checked(one, str, f"{place}.images") for one in _field(fields, "images", list, place)
     ]
@@ -65,12 +65,12 @@ def _said(sent: Any, place: str) -> Said:
 
 
 def _field(sent: dict, name: str, kind: type[Kind], place: str = "") -> Kind:
-    """What isn't there, or null, is empty."""
+    """Return the value, or an empty one if it is missing or null."""
     value = sent.get(name)
     return kind() if value is None else _checked(value, kind, f"{place}.{name}".lstrip("."))
 
 
 def _checked(value: Any, kind: type[Kind], place: str) -> Kind:
     if not isinstance(value, kind):
-        raise NotAllowed(f"{place} is no {_NAMES[kind]}. Load the page anew.")
+        raise NotAllowed(f"{place} is no {_NAMES[kind]}. Reload the page.")
     return value

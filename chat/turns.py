@@ -1,7 +1,7 @@
-"""One turn: the task that has a reply written, as a completion of the gateway like any other.
+"""One turn: the task that writes a reply, through a completion of the gateway like any other.
 
-What the turn has taken in counts as handed over: it is what the person keeps. So Stop charges for
-exactly the text that is shown.
+Text that the turn has read counts as delivered, because the person keeps it. So after Stop the
+charge covers exactly the text that is shown.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ Store = Callable[[Snapshot], Awaitable[State | None]]
 
 
 class Answer:
-    """The stream of a completion, gathered here instead of written to a client."""
+    """The stream of a completion, collected here instead of written to a client."""
 
     waiting = 0
 
@@ -76,7 +76,7 @@ class Answer:
 
 
 def _plain(said: Any) -> str:
-    """The text of a string, or of a list of parts as some providers send it."""
+    """Return the text of a string, or of a list of parts as some providers send it."""
     if isinstance(said, list):
         return "".join(map(_plain, said))
     if isinstance(said, dict):
@@ -85,7 +85,7 @@ def _plain(said: Any) -> str:
 
 
 class Turn:
-    """A reply that is being written. `store` writes it down, and says whether to end it."""
+    """A reply that is being written. `store` stores it, and says whether the turn must end."""
 
     task: asyncio.Task
     _reading: asyncio.Task
@@ -101,7 +101,7 @@ class Turn:
     ):
         self.id = reply_id
         self.user_id = caller.user_id
-        self.news = asyncio.Event()  # Set when there is more, and replaced by another.
+        self.news = asyncio.Event()  # Set when there is more, and then replaced by a new event.
         self._answer = Answer()
         self._store_snapshot = store
         self._model = str(body["model"])
@@ -116,20 +116,20 @@ class Turn:
         self.task = asyncio.create_task(self._run())
 
     def stop(self) -> None:
-        """What has come of it stays, and is charged. Safe to repeat."""
+        """Stop. The text so far stays and is charged. Safe to repeat."""
         self._break_off(State.STOPPED)
 
     def interrupt(self) -> None:
-        """This process ends: what has come stays, and is free."""
+        """Stop because this process ends. The text so far stays and is free."""
         self._break_off(State.INTERRUPTED)
 
     def _break_off(self, state: State) -> None:
-        if self._ends_as is State.FINISHED and not self._reading.done():  # The first one counts.
+        if self._ends_as is State.FINISHED and not self._reading.done():  # The first reason counts.
             self._ends_as = state
             self._reading.cancel()
 
     def snapshot(self) -> Snapshot:
-        """The reply as it stands: its state is told once it is stored."""
+        """Return the reply at this moment. A new state shows only once it is stored."""
         return self._snapshot(self._state, self._cost_nano)
 
     def _snapshot(self, state: State, cost_nano: int | None) -> Snapshot:
@@ -168,7 +168,7 @@ class Turn:
                 self._tell()
 
     def _end(self) -> State:
-        """How the reading has ended; what it owes is being settled then."""
+        """Return how the reading has ended. Settling the cost begins then."""
         was_broken_off = self._reading.cancelled()
         fault = None if was_broken_off else self._reading.exception()
         if isinstance(fault, GatewayError):
@@ -183,10 +183,10 @@ class Turn:
         return State.FAILED if self._answer.error else State.FINISHED
 
     def _bill(self, state: State, settling: asyncio.Task) -> tuple[State, int]:
-        """How the reply ends for good, and what it cost."""
+        """Return the final state of the reply, and its cost."""
         record, failure = self._completion.record, settling.exception()
         if failure is None:
-            was_too_late = record.outcome == ApiRequest.Outcome.FINISHED  # to break it off
+            was_too_late = record.outcome == ApiRequest.Outcome.FINISHED  # to stop it
             return State.FINISHED if was_too_late else state, record.cost_nano
         if not isinstance(failure, CommitFailed | HoldClosed):
             raise failure
@@ -222,7 +222,7 @@ def _dialect(answer: Answer) -> Dialect:
     return Dialect(
         "chat",
         read=chat_request.parse,
-        whole=lambda *_: {},  # Never called: it is streamed.
+        whole=lambda *_: {},  # Never called, because the answer is streamed.
         open=lambda _: (answer, b""),
     )
 

@@ -1,7 +1,7 @@
-"""Replies that other processes write, as they are stored: one look for all who follow one here.
+"""Follows replies that other processes write, with one query for all followers in this process.
 
-Every follower wakes at the same ticks. The first of them looks, at all that anybody follows; the
-others share what it found. So many readers cost the database as much as one.
+All followers wake at the same ticks. The first one queries all replies that are followed, and the
+others share the result. So many readers cost the database as much as one.
 """
 
 import asyncio
@@ -16,13 +16,13 @@ from gateway.database import in_thread
 TICK_S = 0.5
 
 _followers: Counter[uuid.UUID] = Counter()
-_found: dict[uuid.UUID, tuple[Version, Snapshot] | None] = {}  # as long as somebody follows it
+_found: dict[uuid.UUID, tuple[Version, Snapshot] | None] = {}  # as long as they are followed
 _look: asyncio.Task | None = None
 _looked_at = 0.0
 
 
 async def looks(reply_id: uuid.UUID) -> AsyncGenerator[Snapshot]:
-    """The reply, at once and at each tick, changed or not; ends when it was deleted."""
+    """Yield the reply at once and at each tick, changed or not. Ends when it was deleted."""
     now = asyncio.get_running_loop().time
     _followers[reply_id] += 1
     try:
@@ -37,7 +37,7 @@ async def looks(reply_id: uuid.UUID) -> AsyncGenerator[Snapshot]:
 
 
 async def _fresh(reply_id: uuid.UUID) -> tuple[Version, Snapshot] | None:
-    """What a look finds that isn't older than half a tick."""
+    """Return what a query found, at most half a tick ago."""
     global _look
     now = asyncio.get_running_loop().time
     while reply_id not in _found or now() - _looked_at > TICK_S / 2:

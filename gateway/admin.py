@@ -1,7 +1,7 @@
 """The admin of providers, models and routes, and of the request log without its content.
 
-`manage.py load_catalog`, which runs at every start, sets again what gateway/catalogue/*.toml say;
-it never touches `enabled`. Content of requests has no page here.
+At every start `manage.py load_catalog` restores the values of gateway/catalogue/*.toml, but never
+changes `enabled`. The content of requests has no page here.
 """
 
 from typing import Any
@@ -19,12 +19,12 @@ from gateway.models import ApiRequest, Model, Provider, Route
 from gateway.providers import probes
 
 SET_BY_FILE = (
-    "At every start the catalogue files set these again, for what they name: change it there too. "
-    "Whether something is enabled, and what the files don't name, stays as it is here."
+    "At every start the catalogue files restore these values, so change them there too. "
+    "The catalogue files never change “enabled”, nor any row that they don't name."
 )
 PROBES_CHANGE_NOTHING = (
-    "Every few minutes, and by the action in the list. What a probe finds switches nothing off: "
-    "the gateway learns from its own requests which routes fail."
+    "Providers are probed every few minutes, and by the action in the list. A probe switches "
+    "nothing off: the gateway learns from its own requests which routes fail."
 )
 
 
@@ -116,11 +116,11 @@ class ProviderAdmin(KeepingAdmin):
 
 
 def price_column(field: str, label: str):
-    """A column of a route: one number of its price, in dollars per million tokens."""
+    """Return a column with one number of a route's price, in dollars per million tokens."""
 
     @admin.display(description=f"{label}, USD/M", ordering=f"price_version__{field}")
     def column(route: Route) -> str:
-        # A route that is being added has no price yet.
+        # A route has no price yet while it is being added.
         return usd(getattr(route.price_version, field)) if route.price_version_id else "-"
 
     column.__name__ = f"price_{field}"
@@ -141,7 +141,7 @@ PRICES: tuple[Any, ...] = (
 
 
 class RouteInline(admin.TabularInline):
-    """The ways to a model, to look at; each has a page of its own."""
+    """The routes of a model, read-only. Each links to its own page."""
 
     model = Route
     readonly_fields = ("provider", "upstream_model", *PRICES, "enabled")
@@ -188,7 +188,7 @@ class ModelAdmin(KeepingAdmin):
 
 @admin.register(Route)
 class RouteAdmin(KeepingAdmin):
-    """A price is changed by pointing the route at another version, or at a new one."""
+    """The admin of routes. To change a price, point the route at another price version."""
 
     list_display = ("model", "provider", "upstream_model", *PRICES, "enabled")
     list_select_related = ("model", "provider", "price_version")
@@ -254,7 +254,7 @@ class RouteAdmin(KeepingAdmin):
 
 @admin.register(ApiRequest)
 class ApiRequestAdmin(ReadOnlyAdmin):
-    """Counts, timing and money of each request (P9). What it said isn't here (P2)."""
+    """The counts, timing and cost of each request (P9), without its content (P2)."""
 
     cost = usd_column("cost_nano", "cost")
     list_display = (
@@ -271,7 +271,7 @@ class ApiRequestAdmin(ReadOnlyAdmin):
     )
     list_filter = ("outcome", "streamed", "estimated", "flagged")
     search_ids = ("id", "account_id", "key_id")
-    search_help_text = "The whole id of a request, an account or a key"
+    search_help_text = "The full id of a request, an account or a key"
     readonly_fields = (
         "id",
         "created_at",

@@ -1,6 +1,7 @@
-"""Reading the database from the event loop: in a thread, with its connection given back.
+"""Reading the database from the event loop: in a thread that gives its connection back.
 
-Postgres' goes back to the pool. SQLite's stays with its thread: opening one reads all the schema.
+A connection to Postgres goes back to the pool. One to SQLite stays with its thread, since opening
+it reads the whole schema.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ _threads = ThreadPoolExecutor(4, thread_name_prefix="read")
 
 
 async def in_thread(function: Callable, *arguments: Any) -> Any:
-    """`function(*arguments)`, which may use the ORM, without holding up the event loop."""
+    """Call `function`, which may use the ORM, without blocking the event loop."""
     return await asyncio.get_running_loop().run_in_executor(
         _threads, _with_connections_given_back, function, arguments
     )
@@ -34,16 +35,19 @@ def _with_connections_given_back(function: Callable, arguments: tuple) -> Any:
 
 
 def give_connections_back() -> None:
-    """Those of this thread, before it waits for a client: a slow one would keep one of few."""
+    """Close this thread's connections before it waits for a client.
+
+    There are few of them, and a slow client would keep one from everybody else.
+    """
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:
             connection.close()
 
 
 def by_part(request: HttpRequest, parts: Iterator[Part]) -> Iterator[Part] | AsyncIterator[Part]:
-    """`parts` for a streaming response to `request`, each read when it is to be sent.
+    """Return `parts` for a streaming response to `request`, so that each is read when it is sent.
 
-    Under ASGI a plain iterator would be read to its end before anything is sent.
+    Under ASGI Django would read a plain iterator to its end before it sends anything.
     """
     return _each_in_thread(parts) if hasattr(request, "scope") else parts
 
@@ -55,7 +59,10 @@ async def _each_in_thread(parts: Iterator[Part]) -> AsyncIterator[Part]:
 
 
 def next_part(parts: Iterator[Part]) -> Part | None:
-    """None after the last. Between two parts no connection is kept: the reader may be slow."""
+    """Return the next part, or None after the last.
+
+    No connection is kept between two parts, as the client may be slow.
+    """
     try:
         return next(parts, None)
     finally:

@@ -1,20 +1,20 @@
-"""What the gateway answers when it doesn't answer, as OpenAI's clients read it.
+"""The gateway's errors, as HTTP answers in the form that OpenAI's clients read.
 
 GatewayError
 ├── InvalidRequest 400       the caller must change the request; `param` names the field
 │   ├── ModelNotFound        no such model
 │   └── ContextTooLong
 ├── Unauthenticated 401
-├── PaymentRequired 402      what it needs, what is there, how many tokens would fit
+├── PaymentRequired 402      credit needed, credit left, and how many tokens would fit
 ├── Forbidden 403
 ├── NotFound 404
 ├── MethodNotAllowed 405
 ├── BodyTimeout 408
-├── Conflict 409             another request stands in the way; asking again doesn't help
+├── Conflict 409             another request is in the way; repeating this one doesn't help
 ├── BodyTooLarge 413
 ├── RequestTooLarge 413      more tokens than the account may use for one request
 ├── UnsupportedMediaType 415
-├── Unprocessable 422        each field is fine, together they aren't
+├── Unprocessable 422        each field is valid, but not together with the others
 ├── TooManyRequests 429
 ├── InternalError 500
 ├── BadUpstream 502
@@ -26,11 +26,11 @@ from typing import Self
 
 import orjson
 
-MAX_RETRY_AFTER_S = 60  # Clients that are told to wait longer give up at once.
+MAX_RETRY_AFTER_S = 60  # Clients give up at once if a server asks for more.
 
 
 class GatewayError(Exception):
-    """One HTTP error. The class says status, `type` and `error_type`; a call may set the rest."""
+    """An HTTP error. The class sets status, `type` and `error_type`, an instance the rest."""
 
     status = 500
     type = "api_error"
@@ -55,16 +55,16 @@ class GatewayError(Exception):
 
     @property
     def is_worth_repeating(self) -> bool:
-        """Whether the same request may succeed a little later."""
+        """True when the same request may succeed a little later."""
         return self.status in (408, 429) or self.status >= 500
 
     def after(self, attempts: int) -> Self:
-        """The same, telling how many providers were asked in vain."""
+        """Return this error with a header that says how many providers Kyma has tried."""
         self.headers["x-kyma-attempts"] = str(attempts)
         return self
 
     def as_dict(self) -> dict:
-        """The `error` object of the body: what OpenAI's and what OpenRouter's clients read."""
+        """Return the `error` object of the body, for OpenAI's and OpenRouter's clients alike."""
         return {
             "message": self.message,
             "type": self.type,
@@ -133,7 +133,7 @@ class BodyTimeout(GatewayError):
     error_type = "timeout"
 
     def __init__(self, message: str):
-        # Else the rest of the body could keep the connection open for as long as it trickles in.
+        # Otherwise a body that trickles in could keep the connection open for as long as it likes.
         super().__init__(message, headers={"Connection": "close"})
 
 

@@ -1,13 +1,13 @@
-"""How a provider can fail, and what the caller is told of it.
+"""The ways in which a provider can fail, and the error that the caller gets for each.
 
 UpstreamFailed
 ├── Refused          no connection within the time allowed
 ├── Silent           connected, but nothing came in time
 ├── Broken           the connection ended in the middle
-├── Garbled          what came is no answer: HTML, broken JSON, an event too large
-├── Overloaded       too many requests or tokens, for now
-├── Faulty           any other status that is the provider's fault, or ours towards it
-└── Declined         the provider finds fault with the request itself
+├── Garbled          the response isn't an answer: HTML, broken JSON, an event too large
+├── Overloaded       too many requests or tokens at the moment
+├── Faulty           any other error status, by the provider's fault or Kyma's towards it
+└── Declined         the provider rejects the request itself
 """
 
 import math
@@ -19,9 +19,9 @@ from gateway import errors
 
 DEFAULT_WAIT_S = 5
 MAX_MESSAGE = 300
-# Of the request's content, whichever provider looks at it.
+# Error codes by which a provider rejects the content of a request.
 _POLICY = ("content_policy", "content_filter", "moderation")
-# How servers say that a prompt is too long; few have a code for it.
+# Phrases by which servers report that a prompt is too long; few have a code for it.
 _TOO_LONG = re.compile(
     "|".join(
         (
@@ -32,19 +32,19 @@ _TOO_LONG = re.compile(
             r"reduce the length of the (?:messages|prompt|input)",
             r"`inputs` (?:tokens \+|must have less than)",
             r"exceeded model token limit",
-            r"max_tokens must be at least 1, got -",  # vLLM: all that the prompt has left.
+            r"max_tokens must be at least 1, got -",  # vLLM, if the prompt leaves no room.
         )
     ),
     re.IGNORECASE,
 )
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?")
-MAX_SEARCHED = 1000  # Of a long word some of the patterns below would make work for minutes.
-# What a provider's message may give away.
+MAX_SEARCHED = 1000  # Some of these patterns would search a very long word for minutes.
+# Secrets that a provider's message may contain.
 _SECRETS = re.compile(
     r"""
       \w+://\S+                               # web addresses
     | [\w.+-]+@[\w-]+\.[\w.-]+                # mail addresses
-    | \b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b    # machines
+    | \b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b    # IP addresses
     | \bbearer\s+\S+
     | \b(?:sk|pk|rk|gsk|csk|tgp|fw|hf|xai|nvapi|key)[-_](?=[\w-]*\d)[\w-]+
     | \b(?:org|proj|project|acct|user|req)[-_](?=[\w-]*\d)[\w-]+
@@ -55,7 +55,7 @@ _SECRETS = re.compile(
 
 
 class UpstreamFailed(Exception):
-    """One attempt failed. `fault` goes into the request log; `retryable`: try another route."""
+    """One attempt failed. The log keeps `fault`; if `retryable`, another route is tried."""
 
     fault = "failed"
     retryable = True
@@ -68,7 +68,7 @@ class UpstreamFailed(Exception):
         self.retry_after_s = retry_after_s
 
     def gateway_error(self) -> errors.GatewayError:
-        """What the caller gets, if no other route answers either."""
+        """Return the error for the caller if no other route answers either."""
         return self.answer(self.sentence)
 
 
@@ -91,7 +91,7 @@ class Broken(UpstreamFailed):
 
 class Garbled(UpstreamFailed):
     fault = "garbled"
-    sentence = "The provider sent something that is no answer."
+    sentence = "The provider sent something that isn't an answer."
 
 
 class Overloaded(UpstreamFailed):
@@ -123,9 +123,9 @@ class Faulty(UpstreamFailed):
 
 
 class Declined(UpstreamFailed):
-    """`message` is the provider's own, about the caller's own request, without its secrets.
+    """The provider rejects the request. `message` is its own text, without secrets.
 
-    `is_policy`: the provider doesn't answer such a thing, which says nothing of its form.
+    With `is_policy` it objects to the content; the form of the request may be right.
     """
 
     fault = "declined"
@@ -141,7 +141,7 @@ class Declined(UpstreamFailed):
 
     def gateway_error(self) -> errors.GatewayError:
         if self.too_long:
-            # Claude Code makes its conversation shorter when it reads these first words.
+            # Claude Code shortens its conversation when the message begins with these words.
             message = f"The prompt is too long. {self.message}"
             return errors.ContextTooLong(message, param="messages")
         if self.status == 403:
@@ -151,7 +151,7 @@ class Declined(UpstreamFailed):
 
 
 def from_status(status: int, body: object, wait_s: int | None = None) -> UpstreamFailed:
-    """The failure that an error status (and its JSON body, if it was any) means."""
+    """Return the failure that an error status and its body stand for."""
     message, code = _message_and_code(body)
     if status == 429 or (status == 413 and _counts_tokens(code)):
         return Overloaded(status=status, retry_after_s=wait_s)
@@ -167,7 +167,7 @@ def from_status(status: int, body: object, wait_s: int | None = None) -> Upstrea
 
 
 def status_inside(error: object) -> int:
-    """The status that an error object inside of a 200 answer stands for."""
+    """Return the status that an error object inside a 200 answer stands for."""
     code = error.get("code") if isinstance(error, dict) else None
     if isinstance(code, str) and code.isdecimal():
         code = int(code[:4])
@@ -184,12 +184,12 @@ def _is_too_long(message: str, code: str) -> bool:
 
 
 def _counts_tokens(code: str) -> bool:
-    """Groq's 413 means what its account may use in a minute, not how much fits."""
+    """True when a 413 means a token limit per minute, as at Groq, and not the size of a prompt."""
     return "rate_limit" in code or "tokens" in code.split()
 
 
 def wait_told(header: Callable[[bytes], str]) -> int | None:
-    """For how many seconds the head of an answer asks to be left alone; None if for none."""
+    """Return for how many seconds an answer's headers ask Kyma to wait, or None if they don't."""
     if _NUMBER.fullmatch(ms := header(b"retry-after-ms")):
         wait_s = float(ms) / 1000
     elif _NUMBER.fullmatch(said := header(b"retry-after")):
@@ -200,10 +200,10 @@ def wait_told(header: Callable[[bytes], str]) -> int | None:
 
 
 def _seconds_between(now: str, then: str) -> float:
-    """By the provider's own clock: ours may be another."""
+    """Return the seconds between two times of the provider's clock, which may differ from ours."""
     try:
         return (parsedate_to_datetime(then) - parsedate_to_datetime(now)).total_seconds()
-    except (TypeError, ValueError):  # One of them is missing, or none.
+    except (TypeError, ValueError):  # One of the headers is missing or isn't a date.
         return 0
 
 

@@ -1,4 +1,4 @@
-"""What the gateway knows of a person; how to read it: `accounts/personal_data.py`."""
+"""The personal data in the gateway's tables; `accounts/personal_data.py` explains the format."""
 
 _USAGE = {
     "person": "account__user",
@@ -64,7 +64,7 @@ PERSONAL_DATA = {
         ],
         "plain": ["id", "account", "key"],
     },
-    # Sums of the requests, by hour and day. Of an erased account they stay, without the account.
+    # Sums of requests by hour and day. Erasure keeps them, but removes their link to the account.
     "gateway.UsageHour": _USAGE,
     "gateway.UsageDay": _USAGE,
     # Messages, answer, IP address and user agent, sealed under the person's data key.

@@ -1,9 +1,9 @@
-"""Small caches in this process whose entries live for about a second: ShortCache for the event
-loop, SharedValue for pages, which are made in threads.
+"""Small caches in this process whose entries live for about a second.
 
-Long enough that a busy key or the catalogue costs no query per request; short enough that a
-revoked key or a disabled route is out of use everywhere within two seconds. What is asked for
-often is loaded anew before its time is over, so that no request waits for that.
+ShortCache is for the event loop, SharedValue for pages, which are made in threads. A second is
+long enough that a busy key or the catalogue costs no query per request, and short enough that a
+revoked key or a disabled route is out of use everywhere within two seconds. An entry in frequent
+use is reloaded before it expires, so that no request waits for it.
 """
 
 import asyncio
@@ -16,19 +16,19 @@ from typing import Any, Generic, TypeVar
 Value = TypeVar("Value")
 
 MAX_ENTRIES = 10_000
-REFRESHED_AFTER = 0.5  # of its lifetime
+REFRESHED_AFTER = 0.5  # This part of its lifetime.
 
 
 @dataclasses.dataclass(slots=True)
 class _Entry:
-    """`begun_at`: when its loading began; what it says was true then or later."""
+    """A value, and when its loading began: the value was true then or later."""
 
     begun_at: float
     value: asyncio.Future
 
 
 class ShortCache:
-    """`load` is asked once per key and time, however many wait; its errors aren't kept."""
+    """Calls `load` once per key and lifetime, however many callers wait. Errors aren't kept."""
 
     def __init__(self, load: Callable[[Any], Awaitable[Any]], ttl_s: float):
         self._load = load
@@ -47,7 +47,7 @@ class ShortCache:
             entry = None
         if entry is None:
             entry = self._entries[key] = self._refresh(key)
-        # Shielded: who gives up waiting must not take the answer from the others.
+        # Shielded: a caller that stops waiting must not cancel the load for the others.
         return await asyncio.shield(entry.value)
 
     def clear(self) -> None:
@@ -55,7 +55,7 @@ class ShortCache:
         self._refreshing.clear()
 
     def _refresh(self, key: Hashable) -> _Entry:
-        """Begin to load, unless that has begun."""
+        """Start loading unless that has already started."""
         entry = self._refreshing.get(key)
         if entry is None:
             if len(self._entries) >= MAX_ENTRIES:
@@ -69,10 +69,10 @@ class ShortCache:
         if self._refreshing.get(key) is entry:
             del self._refreshing[key]
         if entry.value.cancelled() or entry.value.exception() is not None:
-            self._entries.pop(key, None)  # What was true a moment ago isn't any more.
+            self._entries.pop(key, None)  # The old value can't be trusted after a failed reload.
         else:
             self._entries[key] = entry
-            # A person's cipher must not outlive their data key here.
+            # An unused entry is dropped, too: a person's cipher must not outlive their data key.
             entry.value.get_loop().call_later(self._ttl_s, self._forget, key, entry)
 
     def _forget(self, key: Hashable, entry: _Entry) -> None:
@@ -81,7 +81,7 @@ class ShortCache:
 
 
 class SharedValue(Generic[Value]):
-    """What `read` says, asked at most once in its time: who comes meanwhile waits for the same."""
+    """Calls `read` at most once per lifetime. Callers in the meantime wait for the same value."""
 
     def __init__(self, read: Callable[[], Value]):
         self._read = read
@@ -89,7 +89,7 @@ class SharedValue(Generic[Value]):
         self._kept: tuple[float, Value] | None = None
 
     def get(self, ttl_s: float) -> Value:
-        """As it was at most `ttl_s` ago."""
+        """Return the value as it was at most `ttl_s` ago."""
         with self._lock:
             begun = time.monotonic()
             if self._kept is None or begun - self._kept[0] >= ttl_s:

@@ -35,12 +35,12 @@ def fold_usage() -> None:
 
 @shared_task
 def fold_late_usage() -> None:
-    logger.info("folded %d hours with late requests anew", rollups.fold_late())
+    logger.info("refolded %d hours with late requests", rollups.fold_late())
 
 
 @shared_task
 def probe_providers() -> None:
-    """A task for each, so that a slow one doesn't hold up the others."""
+    """Start a task for each provider, so that a slow one doesn't hold up the others."""
     ids = list(Provider.objects.filter(enabled=True).values_list("id", flat=True))
     for provider_id in ids:
         probe_provider.apply_async([provider_id.hex], expires=settings.PROBE_INTERVAL_S)

@@ -1,4 +1,4 @@
-"""The page of a person in the admin: with money, keys and requests, which other apps know."""
+"""The page of a person in the admin, with money, keys and requests from the other apps."""
 
 from typing import ClassVar
 
@@ -24,7 +24,7 @@ admin.site.unregister(User)
 
 @admin.register(User)
 class WholeUserAdmin(UserAdmin):
-    """State, balance, keys and last requests: counts and times, never what was said (P2)."""
+    """State, balance, keys and last requests: counts and times, but never their content (P2)."""
 
     actions = ("suspend", "restore")
     fieldsets: ClassVar = (
@@ -80,7 +80,7 @@ class WholeUserAdmin(UserAdmin):
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **move})
 
     def _move_on_page(self, request, user: User | None) -> str | None:
-        """What the button on the page of `user` does, if there is one."""
+        """Return the action of the button on the page of `user`, or None for no button."""
         if user is None or user == request.user or not self.has_suspend_permission(request):
             return None
         is_above = user.is_superuser and not request.user.is_superuser

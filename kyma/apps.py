@@ -16,5 +16,5 @@ class KymaConfig(AppConfig):
     def ready(self):
         from kyma import checks  # noqa: F401 - registers them
 
-        # After the last of our apps has its permissions.
+        # The permissions of all our apps exist by then.
         post_migrate.connect(_ensure_groups, sender=apps.get_app_config("accounts"))

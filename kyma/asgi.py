@@ -1,6 +1,6 @@
-"""The ASGI application: /v1 goes to the gateway's lean handler, all but /metrics to Django's.
+"""The ASGI application. /v1 goes to the gateway's lean handler, all but /metrics to Django's.
 
-Who asks a model and forgets the /v1 is told so by the gateway: a page would be of no use.
+If a caller asks a model without the /v1, the gateway answers too, because a page would be no help.
 """
 
 import os
@@ -8,7 +8,7 @@ import os
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kyma.settings")
-django_application = get_asgi_application()  # First: it loads the apps that follow.
+django_application = get_asgi_application()  # First: it loads the apps for the imports below.
 
 from chat import replies  # noqa: E402
 from gateway.v1.handler import close, gateway_application, start  # noqa: E402
@@ -36,7 +36,7 @@ def _is_for_gateway(scope) -> bool:
 
 
 async def _live(receive, send) -> None:
-    """Let the gateway get ready at the start; at the end, write what still waits: chats first."""
+    """Start the gateway; at the end, store what chats and gateway still have to write."""
     while (await receive())["type"] != "lifespan.shutdown":
         await start()
         await send({"type": "lifespan.startup.complete"})

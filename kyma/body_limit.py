@@ -1,13 +1,13 @@
-"""How large a request to the pages and to /api/ may be. The gateway has limits of its own.
+"""Limits the size of requests to the pages and to /api/. The gateway has limits of its own.
 
-Django writes a body of any size to disk before it asks a view, or who that is.
+Without this, Django would write a body of any size to disk before it knows the caller.
 """
 
 import json
 
 from kyma.api import problems
 
-MOST_BYTES = 25_000_000  # A chat may be imported from 20 MB.
+MOST_BYTES = 25_000_000  # The largest is a chat import of 20 MB.
 
 
 async def apply(application, scope, receive, send) -> None:
@@ -22,7 +22,7 @@ async def apply(application, scope, receive, send) -> None:
 
 
 class _Body:
-    """Ends like that of a client who hung up, where it is too large."""
+    """A body that ends early if it is too large, as if the client had hung up."""
 
     def __init__(self, receive):
         self._receive = receive
@@ -50,7 +50,7 @@ class _Answer:
 
 
 def _announced_bytes(scope: dict) -> int:
-    """What the request says of itself; whoever says nothing is counted."""
+    """Return the announced length. Without one it is 0, and the bytes are counted as they come."""
     length = dict(scope.get("headers", ())).get(b"content-length", b"")
     return int(length) if length.isdigit() else 0
 

@@ -1,8 +1,8 @@
 """Django's cache on Redis, which falls back to this process's memory while Redis is away.
 
-What lies here are counters of rate limits and codes that were used: a page never fails because
-of them, and without Redis each process still keeps its own. The keys name addresses and people, so
-Redis sees only keyed digests of them.
+It holds counters of rate limits and used codes. No page may fail because of them, and without
+Redis each process keeps its own. The keys name addresses and people, so Redis gets only keyed
+digests of them.
 """
 
 import time
@@ -12,12 +12,12 @@ from django.core.cache.backends.redis import RedisCache
 from django.utils.crypto import salted_hmac
 from redis.exceptions import RedisError
 
-RETRY_AFTER_S = 5.0  # Redis isn't asked meanwhile: each attempt may wait for its timeout.
+RETRY_AFTER_S = 5.0  # Redis isn't tried meanwhile, because each attempt may wait for its timeout.
 _away_until = 0.0
 
 
 def digest_of(key: str, prefix: str, version: int) -> str:
-    """What `key` is called in Redis."""
+    """Return the name of `key` in Redis."""
     return f"{prefix}:{version}:{salted_hmac('kyma.cache', key, algorithm='sha256').hexdigest()}"
 
 

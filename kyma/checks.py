@@ -1,4 +1,4 @@
-"""Settings that contradict each other: found by every command, before anything runs."""
+"""Finds contradictions between settings. Every command runs these checks before anything else."""
 
 import base64
 import binascii
@@ -17,7 +17,7 @@ LOCAL_HOSTS = {"localhost", "127.0.0.1", "[::1]", "::1"}
 
 @register
 def check_master_keys(app_configs, **kwargs) -> list[Error]:
-    """Well-formed everywhere; that there is one at all is asked of production only."""
+    """Master keys must be well-formed. Only production requires that one is set."""
     return _check_keys("KYMA_MASTER_KEYS", settings.MASTER_KEYS, "kyma.E001", "kyma.E002")
 
 
@@ -44,14 +44,14 @@ def _check_keys(variable: str, keys: str, malformed_id: str, twice_id: str) -> l
 def check_keyring_is_apart(app_configs, **kwargs) -> list[Error]:
     if _place(settings.DATABASES["default"]) != _place(settings.DATABASES["keyring"]):
         return []
-    hint = "Erasing a person destroys their key: no backup of the main database may hold it."
+    hint = "Erasing a person destroys their key: backups of the main database must not contain it."
     message = "DATABASE_URL and KEYRING_DATABASE_URL name the same database."
     return [Error(message, hint=hint, id="kyma.E003")]
 
 
 @register
 def check_production(app_configs, **kwargs) -> list[Error]:
-    """With KYMA_PRODUCTION=true nothing is made up, and nothing is left open."""
+    """With KYMA_PRODUCTION=true, nothing may be left to defaults made up on this machine."""
     if not settings.PRODUCTION:
         return []
     sqlite = [alias for alias in ("default", "keyring") if _is_sqlite(alias)]
@@ -62,7 +62,7 @@ def check_production(app_configs, **kwargs) -> list[Error]:
             len(_secret_key()) < MIN_SECRET_LENGTH,
         ),
         "kyma.E012": ("KYMA_MASTER_KEYS is missing.", not settings.MASTER_KEYS),
-        "kyma.E013": (f"no Postgres is named for: {', '.join(sqlite)}.", bool(sqlite)),
+        "kyma.E013": (f"these databases are not on Postgres: {', '.join(sqlite)}.", bool(sqlite)),
         "kyma.E014": ("REDIS_URL is missing.", settings.EMBEDDED_REDIS),
         "kyma.E015": (
             "ALLOWED_HOSTS names no host but this machine.",
@@ -85,7 +85,7 @@ def check_production(app_configs, **kwargs) -> list[Error]:
 def check_mail(app_configs, **kwargs) -> list[Warning]:
     if not settings.PRODUCTION or settings.EMAIL_HOST:
         return []
-    hint = "Set EMAIL_URL, or EMAIL_HOST and its friends."
+    hint = "Set EMAIL_URL, or EMAIL_HOST with the variables beside it."
     message = "There is no mail server: nobody can sign up, and no password can be reset."
     return [Warning(message, hint=hint, id="kyma.W030")]
 
@@ -103,7 +103,7 @@ def _is_versioned_key(entry: str) -> bool:
 def _secret_key() -> str:
     try:
         return settings.SECRET_KEY
-    except ImproperlyConfigured:  # That is how Django says that it is empty.
+    except ImproperlyConfigured:  # Django raises this for an empty key.
         return ""
 
 
@@ -112,7 +112,7 @@ def _is_sqlite(alias: str) -> bool:
 
 
 def _place(database: dict) -> tuple:
-    """What tells one database from another."""
+    """Return what identifies a database."""
     if database["ENGINE"].endswith("sqlite3"):
         return (Path(database["NAME"]).resolve(),)
     host = database["HOST"] or database["OPTIONS"].get("host", "")

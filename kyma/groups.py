@@ -1,7 +1,7 @@
-"""The groups of staff, and what each may do in the admin. Made after every migrate.
+"""The groups of staff and their rights in the admin, made after every migrate.
 
-What an operator gives a group besides stays; what stands here comes back. Nobody but a superuser
-changes people: whoever could set a password could become that person.
+Rights that an operator adds to a group stay, and the rights listed here come back. Only a superuser
+may change people: anybody who could set a password could take over that person's account.
 """
 
 from django.contrib.auth.models import Group, Permission
@@ -25,7 +25,7 @@ PERMISSIONS = {
         "gateway": ("view_apirequest",),
     },
 }
-# The requests of people (exports, erasures) are the privacy officer's work as a whole.
+# The privacy officer handles all requests of people (exports, erasures).
 WHOLE_APPS = {"privacy_officer": ("privacy",)}
 
 

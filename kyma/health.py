@@ -1,4 +1,4 @@
-"""Whether this process lives (/health) and whether it should be sent requests (/ready)."""
+"""Reports if this process is alive (/health) and if it should get requests (/ready)."""
 
 import functools
 
@@ -19,7 +19,7 @@ REDIS_TIMEOUT_S = 0.5
 OK = "ok"
 
 _draining = False
-_migrated = False  # Once true it stays so: this process's code needs no more than it needs now.
+_migrated = False  # It stays true, because this process's code never needs further migrations.
 
 
 def start_draining() -> None:
@@ -39,7 +39,7 @@ def live(request: HttpRequest) -> JsonResponse:
 @never_cache
 @require_safe
 def ready(request: HttpRequest) -> JsonResponse:
-    """200 or 503, with every check by name. Without Redis Kyma is degraded, but ready."""
+    """Answer 200 or 503, with every check by name. Without Redis, Kyma is degraded but ready."""
     database = _check_database()
     needed = {
         "not draining": "this process is ending" if _draining else OK,
@@ -57,7 +57,7 @@ def ready(request: HttpRequest) -> JsonResponse:
 
 
 def _says_what_fails(check):
-    """A failed check is named by its error's class: the message may hold a host or a password."""
+    """Name a failed check by its error's class: the message may hold a host or a password."""
 
     @functools.wraps(check)
     def answer() -> str:

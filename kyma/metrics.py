@@ -1,7 +1,7 @@
-"""What Prometheus scrapes at /metrics: without Django, so that it costs next to nothing.
+"""The page /metrics for Prometheus, served without Django so that it costs next to nothing.
 
-Whoever sends `Authorization: Bearer <METRICS_TOKEN>` may read it, from wherever; without a token
-in the settings there is no such page.
+Every caller with `Authorization: Bearer <METRICS_TOKEN>` may read it, from any address. Without a
+token in the settings there is no such page.
 """
 
 import hmac

@@ -1,11 +1,11 @@
-"""Which migrations the databases still lack."""
+"""Finds the migrations that the databases still lack."""
 
 from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
 
 
 def unapplied(alias: str) -> list[str]:
-    """The migrations that the database `alias` lacks, in their order. Raises DatabaseError."""
+    """Return the migrations that the database `alias` lacks, in order. Raises DatabaseError."""
     executor = MigrationExecutor(connections[alias])
     leaves = executor.loader.graph.leaf_nodes("keyring" if alias == "keyring" else None)
     return [f"{one.app_label}.{one.name}" for one, _ in executor.migration_plan(leaves)]

@@ -2,7 +2,7 @@
 
 Without any variable Kyma runs on one machine with embedded parts and keeps its state below
 `var/`. With KYMA_PRODUCTION=true nothing is made up: secrets and databases must be given.
-Contradictions fail in `kyma/checks.py`.
+`kyma/checks.py` reports contradictions.
 """
 
 import base64
@@ -21,7 +21,7 @@ DEBUG = env.bool("DEBUG", default=False)
 
 
 def _secret(variable: str, file_name: str) -> str:
-    """A secret from the environment; on one machine, from a file made at the first start."""
+    """Return a secret from the environment; on one machine, from a file made at the first start."""
     value = env.str(variable, default="")
     if value or PRODUCTION:
         return value
@@ -32,7 +32,7 @@ def _secret(variable: str, file_name: str) -> str:
         draft.touch(mode=0o600)
         draft.write_text(base64.b64encode(secrets.token_bytes(32)).decode())
         try:
-            os.link(draft, path)  # Fails if another process was first: then its secret counts.
+            os.link(draft, path)  # Fails if another process was first; its secret is then used.
         except FileExistsError:
             pass
         finally:
@@ -41,7 +41,7 @@ def _secret(variable: str, file_name: str) -> str:
 
 
 def _versioned_keys(variable: str, file_name: str) -> str:
-    """Keys as "version:base64", comma-separated; the one that was made here has version 1."""
+    """Return keys as "version:base64", comma-separated. A key made here has version 1."""
     keys = _secret(variable, file_name)
     return keys if ":" in keys or not keys else f"1:{keys}"
 
@@ -54,13 +54,13 @@ MASTER_KEYS = _versioned_keys("KYMA_MASTER_KEYS", "master_key")
 # Sign receipts (Ed25519): "version:base64 of a seed of 32 bytes", comma-separated. The highest
 # version signs; the public keys of all are published.
 RECEIPT_SIGNING_KEYS = _versioned_keys("RECEIPT_SIGNING_KEYS", "receipt_signing_key")
-# Guards /metrics; without it, in production, there is no such page.
+# Guards /metrics. In production there is no such page without it.
 METRICS_TOKEN = _secret("METRICS_TOKEN", "metrics_token")
 
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 
 INSTALLED_APPS = [
-    "accounts.apps.StaffAdminConfig",  # Django's admin; staff need a second factor to enter.
+    "accounts.apps.StaffAdminConfig",  # Django's admin, with a second factor for staff
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -101,7 +101,7 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "kyma.pages.time_zone.TimeZoneMiddleware",
     "allauth.account.middleware.AccountMiddleware",
-    # Last, so that its pages have all that others have.
+    # Last, so that its pages have everything that other pages have.
     "accounts.suspension.SuspensionMiddleware",
 ]
 
@@ -129,13 +129,13 @@ TEMPLATES = [
 # --- Databases ---------------------------------------------------------------------------------
 
 SQLITE_OPTIONS = {
-    # IMMEDIATE, or concurrent writers get "database is locked"; FULL survives a power loss.
+    # IMMEDIATE: otherwise concurrent writers get "database is locked". FULL survives a power loss.
     "transaction_mode": "IMMEDIATE",
     "timeout": 20,
     "init_command": ("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON"),
 }
 POSTGRES_OPTIONS = {
-    # Else a failed INSERT writes the user's text into the server's log.
+    # Otherwise a failed INSERT writes the user's text into the server's log.
     "server_side_binding": True,
     "prepare_threshold": None,
     "pool": {"min_size": 0, "max_size": env.int("DATABASE_POOL_SIZE", default=8), "timeout": 5},
@@ -143,15 +143,15 @@ POSTGRES_OPTIONS = {
 
 
 def _database(variable: str, file_name: str) -> dict:
-    """One database: Postgres (or SQLite) by URL, else a SQLite file below STATE_DIR."""
+    """Return one database: Postgres (or SQLite) by URL, or else a SQLite file below STATE_DIR."""
     url = env.str(variable, default="") or f"sqlite:///{STATE_DIR / file_name}"
     config = env.db_url_config(url)
     is_sqlite = config["ENGINE"].endswith("sqlite3")
     options = SQLITE_OPTIONS if is_sqlite else POSTGRES_OPTIONS
     config["OPTIONS"] = {**options, **config.get("OPTIONS", {})}
-    config["CONN_MAX_AGE"] = 0  # Above zero leaks connections under ASGI.
-    config["DISABLE_SERVER_SIDE_CURSORS"] = True  # A transaction pooler may stand between.
-    # Threads and other processes use the test database too, so it is a file.
+    config["CONN_MAX_AGE"] = 0  # More than zero leaks connections under ASGI.
+    config["DISABLE_SERVER_SIDE_CURSORS"] = True  # A transaction pooler may be in use.
+    # A file, because threads and other processes use the test database too.
     config["TEST"] = {"NAME": str(STATE_DIR / f"test-{file_name}")} if is_sqlite else {}
     return config
 
@@ -166,10 +166,10 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # --- Redis and jobs ----------------------------------------------------------------------------
 
 EMBEDDED_REDIS = not env.str("REDIS_URL", default="")  # `manage.py up` starts it.
-KYMA_REDIS_PORT = env.int("KYMA_REDIS_PORT", default=8793)  # of the embedded one
+KYMA_REDIS_PORT = env.int("KYMA_REDIS_PORT", default=8793)  # of the embedded Redis
 REDIS_URL = env.str("REDIS_URL", default="") or f"redis://127.0.0.1:{KYMA_REDIS_PORT}/0"
 REDIS_TIMEOUT_S = env.float("REDIS_TIMEOUT_S", default=0.5)  # then limits are kept per process
-WEB_PROCESSES = env.int("WEB_PROCESSES", default=1)  # how many share the limits without Redis
+WEB_PROCESSES = env.int("WEB_PROCESSES", default=1)  # that share the limits without Redis
 CELERY_BROKER_URL = REDIS_URL
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_IGNORE_RESULT = True
@@ -218,7 +218,7 @@ CELERY_BEAT_SCHEDULE = {
 
 # --- Cache -------------------------------------------------------------------------------------
 
-# Rate limits of pages live here. Without Redis each process keeps its own.
+# Holds the rate limits of pages. Without Redis each process keeps its own.
 CACHES = {
     "default": {
         "BACKEND": "kyma.cache.RedisOrLocalCache",
@@ -287,8 +287,9 @@ CSRF_COOKIE_SAMESITE = "Lax"
 
 # --- Mail --------------------------------------------------------------------------------------
 
-# EMAIL_URL (smtp+tls://user:password@host:587), or EMAIL_HOST and its friends. With neither,
-# Kyma on one machine has a mailbox of its own (accounts/mailbox.py); production refuses sign-ups.
+# EMAIL_URL (smtp+tls://user:password@host:587), or EMAIL_HOST and the variables beside it. With
+# neither, Kyma on one machine uses its own mailbox (accounts/mailbox.py), and production refuses
+# sign-ups.
 EMAIL_HOST = env.str("EMAIL_HOST", default="")
 EMAIL_HOST_USER = env.str("EMAIL_HOST_USER", default="")
 EMAIL_HOST_PASSWORD = env.str("EMAIL_HOST_PASSWORD", default="")
@@ -331,8 +332,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES  # A temporary chat sends its pictu
 BODY_TIMEOUT_S = env.float("BODY_TIMEOUT_S", default=30.0)
 DRAIN_NOTICE_S = env.float("DRAIN_NOTICE_S", default=0.5)  # readiness red, still accepting
 DRAIN_TIMEOUT_S = env.float("DRAIN_TIMEOUT_S", default=120.0)
-# Proxies of the operator's own before this process, each of which appends the address that it
-# sees to X-Forwarded-For. With 0 that header counts for nothing; too many lets callers forge it.
+# The number of the operator's own proxies in front of this process, each of which appends the
+# address that it sees to X-Forwarded-For. With 0 the header is ignored; too many allows forgery.
 TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXY_COUNT", default=0)
 SHOWCASE_TTL_S = env.float("SHOWCASE_TTL_S", default=60.0)  # public figures, in each process
 ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXY_COUNT
@@ -340,12 +341,12 @@ LOCAL_PROVIDER_URL = env.str("LOCAL_PROVIDER_URL", default="http://127.0.0.1:879
 
 # --- Chat --------------------------------------------------------------------------------------
 
-CHAT_SEARCHES_PER_MINUTE = env.int("CHAT_SEARCHES_PER_MINUTE", default=20)  # on whichever way
+CHAT_SEARCHES_PER_MINUTE = env.int("CHAT_SEARCHES_PER_MINUTE", default=20)  # pages and API together
 CHAT_BYTES_PER_PERSON = env.int("CHAT_BYTES_PER_PERSON", default=500_000_000)  # chat/quota.py
 
 # --- The developers' API -------------------------------------------------------------------------
 
-# By all keys and sessions of one person, by one key, and by one address without either.
+# For all keys and sessions of one person, for one key, and for one address without either.
 API_REQUESTS_PER_MINUTE = {
     "person": env.int("API_REQUESTS_PER_MINUTE", default=300),
     "key": env.int("API_REQUESTS_PER_MINUTE_PER_KEY", default=120),
@@ -372,7 +373,7 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Kyma: the developers' API",
-    "DESCRIPTION": "What people do on Kyma's pages, for their programs. Models are asked at /v1.",
+    "DESCRIPTION": "Account, keys, usage, requests and chats for programs. Models are at /v1.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
     "SCHEMA_PATH_PREFIX": "/api",
@@ -399,12 +400,12 @@ SECURE_HSTS_PRELOAD = PRODUCTION
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if PRODUCTION else None
 SESSION_COOKIE_SECURE = PRODUCTION
 CSRF_COOKIE_SECURE = PRODUCTION
-if PRODUCTION:  # By these names browsers take them from this very host alone, over TLS.
+if PRODUCTION:  # Browsers accept these names only from this exact host, over TLS.
     SESSION_COOKIE_NAME = "__Host-sessionid"
     CSRF_COOKIE_NAME = "__Host-csrftoken"
     KNOWN_BROWSER_COOKIE_NAME = "__Host-known_browser"
 SECURE_REFERRER_POLICY = "same-origin"
-# Everything comes from here, nothing is inline (P6). `data:` is for images that a person sends.
+# Everything comes from this host, and nothing is inline (P6). `data:` is for people's own images.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'self'"],
@@ -434,6 +435,6 @@ LOGGING = {
         name: {"level": "INFO"}
         for name in ("kyma", "privacy", "chat", "gateway", "billing", "accounts")
     }
-    # Whoever scans the internet asks for hosts that aren't here: no fault, and no traceback each.
+    # Scanners ask for hosts that aren't here. That is no fault of ours and needs no traceback.
     | {"django.security.DisallowedHost": {"level": "CRITICAL"}},
 }

@@ -1,9 +1,9 @@
 """The web process: uvicorn, and how it ends.
 
-SIGTERM: readiness turns red at once, requests are still accepted for DRAIN_NOTICE_S, then no
-more; open streams, chats and what is read on for clients that are gone run to their end, for at
-most DRAIN_TIMEOUT_S. SIGINT: no notice, and what still runs is cancelled. Either way the gateway
-settles what it has, as it stands, before the process ends.
+On SIGTERM, readiness turns red at once and requests are accepted for DRAIN_NOTICE_S more. Then open
+streams, chats, and answers still read for clients that have gone run to their end, for at most
+DRAIN_TIMEOUT_S. On SIGINT there is no notice, and running requests are cancelled. Either way the
+gateway settles all it has before the process ends.
 """
 
 import asyncio
@@ -25,13 +25,13 @@ from kyma import health
 KEEP_ALIVE_S = 75
 CANCEL_TIMEOUT_S = 10.0  # for cancelled requests to settle
 POLL_S = 0.05
-# How long the thread that writes to SQLite may have to wait for Python while streams keep it busy.
+# How long the thread that writes to SQLite may wait for Python while streams keep it busy.
 SWITCH_INTERVAL_S = 0.0005
-GARBAGE_THRESHOLD = 50_000  # new objects that are not yet gone
+GARBAGE_THRESHOLD = 50_000  # new objects that are still alive
 
 
 def serve(*, host: str, port: int, fd: int | None = None) -> None:
-    """Serve until a signal; on the listening socket `fd`, if one is given."""
+    """Serve until a signal comes, on the listening socket `fd` if one is given."""
     sockets = None if fd is None else [socket.socket(fileno=fd)]
     make_server("kyma.asgi:application", host=host, port=port).run(sockets)
 
@@ -55,7 +55,7 @@ def make_server(app, **options) -> "DrainingServer":
 
 
 class Connection(HttpToolsProtocol):
-    """Hands on the next bytes when the kernel has taken all those before, and no sooner.
+    """Passes on the next bytes only when the kernel has taken all earlier ones.
 
     So what a client is charged for has left this process, and a slow reader costs no memory.
     """
@@ -71,7 +71,7 @@ class Connection(HttpToolsProtocol):
 
 
 class _HeadKeeper:
-    """A transport that can keep what is written next until more follows: one packet for both."""
+    """A transport that can hold back the next bytes until more follow, to send one packet."""
 
     def __init__(self, transport):
         self._transport = transport
@@ -96,7 +96,7 @@ class DrainingServer(uvicorn.Server):
     stops_accepting_at = float("inf")
 
     def handle_exit(self, sig, frame) -> None:
-        """Not remembered as uvicorn does, which would end the process by that signal."""
+        """Begin to drain. Uvicorn's own handler would end the process by the signal afterwards."""
         health.start_draining()
         if sig == signal.SIGINT:
             self.should_exit = self.force_exit = True
@@ -120,16 +120,16 @@ class DrainingServer(uvicorn.Server):
         for listener in [*self.servers, *(sockets or [])]:
             listener.close()
         deadline = time.monotonic() + settings.DRAIN_TIMEOUT_S
-        # What is waited for is uvicorn's, which signals nothing.
+        # It polls, because uvicorn's state signals nothing.
         while self._close_idle() and not self.force_exit and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(POLL_S)
         await self._cancel_requests()
         await self.lifespan.shutdown()
 
     def _close_idle(self) -> bool:
-        """Close every connection without a request, now or when it has none.
+        """Close every connection without a request, now or as soon as it has none.
 
-        Returns whether there are others, chats that are being answered, or answers to settle.
+        Returns True while other connections, chat replies or unsettled answers remain.
         """
         for connection in list(self.server_state.connections):
             connection.shutdown()
@@ -146,9 +146,10 @@ class DrainingServer(uvicorn.Server):
 
 
 def _collect_garbage_rarely() -> None:
-    """Python would search all of Django for garbage again and again.
+    """Keep Python from searching all of Django for garbage again and again.
 
-    What is loaded by now stays. What a request leaves in cycles is little, and waits a bit longer.
+    Objects loaded by now are never searched. The cycles that requests leave are few, and wait a
+    little longer.
     """
     gc.collect()
     gc.freeze()
@@ -156,9 +157,9 @@ def _collect_garbage_rarely() -> None:
 
 
 def _deaf_ms() -> int:
-    """How long a client may take nothing of what it was sent before the kernel hangs up.
+    """Return how long a client may take none of its bytes before the kernel hangs up.
 
-    No answer that is under way is cut off: its request has ended by then, and its hold too.
-    Without this a client that never reads keeps its connection, and a drain, for ever.
+    No running answer is cut off: its request and its hold have ended by then. Without this, a
+    client that never reads would keep its connection, and a drain, for ever.
     """
     return round(1000 * (settings.REQUEST_TOTAL_TIMEOUT_S + settings.HOLD_GRACE_S))

@@ -1,4 +1,4 @@
-"""Where a person's data lie: what the apps' `personal_data.py` say, as querysets."""
+"""Finds all data of a person, by the apps' `personal_data.py`, as querysets."""
 
 import importlib
 import uuid
@@ -11,7 +11,7 @@ from django.utils.module_loading import module_has_submodule
 
 
 def registers() -> dict[str, dict[str, Any]]:
-    """What is said of each model that has personal data, those of other packages included."""
+    """Return the registered fields of each model with personal data, also in other packages."""
     found: dict[str, dict[str, Any]] = {}
     for config in apps.get_app_configs():
         if config.module and module_has_submodule(config.module, "personal_data"):
@@ -22,7 +22,7 @@ def registers() -> dict[str, dict[str, Any]]:
 
 
 def rows_of(person: uuid.UUID) -> Iterator[tuple[type[Model], QuerySet]]:
-    """Each model with personal data, and the rows of it that are this person's."""
+    """Yield each model with personal data, and this person's rows of it."""
     for label, said in registers().items():
         model = apps.get_model(label)
         yield model, model._default_manager.filter(**_condition(person, said["person"]))

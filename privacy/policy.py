@@ -1,4 +1,4 @@
-"""Which version of the privacy policy is in force. Its text: templates/privacy/policy.html."""
+"""The version of the privacy policy that is in force. Its text: templates/privacy/policy.html."""
 
 import datetime as dt
 

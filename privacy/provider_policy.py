@@ -1,4 +1,4 @@
-"""To which providers a person's requests may go (P7)."""
+"""The providers to which a person's requests may go (P7)."""
 
 import datetime as dt
 
@@ -7,7 +7,7 @@ from gateway.models import Provider
 
 
 def allow_unstated_retention(user: User, *, allowed: bool) -> None:
-    """Set whether requests may go to providers that don't say how long they keep data.
+    """Allow or forbid providers that don't state how long they keep data.
 
     Every process obeys within two seconds.
     """
@@ -16,6 +16,6 @@ def allow_unstated_retention(user: User, *, allowed: bool) -> None:
 
 
 def providers_without_retention(today: dt.date) -> list[Provider]:
-    """Those in use that state none, or whose evidence is too old."""
+    """Return the providers in use that state no retention, or whose evidence is too old."""
     providers = Provider.objects.filter(enabled=True, routes__enabled=True).distinct()
     return [one for one in providers.order_by("name") if not one.states_retention(today)]

@@ -1,4 +1,4 @@
-"""What Kyma promises, and what each person may set of it."""
+"""Kyma's privacy policy, and each person's settings for it."""
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required

@@ -1,4 +1,4 @@
-"""Data keys: one per person. Destroying it makes their content unreadable, backups included."""
+"""Data keys, one per person. Destroying one makes their content unreadable, also in backups."""
 
 import uuid
 
@@ -15,7 +15,7 @@ def create(owner: uuid.UUID) -> None:
 
 
 def cipher_of(owner: uuid.UUID) -> Cipher:
-    """What seals and opens the content of `owner`. Raises KeyDestroyed, SealBroken."""
+    """Return the cipher for the content of `owner`. Raises KeyDestroyed, SealBroken."""
     row = DataKey.objects.filter(owner=owner).first()
     if row is None:
         raise KeyDestroyed(f"no data key for {str(owner)[:8]}")

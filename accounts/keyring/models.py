@@ -1,4 +1,4 @@
-"""The keyring: a database of its own, backed up apart, so that destroying a key is final."""
+"""The keyring, in its own database with its own backups, so that destroying a key is final."""
 
 from django.db import models
 
@@ -6,7 +6,7 @@ from django.db import models
 class DataKey(models.Model):
     """The key under which one person's content is sealed, itself sealed under a master key.
 
-    There is no foreign key to the user: the two lie in different databases.
+    It has no foreign key to the user, who lies in another database.
     """
 
     owner = models.UUIDField(primary_key=True, editable=False)

@@ -1,4 +1,4 @@
-"""Sends the keyring's tables to their own database, and keeps everything else out of it."""
+"""Sends the keyring's tables to their own database and keeps all other tables out of it."""
 
 
 class KeyringRouter:

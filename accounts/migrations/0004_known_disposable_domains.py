@@ -1,4 +1,4 @@
-"""The domains that are known when Kyma is set up. From then on the list is the operator's."""
+"""Fills the list of disposable domains at setup. From then on the list is the operator's."""
 
 from pathlib import Path
 

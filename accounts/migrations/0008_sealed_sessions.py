@@ -2,7 +2,7 @@ from django.db import migrations
 
 
 def empty(apps, schema_editor):
-    """Sessions from before sealed ones don't say where they began any longer."""
+    """Blank the address and browser of sessions that were stored before these were sealed."""
     sessions = apps.get_model("usersessions", "UserSession").objects
     sessions.using(schema_editor.connection.alias).update(ip="::", user_agent="")
 

@@ -1,4 +1,4 @@
-"""Money as people read it: dollars, exact to the nano-dollar, without a float."""
+"""Filters that write money as dollars, exact to the nano-dollar, without a float."""
 
 from django import template
 
@@ -9,19 +9,19 @@ register = template.Library()
 
 @register.filter
 def usd(nano: int) -> str:
-    """1500 → "$0.0000015", 10⁹ → "$1.00": all digits there are, and never less than cents."""
+    """Write all significant digits, at least cents: 1500 → "$0.0000015", 10⁹ → "$1.00"."""
     return _shown(nano, decimals=2)
 
 
 @register.filter
 def column_usd(nano: int) -> str:
-    """All nine digits, so that the amounts of a column stand below each other."""
+    """Write all nine decimals, so that the amounts of a column line up."""
     return _shown(nano, decimals=9)
 
 
 @register.filter
 def signed_column_usd(nano: int) -> str:
-    """With a plus, where something came in."""
+    """Write all nine decimals, and a plus before a gain."""
     return f"+{column_usd(nano)}" if nano > 0 else column_usd(nano)
 
 

@@ -7,8 +7,9 @@
             {"id": "m2", "parent": "m1", "role": "assistant", "content": …, "reasoning": …}],
          "leaf": "m2"}]}
 
-`messages` are OpenAI's, with what makes a tree of them. What is read may also be one conversation,
-or the body of a chat completion, or its list of messages: without ids, each follows the one before.
+`messages` are OpenAI's, with `id` and `parent` added to form a tree. The reader also accepts one
+conversation, the body of a chat completion, or a list of messages. Without ids, each message
+follows the one before.
 """
 
 import datetime as dt
@@ -32,7 +33,7 @@ VERSION = 1
 
 
 def write(conversations: Iterable[Outgoing]) -> Iterator[bytes]:
-    """The file part by part."""
+    """Yield the file part by part."""
     head = {
         "format": FORMAT,
         "version": VERSION,
@@ -61,7 +62,7 @@ def _conversation(one: Portable, said: Iterable[PortableMessage]) -> Iterator[by
 def _filled(
     head: dict, entries: Iterable[Iterable[bytes]], tail: Callable[[], dict] = dict
 ) -> Iterator[bytes]:
-    """`head`, the list at its end filled with `entries`, each in parts; then what `tail` gives."""
+    """Yield `head` with its last list filled by `entries`, each in parts; then the `tail`."""
     yield _dumped(head).removesuffix(b"]\n}")
     before, end = b"\n    ", b"]"
     for entry in entries:
@@ -96,7 +97,7 @@ def _name(index: int | None) -> str | None:
 
 
 def read(content: bytes) -> list[Portable]:
-    """The conversations of a file. Raises ImportRefused."""
+    """Return the conversations of a file. Raises ImportRefused."""
     try:
         document = orjson.loads(content)
     except orjson.JSONDecodeError as error:
@@ -108,7 +109,7 @@ def read(content: bytes) -> list[Portable]:
     if not isinstance(document, dict):
         raise ImportRefused("This JSON holds no conversation.")
     if document.get("version", VERSION) != VERSION:
-        raise ImportRefused(f"This file has another version than {VERSION}, the one known here.")
+        raise ImportRefused(f"Kyma reads only version {VERSION} of this format.")
     found = document.get("conversations", [document])
     return [
         _read_conversation(_dict(one, f"conversations[{index}]"), f"conversations[{index}].")
@@ -151,7 +152,7 @@ def _read_message(one: Portable, names: dict[str, int], entry: dict, place: str)
     if entry.get("id") is not None:
         name = _text(entry["id"], f"{place}.id")
         if name in names:
-            raise ImportRefused(f"{place}.id stands twice.")
+            raise ImportRefused(f"{place}.id is the id of an earlier message too.")
         names[name] = index
     one.messages.append(
         PortableMessage(
@@ -167,16 +168,16 @@ def _read_message(one: Portable, names: dict[str, int], entry: dict, place: str)
 
 
 def _index(names: dict[str, int], name: Any, place: str) -> int | None:
-    """The message before this place that has this name."""
+    """Return the index of the earlier message with this name."""
     if name is None:
         return None
     if not isinstance(name, str) or name not in names:
-        raise ImportRefused(f"{place} names no message before it.")
+        raise ImportRefused(f"{place} is not the id of an earlier message.")
     return names[name]
 
 
 def _content(content: Any, place: str) -> tuple[str, list[str]]:
-    """Text and images of OpenAI's `content`."""
+    """Return the text and the images of OpenAI's `content`."""
     if content is None or isinstance(content, str):
         return content or "", []
     texts, images = [], []
@@ -214,7 +215,7 @@ def _list(value: Any, place: str) -> list:
 
 
 def _time(value: Any) -> dt.datetime:
-    """A time in the past; now, if it is none."""
+    """Return a time in the past, or now if `value` is none."""
     now = timezone.now()
     try:
         moment = parse_datetime(value) if isinstance(value, str) else None

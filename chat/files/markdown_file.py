@@ -10,9 +10,8 @@ r"""Conversations as Markdown: the branch that each shows.
 
     ## Assistant
 
-A line of a text that looks like one of these marks gets a backslash, which Markdown hides; when
-the file is read, it is taken away again. Reasoning, other branches, and empty lines around a text
-are in the JSON alone.
+A line of text that looks like one of these marks gets a backslash, which Markdown hides and the
+reader removes. Only the JSON file has reasoning, other branches, and empty lines around a text.
 """
 
 import re
@@ -34,7 +33,7 @@ _MODEL = "Model: "
 
 
 def write(conversations: Iterable[Outgoing]) -> Iterator[bytes]:
-    """The file part by part."""
+    """Yield the file part by part."""
     for index, (one, shown) in enumerate(conversations):
         if index:
             yield f"\n{NEXT}\n\n".encode()
@@ -59,7 +58,7 @@ def _escaped(text: str) -> str:
 
 
 def read(content: bytes) -> list[Portable]:
-    """The conversations of a file. Raises ImportRefused."""
+    """Return the conversations of a file. Raises ImportRefused."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -72,7 +71,7 @@ def read(content: bytes) -> list[Portable]:
 
 
 class _Reader:
-    """Takes the lines of a file; `_role` is whose text they are, empty in the head."""
+    """Takes the lines of a file. `_role` is the author of the present text, empty in the head."""
 
     def __init__(self) -> None:
         self.conversations = [Portable()]
@@ -95,10 +94,10 @@ class _Reader:
                 self.conversations.append(Portable())
 
     def end_text(self) -> None:
-        """What was taken so far belongs to the role that spoke."""
+        """Give the collected text to the role that wrote it."""
         one, text = self.conversations[-1], "\n".join(self._lines).strip("\r\n")
         if self._images and self._role != "user":
-            raise ImportRefused("There is an image that no message of yours shows.")
+            raise ImportRefused("There is an image outside of your messages.")
         if not self._role:
             self._end_head(one)
         elif self._role == "system":

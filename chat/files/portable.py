@@ -25,12 +25,12 @@ class PortableMessage:
     images: list[str] = dataclasses.field(default_factory=list)
     model: str = ""
     created_at: dt.datetime = dataclasses.field(default_factory=timezone.now)
-    details: dict = dataclasses.field(default_factory=dict)  # Out, never in: how it came to be.
+    details: dict = dataclasses.field(default_factory=dict)  # Exported, never imported.
 
 
 @dataclasses.dataclass(slots=True)
 class Portable:
-    """`leaf` is the index of the message that ends the branch shown."""
+    """`leaf` is the index of the last message of the branch shown."""
 
     title: str = ""
     model: str = ""
@@ -44,12 +44,12 @@ class Portable:
     leaf: int | None = None
 
 
-# On its way out: its messages come one by one, and its leaf is known after the last of them.
+# A conversation being exported: messages come one by one, and `leaf` is known after the last.
 Outgoing = tuple[Portable, Iterable[PortableMessage]]
 
 
 def check_counts(conversations: list[Portable]) -> None:
-    """Raises ImportRefused if there is nothing to import, or too much."""
+    """Raise ImportRefused if there is nothing to import, or too much."""
     if not any(one.messages for one in conversations):
         raise ImportRefused("There is no message in this file.")
     if len(conversations) > MAX_CONVERSATIONS:

@@ -1,9 +1,8 @@
-"""Conversations as files: out as JSON or Markdown, in again from either.
+"""Exports conversations to JSON or Markdown files, and imports either.
 
-What goes out is read a few messages at a time, so that it takes no more memory the more it is.
-What comes in is somebody's file: it is bounded, checked like what a person writes before any of it
-is stored, and taken whole or not at all. It is told as a conversation that costs nothing, whatever
-it says of itself.
+An export is read a few messages at a time, so that its size costs no memory. An import isn't
+trusted: it is limited, checked like a person's own messages before any of it is stored, and stored
+whole or not at all. Its conversations count as free, whatever the file claims.
 """
 
 import uuid
@@ -34,12 +33,12 @@ from chat.models import Conversation, Import, Message
 T = TypeVar("T")
 
 MOST_ROWS = 200  # that are read or written at once
-MOST_BYTES = 4_000_000  # that they hold; more only if a single one does
-PART_BYTES = 256_000  # of a file, at least: for each the database is opened anew
+MOST_BYTES = 4_000_000  # that these rows hold; more only if a single row does
+PART_BYTES = 256_000  # of a file, at least: each part opens the database again
 
 
 def _batches(sized: Iterable[tuple[T, int]]) -> Iterator[list[T]]:
-    """What has these sizes, as much of it at a time as is read or written at once."""
+    """Group items by their sizes into lists small enough to read or write at once."""
     batch: list[T] = []
     held = 0
     for one, size in sized:
@@ -56,12 +55,12 @@ def _batches(sized: Iterable[tuple[T, int]]) -> Iterator[list[T]]:
 
 
 def json_parts(user: User, *, ids: Sequence[uuid.UUID] | None = None) -> Iterator[bytes]:
-    """These conversations of `user`, or all, with every branch."""
+    """Yield these conversations of `user`, or all of them, with every branch."""
     return _joined(json_file.write(_taken_out(user, ids, lambda tree, leaf: tree.in_order())))
 
 
 def markdown_parts(user: User, *, ids: Sequence[uuid.UUID] | None = None) -> Iterator[bytes]:
-    """These conversations of `user`, or all, each by the branch that it shows."""
+    """Yield these conversations of `user`, or all of them, each with the branch that it shows."""
     return _joined(markdown_file.write(_taken_out(user, ids, messages.Tree.path_to)))
 
 
@@ -80,13 +79,13 @@ def _taken_out(
     ids: Sequence[uuid.UUID] | None,
     chosen: Callable[[messages.Tree, uuid.UUID | None], list[uuid.UUID]],
 ) -> Iterator[Outgoing]:
-    """With those messages that are `chosen` of the tree and its leaf."""
+    """Yield conversations with the messages that `chosen` picks, given the tree and its leaf."""
     cipher = data_keys.cipher_of(user.id)
     rows = Conversation.objects.of(user)
     rows = rows if ids is None else rows.filter(id__in=ids)
     for conversation_id in list(rows.values_list("id", flat=True)):
         conversation = Conversation.objects.filter(pk=conversation_id).first()
-        if conversation is not None:  # Else it was deleted meanwhile.
+        if conversation is not None:  # It wasn't deleted meanwhile.
             one = _portable(conversation, cipher)
             wanted = chosen(messages.Tree(conversation), conversation.leaf_id)
             yield one, _messages_of(conversation, one, wanted, cipher)
@@ -108,7 +107,7 @@ def _portable(conversation: Conversation, cipher: Cipher) -> Portable:
 def _messages_of(
     conversation: Conversation, one: Portable, wanted: Sequence[uuid.UUID], cipher: Cipher
 ) -> Iterator[PortableMessage]:
-    """Those that are `wanted` and not deleted meanwhile; then `one` knows its leaf."""
+    """Yield the `wanted` messages that still exist, and then set the leaf of `one`."""
     places: dict[uuid.UUID | None, int] = {}
     sizes = dict(conversation.messages.values_list("id", length.ALL_BYTES))
     for batch in _batches((one_id, sizes.get(one_id, 0)) for one_id in wanted):
@@ -149,7 +148,7 @@ def _details(reply: Message) -> dict:
 
 
 def import_file(user: User, *, content: bytes, model: str) -> list[Conversation]:
-    """The conversations in a file of either kind, all of them or none, whatever happens meanwhile.
+    """Store all conversations of a file, or none of them. The file may be of either kind.
 
     `model` is for those that name none. Raises ImportRefused, ChatsFull.
     """
@@ -172,7 +171,7 @@ def import_file(user: User, *, content: bytes, model: str) -> list[Conversation]
 
 
 def _draft(user: User, one: Portable, model: str, cipher: Cipher) -> Conversation:
-    """The conversation without its messages, which are checked too."""
+    """Return the conversation without its messages, after checking both."""
     try:
         draft = conversations.draft(
             user,
@@ -194,7 +193,7 @@ def _draft(user: User, one: Portable, model: str, cipher: Cipher) -> Conversatio
 
 
 def _name_of(model: str) -> str:
-    """The slug of a model, if it could be one."""
+    """Return `model` if it could be a slug, or else nothing."""
     slug = model.strip()
     return slug if len(slug) <= conversations.MAX_SLUG and slug.isprintable() else ""
 
@@ -202,7 +201,7 @@ def _name_of(model: str) -> str:
 def _write(
     drafts: list[Conversation], found: list[Portable], whole: Import, cipher: Cipher
 ) -> None:
-    """Some rows in each transaction, so that nobody else waits long; last, what each one shows."""
+    """Store a few rows in each transaction, so that nobody waits long; the leaves come last."""
     for draft in drafts:
         draft.part_of = whole
     for batch in _batches((one, len(one.system_prompt or b"")) for one in drafts):
@@ -215,9 +214,9 @@ def _write(
 def _rows(
     drafts: list[Conversation], found: list[Portable], cipher: Cipher
 ) -> Iterator[tuple[Message, int]]:
-    """The messages, each with its size; after those of a draft, its leaf is set."""
+    """Yield the messages with their sizes. After the messages of a draft, its leaf is set."""
     for draft, one in zip(drafts, found, strict=True):
-        ids = sorted(uuid7() for _ in one.messages)  # Of one millisecond, they are in no order.
+        ids = sorted(uuid7() for _ in one.messages)  # Ids of one millisecond are in no order.
         for new_id, said in zip(ids, one.messages, strict=True):
             parent_id = None if said.parent is None else ids[said.parent]
             row = Message(id=new_id, conversation=draft, parent_id=parent_id)

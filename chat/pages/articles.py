@@ -1,4 +1,4 @@
-"""Messages as pages show them: an answer's Markdown as HTML, with its place among its siblings."""
+"""Messages as pages show them: the answer's Markdown as HTML, and its place among its siblings."""
 
 import dataclasses
 import uuid
@@ -10,14 +10,14 @@ from chat.models import Message
 from chat.stored_replies import Snapshot
 
 NOT_AFFORDED = "insufficient_credits"
-# Characters of answers that one page renders; the older ones beyond that are shown as written.
-# Whoever loads a page of more would hold up everybody else.
+# Characters of answers that one page renders; older answers beyond that are shown as plain text.
+# Rendering more for one person would hold up all others.
 MOST_RENDERED = 300_000
 
 
 @dataclasses.dataclass(frozen=True)
 class Article:
-    """`html` and `reasoning` are safe; `text` is as it was written."""
+    """`html` and `reasoning` are safe HTML; `text` is the text as it was written."""
 
     message: Message
     text: str
@@ -73,7 +73,7 @@ def articles(branch: Sequence[Shown]) -> list[Article]:
 
 
 def unstored(snapshot: Snapshot) -> Article:
-    """The reply of a conversation that is stored nowhere."""
+    """Return the article of a temporary reply, which is stored nowhere."""
     message = Message(
         id=snapshot.id,
         role=Message.Role.ASSISTANT,

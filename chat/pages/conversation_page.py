@@ -1,4 +1,4 @@
-"""The page of one conversation, or of one that is to begin. A draft that is refused stays there."""
+"""The page of a conversation, new or stored. A draft that is refused stays on the page."""
 
 import contextlib
 import uuid
@@ -17,23 +17,23 @@ from chat.models import Conversation, Message
 from chat.pages.articles import articles
 from chat.pages.forms import SettingsForm
 
-MOST_LISTED = 60  # beside a conversation; the rest is a page away
+MOST_LISTED = 60  # beside a conversation; a link leads to the rest
 
 
 def own_conversation(user: User, conversation_id: uuid.UUID) -> Conversation:
-    """Anybody else's is a 404."""
+    """Return the conversation. Raises Http404 unless it is `user`'s."""
     return get_object_or_404(Conversation.objects.of(user), pk=conversation_id)
 
 
 def own_message(user: User, message_id: uuid.UUID) -> Message:
-    """Anybody else's is a 404."""
+    """Return the message. Raises Http404 unless it is `user`'s."""
     rows = Message.objects.of(user).select_related("conversation")
     return get_object_or_404(rows, pk=message_id)
 
 
 @contextlib.contextmanager
 def what_is_deleted_is_404() -> Iterator[None]:
-    """Also when that happens after it was looked up. Decorates a view."""
+    """Decorate a view: answer 404 also if a row is deleted after the view has looked it up."""
     try:
         yield
     except Deleted as error:
@@ -92,7 +92,7 @@ def render_new(
 
 
 def composer(user: User, *, chosen: str = "") -> dict:
-    """What the box below a conversation needs: the models, and which of them is chosen."""
+    """Return the context of the box for the next message: the models, and the chosen one."""
     choices = model_choice.choices(user)
     return {
         "choices": choices,

@@ -1,4 +1,4 @@
-"""What people send to the chat. Forms say whether it has the right shape; the rules do the rest."""
+"""Forms for the chat. They check the shape of what people send; the rules do the rest."""
 
 import base64
 
@@ -7,7 +7,7 @@ from django import forms
 from chat import conversations, messages
 from chat.files.portable import MAX_FILE_BYTES, TOO_LARGE
 
-# How a file of each kind begins; its name may say anything.
+# The first bytes of each kind of file, because its name proves nothing.
 _SIGNATURES = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif"}
 
 
@@ -16,7 +16,7 @@ class SeveralFiles(forms.ClearableFileInput):
 
 
 class ImagesField(forms.FileField):
-    """Image files as data URLs."""
+    """Image files, cleaned to data URLs."""
 
     widget = SeveralFiles
 
@@ -50,7 +50,7 @@ def _kind(content: bytes) -> str | None:
 
 
 class SettingsForm(forms.Form):
-    """How replies in one conversation are asked for; what is left empty is the model's own."""
+    """Settings for replies in one conversation. An empty field leaves it to the model."""
 
     system_prompt = forms.CharField(
         required=False,
@@ -84,6 +84,6 @@ class ImportForm(forms.Form):
 
     def clean_file(self) -> bytes:
         file = self.cleaned_data["file"]
-        if file.size > MAX_FILE_BYTES:  # Before it is read.
+        if file.size > MAX_FILE_BYTES:  # Checked before the file is read.
             raise forms.ValidationError(TOO_LARGE)
         return file.read()

@@ -1,4 +1,4 @@
-"""All conversations at once: the list and its search, deleting many, files out and in."""
+"""Views on many conversations: the list and its search, deleting, export and import."""
 
 import uuid
 
@@ -60,12 +60,12 @@ def _list(
 
 
 def _page_number(text: str) -> int:
-    """From 1; what is no number begins at the beginning."""
+    """Return the page number, from 1. Text that is no number means the first page."""
     return max(int(text), 1) if text.isdecimal() and len(text) < 7 else 1
 
 
 def _listed(user: User, is_archive: bool, number: int) -> list[conversations.Listed]:
-    """Those of a page, and the one after it."""
+    """Return the conversations of a page, and one more if another page follows."""
     start = (number - 1) * PAGE
     return conversations.listed(user, archived=is_archive, start=start, limit=PAGE + 1)
 
@@ -83,7 +83,7 @@ def delete_many(request: SignedInRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def export_many(request: SignedInRequest, kind: str) -> StreamingHttpResponse:
-    """Those that are ticked, or all of them."""
+    """Export the ticked conversations, or all of them if none is ticked."""
     return _file(request, kind, _ids(request.POST.getlist("ids")) or None, "kyma-chats")
 
 
@@ -131,7 +131,7 @@ def _file(
 
 
 def _ids(texts: list[str]) -> list[uuid.UUID]:
-    """What is no id names nothing."""
+    """Return the ids among `texts`, leaving out text that is no id."""
     found = []
     for text in texts:
         try:

@@ -1,7 +1,7 @@
-"""Saying something, and watching the reply come.
+"""Views that send messages and follow the replies.
 
-A reply is a task of its own: a browser that goes away ends none, but that of a temporary chat.
-A page with JavaScript asks for JSON and keeps its draft until it hears where the reply is to come.
+A reply is a task of its own: only a temporary chat's reply ends when the browser goes away. A page
+with JavaScript asks for JSON, and keeps its draft until it gets the address of the reply.
 """
 
 import uuid
@@ -45,7 +45,7 @@ REFUSALS = (NotAllowed, Unavailable)
 
 @require_POST
 async def start(request: SignedInRequest) -> HttpResponse:
-    """Begin a conversation with what is said first."""
+    """Begin a conversation with its first message."""
     form = MessageForm(request.POST, request.FILES)
     try:
         await sync_to_async(_check)(request.user, form)
@@ -71,7 +71,7 @@ async def send(request: SignedInRequest, conversation_id: uuid.UUID) -> HttpResp
 
 @require_POST
 async def edit(request: SignedInRequest, message_id: uuid.UUID) -> HttpResponse:
-    """Say something else in a message's place, with its images."""
+    """Add another version of a message, with the same images."""
     message = await sync_to_async(own_message)(request.user, message_id)
     model = await sync_to_async(_model_for)(request, message.conversation)
     form = MessageForm({**request.POST.dict(), "model": model})
@@ -98,7 +98,7 @@ async def regenerate(request: SignedInRequest, message_id: uuid.UUID) -> HttpRes
 
 
 def _check(user: User, form: MessageForm, images: list[str] | None = None) -> None:
-    """Raises NotAllowed unless this may be said to this model."""
+    """Raise NotAllowed unless this message may be sent to this model."""
     if not form.is_valid():
         raise NotAllowed(
             " ".join(str(error) for errors in form.errors.values() for error in errors)
@@ -120,7 +120,7 @@ def _usable(user: User, model: str) -> Choice:
 
 
 def _model_for(request: SignedInRequest, conversation: Conversation) -> str:
-    """The model that is picked on the page, or what its picker begins with."""
+    """Return the model picked on the page, or else the one that its picker starts with."""
     if picked := request.POST.get("model"):
         return picked
     choices = model_choice.choices(request.user)
@@ -139,7 +139,7 @@ def _images_of(message: Message) -> list[str]:
 
 
 def _draft(form: MessageForm) -> dict[str, str]:
-    """What stays on a page that refuses: the text in its box, the model that is picked."""
+    """Return what a page keeps after a refusal: the text in its box and the picked model."""
     return {"draft": form.data.get("text", ""), "model": form.data.get("model", "")}
 
 
@@ -180,7 +180,7 @@ def _wants_json(request: SignedInRequest) -> bool:
 
 @require_GET
 async def follow(request: SignedInRequest, message_id: uuid.UUID) -> HttpResponseBase:
-    """The reply as server-sent events, from what there is of it to its end."""
+    """Stream the reply as server-sent events, from its present text to its end."""
     reply = await sync_to_async(_own_reply)(request.user, message_id)
     await sync_to_async(give_connections_back)()
     return _stream(events.of(replies.follow(reply), at_the_end=lambda _: {}))
@@ -215,7 +215,7 @@ def _stream(content: AsyncGenerator[bytes]) -> StreamingHttpResponse:
 
 @require_POST
 async def temporary_reply(request: SignedInRequest) -> HttpResponseBase:
-    """The next reply to a conversation that the page alone holds, as server-sent events."""
+    """Stream the next reply of a chat that only the page holds, as server-sent events."""
     try:
         chat = TemporaryChat.of(request.body)
         await sync_to_async(_check_credit)(request.user)
@@ -228,7 +228,7 @@ async def temporary_reply(request: SignedInRequest) -> HttpResponseBase:
 
 @require_POST
 async def temporary_stop(request: SignedInRequest, reply_id: uuid.UUID) -> HttpResponse:
-    """Somebody else's goes on: nothing tells whether there is one."""
+    """Stop the person's own reply. The answer is the same if there is none, and reveals nothing."""
     await replies.stop_temporary(request.user, reply_id=reply_id)
     return HttpResponse(status=204)
 

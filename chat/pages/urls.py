@@ -1,4 +1,4 @@
-"""The chat: a page for each conversation, and what is done with it and its messages."""
+"""The addresses of the chat: a page for each conversation, and the actions on it."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""Pages about conversations, and what is done with one as a whole."""
+"""Pages of conversations, and actions on one conversation as a whole."""
 
 import uuid
 
@@ -31,10 +31,10 @@ def new(request: SignedInRequest) -> HttpResponse:
 
 @require_GET
 def temporary(request: SignedInRequest) -> HttpResponse:
-    """A conversation that lives in the page alone."""
+    """Show a conversation that only the page holds."""
     context = {
         "is_temporary": True,
-        "no_id": uuid.UUID(int=0),  # The page puts a reply's in its place.
+        "no_id": uuid.UUID(int=0),  # The page replaces it by a reply's id.
         "settings_form": SettingsForm(),
         **composer(request.user),
         **sidebar(request.user),
@@ -49,7 +49,7 @@ def conversation(request: SignedInRequest, conversation_id: uuid.UUID) -> HttpRe
 
 @require_GET
 def message(request: SignedInRequest, message_id: uuid.UUID) -> HttpResponse:
-    """One message, for a page whose reply is over."""
+    """Return one message as HTML, for a page whose reply is over."""
     found = own_message(request.user, message_id)
     return render(request, "chat/_message.html", {"article": article(messages.alone(found))})
 
@@ -57,7 +57,7 @@ def message(request: SignedInRequest, message_id: uuid.UUID) -> HttpResponse:
 @require_POST
 @what_is_deleted_is_404()
 def show(request: SignedInRequest, message_id: uuid.UUID) -> HttpResponse:
-    """Go over to the branch that a message is on."""
+    """Show the branch with this message."""
     found = own_message(request.user, message_id)
     messages.switch_to(found)
     return redirect_to_message(found)
@@ -105,7 +105,7 @@ def settings(request: SignedInRequest, conversation_id: uuid.UUID) -> HttpRespon
     except NotAllowed as refusal:
         form.add_error(None, str(refusal))
         return render_conversation(request, found, settings_form=form, status=422)
-    notices.success(request, "Saved. The next answer is asked for like that.")
+    notices.success(request, "Saved. This applies from the next answer on.")
     return redirect("conversation", found.id)
 
 

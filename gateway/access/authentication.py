@@ -1,4 +1,4 @@
-"""Who is calling: the key in the header, looked up at most once a second."""
+"""Finds the caller of a request by the key in its header, cached for CACHE_TTL_S (a second)."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -24,14 +24,14 @@ Network = IPv4Network | IPv6Network
 class Caller:
     """The account and person behind a request, and its key; ids as 32 hexadecimal digits.
 
-    No allowed models or networks means that all are. Who is signed in asks without a key: then
-    the account alone sets the rules, and the request log keeps no content.
+    Empty `allowed_models` or `allowed_networks` allow all. A person who is signed in calls without
+    a key: then only the account's rules count, and the request log keeps no content.
     """
 
     account_id: str
     user_id: str
     cipher: Cipher
-    state: str  # of User.State
+    state: str  # A value of User.State.
     allows_unstated_retention: bool
     tier: int
     unlimited: bool
@@ -44,9 +44,9 @@ class Caller:
 
 
 async def authenticate(headers: Mapping[str, str]) -> Caller:
-    """The caller by `Authorization: Bearer` or `x-api-key`.
+    """Return the caller by the key in `Authorization: Bearer` or `x-api-key`.
 
-    Raises Unauthenticated, or Unavailable when the database can't be asked.
+    Raises Unauthenticated, or Unavailable when the database can't be reached.
     """
     text = _key_in(headers)
     try:
@@ -91,7 +91,7 @@ def _caller(text: str) -> Caller:
 
 
 def signed_in(user: User) -> Caller:
-    """The caller that `user` is without a key, in the chat. Raises KeyDestroyed."""
+    """Return the caller for `user` without a key, as in the chat. Raises KeyDestroyed."""
     account = open_account(user)
     return Caller(
         account_id=account.id.hex,

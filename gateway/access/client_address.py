@@ -1,8 +1,8 @@
-"""Whose address a request comes from, so that nobody can claim another's.
+"""Finds the IP address of a request in a way that the client can't forge.
 
-A proxy writes the address that it sees at the right end of X-Forwarded-For; everything to the
-left is what it was told. So behind n proxies of the operator's own the n-th entry from the right
-is true, and without a proxy the whole header is a claim of the client's.
+A proxy appends the address that it sees at the right end of X-Forwarded-For; everything to the
+left came with the request. So behind n proxies of the operator the n-th entry from the right is
+true. Without a proxy the client may have written the whole header.
 """
 
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -11,18 +11,18 @@ Address = IPv4Address | IPv6Address
 
 
 def client_address(peer: str, forwarded: list[str], trusted_proxies: int) -> str:
-    """The caller's address; `forwarded` are the X-Forwarded-For headers in their order.
+    """Return the caller's address; `forwarded` holds the X-Forwarded-For headers in order.
 
-    An entry that is missing or no address leaves `peer`, who opened the connection.
+    If the entry is missing or isn't an address, return `peer`, which opened the connection.
     """
     address = _forwarded_address(forwarded, trusted_proxies)
-    if address is None and ":" in peer:  # Anything else stands as the kernel writes it.
+    if address is None and ":" in peer:  # The kernel writes an IPv4 peer in its one form already.
         address = parse(peer)
     return str(address) if address else peer
 
 
 def parse(text: str) -> Address | None:
-    """The address that `text` is, perhaps with a port; one mapped into IPv6 as the IPv4 it is."""
+    """Return the address in `text`, or None; a port is dropped, and IPv4 inside IPv6 unwrapped."""
     try:
         address = ip_address(_without_port(text.strip()))
     except ValueError:

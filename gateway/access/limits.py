@@ -1,14 +1,13 @@
-"""How much an account may ask per minute: the limits of its tier and of its key, and the headers
-that tell how they stand.
+"""Limits per minute, by the tier of an account and by its key, and the headers that report them.
 
-    requests   of the account, of the key if it has a rate of its own, of the account to one model
-    tokens     of the account: the bound of the prompt and the output limit, at admission
-    reads      of the account: everything that asks no provider
-    forbidden  of the key, or of who asks without one: what it may not do at all
+    requests   per account, per key that has a rate of its own, and per account and model
+    tokens     per account: the prompt's upper bound plus the output limit, counted at admission
+    reads      per account: requests that reach no provider
+    forbidden  per key, or per account without a key: requests for something it may never do
 
-An unlimited account has none of its own: then only a key's rate counts.
+An unlimited account has no limits of its own: only its keys' rates count.
 
-Concurrency isn't among them: it is the number of open holds, checked where money is reserved.
+Concurrency isn't limited here: it is the number of open holds, checked where money is reserved.
 """
 
 import math
@@ -24,16 +23,17 @@ from gateway.errors import Forbidden, GatewayError, RequestTooLarge, TooManyRequ
 async def admit(
     caller: Caller, models: Iterable[str], *, likely_tokens: int, most_tokens: int
 ) -> dict[str, str]:
-    """Count a request and its tokens. Returns headers that say what is left.
+    """Count a request and its tokens. Returns headers with what is left.
 
-    It counts for each of the models that may answer it, fallbacks included.
+    The request counts for each of the models that may answer it, fallbacks included.
 
-    Raises TooManyRequests, RequestTooLarge; then nothing was counted.
+    Raises TooManyRequests or RequestTooLarge; then nothing was counted.
     """
     if caller.unlimited:
         return await count(caller)
     tier = TIERS[caller.tier]
-    if likely_tokens > tier.tokens_per_request:  # The bound would refuse what fits well.
+    # `most_tokens` is an upper bound and would refuse requests that fit.
+    if likely_tokens > tier.tokens_per_request:
         raise _too_large(caller.tier, likely_tokens)
     buckets = _request_buckets(caller)
     for model in models:
@@ -57,7 +57,7 @@ async def count(caller: Caller) -> dict[str, str]:
 async def count_refusal(caller: Caller, refusal: GatewayError) -> None:
     """Count a request that was refused before it was counted. Raises TooManyRequests.
 
-    Who is forbidden to use a key doesn't use up what its owner may send.
+    Forbidden requests have a limit of their own, so that they don't use up the owner's.
     """
     if not isinstance(refusal, Forbidden):
         await count(caller)
@@ -67,7 +67,7 @@ async def count_refusal(caller: Caller, refusal: GatewayError) -> None:
 
 
 async def admit_read(caller: Caller) -> dict[str, str]:
-    """Count a request that asks no provider. Returns headers as `admit` does.
+    """Count a request that reaches no provider. Returns headers as `admit` does.
 
     Raises TooManyRequests.
     """
@@ -134,15 +134,15 @@ _HIGHER = {"key_requests": "Its owner has set that rate."}
 def _too_large(number: int, tokens: int) -> RequestTooLarge:
     limit = TIERS[number].tokens_per_request
     return RequestTooLarge(
-        f"This request can take about {tokens:,} tokens; this account may use {limit:,} for one. "
-        f"Shorten the prompt or lower `max_tokens`. {_BUY}",
+        f"This request can take about {tokens:,} tokens; this account may use {limit:,} per "
+        f"request. Shorten the prompt or lower `max_tokens`. {_BUY}",
         code="tokens_per_request",
         metadata={"tier": number},
     )
 
 
 def _headers(requests: Sequence[Level], tokens: Level | None) -> dict[str, str]:
-    """How the scarcest of the request limits and the token limit stand, as OpenAI tells it."""
+    """Return OpenAI's headers for the token limit and the scarcest of the request limits."""
     scarcest = min(requests, key=lambda one: one.remaining)
     headers = _header_group("requests", scarcest)
     return headers if tokens is None else headers | _header_group("tokens", tokens)
@@ -157,7 +157,7 @@ def _header_group(kind: str, level: Level) -> dict[str, str]:
 
 
 def duration(seconds: float) -> str:
-    """As OpenAI writes it: 12ms, 1.5s, 1m0s. Rounded up to a millisecond."""
+    """Write a duration like OpenAI (12ms, 1.5s, 1m0s), rounded up to a millisecond."""
     ms = math.ceil(seconds * 1000)
     if ms < 1000:
         return f"{ms}ms"

@@ -1,4 +1,4 @@
-"""What a key allows: whether its account is open, where it works, what it is for."""
+"""The rules for using a key: is its account open, where does it work, what may it be used for."""
 
 from collections.abc import Collection
 
@@ -17,25 +17,25 @@ _CLOSED: dict[str, str] = {
 
 
 def check_state(state: str) -> None:
-    """Raises Forbidden unless the account is open."""
+    """Raise Forbidden unless the account is open."""
     message = _CLOSED.get(state)
     if message:
         raise Forbidden(message, code=f"account_{state}")
 
 
 def check_address(caller: Caller, ip: str) -> None:
-    """Raises Forbidden unless the key works at this address. Where it does is not told."""
+    """Raise Forbidden unless the key works at this address. The error names no allowed address."""
     check_networks(caller.allowed_networks, ip)
 
 
 def check_networks(allowed: Collection[Network], ip: str) -> None:
-    """Raises Forbidden unless this address is in one of the networks; none means anywhere."""
+    """Raise Forbidden unless the address is in one of the networks; no networks allow any."""
     if not allowed:
         return
     address = client_address.parse(ip)
     if address is None or not any(address in network for network in allowed):
         raise Forbidden(
-            "This key doesn't work from this address. Its owner says where it does.",
+            "This key doesn't work from this address. Its owner can change the allowed networks.",
             code="ip_not_allowed",
         )
 
@@ -45,7 +45,7 @@ def allows_model(caller: Caller, slug: str) -> bool:
 
 
 def check_model(caller: Caller, slug: str) -> None:
-    """Raises Forbidden unless the key may use the model of this slug, aliases resolved."""
+    """Raise Forbidden unless the key may use the model `slug`, with aliases already resolved."""
     if not allows_model(caller, slug):
         raise Forbidden(
             f"This key may not use {slug}. GET /v1/models lists what it may use.",
@@ -55,7 +55,7 @@ def check_model(caller: Caller, slug: str) -> None:
 
 
 def refuse_management(caller: Caller) -> None:
-    """What a management key can't do: everything but to manage keys and read the account."""
+    """Raise Forbidden for a management key, which can only manage keys and read the account."""
     if caller.is_management:
         raise Forbidden(MANAGEMENT_ONLY, code="management_key")
 
@@ -69,22 +69,23 @@ def require_management(caller: Caller) -> None:
 
 
 def take_any(caller: Caller) -> None:
-    """What every key can do."""
+    """Accept every key: the check for requests that need none."""
 
 
 def check_may_chat(key: ApiKey) -> None:
-    """Raises Forbidden for a key with limits of its own: a turn of the chat is asked and paid by
-    the account, and would pass them by.
+    """Raise Forbidden for a key with limits of its own.
+
+    A turn of the chat is sent and paid by the account, so the key's limits would not count.
     """
     if has_limits(key):
         raise Forbidden(
-            "A key with caps, models or a rate of its own begins no reply: the chat knows only "
-            "the account's. Use one without, or ask at /v1/chat/completions.",
+            "A key with caps, models or a rate of its own can't start a reply in the chat, where "
+            "only the account's limits count. Use another key, or call /v1/chat/completions.",
             code="key_has_limits",
         )
 
 
 def has_limits(key: ApiKey) -> bool:
-    """Whether it may spend or ask less than its account."""
+    """True when the key may spend or request less than its account."""
     is_capped = any(cap is not None for cap in caps_of(key).values())
     return bool(is_capped or key.allowed_models or key.requests_per_minute)

@@ -1,9 +1,9 @@
--- Takes from the buckets of several requests, in their order; from all buckets of one or from none.
+-- Takes from the buckets of several requests in order: from all buckets of a request or from none.
 --
 -- KEYS  the buckets of the first request, of the second, and so on
 -- ARGV  JSON: for each request a list of its buckets, each as [capacity, cost]
--- Returns for each bucket two numbers of microseconds: how long until it would have had enough (0:
--- it has), and how long until it will be full.
+-- Returns two numbers of microseconds for each bucket: the time until it has enough (0 if it has),
+-- and the time until it is full.
 --
 -- A bucket is stored as the time at which it will be full. It fills within a minute.
 
@@ -18,7 +18,7 @@ for _, asked in ipairs(cjson.decode(ARGV[1])) do
         local name, capacity, cost = KEYS[key + i], bucket[1], bucket[2]
         local full_at = math.max(tonumber(redis.call('GET', name) or 0), now)
         local then_full_at = full_at + cost * MINUTE / capacity
-        -- One microsecond of grace: the divisions round.
+        -- One microsecond of grace, since the divisions round.
         local wait = math.max(then_full_at - now - MINUTE - 1, 0)
         admitted = admitted and wait == 0
         buckets[i] = {name, wait, full_at, then_full_at}

@@ -1,10 +1,12 @@
-"""Token buckets: exact in Redis, and a twin in this process for as long as Redis is away.
+"""Token buckets: exact in Redis, with a twin in this process for as long as Redis is away.
 
 A bucket holds a minute's worth of something and fills within a minute. A request takes from all
-of its buckets or from none. What several requests of this process ask for at the same time goes
-to Redis in one call. Without Redis each process grants its share of every limit: never more than
-the limit together (but one at least each), and less where the load isn't spread evenly. Only a
-process that has lost it alone grants its share beside what the others grant.
+of its buckets or from none. Requests of this process that arrive at the same time share one call
+to Redis.
+
+Without Redis each process grants its share of every limit, but at least one. Together they grant
+no more than the limit, and less if the load is uneven. A process that alone has lost Redis grants
+its share on top of the others' limit.
 """
 
 import asyncio
@@ -27,14 +29,14 @@ logger = logging.getLogger(__name__)
 MINUTE_S = 60.0
 ROUNDING_S = 1e-6  # A microsecond of grace, as in the script.
 RETRY_REDIS_AFTER_S = 1.0
-MAX_TWINS = 100_000  # More than are in use at once, unless somebody makes them up.
+MAX_TWINS = 100_000  # More than are ever in use at once, unless a client makes up names.
 PREFIX = "kyma:bucket:"
 
 _SCRIPT = Path(__file__).with_suffix(".lua").read_text()
 
 
 class Bucket(NamedTuple):
-    """What is asked of a bucket: `cost` of the `capacity` that it has when it is full."""
+    """A request to take `cost` from a bucket that holds `capacity` when it is full."""
 
     name: str
     capacity: int
@@ -42,9 +44,9 @@ class Bucket(NamedTuple):
 
 
 class Level(NamedTuple):
-    """How a bucket stands: afterwards, if all had enough, else as it was.
+    """The state of a bucket: after taking if all buckets had enough, otherwise unchanged.
 
-    `wait_s` is how long until it has what was asked; 0 if it has.
+    `wait_s` is the time until the bucket has enough; 0 if it has.
     """
 
     capacity: int
@@ -61,12 +63,12 @@ class Level(NamedTuple):
 class Twin:
     """The buckets of this process alone. Times are monotonic seconds.
 
-    Of more than MAX_TWINS those that were used last are known. What is forgotten is full again by
-    then, or somewhat sooner.
+    Only the MAX_TWINS most recently used buckets are kept. A forgotten bucket counts as full,
+    which it usually is by then.
     """
 
     def __init__(self) -> None:
-        self._full_at: OrderedDict[str, float] = OrderedDict()  # The one that was used last, last.
+        self._full_at: OrderedDict[str, float] = OrderedDict()  # The most recently used is last.
 
     def take(self, buckets: Sequence[Bucket], now: float) -> list[Level]:
         before = [max(self._full_at.get(one.name, 0.0), now) for one in buckets]
@@ -96,7 +98,7 @@ class TokenBuckets:
             url,
             socket_timeout=settings.REDIS_TIMEOUT_S,
             socket_connect_timeout=settings.REDIS_TIMEOUT_S,
-            # A connection that Redis has closed meanwhile doesn't mean that Redis is away.
+            # Redis may have closed an idle connection without being away.
             retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
             single_connection_client=True,
         )
@@ -108,9 +110,9 @@ class TokenBuckets:
         self._away_until = 0.0
 
     async def take(self, buckets: Sequence[Bucket]) -> list[Level]:
-        """Take from all of `buckets` if each has enough. A level for each, in their order.
+        """Take from all `buckets` if each has enough. Returns the level of each, in order.
 
-        What costs more than a bucket holds needs a full one.
+        A cost above the capacity needs a full bucket.
         """
         if time.monotonic() < self._away_until:
             return self._take_from_twin(buckets)
@@ -125,22 +127,22 @@ class TokenBuckets:
             asked, self._waiting = self._waiting, []
             answers = await self._answers([buckets for buckets, _ in asked])
             for (_, future), levels in zip(asked, answers, strict=True):
-                if not future.done():  # Its request may be gone.
+                if not future.done():  # The request may have been cancelled.
                     future.set_result(levels)
 
     async def _answers(self, asked: list[list[Bucket]]) -> list[list[Level]]:
-        # Those who asked while Redis was waited for in vain don't wait for it a second time.
+        # Requests that arrived while Redis timed out for others don't wait for it again.
         if time.monotonic() >= self._away_until:
             try:
                 return await self._ask_redis(asked)
-            except Exception as error:  # noqa: BLE001 - nobody may wait for an answer for ever
+            except Exception as error:  # noqa: BLE001 - every waiting request must get an answer
                 logger.warning("limits are kept per process: %s", type(error).__name__)
                 self._away_until = time.monotonic() + RETRY_REDIS_AFTER_S
         return [self._take_from_twin(buckets) for buckets in asked]
 
     async def _ask_redis(self, asked: list[list[Bucket]]) -> list[list[Level]]:
         keys = [PREFIX + one.name for buckets in asked for one in buckets]
-        # One argument, not six for each request: redis packs them one by one.
+        # Amounts are one JSON argument: the client packs arguments one by one, which is slow.
         amounts = [[(one.capacity, one.cost) for one in buckets] for buckets in asked]
         found = iter(await self._script(keys, [orjson.dumps(amounts)]))
         pairs = ((wait / 1e6, full_in / 1e6) for wait, full_in in zip(found, found, strict=True))

@@ -1,8 +1,8 @@
-"""Histograms of times that can be added up: buckets that are the same always and everywhere.
+"""Histograms of times that can be added up, since all of them have the same buckets.
 
-30 buckets to each power of ten, so a percentile that is read from one is off by 4 % at the most,
-before it is rounded to whole milliseconds. Bucket 0 holds all up to a millisecond, bucket n what
-is at most 10^(n/30) ms.
+There are 30 buckets to each power of ten, so a percentile is off by at most 4 %, before it is
+rounded to whole milliseconds. Bucket 0 holds all times up to a millisecond. Bucket n holds the
+times above bucket n-1 and up to 10^(n/30) ms.
 """
 
 import math
@@ -11,7 +11,7 @@ from collections import Counter
 PER_DECADE = 30
 LAST = 7 * PER_DECADE  # 10⁷ ms: longer than any request may take.
 
-Histogram = Counter[int]  # How many times fell into each bucket.
+Histogram = Counter[int]  # The number of times in each bucket.
 
 
 def bucket_of(ms: float) -> int:
@@ -21,7 +21,7 @@ def bucket_of(ms: float) -> int:
 
 
 def percentile_ms(histogram: Histogram, percent: int) -> int | None:
-    """The time that `percent` of all took at most: the middle of its bucket. None if empty."""
+    """Return the percentile, as the middle of its bucket; None if the histogram is empty."""
     rank = -(-histogram.total() * percent // 100)
     seen = 0
     for bucket in sorted(histogram):

@@ -1,8 +1,8 @@
-"""What the request log tells a new process about the routes: their last minutes, replayed.
+"""Replays the last minutes of the request log, so that a new process knows the routes' health.
 
-A process that knows nothing would send its first requests to a route that the others have long
-given up. So it begins as if it had made all their attempts itself, in their order. (Of an answer
-that broke off in the middle only the failure is replayed.)
+Without this the process would send its first requests to a route that all others have long given
+up. So it begins as if it had made their attempts itself, in order. If an answer broke off in the
+middle, only the failure is replayed.
 """
 
 import asyncio
@@ -27,12 +27,12 @@ logger = logging.getLogger(__name__)
 LOOK_BACK = dt.timedelta(minutes=10)
 MOST_ROWS = 5000
 TIMEOUT_S = 3.0
-# Their health counts apart from that of chat, and begins with nothing.
+# The health of these endpoints is separate from that of chat, and isn't replayed.
 OF_OTHER_ENDPOINTS = ("completions", "embeddings")
 
 
 class Attempt(NamedTuple):
-    """One attempt, by when it ended; `latency_ms` is that of a stream that began."""
+    """One attempt at a route; `latency_ms` is the time to the first token of a stream."""
 
     ended_at: dt.datetime
     route_id: str
@@ -41,7 +41,7 @@ class Attempt(NamedTuple):
 
 
 async def learn() -> None:
-    """Called once, when the process starts. Without the log it starts all the same."""
+    """Learn the routes' health when the process starts; without the database it starts anyway."""
     try:
         async with asyncio.timeout(TIMEOUT_S):
             route_health.begin_with(await in_thread(read))
@@ -50,9 +50,9 @@ async def learn() -> None:
 
 
 def read() -> dict[str, RouteHealth]:
-    """The health of each route that was tried in the last minutes, by its id."""
+    """Return the health of each route that was tried in the last minutes, by its id."""
     now = timezone.now()
-    # By the primary key, whose ids begin with their time. Without a price nothing was tried.
+    # The primary key begins with the time. A row without a price made no attempt.
     rows = ApiRequest.objects.filter(id__gte=first_id_at(now - LOOK_BACK))
     rows = rows.exclude(price_version=None).exclude(api__in=OF_OTHER_ENDPOINTS)
     rows = rows.order_by("-id")[:MOST_ROWS]
@@ -61,12 +61,12 @@ def read() -> dict[str, RouteHealth]:
 
 
 def replay(attempts: Iterable[Attempt], now: dt.datetime) -> dict[str, RouteHealth]:
-    """What a process knows that has seen all these attempts; its clock shows `now`."""
+    """Return the health that a process would know at `now` after all these attempts."""
     found: dict[str, RouteHealth] = {}
     clock = time.monotonic()
     for one in sorted(attempts, key=lambda one: one.ended_at):
         health = found.setdefault(one.route_id, RouteHealth())
-        # Clocks of two machines differ: nothing is later than now.
+        # The clocks of two machines may differ; an attempt must not lie in the future.
         at = clock - max(0.0, (now - one.ended_at).total_seconds())
         if one.failed:
             health.failed(at)
@@ -76,7 +76,7 @@ def replay(attempts: Iterable[Attempt], now: dt.datetime) -> dict[str, RouteHeal
 
 
 def attempts_of(created_at: dt.datetime, streamed: bool, attempts: list[dict]) -> Iterator[Attempt]:
-    """The attempts of one request that say something about their routes."""
+    """Yield the attempts of one request that count for the health of their routes."""
     ended_at = created_at
     for attempt in attempts:
         ms = attempt.get("ms", 0)

@@ -1,8 +1,8 @@
-"""How well routes serve, as everybody may know it: figures that don't tell one account's traffic.
+"""How well routes serve, in public figures that don't reveal the traffic of one account.
 
-Each figure needs 20 samples of its own, or it isn't shown. How many there were is told only
-roughly, so that two looks at a page don't tell what came in between; so is a share, which would
-else tell it: 95.2 % can only be 20 of 21. Times come from histograms.
+A figure is shown only if it has 20 samples of its own. The number of samples is rounded, so that
+two looks at a page don't reveal the requests in between. Shares are rounded, too, since they
+would reveal the number: 95.2 % can only be 20 of 21. Times come from histograms.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from gateway.analytics.route_tally import ServiceTally
 from gateway.models import RollupState, ServiceDay, ServiceHour
 
 LEAST_SAMPLES = 20
-PRECISE_FROM = 1000  # Attempts, to tell a tenth of a percent.
+PRECISE_FROM = 1000  # From this many attempts on the uptime has a tenth of a percent.
 DAYS = 30
 _STEPS = (1, 2, 5)
 
@@ -28,12 +28,12 @@ class Times:
 
     p50_ms: int | None
     p95_ms: int | None
-    samples: int  # At least so many.
+    samples: int  # Rounded down.
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Level:
-    """How well some routes served in some time; `samples` is how many attempts there were."""
+    """How well some routes served in a period; `samples` is the rounded number of attempts."""
 
     uptime: float | None  # percent
     samples: int
@@ -60,7 +60,7 @@ class Level:
 
 @dataclasses.dataclass(slots=True)
 class History:
-    """What some routes did in the last 24 hours, and on each of the last 30 days (UTC)."""
+    """The tallies of some routes for the last 24 hours and for each of the last 30 days (UTC)."""
 
     last_24_hours: ServiceTally = dataclasses.field(default_factory=ServiceTally)
     days: dict[dt.date, ServiceTally] = dataclasses.field(
@@ -85,7 +85,7 @@ class History:
 
 
 def read(now: dt.datetime) -> dict[uuid.UUID, History]:
-    """The history of each route. Whole days from their rollup, the rest from that of the hours."""
+    """Return the history of each route: final days from their rollup, the rest from the hours'."""
     found: dict[uuid.UUID, History] = defaultdict(History)
     first_day, first_hour = day_of(now) - DAY * (DAYS - 1), hour_of(now) - HOUR * 23
     state = RollupState.objects.first()
@@ -103,12 +103,12 @@ def read(now: dt.datetime) -> dict[uuid.UUID, History]:
 
 
 def days_until(now: dt.datetime) -> list[dt.date]:
-    """The last 30 days, today included."""
+    """Return the last 30 days, today included."""
     return [(day_of(now) - DAY * ago).date() for ago in reversed(range(DAYS))]
 
 
 def rough(count: int) -> int:
-    """The largest of 20, 50, 100, 200, 500, … that isn't above `count`; 0 below 20."""
+    """Round `count` down to 20, 50, 100, 200, 500, …, or to 0 if it is below 20."""
     if count < LEAST_SAMPLES:
         return 0
     power = 10 ** (len(str(count)) - 1)
@@ -118,7 +118,7 @@ def rough(count: int) -> int:
 def _uptime(tally: ServiceTally) -> float | None:
     if tally.attempts < LEAST_SAMPLES:
         return None
-    # Rounded down: 100 means that nothing failed.
+    # Rounded down, so that 100 % means that nothing failed.
     steps = 10 if tally.attempts >= PRECISE_FROM else 1
     return (tally.attempts - tally.failures) * 100 * steps // tally.attempts / steps
 

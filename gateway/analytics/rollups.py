@@ -1,18 +1,18 @@
-"""Folds the request log into hours and days (`usage_models.py`).
+"""Folds the request log into the rollups of hours and days.
 
-An hour is final, folded for good, once no row of it can come any more that moves money: its
-end is a while ago, and no hold is left from it. A hold and the row of its request change in one
-transaction, so whoever sees no hold sees the row. All hours before `RollupState.final_until` are
-final, and `usage.py` reads them from the rollups and the rest from the log.
+An hour is final once no further row of it can move money: it ended a while ago, and none of its
+holds is open. A hold and the row of its request change in one transaction, so a reader that sees
+no hold sees the row. All hours before `RollupState.final_until` are final. `usage.py` reads these
+from the rollups and the rest from the log.
 
-What may come later still is a row that moves none, of a request that was refused while the
-database was away, and the reversal of a charge; `fold_late` finds the hours whose rows are more
-than what was folded, or cost something else. Hours
-that aren't final are folded for how the routes serve alone, which pages show to everybody.
+Two kinds of change may still come later: the row of a request that was refused while the database
+was away, which moves no money, and the reversal of a charge. `fold_late` finds the hours whose
+number of rows or cost differs from what was folded. If an hour isn't final, only the service of
+the routes is folded, which pages show to everybody.
 
-Safe to run twice and in several processes at once: who writes first changes the state's row,
-on a condition, and folding an hour replaces its rows. Hours are read by ranges of the primary
-key, a UUIDv7, and outside of the transaction: nobody waits for a sum.
+Folding is safe to run twice and in several processes at once: a process first changes the state's
+row by a conditional update, and folding an hour replaces its rows. Hours are read by ranges of the
+primary key, a UUIDv7, and outside of the transaction, so that no request waits for a sum.
 """
 
 import datetime as dt
@@ -42,25 +42,25 @@ from gateway.models import (
     UsageHour,
 )
 
-# Until then requests of an hour are still being admitted, and most are still running.
+# Before that, requests of the hour may still be admitted, and most are still running.
 FINAL_AFTER = dt.timedelta(minutes=15)
 LATE_WITHIN = dt.timedelta(hours=48)
-MOST_OPEN_HOURS = 3  # Are folded again and again; more are open where a hold is stuck.
-BATCH = 5000  # Rows of the log that are read at once.
+MOST_OPEN_HOURS = 3  # They are folded at every run. A stuck hold can keep more hours open.
+BATCH = 5000  # This many rows of the log are read at once.
 SAVED_AT_ONCE = 500
 
-KIND = ("model", "provider", "route_id", "account_id", "key_id")  # What usage is told apart by.
+KIND = ("model", "provider", "route_id", "account_id", "key_id")  # Usage is grouped by these.
 _COLUMNS = tuple(dict.fromkeys((*KIND, *tally.COLUMNS, *route_tally.COLUMNS)))
 
 
 def fold(now: dt.datetime | None = None) -> int:
-    """Fold all that has been logged since. Returns how many hours became final."""
+    """Fold everything logged since the last run. Returns how many hours became final."""
     now = now or timezone.now()
     state = _state(now)
     hour, folded = state.final_until, 0
     while _is_over(hour, now):
         if not _make_final(hour, now):
-            return folded  # Another process is at it.
+            return folded  # Another process is folding.
         hour, folded = hour + HOUR, folded + 1
     for open_hour in _open_hours(hour, now):
         _fold_service(open_hour, now)
@@ -68,7 +68,10 @@ def fold(now: dt.datetime | None = None) -> int:
 
 
 def fold_late(now: dt.datetime | None = None) -> int:
-    """Fold the final hours of the last two days anew whose rows have changed since. How many."""
+    """Fold again the final hours of the last two days whose rows have changed since.
+
+    Returns how many there were.
+    """
     now = now or timezone.now()
     until = _state(now).final_until
     late = _hours_that_differ(until - LATE_WITHIN, until)
@@ -78,7 +81,10 @@ def fold_late(now: dt.datetime | None = None) -> int:
 
 
 def rebuild(now: dt.datetime | None = None) -> int:
-    """Make all rollups anew; meanwhile usage is read from the log. How many hours are final."""
+    """Rebuild all rollups; in the meantime usage is read from the log.
+
+    Returns how many hours became final.
+    """
     now = now or timezone.now()
     first = _first_hour(now)
     RollupState.objects.update_or_create(defaults={"final_until": first, "folded_at": now})
@@ -90,7 +96,7 @@ def rebuild(now: dt.datetime | None = None) -> int:
 
 
 def final_until() -> dt.datetime | None:
-    """Before it, hours can be read from the rollups; None while there are none."""
+    """Return the time before which hours can be read from the rollups; None if there are none."""
     return RollupState.objects.values_list("final_until", flat=True).first()
 
 
@@ -100,7 +106,7 @@ def _state(now: dt.datetime) -> RollupState:
 
 
 def _first_hour(now: dt.datetime) -> dt.datetime:
-    """No request came in before it, nor did one that is running now."""
+    """Return an hour before the first logged or running request."""
     moments = [now]
     for model in (ApiRequest, Hold):
         moments += model.objects.order_by("id").values_list("created_at", flat=True)[:1]
@@ -108,7 +114,7 @@ def _first_hour(now: dt.datetime) -> dt.datetime:
 
 
 def _open_hours(first: dt.datetime, now: dt.datetime) -> list[dt.datetime]:
-    """The hours from `first` until now; of many, the last ones."""
+    """Return the hours from `first` until now, at most the last MOST_OPEN_HOURS."""
     hours = [hour_of(now) - HOUR * ago for ago in range(MOST_OPEN_HOURS)]
     return [hour for hour in hours if hour >= first]
 
@@ -125,7 +131,7 @@ def _is_over(hour: dt.datetime, now: dt.datetime) -> bool:
 
 
 def _make_final(hour: dt.datetime, now: dt.datetime) -> bool:
-    """Fold the first hour that isn't final. False if another process did it."""
+    """Fold the first hour that isn't final. Returns False if another process did it."""
     usage, served = _sums(hour)
     with transaction.atomic():
         moved = RollupState.objects.filter(final_until=hour).update(
@@ -151,7 +157,7 @@ def _fold_again(hour: dt.datetime, now: dt.datetime) -> None:
 
 
 def _fold_service(hour: dt.datetime, now: dt.datetime) -> None:
-    """Fold an hour that isn't final, for how the routes serve in it."""
+    """Fold only the service of the routes, for an hour that isn't final."""
     _, served = _sums(hour)
     with transaction.atomic():
         if RollupState.objects.filter(final_until__lte=hour).update(folded_at=now):
@@ -162,7 +168,7 @@ Sums = tuple[dict[tuple, Tally], dict[uuid.UUID, ServiceTally]]
 
 
 def _sums(hour: dt.datetime) -> Sums:
-    """What the rows of one hour add up to, by kind and by route."""
+    """Return the sums of one hour: usage by kind, and service by route."""
     usage: dict[tuple, Tally] = defaultdict(Tally)
     served: dict[uuid.UUID, ServiceTally] = defaultdict(ServiceTally)
     routes = {route_id.hex: route_id for route_id in Route.objects.values_list("id", flat=True)}
@@ -232,7 +238,7 @@ def _hours_that_differ(since: dt.datetime, until: dt.datetime) -> list[dt.dateti
 
 
 def _by_hour(rows: QuerySet, number: Aggregate) -> dict[dt.datetime, tuple[int, int]]:
-    """How many requests each hour has, and what they cost."""
+    """Return the number of requests of each hour, and their cost."""
     sums = rows.order_by().values_list("start").annotate(number, Sum("cost_nano"))
     return {hour: (requests, cost_nano) for hour, requests, cost_nano in sums}
 
@@ -241,7 +247,7 @@ def _by_hour(rows: QuerySet, number: Aggregate) -> dict[dt.datetime, tuple[int, 
 
 
 def _from_the_log(rows: QuerySet) -> QuerySet:
-    """Without those of erased accounts, whose requests are gone."""
+    """Return `rows` without those of erased accounts, whose requests are gone."""
     return rows.exclude(account=None)
 
 

@@ -1,9 +1,8 @@
-"""How well a route serves, as the attempts of real requests tell.
+"""How well a route serves, measured by the attempts of real requests.
 
-An attempt failed where that was the provider's fault: no connection, no answer in time, an error
-of its own, a refusal for want of capacity, an answer that broke off. One that it declined because
-of what was asked was served. One that ended before anything came, as its client hung up, tells
-nothing.
+An attempt failed if that was the provider's fault: no connection, no answer in time, an error of
+its own, a lack of capacity, an answer that broke off. An attempt counts as served if the provider
+rejected the request itself. It doesn't count if the client hung up before anything came.
 """
 
 import dataclasses
@@ -17,7 +16,7 @@ from gateway.failures import Declined
 from gateway.models import ApiRequest
 from gateway.routing import health as route_health
 
-# The columns of ApiRequest that tell of its routes.
+# The columns of ApiRequest from which the service of its routes is measured.
 COLUMNS = (
     "outcome",
     "streamed",
@@ -32,7 +31,7 @@ STORED = (*_SUMS, "latency", "first_token")
 
 
 class Writing(NamedTuple):
-    """How a route wrote one finished answer; times in milliseconds."""
+    """The size and the times of one finished answer of a route; times in milliseconds."""
 
     streamed: bool
     tokens: int
@@ -42,7 +41,7 @@ class Writing(NamedTuple):
 
 @dataclasses.dataclass(slots=True)
 class ServiceTally:
-    """What a route did in a number of attempts."""
+    """The sums of a number of attempts at a route."""
 
     attempts: int = 0
     failures: int = 0
@@ -68,7 +67,7 @@ class ServiceTally:
             self.writing_ms += writing_ms
 
     def add_stored(self, row: tuple[Any, ...]) -> None:
-        """Count what a row of a rollup holds, given by its STORED columns."""
+        """Add a row of a rollup, given by its STORED columns."""
         *numbers, latency, first_token = row
         for name, number in zip(_SUMS, numbers, strict=True):
             setattr(self, name, getattr(self, name) + number)
@@ -90,7 +89,7 @@ class ServiceTally:
 
 
 def verdicts(attempts: list[dict]) -> Iterator[tuple[str, bool]]:
-    """The route of each attempt that tells something, and whether it failed."""
+    """Yield the route of each attempt that counts, and whether the attempt failed."""
     for attempt in attempts:
         if attempt.get("error") is not None or has_answered(attempt):
             yield attempt["route"], has_failed(attempt)
@@ -112,7 +111,10 @@ def writing(
     latency_ms: float | None,
     attempts: list[dict],
 ) -> Writing | None:
-    """How the route of the last attempt answered, counted from when it was asked; None if not."""
+    """Return the size and times of a finished answer, or None without one.
+
+    The times are counted from the moment at which the route of the last attempt was asked.
+    """
     if outcome != ApiRequest.Outcome.FINISHED or not attempts:
         return None
     first_ms = attempts[-1].get("ms")

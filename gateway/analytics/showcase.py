@@ -1,7 +1,7 @@
-"""What everybody may see of the models and of who serves them: one look at all, for the pages.
+"""The public view of all models and providers, for the pages.
 
-The same for everyone, so it is put together at most once in SHOWCASE_TTL_S in each process, by
-a fixed number of queries.
+It is the same for everybody, so each process builds it at most once in SHOWCASE_TTL_S, with a
+fixed number of queries.
 """
 
 import dataclasses
@@ -16,15 +16,15 @@ from billing.pricing import Price
 from gateway.analytics import history as route_history
 from gateway.analytics import levels as service_levels
 from gateway.analytics.levels import History, Level
+from gateway.catalogue.entries import only_embeds
 from gateway.models import Model, Provider, RollupState, Route
-from gateway.routing.resolution import only_embeds
 from gateway.short_cache import SharedValue
 
 GOOD_UPTIME, FAIR_UPTIME = 99.0, 95.0  # percent
 
 
 class State:
-    """How something is doing right now."""
+    """The present state of a model, of a provider or of all models together."""
 
     UP = "up"
     DEGRADED = "degraded"
@@ -34,7 +34,7 @@ class State:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Day:
-    """The uptime on one day (UTC), and how it is to be taken."""
+    """The uptime on one day (UTC), and the grade by which it is drawn."""
 
     date: dt.date
     uptime: float | None
@@ -50,7 +50,7 @@ class Day:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Measured:
-    """How some routes have served."""
+    """The service of some routes, in the figures that pages show."""
 
     last_24_hours: Level
     last_30_days: Level
@@ -70,7 +70,7 @@ class Measured:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Offer:
-    """One way to a model, at what it costs; `is_open`: its breaker keeps requests away."""
+    """One route to a model, with its price; `is_open`: its breaker keeps requests away."""
 
     route: Route
     history: History
@@ -89,7 +89,7 @@ class Offer:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ShownModel:
-    """A model that can be used, with the ways to it, the cheapest first."""
+    """A model that can be used, with its routes, the cheapest first."""
 
     model: Model
     offers: tuple[Offer, ...]
@@ -141,15 +141,15 @@ def _state(offers: tuple[Offer, ...], measured: Measured) -> str:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Showcase:
-    """All that can be used, and how it is doing."""
+    """All usable models and their providers, with their states."""
 
     models: tuple[ShownModel, ...]
     providers: tuple[ShownProvider, ...]
-    measured_at: dt.datetime | None  # When the log was looked at last.
+    measured_at: dt.datetime | None  # The last time at which the log was folded.
 
     @property
     def state(self) -> str:
-        """Of the models as a whole."""
+        """The state of all models together."""
         states = {one.state for one in self.models}
         if not states - {State.UNKNOWN}:
             return State.UNKNOWN
@@ -165,12 +165,12 @@ class Showcase:
 
 
 def showcase() -> Showcase:
-    """The showcase as it was at most SHOWCASE_TTL_S ago."""
+    """Return the showcase as it was at most SHOWCASE_TTL_S ago."""
     return _showcase.get(settings.SHOWCASE_TTL_S)
 
 
 def recent_levels() -> dict[str, Level]:
-    """How each model served in the last 24 hours, by its slug."""
+    """Return how each model served in the last 24 hours, by its slug."""
     return {one.model.slug: one.measured.last_24_hours for one in showcase().models}
 
 
@@ -196,7 +196,7 @@ def read(now: dt.datetime) -> Showcase:
 
 
 def _offers(now: dt.datetime) -> list[Offer]:
-    """All that can be used, the cheapest first."""
+    """Return all routes that can be used, the cheapest first."""
     histories = service_levels.read(now)
     open_routes = {route for route, one in route_history.read().items() if one.has_tripped}
     routes = Route.objects.filter(enabled=True, provider__enabled=True, model__enabled=True)

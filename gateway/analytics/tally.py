@@ -1,4 +1,4 @@
-"""What a set of requests adds up to, and whose fault it was where one went wrong.
+"""The sums of a set of requests, and whose fault each error was.
 
 Rollups and live figures are made by the same sums, so they can't disagree.
 """
@@ -15,19 +15,19 @@ from gateway.models import ApiRequest
 
 Outcome = ApiRequest.Outcome
 
-# What a model was asked for: reads of the catalogue, the balance or a receipt are no usage.
-# A request whose process died has lost which API it came by.
+# The APIs that ask a model: reads of the catalogue, the balance or a receipt aren't usage.
+# "" stands for a request whose process died, so that its API is unknown.
 ANSWERING_APIS = ("chat", "messages", "responses", "completions", "embeddings", "")
 IS_USAGE = Q(api__in=ANSWERING_APIS) | ~Q(model="")
 
 ERROR_CLASSES = ("caller", "limited", "provider", "kyma", "gone")
-_DECLINED = (400, 403, 413, 422)  # By the provider: the request itself is at fault.
-# A client that stops an answer has got what it wanted of it.
+_DECLINED = (400, 403, 413, 422)  # The provider rejected the request itself.
+# A client that stops an answer in the middle has got what it wanted, so that counts as success.
 IS_OK = Q(outcome__in=(Outcome.FINISHED, Outcome.REPLAYED)) | Q(
     outcome=Outcome.CLIENT_GONE, status=200
 )
 
-# The columns of ApiRequest that a tally is made of, in the order in which `add_row` takes them.
+# The columns of ApiRequest that a tally counts, in the order of `add_row`.
 COLUMNS = (
     "outcome",
     "status",
@@ -48,7 +48,7 @@ _SUMS = (
     "reasoning_tokens",
     "cost_nano",
 )
-# The columns of a rollup, in the order in which `add_stored` takes them.
+# The columns of a rollup, in the order of `add_stored`.
 STORED = (
     *_SUMS,
     *(f"errors_{name}" for name in ERROR_CLASSES),
@@ -58,7 +58,7 @@ STORED = (
 
 
 def error_class(outcome: str, status: int) -> str | None:
-    """Who or what kept the request from its answer; None if it got one."""
+    """Return the class of error that kept the request from an answer; None if it got one."""
     if outcome in (Outcome.FINISHED, Outcome.REPLAYED):
         return None
     if outcome == Outcome.CLIENT_GONE:
@@ -69,12 +69,12 @@ def error_class(outcome: str, status: int) -> str | None:
         return "provider"
     if outcome == Outcome.REFUSED and status < 500:
         return "limited" if status == 429 else "caller"
-    return "kyma"  # Kyma failed, or was lost; or it refused for want of something of its own.
+    return "kyma"  # Kyma failed, its process died, or it lacked something to serve the request.
 
 
 @dataclasses.dataclass(slots=True)
 class Tally:
-    """Sums of requests; histograms of how long finished answers and first tokens took."""
+    """Sums of requests, and histograms of the times to the end and to the first token."""
 
     requests: int = 0
     errors: Counter[str] = dataclasses.field(default_factory=Counter)
@@ -103,7 +103,7 @@ class Tally:
             self.first_token[histogram.bucket_of(first)] += 1
 
     def add_stored(self, row: tuple[Any, ...], *, sign: int = 1) -> None:
-        """Count what a row of a rollup holds, given by its STORED columns; -1 takes it away."""
+        """Add a row of a rollup, given by its STORED columns; with `sign` -1 subtract it."""
         *numbers, latency, first_token = row
         for name, number in zip(_SUMS, numbers, strict=False):
             setattr(self, name, getattr(self, name) + sign * number)
@@ -114,7 +114,7 @@ class Tally:
                 counted[int(bucket)] += sign * count
 
     def add(self, other: "Tally") -> None:
-        """Count the requests of another tally."""
+        """Add the sums of another tally."""
         for name in _SUMS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         pairs: tuple[tuple[Counter[Any], Counter[Any]], ...] = (
@@ -123,11 +123,11 @@ class Tally:
             (self.first_token, other.first_token),
         )
         for counted, added in pairs:
-            for one, count in added.items():  # A Counter's own update takes twice the time.
+            for one, count in added.items():  # `Counter.update` takes twice the time.
                 counted[one] += count
 
     def stored(self) -> dict[str, Any]:
-        """The STORED columns of a row with these sums."""
+        """Return these sums as the STORED columns of a row."""
         return {
             **{name: getattr(self, name) for name in _SUMS},
             **{f"errors_{name}": self.errors[name] for name in ERROR_CLASSES},

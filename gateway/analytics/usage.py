@@ -1,11 +1,14 @@
-"""What an account has used: sums for any range of time, right to the nano-dollar at any moment.
+"""The usage of an account: sums for any range of time, exact to the nano-dollar at any moment.
 
-A request belongs to the moment at which it came in (`created_at`). Whole hours and days that are
-final come from the rollups (`rollups.py`), the rest from the rows of the log: the edges of a
-range, hours in which a day of the zone begins, and all where only the rows tell. A UTC day in which
-a day of the zone begins is counted whole in one of the two, and its hours on the other side are
-moved: a few rows instead of 24 for each kind. Percentiles come from histograms (`histogram.py`) and
-are off by up to 4 %; all else is exact.
+A request belongs to the moment at which it came in (`created_at`). Final hours and days that lie
+whole within the range come from the rollups (`rollups.py`). The rest comes from the rows of the
+log: the edges of the range, hours in which a day of the time zone begins, and everything if the
+filter asks for columns that rollups lack.
+
+A UTC day in which a day of the time zone begins belongs to two of them. It is first counted whole
+in one, then its hours that belong to the other are moved there. That reads a few rows for each
+kind instead of 24. Percentiles come from histograms (`histogram.py`) and are off by up to 4 %; all
+other figures are exact.
 """
 
 import bisect
@@ -22,16 +25,17 @@ from accounts.models import ApiKey
 from gateway.analytics import histogram, rollups, tally
 from gateway.analytics.periods import DAY, HOUR, day_of, hour_of, ids_about
 from gateway.analytics.tally import IS_OK, IS_USAGE, Tally
-from gateway.models import ApiRequest, UsageDay, UsageHour, newest_first
+from gateway.models import ApiRequest, UsageDay, UsageHour
+from gateway.models.log import NEWEST_FIRST
 
 HOURLY_UP_TO = dt.timedelta(hours=48)
-RANGES_AT_ONCE = 100  # In one query.
+RANGES_AT_ONCE = 100  # Per query.
 _INSTANT = dt.timedelta(microseconds=1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Filter:
-    """Which requests are meant: of one account, `since` ≤ created_at < `until`; "" is any."""
+    """Selects requests of one account with `since` ≤ created_at < `until`; "" allows any value."""
 
     account_id: uuid.UUID
     since: dt.datetime
@@ -45,7 +49,7 @@ class Filter:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Figures:
-    """What a set of requests adds up to."""
+    """The sums and percentiles of a set of requests."""
 
     requests: int
     errors: int
@@ -61,7 +65,7 @@ class Figures:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Report:
-    """All that is asked below, of one filter."""
+    """The results of all functions below for one filter."""
 
     total: Figures
     errors_by_class: dict[str, int]
@@ -72,7 +76,7 @@ class Report:
 
 
 class Part(NamedTuple):
-    """What requests are told apart by."""
+    """The columns by which requests can be grouped."""
 
     at: dt.datetime
     model: str
@@ -81,7 +85,7 @@ class Part(NamedTuple):
 
 
 def report(filter: Filter, *, zone: dt.tzinfo) -> Report:
-    """Everything from one reading: so the parts add up to the total while requests come in."""
+    """Return everything from one read, so that the parts add up even while requests come in."""
     starts = _starts(filter, zone)
     sums = _sums(filter, lambda part: part._replace(at=_start_of(part.at, starts)), cuts=starts)
     periods = _merged(sums, lambda part: part.at)
@@ -101,40 +105,43 @@ def total(filter: Filter) -> Figures:
 
 
 def errors_by_class(filter: Filter) -> dict[str, int]:
-    """How many requests got no answer, by whose fault that was; see `tally.error_class`."""
+    """Count the requests that got no answer, by `tally.error_class`."""
     return _by_class(_sums(filter, lambda part: None)[None])
 
 
 def by_model(filter: Filter) -> list[tuple[str, Figures]]:
-    """The dearest first; "" stands for requests that came to no model."""
+    """Return the figures of each model, the most expensive first; "" stands for no model."""
     return _dearest_first(_sums(filter, lambda part: part.model))
 
 
 def by_provider(filter: Filter) -> list[tuple[str, Figures]]:
-    """The dearest first; "" stands for requests that no provider answered."""
+    """Return the figures of each provider, the most expensive first; "" stands for none."""
     return _dearest_first(_sums(filter, lambda part: part.provider))
 
 
 def models_and_providers(filter: Filter) -> tuple[set[str], set[str]]:
-    """The slugs of all that answered or were asked for."""
+    """Return the slugs of all models and all providers in the requests."""
     found = _sums(filter, lambda part: (part.model, part.provider))
     return {model for model, _ in found} - {""}, {provider for _, provider in found} - {""}
 
 
 def by_key(filter: Filter) -> list[tuple[ApiKey | None, Figures]]:
-    """The dearest first; None stands for what was asked without a key, as in the chat."""
+    """Return the figures of each key, the most expensive first; None is for no key (the chat)."""
     return _named(_dearest_first(_sums(filter, lambda part: part.key_id)))
 
 
 def over_time(filter: Filter, *, zone: dt.tzinfo) -> list[tuple[dt.datetime, Figures]]:
-    """Hours of a range of up to 48 h, else days of `zone`; those without requests are zero."""
+    """Return figures by hour for a range of up to 48 h, and by day of `zone` for a longer one.
+
+    Hours and days without requests are included.
+    """
     starts = _starts(filter, zone)
     sums = _sums(filter, lambda part: _start_of(part.at, starts), cuts=starts)
     return [(start.astimezone(zone), _figures(sums[start])) for start in starts]
 
 
 def lines(filter: Filter) -> QuerySet[ApiRequest]:
-    """The requests themselves, newest first."""
+    """Return the requests themselves, newest first."""
     rows = ApiRequest.objects.filter(
         IS_USAGE,
         account=filter.account_id,
@@ -147,11 +154,11 @@ def lines(filter: Filter) -> QuerySet[ApiRequest]:
         rows = rows.filter(session_hash=filter.session)
     if filter.status:
         rows = rows.filter(IS_OK if filter.status == "ok" else ~IS_OK)
-    return rows.order_by(*newest_first.ORDER)
+    return rows.order_by(*NEWEST_FIRST)
 
 
 def _wanted(filter: Filter) -> dict[str, Any]:
-    """What rows and rollups can both be filtered by."""
+    """Return the filters that work for rows and for rollups."""
     wanted = {"key": filter.key_id, "model": filter.model, "provider": filter.provider}
     return {name: value for name, value in wanted.items() if value}
 
@@ -162,7 +169,7 @@ Grouping = Callable[[Part], Hashable]
 
 
 def _sums(filter: Filter, group: Grouping, cuts: Sequence[dt.datetime] = ()) -> dict:
-    """The sums of each group; `cuts` are the moments at which groups begin."""
+    """Return the sums of each group; `cuts` are the moments at which groups begin."""
     sums: dict[Any, Tally] = defaultdict(Tally)
     sources = Sources.of(filter, cuts)
     for part, numbers in _stored(UsageDay, filter, sources.days):
@@ -182,7 +189,7 @@ def _sums(filter: Filter, group: Grouping, cuts: Sequence[dt.datetime] = ()) -> 
 def _stored(
     model: type[UsageDay] | type[UsageHour], filter: Filter, ranges: list["Range"]
 ) -> Iterator[tuple[Part, tuple]]:
-    """The rollups that start in one of the ranges."""
+    """Yield the rollups that start in one of the ranges."""
     rows = model._default_manager.filter(account=filter.account_id, **_wanted(filter))
     rows = rows.values_list("start", *Part._fields[1:], *tally.STORED)
     for row in _within(ranges, rows, "start"):
@@ -190,7 +197,7 @@ def _stored(
 
 
 def _merged(sums: dict[Any, Tally], group: Callable[[Any], Hashable]) -> dict:
-    """Sums that are told apart by less."""
+    """Add up sums into larger groups."""
     merged: dict[Any, Tally] = defaultdict(Tally)
     for part, one in sums.items():
         merged[group(part)].add(one)
@@ -198,7 +205,7 @@ def _merged(sums: dict[Any, Tally], group: Callable[[Any], Hashable]) -> dict:
 
 
 def _within(ranges: list["Range"], rows: QuerySet, column: str) -> Iterable[tuple]:
-    """The rows whose `column` lies in one of the ranges."""
+    """Yield the rows whose `column` lies in one of the ranges."""
     for first in range(0, len(ranges), RANGES_AT_ONCE):
         wanted = Q()
         for since, until in ranges[first : first + RANGES_AT_ONCE]:
@@ -237,14 +244,14 @@ def _dearest_first(sums: dict) -> list[tuple[Any, Figures]]:
 
 # --- What to read from where ---------------------------------------------------------------------
 
-Range = tuple[dt.datetime, dt.datetime]  # From the first, before the second.
+Range = tuple[dt.datetime, dt.datetime]  # From the first up to, but without, the second.
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Sources:
-    """A range of time, divided into what rollups of days and hours tell and what the rows do.
+    """A range of time, divided by source: rollups of days, rollups of hours, rows of the log.
 
-    `moved` are hours that their day has counted in another group than theirs.
+    `moved` holds hours that must be moved to another group than the one their day is counted in.
     """
 
     days: list[Range] = dataclasses.field(default_factory=list)
@@ -255,7 +262,7 @@ class Sources:
 
     @classmethod
     def of(cls, filter: Filter, cuts: Sequence[dt.datetime] = ()) -> "Sources":
-        """For groups that begin at `cuts`, in their order."""
+        """Divide the range of `filter` for groups that begin at `cuts`, which are in order."""
         found = cls()
         only_rows = bool(filter.session or filter.status)
         final_until = filter.since if only_rows else rollups.final_until() or filter.since
@@ -272,7 +279,7 @@ class Sources:
         return found
 
     def counted_at(self, day: dt.datetime) -> dt.datetime:
-        """A moment of the group in which the whole day is counted."""
+        """Return a moment in the group in which the whole day is counted."""
         return self._counted_at.get(day, day)
 
     def _take_day(self, day: dt.datetime, cuts: Sequence) -> None:
@@ -290,7 +297,7 @@ class Sources:
                 self._take(self.moved, cut, end)
 
     def _take_hours(self, since: dt.datetime, until: dt.datetime, cuts: Sequence) -> None:
-        """Whole hours; by their rows those which begin or end within one, or which a cut parts."""
+        """Take whole hours from rollups, and from rows each hour that an edge or a cut divides."""
         edges = [edge for edge in (since, until, *cuts) if since <= edge <= until]
         at = since
         for hour in sorted({hour_of(edge) for edge in edges if edge != hour_of(edge)}):
@@ -313,7 +320,7 @@ class Sources:
 
 
 def _starts(filter: Filter, zone: dt.tzinfo) -> list[dt.datetime]:
-    """When the periods of the range start, the first maybe before it."""
+    """Return the starts of the periods of the range; the first may lie before the range."""
     if filter.until <= filter.since:
         return []
     if filter.until - filter.since <= HOURLY_UP_TO:
@@ -328,5 +335,5 @@ def _starts(filter: Filter, zone: dt.tzinfo) -> list[dt.datetime]:
 
 
 def _start_of(moment: dt.datetime, starts: list[dt.datetime]) -> dt.datetime:
-    """The last of `starts` that isn't after `moment`."""
+    """Return the last of `starts` that isn't after `moment`."""
     return starts[bisect.bisect_right(starts, moment) - 1]

@@ -1,4 +1,4 @@
-"""Names for what a model is wanted for, each a list of models in `aliases.toml`."""
+"""Aliases: names of purposes, each with a list of models in `aliases.toml`."""
 
 import tomllib
 from collections.abc import Callable
@@ -10,5 +10,5 @@ ALIASES: dict[str, list[str]] = tomllib.loads(
 
 
 def model_of(alias: str, is_usable: Callable[[str], bool]) -> str | None:
-    """The slug of the first usable model that `alias` stands for; None without one."""
+    """Return the slug of the first usable model that `alias` stands for, or None."""
     return next(filter(is_usable, ALIASES.get(alias, ())), None)

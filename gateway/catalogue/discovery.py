@@ -1,6 +1,6 @@
-"""Which models a server of the operator's own has: `GET {base_url}/models`.
+"""The discovery of the models on an operator's own server, with `GET {base_url}/models`.
 
-Runs when the catalogue is loaded, never while a request waits.
+Discovery runs when the catalogue is loaded, never while a request waits.
 """
 
 import dataclasses
@@ -10,14 +10,14 @@ from urllib.parse import urlsplit
 import requests
 
 TIMEOUT_S = 3.0
-DEFAULT_CONTEXT_LENGTH = 8192  # tokens; Ollama doesn't say what it serves a model with
+DEFAULT_CONTEXT_LENGTH = 8192  # In tokens, for Ollama: it doesn't report a context length.
 _MAX_CONTEXT_LENGTH = 2**31 - 1
 _MAX_SLUG_LENGTH = 96
 _MAX_URL_LENGTH = 200
 
 
 class ServerSilent(Exception):
-    """The server can't be reached, or doesn't answer as an OpenAI-compatible one does."""
+    """The server can't be reached, or its answer isn't that of an OpenAI-compatible server."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +28,7 @@ class FoundModel:
 
 
 def normal_base_url(text: str) -> str:
-    """The base URL of an Ollama or vLLM server, with the scheme and /v1 that people leave out.
+    """Return the base URL of an Ollama or vLLM server, adding a missing scheme or /v1.
 
     Raises ValueError.
     """
@@ -47,9 +47,9 @@ def normal_base_url(text: str) -> str:
 
 
 def models_of(base_url: str, api_key: str | None = None) -> list[FoundModel]:
-    """The models that the server at `base_url` names. Raises ServerSilent."""
+    """Return the models that the server at `base_url` lists. Raises ServerSilent."""
     with requests.Session() as session:
-        session.trust_env = False  # No proxy and no .netrc: the gateway doesn't use them either.
+        session.trust_env = False  # Like the gateway, use no proxy and no .netrc.
         if api_key:
             session.headers["Authorization"] = f"Bearer {api_key}"
         try:
@@ -58,22 +58,22 @@ def models_of(base_url: str, api_key: str | None = None) -> list[FoundModel]:
                 raise ServerSilent(f"answers {answer.status_code} to /models")
             return [_found(item) for item in answer.json()["data"]]
         except requests.JSONDecodeError as error:
-            raise ServerSilent("answers something else than JSON to /models") from error
+            raise ServerSilent("doesn't answer /models with JSON") from error
         except requests.RequestException as error:
-            # Its own text may hold what was in the URL or the headers.
+            # The error's own text may contain parts of the URL or the headers.
             raise ServerSilent(f"can't be reached ({type(error).__name__})") from error
         except (KeyError, TypeError, AttributeError) as error:
-            raise ServerSilent("answers no list of models to /models") from error
+            raise ServerSilent("doesn't answer /models with a list of models") from error
 
 
 def slug_of(upstream_model: str) -> str:
-    """Kyma's slug for a server's own id: "Qwen/Qwen3-8B" → "qwen-qwen3-8b"."""
+    """Return Kyma's slug for a server's own model id: "Qwen/Qwen3-8B" → "qwen-qwen3-8b"."""
     return re.sub(r"[^a-z0-9._]+", "-", upstream_model.lower()).strip("-._")[:_MAX_SLUG_LENGTH]
 
 
 def _found(item: dict) -> FoundModel:
     upstream_model = item["id"]
-    length = item.get("max_model_len")  # vLLM says it.
+    length = item.get("max_model_len")  # vLLM sends this member.
     if not isinstance(length, int) or not 0 < length <= _MAX_CONTEXT_LENGTH:
         length = DEFAULT_CONTEXT_LENGTH
     return FoundModel(upstream_model, slug_of(upstream_model), length)

@@ -1,6 +1,6 @@
-"""providers.toml and catalog.toml, read into rows that aren't saved yet, and checked.
+"""The reader of providers.toml and catalog.toml: it makes checked rows that aren't saved yet.
 
-The rows are checked by their own models, so whatever can be read here fits the database.
+The rows' own models check them, so every row that can be read here fits the database.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ DIRECTORY = Path(__file__).resolve().parent
 CAPABILITIES = {"tools", "json", "vision", "reasoning", "code", "embedding"}
 SLUG = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
-# Which fields of a row the files set. `enabled` is none of them: it belongs to the operator.
+# The fields of each row that the files set. `enabled` is missing: only the operator sets it.
 PROVIDER_FIELDS = (
     "name",
     "privacy_policy_url",
@@ -48,12 +48,12 @@ _PRICE_NAMES = AMOUNT_FIELDS + PROVENANCE_FIELDS
 
 
 class CatalogError(Exception):
-    """The catalogue can't be loaded as it stands; the message names everything that is wrong."""
+    """The catalogue can't be loaded. The message lists every fault."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-    """A provider of providers.toml. `env` names the variable that switches it on."""
+    """A provider in providers.toml. `env` is the environment variable that switches it on."""
 
     provider: Provider
     env: str
@@ -64,18 +64,20 @@ class Preset:
 
     @property
     def takes_key(self) -> bool:
-        """Whether the variable holds an API key; else it holds the base URL."""
+        """True when the variable holds an API key, False when it holds the base URL."""
         return self.env.endswith("_API_KEY")
 
     @property
     def lists_its_models(self) -> bool:
-        """Whether the server itself is asked which models it has."""
+        """True when Kyma asks the server itself for its models."""
         return self.env.endswith("_BASE_URL")
 
 
 @dataclasses.dataclass(frozen=True)
 class Offer:
-    """One way to a model: `route` lacks its keys, which `provider` (a slug) and `price` become."""
+    """One way to a model. Saving sets the foreign keys of `route` from the model, from `provider`
+    (a slug) and from `price`.
+    """
 
     provider: str
     route: Route
@@ -95,7 +97,7 @@ class Catalogue:
 
 
 def read(directory: Path = DIRECTORY) -> Catalogue:
-    """What the two files in `directory` say. Raises CatalogError."""
+    """Return the contents of the two files in `directory`. Raises CatalogError."""
     reader = _Reader()
     providers = _parse(directory / "providers.toml")
     presets = tuple(reader.preset(slug, table) for slug, table in providers.items())
@@ -115,7 +117,7 @@ def _parse(path: Path) -> dict:
 
 
 class _Reader:
-    """Turns tables into rows, and collects what is wrong with them."""
+    """Turns TOML tables into rows and collects their faults."""
 
     def __init__(self):
         self.faults: list[str] = []
@@ -125,11 +127,11 @@ class _Reader:
         env = table.pop("env", "")
         base_url = table.get("base_url", "")
         self._check(SLUG.fullmatch(slug), where, f"the slug doesn't match {SLUG.pattern}")
-        self._check(env.endswith(("_API_KEY", "_URL")), where, "env: no *_API_KEY or *_URL")
+        self._check(env.endswith(("_API_KEY", "_URL")), where, "env: it must be *_API_KEY or *_URL")
         self._check(
             env.endswith("_API_KEY") == bool(base_url),
             where,
-            "either base_url is given and env is a *_API_KEY, or neither",
+            "base_url must be given if env is *_API_KEY, and only then",
         )
         fields = ("slug", "base_url", *PROVIDER_FIELDS)
         unchecked = () if base_url else ("base_url",)
@@ -150,7 +152,7 @@ class _Reader:
         routes = table.pop("route", [])
         row = self._row(Model, table, where, ("slug", *MODEL_FIELDS))
         self._check(SLUG.fullmatch(row.slug), where, f"the slug doesn't match {SLUG.pattern}")
-        self._check(set(row.capabilities) <= CAPABILITIES, where, "capabilities: one isn't known")
+        self._check(set(row.capabilities) <= CAPABILITIES, where, "capabilities: one is unknown")
         self._check(routes, where, "it has no route")
         offers = tuple(self._offer(route, where) for route in routes)
         names = [offer.provider for offer in offers]
@@ -161,7 +163,7 @@ class _Reader:
 
     def refuse_repeated(self, what: str, slugs: list[str]) -> None:
         for slug in sorted({slug for slug in slugs if slugs.count(slug) > 1}):
-            self.faults.append(f"{what} {slug}: it stands there twice")
+            self.faults.append(f"{what} {slug}: it is listed twice")
 
     def _offer(self, table: dict, where: str) -> Offer:
         provider = table.pop("provider", "")
@@ -173,7 +175,7 @@ class _Reader:
         return Offer(provider, route, price)
 
     def _price(self, table: dict, where: str) -> PriceVersion:
-        """The price; a cached token costs a tenth of another, rounded up, unless it is said."""
+        """Return the price. Without `cached_input`, it is a tenth of `input`, rounded up."""
         amounts = {name: self._nano(table, name, where) for name in AMOUNT_FIELDS}
         if "cached_input" not in table:
             amounts["cached_input"] = -(-amounts["input"] // 10)
@@ -186,14 +188,14 @@ class _Reader:
     def _nano(self, table: dict, name: str, where: str) -> int:
         try:
             return nano(table.get(name, "0"))
-        except (ValueError, AttributeError):  # A float would already have lost digits.
+        except (ValueError, AttributeError):  # A TOML float is refused: it may have lost digits.
             self.faults.append(f'{where}: {name}: not a string with a decimal number, like "0.10"')
             return 0
 
     def _row(self, kind, table: dict, where: str, fields: tuple, unchecked: tuple = ()):
-        """An unsaved row of `kind`, cleaned by its own model."""
+        """Return an unsaved row of `kind` that its own model has checked."""
         for name in sorted(table.keys() - set(fields)):
-            self.faults.append(f"{where}: {name}: unknown")
+            self.faults.append(f"{where}: {name}: unknown field")
         row = kind(**{name: table[name] for name in fields if name in table})
         try:
             row.clean_fields(exclude=unchecked)

@@ -1,15 +1,15 @@
-"""Loads the catalogue: what the two files say becomes providers, models, routes and prices.
+"""The loading of the catalogue files into providers, models, routes and prices.
 
-The files win over the database, except in this, so that what an operator decides in the admin
-survives the next load:
-- `enabled` is set when a row is made, and when a provider gets its first key or base URL;
-  afterwards it is the operator's alone;
-- a key or base URL whose variable is no longer set stays;
-- rows that no file names are left alone, and so is a discovered route once it is made.
-Nothing is deleted, and no price is changed: a new one is a new PriceVersion.
+The files win over the database, with these exceptions, so that an operator's decisions in the
+admin survive the next load:
+- `enabled` is set when a row is made, and when a provider gets its first key or base URL.
+  Afterwards only the operator changes it.
+- A key or base URL stays when its variable is no longer set.
+- Rows that no file names stay as they are, and so does a discovered route once it is made.
+Loading deletes nothing and changes no price: a new price is a new PriceVersion.
 
-Safe to repeat, and in two processes at once: all writes are one transaction, which first locks
-the providers' rows. The network is asked before it.
+Loading is safe to repeat, even in two processes at once: all writes are one transaction, which
+first locks the providers' rows. All network requests come before the transaction.
 """
 
 import dataclasses
@@ -40,7 +40,7 @@ _MAX_UPSTREAM_MODEL_LENGTH = 160
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What the catalogue holds after a load. Providers by slug."""
+    """The state of the catalogue after a load. Providers are named by their slugs."""
 
     models: int
     routes: int
@@ -51,7 +51,7 @@ class Outcome:
 
 
 def load(catalogue: Catalogue, *, environment: Mapping[str, str]) -> Outcome:
-    """Bring the database to what `catalogue` says. Raises CatalogError."""
+    """Bring the database in line with `catalogue`. Raises CatalogError."""
     given = {preset.slug: _given(preset, environment) for preset in catalogue.presets}
     found, warnings = _discover(catalogue.presets, given)
     with transaction.atomic():
@@ -64,7 +64,7 @@ def load(catalogue: Catalogue, *, environment: Mapping[str, str]) -> Outcome:
 
 
 def _given(preset: Preset, environment: Mapping[str, str]) -> str:
-    """The key or base URL that the environment holds for `preset`; "" for none."""
+    """Return the key or base URL that the environment holds for `preset`, or ""."""
     text = environment.get(preset.env, "").strip()
     if not text or not preset.lists_its_models:
         return text
@@ -78,9 +78,9 @@ def _given(preset: Preset, environment: Mapping[str, str]) -> str:
 
 
 def _save_providers(presets: tuple[Preset, ...], given: dict[str, str]) -> dict[str, Provider]:
-    """The providers by slug, up to date and locked until the transaction ends."""
+    """Save the providers and return them by slug, locked until the transaction ends."""
     drafts = sorted((preset.provider for preset in presets), key=lambda row: row.slug)
-    # Of two processes, the second waits here until the first has committed.
+    # When two processes load at once, the second one waits here until the first has committed.
     Provider.objects.bulk_create(drafts, ignore_conflicts=True)
     locked = Provider.objects.select_for_update().order_by("slug")
     providers = {row.slug: row for row in locked}
@@ -105,14 +105,14 @@ def _save_provider(row: Provider, preset: Preset, given: str) -> None:
 
 
 def _is_set_up(row: Provider, preset: Preset) -> bool:
-    """Whether it has what is needed to reach it; then `enabled` is the operator's decision."""
+    """True when the provider has its key or base URL. From then on the operator sets `enabled`."""
     return row.api_key_sealed is not None if preset.takes_key else bool(row.base_url)
 
 
 def _key_of(row: Provider) -> str | None:
     try:
         return row.api_key
-    except SealBroken:  # Sealed under a master key that is gone: as good as none.
+    except SealBroken:  # The master key that sealed it is gone, so the key is unusable.
         return None
 
 
@@ -144,7 +144,7 @@ def _save_offer(offer: Offer, route: Route) -> None:
 
 
 def _price_version(route: Route, price: PriceVersion) -> PriceVersion:
-    """The route's price, or a new version if `price` says anything else, source included."""
+    """Return the route's price version, or a new one if `price` differs, even in its source."""
     if route.price_version_id:
         current = route.price_version
         if all(getattr(current, name) == getattr(price, name) for name in PRICE_FIELDS):
@@ -153,7 +153,7 @@ def _price_version(route: Route, price: PriceVersion) -> PriceVersion:
 
 
 def _copy(source, row, fields: tuple[str, ...]) -> bool:
-    """Set `fields` of `row` to what `source` has. Returns whether that changed any."""
+    """Copy `fields` from `source` to `row`. Return True if a field changed."""
     changed = [name for name in fields if getattr(row, name) != getattr(source, name)]
     for name in changed:
         setattr(row, name, getattr(source, name))
@@ -166,7 +166,7 @@ def _copy(source, row, fields: tuple[str, ...]) -> bool:
 def _discover(
     presets: tuple[Preset, ...], given: dict[str, str]
 ) -> tuple[dict[str, list[FoundModel]], list[str]]:
-    """The models of each server that is on, by provider, and a warning for each silent one."""
+    """Return the models of each enabled server by provider, and a warning for each silent one."""
     rows = {row.slug: row for row in Provider.objects.all()}
     found, warnings = {}, []
     for preset in presets:
@@ -178,13 +178,13 @@ def _discover(
         try:
             found[preset.slug] = models_of(base_url, _key_of(row))
         except ServerSilent as error:
-            address = base_url.rpartition("@")[2]  # Without a password that may stand in it.
+            address = base_url.rpartition("@")[2]  # The URL may contain a password.
             warnings.append(f"{preset.slug} at {address} {error}: its models are not updated")
     return found, warnings
 
 
 def _save_found(models: list[FoundModel], provider: Provider) -> list[str]:
-    """Make a free route to each model that `provider` has and that lacks one."""
+    """Make a free route to each model of `provider` that has no route through it yet."""
     existing = {row.model.slug: row for row in provider.routes.select_related("model")}
     warnings = []
     for found in models:
@@ -192,7 +192,7 @@ def _save_found(models: list[FoundModel], provider: Provider) -> list[str]:
         if route is None and _fits(found):
             existing[found.slug] = _make_found_route(found, provider)
         elif route is None or route.upstream_model != found.upstream_model:
-            warnings.append(f"{provider.slug}: a model is left out, its id is odd or taken")
+            warnings.append(f"{provider.slug}: a model is left out: its id is unusable or taken")
     return warnings
 
 
@@ -233,7 +233,7 @@ def _make_found_route(found: FoundModel, provider: Provider) -> Route:
     )
 
 
-# --- What is there -------------------------------------------------------------------------------
+# --- The outcome ---------------------------------------------------------------------------------
 
 
 def _outcome(new_prices: int, warnings: list[str]) -> Outcome:

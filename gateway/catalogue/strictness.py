@@ -1,18 +1,17 @@
-"""What a provider refuses, left out or brought into a form that it takes.
+"""The adaptation of request bodies to strict providers: rejected parts are left out or rewritten.
 
-`Provider.unsupported` names fields of the body; and beside them, for what lies deeper:
+`Provider.unsupported` names fields of the body, which are left out. These entries do more:
 
-"role:developer"             messages of the developer go as those of the system, which say the same
-"cache_control"              marks for caching are left out of messages, their parts and tools, too
-"message:reasoning"          what an assistant thought goes back as `reasoning_content`,
-"message:reasoning_content"  or as `reasoning`; with both it is left out
-"message:reasoning_details"  is left out,
-"message:name"               too, but where it names the function whose result a message is
-"effort:xhigh"               the nearest effort that is taken goes instead; but who wants some
-                             thought never gets "none": rather what the model does by itself
+"role:developer"  Send developer messages as system messages, which mean the same.
+"cache_control"   Remove cache marks from the body, and also from messages, their parts and tools.
+"message:X"       Remove member X from messages. Tool and function messages keep `name`.
+                  `reasoning` and `reasoning_content` are two names of the assistant's thoughts:
+                  when only one is rejected, the thoughts go back under the other name.
+"effort:xhigh"    Send the nearest accepted effort instead. It is never "none" for a caller who asks
+                  for some thought: if no other effort is accepted, the model's default applies.
+"reasoning"       Send only the effort of that object, as `reasoning_effort`.
 
-Of `reasoning`, where that is named, the effort goes as `reasoning_effort`. What ends in "@qwen/" is
-so for the provider's models alone whose own name begins like this.
+An entry that ends in "@qwen/" applies only to models whose upstream name begins with "qwen/".
 """
 
 from collections.abc import Callable, Mapping
@@ -23,17 +22,17 @@ from gateway.dialects.chat.fields import EFFORTS
 
 DEVELOPER_ROLE = "role:developer"
 CACHE_MARK = "cache_control"
-REASONING = ("reasoning", "reasoning_content")  # Two names for the same text.
+REASONING = ("reasoning", "reasoning_content")  # Providers use either name for the same text.
 
 
 def marks_for(upstream_model: str, unsupported: list[str]) -> frozenset[str]:
-    """What of `Provider.unsupported` holds for one model, without saying for which."""
+    """Return the entries of `Provider.unsupported` that apply to one model, without their "@…"."""
     marks = (mark.partition("@") for mark in unsupported)
     return frozenset(name for name, _, models in marks if upstream_model.startswith(models))
 
 
 def taken(given: dict[str, Any], unsupported: frozenset[str]) -> dict[str, Any]:
-    """Those of the fields `given` that the provider takes, as it takes them."""
+    """Return the fields of `given` that the provider accepts, in a form that it accepts."""
     fields = {name: value for name, value in given.items() if name not in unsupported}
     if "reasoning" in given or "reasoning_effort" in given:
         _think(fields, given.get("reasoning") or {}, unsupported)
@@ -50,7 +49,7 @@ def _think(fields: dict[str, Any], reasoning: dict, unsupported: frozenset[str])
 
 
 def _choose_effort(fields: dict[str, Any], name: str, unsupported: frozenset[str]) -> None:
-    """Put an effort that the provider knows under `name`, if one was asked for there."""
+    """Replace the effort under `name`, if there is one, by one that the provider accepts."""
     wanted = fields.get(name)
     if wanted is None or f"effort:{wanted}" not in unsupported:
         return
@@ -63,7 +62,10 @@ def _choose_effort(fields: dict[str, Any], name: str, unsupported: frozenset[str
 
 
 def softened(body: dict[str, Any], unsupported: frozenset[str]) -> dict[str, Any]:
-    """`body` as the provider takes it. What it was made of stays as it is, for other providers."""
+    """Return a copy of `body` in a form that the provider accepts.
+
+    `body` itself stays unchanged, because other providers may get it too.
+    """
     soft = dict(body)
     if DEVELOPER_ROLE in unsupported and "messages" in soft:
         soft["messages"] = [_as_system(message) for message in soft["messages"]]
@@ -83,7 +85,7 @@ def _as_system(message: dict) -> dict:
 
 
 def _without_members(message: dict, rejected: set[str]) -> dict:
-    """The message without these members; its reasoning under the other name, if there is one."""
+    """Return the message without these members, its reasoning under the other name if possible."""
     if message["role"] in ("tool", "function"):
         return message
     kept = {name: member for name, member in message.items() if name not in rejected}
@@ -99,7 +101,7 @@ def _message(message: dict) -> dict:
 
 
 def _tool(tool: Any) -> Any:
-    # No deeper: a parameter of the function may bear that name.
+    # Go no deeper: a parameter of the function may have the same name as the mark.
     return _unmarked(tool, {"function": _unmarked})
 
 
@@ -108,7 +110,7 @@ def _unmarked_list(value: Any) -> Any:
 
 
 def _unmarked(value: Any, inner: Mapping[str, Callable] = MappingProxyType({})) -> Any:
-    """An object without its mark; `inner` says what becomes of which members."""
+    """Return an object without its cache mark. `inner` maps members to further changes."""
     if not isinstance(value, dict):
         return value
     kept = {name: member for name, member in value.items() if name != CACHE_MARK}

@@ -1,14 +1,14 @@
 """One batch of durable operations, applied in one transaction.
 
-`apply` decides nothing about money and knows no engine: it locks the accounts, lets
-`billing.ledger` change their sheets one operation after the other, and says what is to be written
-back, with one statement per table. It is a generator that yields statements to read by and is sent
-their rows, so that the same batch runs on psycopg in the event loop and on Django's connection in
-a thread.
+`apply` decides nothing about money and knows no engine. It locks the accounts, lets
+`billing.ledger` change their sheets one operation after the other, and returns the rows to write
+back, with one statement per table. It is a generator: it yields read statements and is sent their
+rows, so that the same batch runs on psycopg in the event loop and on Django's connection in a
+thread.
 
-An operation that is refused changes nothing; its result is the exception. Safe to repeat after
-a commit whose fate is unknown: a hold that exists is granted again, a request that is in the
-log is settled already.
+A refused operation changes nothing, and its result is the exception. A batch is safe to repeat
+when its commit may have succeeded: a hold that exists is granted again, and a request that is in
+the log counts as settled.
 """
 
 import datetime as dt
@@ -43,8 +43,10 @@ Rows = list[tuple]
 def apply(
     operations: list[Operation],
 ) -> Generator[list[Statement], list[Rows], tuple[list[Any], list[Statement]]]:
-    """Apply `operations` in order. Returns one result each, exceptions among them; and what is to
-    be written of them before the commit. Nothing but a failing commit changes the results then.
+    """Apply `operations` in order.
+
+    Return one result per operation (a refusal is an exception), and the statements to write
+    before the commit. After that only a failing commit changes the results.
     """
     books = Books()
     yield from books.open(operations)
@@ -81,7 +83,11 @@ class Books:
     # --- reading
 
     def open(self, operations: list[Operation]) -> Generator[list[Statement], list[Rows], None]:
-        """Lock and read all that `operations` touch, in one round trip (two after a loss)."""
+        """Lock and read every row that `operations` touch.
+
+        This takes one round trip. It takes one more if any operation carries a claim, and one
+        more if the hold of a request to settle or reverse is gone.
+        """
         bookings = [op for op in operations if not isinstance(op, Record)]
         if not bookings:
             return
@@ -174,7 +180,7 @@ class Books:
         }
 
     def _end_claim(self, end: ClaimEnd, request_id: str, now: dt.datetime) -> None:
-        """Of this request's own claim: the key may be another's since."""
+        """End the claim of this request. Another request may hold the same key by now."""
         if not end.is_complete and self.claimed.get(end.id) == request_id:
             del self.claimed[end.id]
         self.claim_ends.append(
@@ -235,7 +241,7 @@ class Books:
             self._settle(Settle(record, 0, op.now, claim_end=op.claim_end))
             return
         outcome, cost = self.logged.get(record.id, (ApiRequest.Outcome.LOST, 0))
-        if outcome == ApiRequest.Outcome.LOST:  # Swept, or reversed before.
+        if outcome == ApiRequest.Outcome.LOST:  # The sweeper or an earlier Reverse was first.
             return
         key = self._key(record.key_id, op.now)
         ledger.reverse(self._sheet(record.account_id), cost, op.settled_at.date(), key)
@@ -248,7 +254,8 @@ class Books:
 
     def _settled_before(self, record: RequestRecord) -> int:
         outcome, cost = self.logged.get(record.id, (ApiRequest.Outcome.LOST, 0))
-        if ApiRequest.Outcome.LOST in (outcome, record.outcome):  # Swept, or too late to sweep.
+        # Either the hold was swept, or this is the sweeper and the request was settled in time.
+        if ApiRequest.Outcome.LOST in (outcome, record.outcome):
             raise HoldClosed(record.id)
         return cost
 
@@ -269,7 +276,10 @@ class Books:
     # --- writing
 
     def writes(self) -> list[Statement]:
-        """What has changed, in an order that no foreign key minds."""
+        """Return the statements that write all changes, in an order that keeps foreign keys valid.
+
+        Accounts and keys aren't written for log rows alone.
+        """
         closed = {row["id"] for row in self.closed_holds}
         opened = [row for hold, row in self.new_holds.items() if hold not in closed]
         stored = [row for row in self.closed_holds if row["id"] not in self.new_holds]
@@ -311,7 +321,7 @@ class Books:
 
 def _entry(record: RequestRecord, amount_nano: int, key: str, now: dt.datetime) -> dict:
     return {
-        "id": id_at(now).hex,  # Entries are listed by their ids: in the order of their time.
+        "id": id_at(now).hex,  # Entries are listed by id, which must follow their time.
         "account_id": record.account_id,
         "amount_nano": amount_nano,
         "idempotency_key": key,

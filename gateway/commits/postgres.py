@@ -1,9 +1,9 @@
 """Runs batches on Postgres from the event loop, on one connection, in two round trips each.
 
-Straight on libpq's pipeline mode: a batch has a dozen statements, and psycopg's cursors cost more
-for each of them than all that a batch does besides. They are prepared once for each connection,
-unless a pooler stands between. A connection on which anything went wrong is closed; the next batch
-opens another. That somebody else holds a lock for too long is nothing wrong with it.
+It uses libpq's pipeline mode directly: a batch has a dozen statements, and psycopg's cursors would
+cost more than the rest of the batch. The statements are prepared once per connection, unless a
+pooler stands between Kyma and the server. After any error the connection is closed and the next
+batch opens another one; only a lock timeout leaves it open.
 """
 
 import asyncio
@@ -22,9 +22,10 @@ from gateway.commits import batch
 from gateway.commits.operations import Decided, Operation
 from gateway.commits.sql import NAMES, as_json, statement
 
-LOCK_WAIT_MS = 200  # Batches hold a lock for a few milliseconds; others hold up whom they lock out.
-DEAF_MS = 10_000  # A server that doesn't even acknowledge what it is sent for so long is gone.
-# How values are read that aren't text, by the type's number in pg_type.
+# A batch holds its locks for a few milliseconds. Anything that holds one longer delays others.
+LOCK_WAIT_MS = 200
+DEAF_MS = 10_000  # A server that acknowledges no data for this long counts as gone.
+# Readers of the types that aren't text, by the type's number in pg_type.
 _READERS: dict[int, Callable[[bytes], Any]] = {
     16: lambda value: value == b"t",  # bool
     20: int,  # bigint
@@ -37,12 +38,13 @@ Command = tuple[str, list[bytes] | None]  # The name of a statement and its rows
 BEGIN: Command = ("BEGIN", None)
 COMMIT: Command = ("COMMIT", None)
 ROLLBACK: Command = ("ROLLBACK", None)
-# What a pooler says that wasn't recognised as one: the statement is another connection's.
+# Errors that reveal a pooler which `is_direct` missed: prepared statements belong to another
+# connection of the server.
 _NOT_OURS = (errors.InvalidSqlStatementName, errors.DuplicatePreparedStatement)
 
 
 class PostgresEngine:
-    idle_turns = 0  # The server works beside us: the sooner it begins, the better.
+    idle_turns = 0  # The server works in parallel with this process, so a batch starts at once.
 
     def __init__(self) -> None:
         self._connection: psycopg.AsyncConnection | None = None
@@ -55,8 +57,9 @@ class PostgresEngine:
         decided: Decided | None = None,
         lock_wait_ms: int = LOCK_WAIT_MS,
     ) -> list[Any]:
-        """Apply `operations` in one transaction. Raises psycopg.Error; LockNotAvailable after it
-        has waited for each lock so long.
+        """Apply `operations` in one transaction.
+
+        Raises psycopg.Error; that is LockNotAvailable after `lock_wait_ms` at any one lock.
         """
         begin = [BEGIN, (f"SET LOCAL lock_timeout = {lock_wait_ms}", None)]
         try:
@@ -93,7 +96,7 @@ class PostgresEngine:
 
 
 async def connect() -> psycopg.AsyncConnection:
-    """A connection to the database of the settings, outside of Django's pool."""
+    """Open a connection to the configured database, outside of Django's pool."""
     parameters = connections["default"].get_connection_params()
     for sync_only in ("cursor_factory", "context"):
         parameters.pop(sync_only, None)
@@ -103,8 +106,10 @@ async def connect() -> psycopg.AsyncConnection:
 
 
 async def is_direct(connection: psycopg.AsyncConnection) -> bool:
-    """Whether the server itself is at the other end. A pooler, which gives each transaction to
-    another process of the server, makes up the process that it says the connection has.
+    """True when the connection goes to the server itself and not to a pooler.
+
+    A pooler runs each transaction in another server process, so the process id that it announces
+    for the connection is made up.
     """
     cursor = await connection.execute("SELECT pg_backend_pid()")
     return await cursor.fetchone() == (connection.pgconn.backend_pid,)
@@ -113,7 +118,7 @@ async def is_direct(connection: psycopg.AsyncConnection) -> bool:
 async def _transact(
     line: "Line", begin: list[Command], generator: Batch, decided: Decided | None
 ) -> list[Any]:
-    """What the batch that `generator` is returns, once it is committed."""
+    """Run the batch `generator`, and return its results once they are committed."""
     try:
         return await _begin_to_commit(line, begin, generator, decided)
     except errors.LockNotAvailable:
@@ -151,13 +156,15 @@ def _sql(name: str) -> bytes:
 
 @functools.cache
 def _prepared(name: str) -> bytes:
-    """What the statement is called at the server: never what one of another text is called."""
+    """Return the statement's name at the server; statements with different text never share one."""
     return f"{name}_{hashlib.sha256(_sql(name)).hexdigest()[:16]}".encode()
 
 
 class Line:
-    """A connection in pipeline mode. Its socket is watched from the first wait on: a watch that
-    is begun and ended for each wait costs more than what it waits for.
+    """A connection in pipeline mode.
+
+    Its socket is watched from the first wait on: starting and ending a watch for each wait would
+    cost more than the wait.
     """
 
     def __init__(self, pgconn: PGconn):
@@ -169,14 +176,14 @@ class Line:
         self._has_prepared = False
 
     async def prepare(self) -> None:
-        """Let the server parse all statements, and keep their plans. Raises psycopg.Error."""
+        """Have the server parse all statements and keep their plans. Raises psycopg.Error."""
         for name in NAMES:
             self._pgconn.send_prepare(_prepared(name), _sql(name))
         await self._answers()
         self._has_prepared = True
 
     async def ask(self, commands: list[Command]) -> list[batch.Rows]:
-        """Send all of `commands` at once; the rows of each. Raises psycopg.Error."""
+        """Send all `commands` at once and return the rows of each. Raises psycopg.Error."""
         for name, rows in commands:
             if rows is None:
                 self._pgconn.send_query_params(name.encode(), None)
@@ -187,12 +194,12 @@ class Line:
         return await self._answers()
 
     async def _answers(self) -> list[batch.Rows]:
-        """What the server says to all that was sent. Raises psycopg.Error."""
+        """Return the server's answers to everything sent so far. Raises psycopg.Error."""
         pgconn = self._pgconn
         pgconn.pipeline_sync()
         while pgconn.flush():
             await self._writable()
-            pgconn.consume_input()  # Or the server, whose answers nobody takes, takes no more.
+            pgconn.consume_input()  # A server whose answers aren't read stops reading, too.
         answers: list[batch.Rows] = []
         failure: psycopg.Error | None = None
         while True:
@@ -200,7 +207,7 @@ class Line:
                 await self._ready()
                 pgconn.consume_input()
             result = pgconn.get_result()
-            if result is None:  # The end of one command's results.
+            if result is None:  # This ends the results of one command.
                 continue
             if result.status == ExecStatus.PIPELINE_SYNC:
                 break
@@ -212,13 +219,13 @@ class Line:
         return answers
 
     def hang_up(self) -> None:
-        """Watch no more."""
+        """Stop watching the socket."""
         if self._is_watched:
             self._loop.remove_reader(self._socket)
             self._is_watched = False
 
     async def _ready(self) -> None:
-        """Return once the server has something to say."""
+        """Return once there is something to read from the server."""
         if not self._is_watched:
             self._loop.add_reader(self._socket, self._note)
             self._is_watched = True
@@ -226,7 +233,7 @@ class Line:
         await self._waiter
 
     async def _writable(self) -> None:
-        """Return once the server takes more or has something to say."""
+        """Return once the server accepts more data or has sent some."""
         self._loop.add_writer(self._socket, self._note)
         try:
             await self._ready()
@@ -235,7 +242,7 @@ class Line:
 
     def _note(self) -> None:
         if self._waiter is None or self._waiter.done():
-            self.hang_up()  # Nobody listens: the loop would call for as long as nobody reads.
+            self.hang_up()  # The loop would call again and again until somebody reads.
         else:
             self._waiter.set_result(None)
 

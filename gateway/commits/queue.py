@@ -23,13 +23,12 @@ from typing import Any
 import psycopg
 from django.conf import settings
 from django.db import Error as DatabaseError
-from django.db import connections, transaction
+from django.db import connections
 
 from billing.ledger import Grant
-from gateway.commits import batch
-from gateway.commits.operations import Decided, Operation, Record, Reserve, Settle, size_of, undo
+from gateway.commits.now import commit_now
+from gateway.commits.operations import Operation, Record, Reserve, Settle, size_of, undo
 from gateway.commits.postgres import LOCK_WAIT_MS, PostgresEngine
-from gateway.commits.sql import as_django, as_json, reads, statement
 from gateway.commits.sqlite import SqliteEngine
 from gateway.commits.waiting import CommitFailed, Waiting
 
@@ -337,45 +336,6 @@ def _is_out_of_reach(error: Exception) -> bool:
 def _is_locked(error: Exception) -> bool:
     """Postgres says so, of an account or what stands in its place."""
     return type(error).__name__ == _IS_LOCKED
-
-
-def commit_now(operations: list[Operation], decided: Decided | None = None) -> list[Any]:
-    """Apply `operations` in one transaction, on this thread. Returns a result for each."""
-    with transaction.atomic():
-        connection = connections["default"]
-        run = _run_on_sqlite if connection.vendor == "sqlite" else _run_on_postgres
-        results, writes = _drive(connection, run, batch.apply(operations))
-        if decided is not None:
-            decided(results)
-        for one in writes:
-            run(connection, *one)
-        return results
-
-
-def _drive(connection, run: Callable, generator) -> tuple[list[Any], list[batch.Statement]]:
-    rows = None
-    try:
-        while True:
-            rows = [run(connection, *one) for one in generator.send(rows)]
-    except StopIteration as done:
-        return done.value
-
-
-def _run_on_sqlite(connection, name: str, rows: list[dict]) -> batch.Rows:
-    """Past Django's cursor, which would rewrite the statement each time."""
-    sql, sqlite = statement(name, "sqlite"), connection.connection
-    values = as_django(name, rows)
-    with connection.wrap_database_errors:
-        if reads(name):
-            return sqlite.execute(sql, (as_json(values),)).fetchall()
-        sqlite.executemany(sql, values)
-        return []
-
-
-def _run_on_postgres(connection, name: str, rows: list[dict]) -> batch.Rows:
-    with connection.cursor() as cursor:
-        cursor.execute(statement(name, "postgresql"), [as_json(rows)])
-        return cursor.fetchall() if cursor.description else []
 
 
 _queue: CommitQueue | None = None

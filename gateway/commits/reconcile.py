@@ -1,10 +1,10 @@
-"""Do the books agree with the request log? Adds to `billing.reconcile` what needs requests.
+"""Checks that the books agree with the request log; extends `billing.reconcile`.
 
-An entry names its request and a request its price, so every charge can be computed again from
-its tokens. The log is read in pages by id, of any size in constant memory; a page is one
-statement, so a request and its entry are seen at the same moment. A reversal names by its
-idempotency key the request whose charge it gives back. Once the owner of an account was erased
-its requests are gone, and only its sums are proved.
+An entry names its request, and a request names its price, so every charge can be computed again
+from the tokens. The log is read in pages by id, so memory stays constant however long it is. Each
+page is one statement, which reads a request and its entry at the same moment. The idempotency key
+of a reversal names the request whose charge it gives back. Once the owner of an account is erased
+its requests are gone, and only its sums are checked.
 """
 
 import datetime as dt
@@ -28,7 +28,7 @@ OVERDUE = dt.timedelta(seconds=60)
 def differences(
     account_id: uuid.UUID | None = None, now: dt.datetime | None = None
 ) -> Iterator[Difference]:
-    """All that doesn't agree, of all accounts or of one; nothing if the books are right."""
+    """Yield each difference, of all accounts or of one; none if the books are right."""
     yield from reconcile.differences(account_id)
     of_account = {} if account_id is None else {"account": account_id}
     yield from _requests(ApiRequest.objects.filter(account__user__isnull=False, **of_account))
@@ -40,7 +40,7 @@ def differences(
 
 
 def _requests(requests: QuerySet) -> Iterator[Difference]:
-    """Each request costs what its tokens cost, and has the entry that says so."""
+    """Check that each request is charged for its tokens and has an entry with that charge."""
     entry = LedgerEntry.objects.filter(request_id=OuterRef("pk"))
     rows = requests.order_by("pk").annotate(
         entry_nano=Subquery(entry.values("amount_nano")),
@@ -79,7 +79,7 @@ def _request(row, prices: "_Prices") -> Iterator[Difference]:
 
 
 def _is_reversed(row) -> bool:
-    """Whether the charge of a request was given back."""
+    """True when the charge of a request was given back."""
     return LedgerEntry.objects.filter(
         kind=LedgerEntry.Kind.REVERSAL,
         idempotency_key=reversal_key(row.id.hex),
@@ -100,7 +100,7 @@ def _full_cost(row, prices: "_Prices") -> int:
 
 
 class _Prices(dict[uuid.UUID, Price]):
-    """Price versions, each read once: there are few, and they never change."""
+    """A cache of price versions. There are few, and they never change."""
 
     def __missing__(self, version_id: uuid.UUID) -> Price:
         self[version_id] = PriceVersion.objects.get(pk=version_id).price
@@ -108,7 +108,7 @@ class _Prices(dict[uuid.UUID, Price]):
 
 
 def _entries(entries: QuerySet) -> Iterator[Difference]:
-    """Each usage entry has its request."""
+    """Check that each usage entry has its request."""
     requests = ApiRequest.objects.filter(pk=OuterRef("request_id"))
     usage = entries.filter(~Exists(requests), kind=LedgerEntry.Kind.USAGE)
     for entry in usage.iterator():
@@ -117,7 +117,7 @@ def _entries(entries: QuerySet) -> Iterator[Difference]:
 
 
 def _reversals(entries: QuerySet) -> Iterator[Difference]:
-    """Each reversal gives back what was charged for a request that is lost since."""
+    """Check that each reversal gives back the charge of a request that is now lost."""
     for entry in entries.filter(kind=LedgerEntry.Kind.REVERSAL).iterator():
         request_id = entry.idempotency_key.removeprefix(reversal_key(""))
         is_lost = ApiRequest.objects.filter(pk=request_id, outcome=ApiRequest.Outcome.LOST).exists()
@@ -130,7 +130,7 @@ def _reversals(entries: QuerySet) -> Iterator[Difference]:
 
 
 def _holds(holds: QuerySet, now: dt.datetime) -> Iterator[Difference]:
-    """No hold outlives its deadline or its request."""
+    """Check that no hold outlives its deadline or its request."""
     for hold in holds.filter(deadline__lt=now - OVERDUE).iterator():
         what = f"hold {short(hold.id)}"
         yield Difference(hold.account_id, what, f"closed by {hold.deadline:%F %T}", "open")
@@ -141,7 +141,7 @@ def _holds(holds: QuerySet, now: dt.datetime) -> Iterator[Difference]:
 
 
 def _key_totals(account_id: uuid.UUID | None) -> Iterator[Difference]:
-    """What a key has spent is what its requests cost."""
+    """Check that the total spend of each key is the cost of its requests."""
     spend = KeySpend.objects.filter(key__user__credit_account__isnull=False)
     if account_id is not None:
         spend = spend.filter(key__user__credit_account=account_id)

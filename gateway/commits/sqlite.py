@@ -1,4 +1,4 @@
-"""Runs batches on SQLite, on Django's connection, in a thread of its own."""
+"""Runs batches on SQLite, with Django's connection, in a thread of its own."""
 
 import asyncio
 import threading
@@ -14,10 +14,10 @@ Asked = tuple[list[Operation], Decided, asyncio.Future]
 
 
 class SqliteEngine:
-    """`apply` runs a batch on the connection of its thread."""
+    """Runs each batch by calling `apply` in the thread that owns the connection."""
 
-    # How often requests that have just arrived get their turn before a batch is taken without
-    # them: a batch takes the processor that they need, and one takes less of it than two.
+    # So often the event loop gives newly arrived requests a turn before the next batch is taken.
+    # Batch and requests share one processor, and one large batch costs less than two small ones.
     idle_turns = 4
 
     def __init__(self, apply: Callable[[list[Operation], Decided], list[Any]]) -> None:
@@ -30,7 +30,7 @@ class SqliteEngine:
     ) -> list[Any]:
         """Apply `operations` in one transaction. Raises django.db.Error.
 
-        No account is ever locked by itself here: `lock_wait_ms` is for Postgres.
+        SQLite locks no single account, so `lock_wait_ms` is ignored: it is for Postgres.
         """
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._serve, name="commit", daemon=True)
@@ -56,12 +56,12 @@ class SqliteEngine:
             operations, decided, future = asked
             outcome = self._outcome(operations, decided)
             future.get_loop().call_soon_threadsafe(_resolve, future, outcome)
-        connections["default"].close()  # Looked up here: a connection belongs to its thread.
+        connections["default"].close()  # A connection belongs to its thread: close it from here.
 
     def _outcome(self, operations: list[Operation], decided: Decided) -> list[Any] | Exception:
         try:
             return self._apply(operations, decided)
-        except Exception as error:  # noqa: BLE001 - for the loop, which waits for it
+        except Exception as error:  # noqa: BLE001 - the event loop raises it for the caller
             return error
 
 

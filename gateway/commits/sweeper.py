@@ -1,9 +1,9 @@
-"""Closes the holds of dead processes.
+"""Closes the holds that dead processes left behind.
 
-The total timeout ends every request before the deadline of its hold, so a hold past its
-deadline has nobody left who could settle it. It is closed without a charge, and its request is
-logged as lost. Safe to run twice, in several processes at once, and against a settle that
-comes late: the first to commit wins, and the other changes nothing.
+The total timeout ends every request before the deadline of its hold, so a hold past its deadline
+has no process left to settle it. The sweeper closes it without a charge and logs its request as
+lost. It is safe to run twice, in several processes at once, and against a late settlement: the
+first to commit wins, and the other changes nothing.
 """
 
 import datetime as dt
@@ -14,8 +14,8 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from billing.models import Hold
+from gateway.commits.now import commit_now
 from gateway.commits.operations import Operation, Settle
-from gateway.commits.queue import commit_now
 from gateway.commits.record import RequestRecord
 from gateway.models import ApiRequest, Route
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 def sweep(now: dt.datetime | None = None, limit: int = 500) -> int:
-    """Close the holds past their deadline, at most `limit`. Returns how many this call closed."""
+    """Close at most `limit` holds past their deadline. Returns how many this call closed."""
     now = now or timezone.now()
     holds = list(Hold.objects.filter(deadline__lt=now).order_by("deadline")[:limit])
     if not holds:
@@ -39,16 +39,17 @@ def _commit(settles: list[Settle]) -> list[object]:
     try:
         return commit_now(list[Operation](settles))
     except IntegrityError as error:
-        if len(settles) == 1:  # Its account's books are wrong: the others are closed all the same.
+        # This account's books are wrong. The holds of other accounts are still closed.
+        if len(settles) == 1:
             logger.error("hold %s can't be swept: %s", settles[0].record.id, error)
             return [error]
     return [result for one in settles for result in _commit([one])]
 
 
 def _lost(hold: Hold, routes: dict) -> RequestRecord:
-    """The request row of a hold that nobody settled.
+    """Return the log row for the request of a hold that was never settled.
 
-    Its status is 0: what the caller saw, if anything, died with the process.
+    Its status is 0: only the dead process knew which status the caller saw, if any.
     """
     record = RequestRecord(
         id=hold.id.hex,
@@ -68,7 +69,7 @@ def _lost(hold: Hold, routes: dict) -> RequestRecord:
 
 
 def _routes(routes: QuerySet) -> dict:
-    """The route at each price version, where there is only one."""
+    """Map each price version to its route, or to None where several routes share it."""
     found: dict = {}
     for route in routes.select_related("model", "provider"):
         known = found.setdefault(route.price_version_id, route)

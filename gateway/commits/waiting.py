@@ -1,4 +1,4 @@
-"""One operation in the commit queue, and who waits for it."""
+"""One operation in the commit queue, with the futures that its caller awaits."""
 
 import asyncio
 import dataclasses
@@ -8,7 +8,7 @@ from gateway.commits.operations import Operation, Reserve, Settle
 
 
 class CommitFailed(Exception):
-    """The operation was not applied, or nobody knows whether it was."""
+    """The operation was not applied, or it is unknown whether it was."""
 
 
 def _new_future() -> asyncio.Future:
@@ -17,8 +17,10 @@ def _new_future() -> asyncio.Future:
 
 @dataclasses.dataclass(slots=True)
 class Waiting:
-    """`future` is done once it is committed, or before its time if nobody waits for it any more;
-    `decided` of a reservation as soon as it is granted.
+    """An operation whose caller waits for the commit.
+
+    `future` is done once the operation is committed, or earlier if the caller stopped waiting.
+    `decided` belongs to a reservation and is done as soon as that is granted.
     """
 
     operation: Operation
@@ -27,14 +29,19 @@ class Waiting:
     timer: asyncio.TimerHandle | None = None
 
     def decide(self, result: Any) -> None:
-        """What is granted. A refusal waits for the commit: it may be undone until then."""
+        """Give the caller a granted result at once.
+
+        A refusal waits for the commit: if that fails, the operation is decided again.
+        """
         if self.decided and not self.decided.done() and not isinstance(result, Exception):
             self.decided.set_result(result)
 
     @property
     def is_given_up(self) -> bool:
-        """A reservation that nobody waits for, or a settlement whose caller was told that it
-        failed. One whose caller has just gone is settled all the same.
+        """True when the operation must not be applied any more.
+
+        That is a reservation whose caller stopped waiting, or a settlement that was reported to
+        its caller as failed. A settlement whose caller merely left is still applied.
         """
         if isinstance(self.operation, Reserve):
             return self.future.done()
@@ -49,4 +56,4 @@ class Waiting:
         for future in (self.decided, self.future):
             if future is not None and not future.done():
                 future.set_exception(error)
-                future.exception()  # Nobody may be waiting: then it isn't worth a warning.
+                future.exception()  # Marks it as read: asyncio warns if no caller awaits it.

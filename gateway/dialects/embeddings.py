@@ -1,7 +1,7 @@
-"""A request for embeddings, checked; and the vectors that a provider answers with, checked too.
+"""A request for embeddings and the vectors that a provider answers with, both checked.
 
-Providers are always asked for floats. base64, which OpenAI's own client asks for, is written here,
-so that it is the same whichever provider answers.
+Kyma always asks providers for floats. It writes base64, which OpenAI's own client asks for, itself,
+so that the encoding is the same for every provider.
 """
 
 import base64
@@ -45,7 +45,7 @@ class EmbeddingRequest(ProviderRequest):
         return {"input": self.input, "encoding_format": "float"}
 
     def accepted(self, answer: dict) -> dict:
-        """One vector for each input, in their order; all of one length. Raises UpstreamFailed."""
+        """Return a vector for each input, in order and all of one length. Raises UpstreamFailed."""
         data = answer.get("data")
         if type(data) is not list or not all(type(item) is dict for item in data):
             raise Garbled(status=200)
@@ -67,13 +67,13 @@ class EmbeddingRequest(ProviderRequest):
             )
 
     def said(self, answer: dict) -> Any:
-        # The vectors follow from the logged inputs, and are a hundred times as large.
+        # The vectors follow from the logged inputs, and are a hundred times as large as these.
         vectors = answer["vectors"]
         return {"embeddings": len(vectors), "dimensions": len(vectors[0])}
 
 
 def parse(body: dict) -> EmbeddingRequest:
-    """Expects what json_body.parse returns. Raises InvalidRequest."""
+    """Read a body that wire.body.parse returned. Raises InvalidRequest."""
     found = TABLE.sort(body)
     read = found.read
     size = Inputs.of(read["input"])
@@ -89,7 +89,7 @@ def parse(body: dict) -> EmbeddingRequest:
 
 
 def embedding_list(answer: dict, usage: dict, request: dict) -> dict:
-    """The embeddings object of an accepted answer, in the format that the caller asked for."""
+    """Return the embeddings object of an accepted answer, in the caller's `encoding_format`."""
     encode = _base64 if request.get("encoding_format") == "base64" else list
     return {
         "object": "list",
@@ -105,20 +105,21 @@ def embedding_list(answer: dict, usage: dict, request: dict) -> dict:
 
 
 def _index(item: dict, place: int) -> Any:
-    """Where the item belongs: where it stands, unless it says."""
+    """Return the item's `index`, by default its place in the list; None if it is no integer."""
     index = item.get("index", place)
     return index if type(index) is int else None
 
 
 def _is_vector(value: Any) -> bool:
-    """Whether it is a list of numbers, each of which fits into 32 bits."""
+    """True when the value is a filled list of finite numbers that fit into 32 bits."""
     if type(value) is not list or not value or not set(map(type, value)) <= {float, int}:
         return False
     try:
         _packed(value)
     except (OverflowError, struct.error):
         return False
-    # Of numbers as small as these the sum is finite, unless one of them isn't.
+    # Numbers of 32 bits are too small for their sum to overflow: only a NaN or an infinity among
+    # them makes it not finite.
     return math.isfinite(sum(value))
 
 

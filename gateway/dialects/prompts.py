@@ -14,7 +14,7 @@ _tokens = list_of(_token, filled=True)
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """How many there are, the bytes of those that are text, the tokens of those that are tokens."""
+    """The number of inputs, the bytes of all texts, and the number of all token ids."""
 
     count: int
     text_bytes: int
@@ -22,7 +22,7 @@ class Inputs:
 
     @classmethod
     def of(cls, value: Any) -> "Inputs":
-        """The size of a value that was checked by a check of `inputs`."""
+        """Measure a value that has passed a check made by `inputs`."""
         items = value if type(value) is list and type(value[0]) is not int else [value]
         text_bytes = sum(size_of(item) for item in items if type(item) is str)
         token_ids = sum(len(item) for item in items if type(item) is list)
@@ -30,7 +30,10 @@ class Inputs:
 
 
 def inputs(most: int) -> Check:
-    """A text, or the tokens of one, or a list of at most `most` of either; none of them empty."""
+    """Return a check for one input or a list of at most `most`; an input is a text or token ids.
+
+    No input and no list may be empty.
+    """
     kinds = {
         str: list_of(_text, filled=True, most=most),
         list: list_of(_tokens, filled=True, most=most),

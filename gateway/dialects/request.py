@@ -1,6 +1,6 @@
-"""What the story of a request needs to know of it, whichever endpoint of a provider it goes to.
+"""A checked request in the form that routing, billing and the log use for every endpoint.
 
-A subclass for each endpoint says what is sent there and what comes back.
+Each endpoint of a provider has a subclass that knows what Kyma sends there and what comes back.
 """
 
 from abc import ABC, abstractmethod
@@ -10,15 +10,17 @@ from typing import Any, ClassVar
 from gateway.failures import Garbled
 from gateway.wire.checks import Check, Mismatch, missing, object_of
 
-TOKENS_PER_PROMPT = 4  # What marks its beginning and its end, at the most.
-DEFAULT_MAX_TOKENS = 4096  # Of an answer whose caller names no limit.
-# Codex never names one, and ends with an error where an answer is cut. What it asks for is files.
+BYTES_PER_TOKEN = 4
+
+TOKENS_PER_PROMPT = 4  # At most: the marks of its beginning and its end.
+DEFAULT_MAX_TOKENS = 4096  # For callers who set no limit.
+# Codex never sets a limit, asks for whole files, and stops with an error if an answer is cut off.
 AGENT_MAX_TOKENS = 32_768
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One path of providers. `says_nothing` are the members of a choice without any content."""
+    """A path at providers. `says_nothing` holds the members of a choice without any content."""
 
     path: str
     answer_object: str
@@ -42,16 +44,17 @@ EMBEDDINGS = Endpoint("/embeddings", "list", "", "emb-", {})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderRequest(ABC):
-    """`models` are those to try, in order.
+    """A checked request. Kyma tries its `models` in order.
 
-    `fields`, `unknown` and `routing` hold the body's fields as they came, `null` left out.
+    `fields`, `unknown` and `routing` hold the body's fields as they came, without nulls.
     `fields` go to any provider, `unknown` only over a route with passthrough, `routing` nowhere.
-    `text_bytes` is an upper bound for prompt tokens; images, template text and the prompt's
-    `token_ids`, each of which is a token, come on top. All of `prompts` have `n` answers each.
+    `text_bytes` is an upper bound for the tokens of the prompt's text; images, template text and
+    `token_ids` (the number of tokens sent as ids) come on top. Each of the `prompts` gets `n`
+    answers.
     """
 
     endpoint: ClassVar[Endpoint]
-    has_template: ClassVar[bool] = False  # Whether a chat template writes the prompt.
+    has_template: ClassVar[bool] = False  # True when a chat template writes the prompt.
 
     models: tuple[str, ...]
     stream: bool = False
@@ -75,43 +78,43 @@ class ProviderRequest(ABC):
 
     @property
     def frame_tokens(self) -> int:
-        """The most tokens that mark what is said; a route's `template_tokens` come on top."""
+        """The most tokens that frame the prompt's text. A route's `template_tokens` come on top."""
         return TOKENS_PER_PROMPT * self.prompts
 
     @property
     def echoed_bytes(self) -> int:
-        """The text of the prompts that the answers repeat."""
+        """The bytes of prompt text that the answers repeat."""
         return 0
 
     @property
     def hides_reasoning(self) -> bool:
-        """Whether the caller doesn't want to read what the model thinks."""
+        """True when the caller doesn't want to read the model's reasoning."""
         return False
 
     @property
     @abstractmethod
     def content(self) -> dict[str, Any]:
-        """What the provider is asked, by the names of its fields."""
+        """The prompt, in the fields that the provider expects."""
 
     @property
     def known_content(self) -> dict[str, Any]:
-        """The same, without what Kyma doesn't know in it: for routes without passthrough."""
+        """`content` without members that Kyma doesn't know, for routes without passthrough."""
         return self.content
 
     def accepted(self, answer: dict) -> dict:
-        """A provider's whole answer, checked. Raises UpstreamFailed."""
+        """Return a provider's whole answer after a check. Raises UpstreamFailed."""
         if not answer.get("choices"):
             raise Garbled(status=200)
         return answer
 
     def said(self, answer: dict) -> Any:
-        """What the content log keeps of an answer that was accepted."""
+        """Return the part of an accepted answer that the content log keeps."""
         return answer.get("choices")
 
 
 @dataclass(frozen=True, slots=True)
 class SortedFields:
-    """The fields of a body by where they go: see `ProviderRequest`. `read` are kept here."""
+    """A body's fields by destination: see `ProviderRequest`. Kyma keeps `read` for itself."""
 
     fields: dict[str, Any] = field(default_factory=dict)
     read: dict[str, Any] = field(default_factory=dict)
@@ -119,7 +122,7 @@ class SortedFields:
     unknown: dict[str, Any] = field(default_factory=dict)
 
     def common(self) -> dict[str, Any]:
-        """What is read alike whichever endpoint the request is for."""
+        """Return the members of ProviderRequest that all endpoints read in the same way."""
         first, fallbacks = self.read.get("model"), self.routing.get("models", [])
         return {
             "models": tuple(dict.fromkeys([*([first] if first else []), *fallbacks])),
@@ -131,14 +134,14 @@ class SortedFields:
         }
 
     def wants_usage(self) -> bool:
-        """Whether a stream ends with its usage, when it is one."""
+        """True when the caller wants the usage, which then ends the answer if that is a stream."""
         options = self.read.get("stream_options", {}) if self.read.get("stream") else {}
         return bool(options.get("include_usage") or self.read.get("usage", {}).get("include"))
 
 
 @dataclass(frozen=True, slots=True)
 class FieldTable:
-    """The fields that an endpoint knows, with their checks, and which of them must be there."""
+    """The fields that an endpoint knows, with their checks, and the names of the required ones."""
 
     forwarded: dict[str, Check]
     read: dict[str, Check]
@@ -147,12 +150,12 @@ class FieldTable:
 
     @property
     def check(self) -> Check:
-        """All of it as the check of one object, for the description of the API."""
+        """One check of the whole body, for the description of the API."""
         members = {**self.read, **self.forwarded, **self.routing}
         return object_of(members, required=self.required)
 
     def sort(self, body: dict) -> SortedFields:
-        """The body's fields, each checked. Raises InvalidRequest."""
+        """Check the body's fields and return them by destination. Raises InvalidRequest."""
         found = SortedFields()
         tables = (
             (self.forwarded, found.fields),

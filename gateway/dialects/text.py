@@ -1,4 +1,4 @@
-"""A request for text completions, the older endpoint: the model goes on where a prompt ends."""
+"""A request for text completions, the older endpoint, where the model continues a prompt."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,7 +13,7 @@ from gateway.dialects.request import Endpoint, FieldTable, ProviderRequest
 from gateway.errors import Unprocessable
 from gateway.wire.checks import Check, boolean, integer, text
 
-DEFAULT_MAX_TOKENS = 16  # OpenAI's, which clients of this endpoint count on.
+DEFAULT_MAX_TOKENS = 16  # OpenAI's default, which clients of this endpoint rely on.
 MAX_PROMPTS = 128
 
 _SAMPLING = (
@@ -37,9 +37,9 @@ FORWARDED: dict[str, Check] = {
 READ: dict[str, Check] = {
     **{name: CHAT_READ[name] for name in ("model", "stream", "stream_options", "usage", "n")},
     "prompt": inputs(MAX_PROMPTS),
-    # Never 0: to some providers that is no limit, and what is held would pay for no output at all.
+    # Never 0: some providers take it as no limit, and the hold would then cover no output at all.
     "max_tokens": CHAT_READ["max_tokens"],
-    # Chat's: no route may get it beside ours.
+    # A field of chat, read so that no route passes it on beside `max_tokens`.
     "max_completion_tokens": CHAT_READ["max_completion_tokens"],
     "best_of": integer(1, MAX_ANSWERS),
     **KEPT,
@@ -63,7 +63,7 @@ class TextRequest(ProviderRequest):
 
 
 def parse(body: dict) -> TextRequest:
-    """Expects what json_body.parse returns. Raises InvalidRequest, Unprocessable."""
+    """Read a body that wire.body.parse returned. Raises InvalidRequest, Unprocessable."""
     found = TABLE.sort(body)
     read = found.read
     n = read.get("n", 1)

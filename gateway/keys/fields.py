@@ -1,8 +1,8 @@
-"""What a body at /v1/keys may say of a key, checked and turned into what is stored.
+"""The fields of a key in a body at /v1/keys: their checks, and the columns they are stored in.
 
-Unknown fields are refused: a cap that is mistyped must not silently be none. Dollars are read
-from the JSON text, never through a float. `null` lifts a rule; an empty list is refused, since
-to a reader it says "nothing" where no rule means "everything".
+Unknown fields are refused, so that a mistyped cap isn't silently dropped. Dollars are read from
+the JSON text, never through a float. `null` lifts a rule. An empty list is refused: it reads like
+"nothing", but would be stored as no rule, which means "everything".
 """
 
 import dataclasses
@@ -47,9 +47,9 @@ _AMOUNT = "an amount of dollars from 0 to 1000000 with at most 9 decimals"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class KeyFields:
-    """`columns` of ApiKey, and `caps` in nano-dollars; what isn't named stays as it is.
+    """`columns` of ApiKey and `caps` in nano-dollars. A rule that is in neither stays as it is.
 
-    `keeps_reset` says of a `limit` that it came without `limit_reset`.
+    `keeps_reset` is True when `limit` came without `limit_reset`.
     """
 
     columns: dict[str, Any]
@@ -57,19 +57,22 @@ class KeyFields:
     keeps_reset: bool = False
 
     def caps_of(self, limited: str | None) -> dict[str, int | None]:
-        """The caps to set on a key whose limit, if it has one, is that of the period `limited`."""
+        """Return the caps to set on a key whose present limit is for the period `limited`, or None.
+
+        A new `limit` without `limit_reset` keeps that period.
+        """
         if not self.keeps_reset or limited is None:
             return self.caps
         return dict.fromkeys(CAPS) | {limited: self.caps["total"]}
 
 
 def parse(body: dict, *, new: bool) -> KeyFields:
-    """The fields of a new key, or those to change. Raises InvalidRequest."""
+    """Return the fields of a new key, or the fields to change. Raises InvalidRequest."""
     for name in body:
         if name not in CHECKS:
             known = ", ".join(CHECKS)
             raise InvalidRequest(
-                f"`{name[:64]}` is no field of a key. Those are: {known}.", param=name[:64]
+                f"`{name[:64]}` is not a field of a key. Its fields are: {known}.", param=name[:64]
             )
     if new and body.get("name") is None:
         raise missing(_name).under("name").as_error()
@@ -112,7 +115,7 @@ def _amount(value: Any) -> None:
 
 
 def _nano(value: Any) -> int:
-    """Raises ValueError, Inexact or InvalidOperation for what is no exact amount."""
+    """Return nano-dollars. Raises ValueError, Inexact or InvalidOperation if they aren't exact."""
     if type(value) is str and re.fullmatch(_DECIMAL, value):
         return nano(value)
     if type(value) is int:
@@ -134,7 +137,7 @@ def _cap_table(value: Any) -> None:
         raise unwanted(f"an object with {', '.join(CAPS)}", value)
     for period, cap in value.items():
         if period not in CAPS:
-            raise Mismatch(f"is no cap: those are {', '.join(CAPS)}").under(period[:64])
+            raise Mismatch(f"is not a cap: the caps are {', '.join(CAPS)}").under(period[:64])
         if cap is not None:
             try:
                 _amount(cap)
@@ -144,7 +147,7 @@ def _cap_table(value: Any) -> None:
 
 @takes({"type": "string", "format": "date-time"})
 def _future(value: Any) -> None:
-    wanted = 'a time to come in ISO 8601 with its zone, as "2030-01-31T12:00:00Z"'
+    wanted = 'a future time in ISO 8601 with its zone, such as "2030-01-31T12:00:00Z"'
     try:
         is_future = type(value) is str and _time(value) > timezone.now()
     except (ValueError, TypeError, OverflowError):
@@ -154,7 +157,10 @@ def _future(value: Any) -> None:
 
 
 def _time(value: str) -> dt.datetime:
-    """In UTC. Raises ValueError without a zone, OverflowError at the ends of time."""
+    """Return the time in UTC.
+
+    Raises ValueError without a zone, OverflowError beyond the years that Python knows.
+    """
     time = dt.datetime.fromisoformat(value)
     if time.tzinfo is None:
         raise ValueError("no zone")
@@ -171,7 +177,7 @@ def _networks(value: Any) -> None:
         try:
             validate_networks([network])
         except ValidationError:
-            wanted = 'an IP address or network, as "192.0.2.0/24"'
+            wanted = 'an IP address or network, such as "192.0.2.0/24"'
             raise unwanted(wanted, network).under(index) from None
 
 
@@ -183,7 +189,7 @@ def _retention(value: Any) -> None:
 
 
 def _line(most: int) -> Check:
-    """A text without control characters, which no database and no page has to bear."""
+    """Return a check for one line without control characters, which break databases and pages."""
     wanted = f"a string of 1 to {most} characters in one line"
     return matching(rf"(?=.*\S)[^\x00-\x1f\x7f]{{1,{most}}}", wanted)
 
@@ -224,7 +230,7 @@ _COLUMNS: dict[str, tuple[str, Callable[[Any], Any]]] = {
 
 
 def _caps(body: dict) -> dict[str, int | None]:
-    """The caps to set. OpenRouter's one `limit` takes the place of all of them."""
+    """Return the caps to set. OpenRouter's single `limit` replaces all of them."""
     if "limit" not in body:
         if body.get("limit_reset") is not None:
             raise InvalidRequest("`limit_reset` needs a `limit`.", param="limit_reset")

@@ -1,8 +1,8 @@
-"""What a key that manages others may hand on: no more than it has.
+"""The rule for a key that manages other keys: it may not give more than it has.
 
-Else a stolen one could give itself more by another, or outlive its end. The rule is one for
-management keys at /v1/keys and for keys with the scope `keys` at /api/keys. Of a key that is
-changed only what changes is checked: what stays is nobody's gain.
+Without it a thief could use a stolen key to make one that may do more, or that outlives it. The
+same rule holds for management keys at /v1/keys and for keys with the scope `keys` at /api/keys.
+When a key is changed only the changed rules are checked, since the others gain nothing.
 """
 
 import datetime as dt
@@ -17,14 +17,14 @@ from gateway.errors import Forbidden
 
 
 def check(own: ApiKey, rules: Mapping[str, Any]) -> None:
-    """Raises Forbidden unless the key `own` may give another one these `rules`, columns of ApiKey.
+    """Raise Forbidden unless the key `own` may give another key these `rules`, columns of ApiKey.
 
-    What a request may cost or ask can't be handed on in part: two keys with a cap spend it twice.
+    A key with limits of its own may make no other: two keys with the same cap could spend it twice.
     """
     if has_limits(own):
         raise Forbidden(
-            "A key with caps, models or a rate of its own makes and changes no other, which could "
-            "have less of them. Use a key without, or sign in.",
+            "A key with caps, models or a rate of its own can't make or change keys, which could "
+            "be limited less. Use a key without such limits, or sign in.",
             code="key_has_limits",
         )
     for name, check_rule in _CHECKS.items():
@@ -33,21 +33,22 @@ def check(own: ApiKey, rules: Mapping[str, Any]) -> None:
 
 
 def rules_of(key: ApiKey) -> dict[str, Any]:
-    """All that a key has which is new, or whose text is."""
+    """Return the rules to check when a key is created, or rotated and so given a new secret."""
     return {name: getattr(key, name) for name in _CHECKS}
 
 
 def check_reach(own: ApiKey, other: ApiKey) -> None:
-    """Raises Forbidden for a key with a scope that `own` lacks, or that manages keys.
+    """Raise Forbidden if the key `other` has a scope that `own` lacks, or the scope `keys`.
 
-    A management key reaches them all: it gives no scopes, and sees no text but of what it makes.
+    A management key reaches all keys: it gives no scopes, and sees only the secrets of keys that
+    it makes.
     """
     if not own.is_management:
         _check_scopes(own, other.scopes)
 
 
 def _check_scopes(own: ApiKey, scopes: Collection[str]) -> None:
-    """A key that could give the scope `keys` would multiply."""
+    """Raise Forbidden for a scope that `own` can't give; `keys` is one, or keys could multiply."""
     beyond = {*scopes} - ({*own.scopes} - {ApiKey.Scope.KEYS.value})
     if beyond:
         names = ", ".join(f"`{one}`" for one in sorted(beyond))
@@ -61,7 +62,8 @@ def _check_end(own: ApiKey, end: dt.datetime | None) -> None:
     if own.expires_at and (end is None or end > own.expires_at):
         own_end = f"{own.expires_at.astimezone(dt.UTC):%Y-%m-%dT%H:%M:%SZ}"
         raise Forbidden(
-            f"This key ends at {own_end}, and gives no other a later end: say so in `expires_at`.",
+            f"This key ends at {own_end} and can't give another key a later end: set `expires_at` "
+            "to that time or earlier.",
             code="beyond_own_end",
             param="expires_at",
         )
@@ -72,8 +74,8 @@ def _check_networks(own: ApiKey, networks: Collection[str]) -> None:
     wanted = [ip_network(one) for one in networks]
     if limits and not (wanted and all(_is_within(one, limits) for one in wanted)):
         raise Forbidden(
-            f"This key works from {', '.join(map(str, limits))} alone, and gives no other more: "
-            "name networks within in `allowed_networks`, or sign in.",
+            f"This key works only from {', '.join(map(str, limits))} and can't allow another key "
+            "more: set `allowed_networks` to networks within these, or sign in.",
             code="beyond_own_networks",
             param="allowed_networks",
         )
@@ -92,8 +94,8 @@ def _span(network: Network) -> tuple[int, int, int]:
 def _check_retention(own: ApiKey, days: int) -> None:
     if days > own.retention_days:
         raise Forbidden(
-            f"What this key asks is kept for {own.retention_days} days, and it gives no other "
-            "more: say so in `retention_days`, or sign in.",
+            f"Requests with this key are kept for {own.retention_days} days, and it can't allow "
+            "another key more: set `retention_days` to that or less, or sign in.",
             code="beyond_own_retention",
             param="retention_days",
         )

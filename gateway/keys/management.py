@@ -1,8 +1,8 @@
-"""Keys made, changed and ended by their owner: what stands behind /v1/keys and the pages.
+"""Making, changing and ending keys: the rules behind /v1/keys, /api/keys and the pages.
 
-`by` is the key that asks, which hands on no more than it has (`key_grants.py`); None is the person.
-Management keys are listed for all, but made, changed and revoked by their owner alone, who is
-`signed_in`: a key that can make others must not be able to lift its own limits or to multiply.
+`by` is the key that makes the change, and may not give more than it has itself; None is the owner
+in person. All of them see management keys in the list, but only the owner who is `signed_in` may
+make, change or revoke these: a key that can make others must not lift its own limits or multiply.
 """
 
 import datetime as dt
@@ -20,23 +20,23 @@ from gateway.keys import grants as key_grants
 from gateway.keys.fields import KeyFields
 from gateway.models import ApiRequest, Model
 
-MAX_KEYS = 1000  # of one person; revoked ones don't count
+MAX_KEYS = 1000  # Per person; revoked keys don't count.
 
 
 def of_user(user_id: uuid.UUID) -> QuerySet[ApiKey]:
-    """The keys of a person that aren't revoked, the newest first."""
+    """Return the keys of a person that aren't revoked, the newest first."""
     rows = ApiKey.objects.filter(user=user_id, revoked_at=None)
     return rows.select_related("user", "spend").order_by("-created_at", "-id")
 
 
 def with_last_use(rows: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
-    """Each key with `last_used_at`: when its newest request came in, else None."""
+    """Add `last_used_at` to each key: when its newest request came in, or None."""
     requests = ApiRequest.objects.filter(key=OuterRef("pk")).order_by("-created_at")
     return rows.annotate(last_used_at=Subquery(requests.values("created_at")[:1]))
 
 
 def find(user_id: uuid.UUID, key_id: uuid.UUID | None) -> ApiKey:
-    """Raises NotFound for what isn't this person's."""
+    """Return this person's key. Raises NotFound, also for a key of another person."""
     row = with_last_use(of_user(user_id)).filter(pk=key_id).first() if key_id else None
     if row is None:
         raise NotFound("There is no such key in this account.", code="key_not_found")
@@ -44,10 +44,10 @@ def find(user_id: uuid.UUID, key_id: uuid.UUID | None) -> ApiKey:
 
 
 def make(user_id: uuid.UUID, fields: KeyFields, *, by: ApiKey | None) -> tuple[ApiKey, str]:
-    """A new key and its text, never without the caps that were asked for.
+    """Make a key and its caps in one transaction. Returns the key and its secret text.
 
-    Raises Forbidden for more than `by` may give and when there are too many, InvalidRequest for a
-    model that doesn't exist.
+    Raises Forbidden for more than `by` may give or when there are too many keys, InvalidRequest
+    for a model that doesn't exist.
     """
     if by:
         key_grants.check(by, key_grants.rules_of(ApiKey(**fields.columns)))
@@ -67,14 +67,18 @@ def change(
     by: ApiKey | None,
     signed_in: bool = False,
 ) -> ApiKey:
-    """Raises NotFound, and Forbidden for a management key and for more than `by` may give."""
+    """Change the named fields of a key.
+
+    Raises NotFound; Forbidden for a management key unless `signed_in`, and for more than `by` may
+    give; InvalidRequest for a model that doesn't exist.
+    """
     key = _find_to_manage(user_id, key_id, by=by, signed_in=signed_in)
     if by:
         key_grants.check(by, fields.columns)
     _check_models(fields)
     columns = dict(fields.columns)
     if key.disabled_at and columns.get("disabled_at"):
-        del columns["disabled_at"]  # It was disabled then, not now.
+        del columns["disabled_at"]  # Keep the time at which the key was first disabled.
     with transaction.atomic():
         if columns:
             ApiKey.objects.filter(pk=key.pk).update(**columns)
@@ -83,12 +87,12 @@ def change(
 
 
 def disable(user_id: uuid.UUID, key_id: uuid.UUID | None) -> None:
-    """By its owner, until it is enabled. Raises NotFound."""
+    """Disable a key for its owner, until it is enabled again. Raises NotFound."""
     keys.disable(find(user_id, key_id))
 
 
 def enable(user_id: uuid.UUID, key_id: uuid.UUID | None) -> None:
-    """By its owner. Raises NotFound."""
+    """Enable a key for its owner. Raises NotFound."""
     keys.enable(find(user_id, key_id))
 
 
@@ -100,10 +104,11 @@ def rotate(
     by: ApiKey | None,
     signed_in: bool = False,
 ) -> tuple[ApiKey, str]:
-    """A new key with the rules and caps of an old one, which ends after `grace`.
+    """Replace a key by a new one with the same rules and caps; the old one ends after `grace`.
 
-    What it has spent begins at nothing. Raises NotFound, Forbidden for a management key, for more
-    than `by` may give or when both would be too many, and InvalidRequest for one that has ended.
+    Return the new key and its secret text. Its spend starts at zero. Raises NotFound; Forbidden
+    for a management key unless `signed_in`, for more than `by` may give, or when the old and the
+    new key together would be too many; InvalidRequest for a key that has ended.
     """
     old = _find_to_manage(user_id, key_id, by=by, signed_in=signed_in)
     if by:
@@ -122,14 +127,18 @@ def rotate(
 def revoke(
     user_id: uuid.UUID, key_id: uuid.UUID | None, *, by: ApiKey | None, signed_in: bool = False
 ) -> None:
-    """For good. Raises NotFound, and Forbidden for a management key and one beyond `by`."""
+    """Revoke a key for good.
+
+    Raises NotFound; Forbidden for a management key unless `signed_in`, and for a key that `by`
+    may not reach.
+    """
     keys.revoke(_find_to_manage(user_id, key_id, by=by, signed_in=signed_in))
 
 
 def _with_room_for_a_key(user_id: uuid.UUID) -> User:
-    """The person, locked until the transaction ends: nobody else makes them a key meanwhile.
+    """Lock and return the person, so that no other key is made until the transaction ends.
 
-    Raises Forbidden when there are too many.
+    Raises Forbidden when there are too many keys.
     """
     user = User.objects.select_for_update(no_key=True).get(pk=user_id)
     if of_user(user_id).count() >= MAX_KEYS:
@@ -154,7 +163,7 @@ def _find_to_manage(
 
 
 def _check_models(fields: KeyFields) -> None:
-    """A slug that is mistyped would make a key that can't be used."""
+    """Raise InvalidRequest for an unknown model: a mistyped slug would make the key unusable."""
     slugs = fields.columns.get("allowed_models", [])
     known = set(Model.objects.filter(slug__in=slugs).values_list("slug", flat=True))
     for index, slug in enumerate(slugs):

@@ -7,13 +7,20 @@ is deleted is overwritten and taken out of the write-ahead log.
 """
 
 import datetime as dt
+import logging
+import uuid
 
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
+from accounts.encryption import Cipher
+from accounts.errors import SealBroken
+from accounts.ids import first_id_at
 from accounts.models import RETENTION_CHOICES_DAYS
 from gateway.log import partitions
 from gateway.models import IdempotentRequest, RequestContent
+
+logger = logging.getLogger(__name__)
 
 BATCH = 500  # Rows of one transaction: writers never wait long.
 
@@ -46,3 +53,52 @@ def _purge_kept_answers(now: dt.datetime) -> int:
     while ids := list(expired.values_list("id", flat=True)[:BATCH]):
         purged += IdempotentRequest.objects.filter(id__in=ids).delete()[0]
     return purged
+
+
+def row_of(request_id: uuid.UUID, account_id: uuid.UUID) -> RequestContent | None:
+    """The sealed content of a request of this account, unless its time has come."""
+    now = dt.datetime.now(dt.UTC)
+    rows = RequestContent.objects.filter(pk=request_id, account_id=account_id, purge_at__gt=now)
+    return rows.first()
+
+
+def opened(row: RequestContent | None, cipher: Cipher) -> bytes | None:
+    """The content in clear, as JSON; None where there is none or it is damaged."""
+    if row is None:
+        return None
+    try:
+        return cipher.open(row.sealed, row.place)
+    except SealBroken as broken:
+        logger.error("the content of request %s is damaged: %s", row.id, broken)
+        return None
+
+
+def delete_of_request(account_id: uuid.UUID, request_id: uuid.UUID) -> bool:
+    """In one transaction. Returns whether there was any. Safe to repeat."""
+    with transaction.atomic():
+        contents = RequestContent.objects.filter(pk=request_id, account_id=account_id)
+        deleted, _ = contents.delete()
+        answers = _kept_answers(account_id).filter(request_id=request_id).update(answer=None)
+    leave_no_trace(connection)
+    return bool(deleted or answers)
+
+
+def delete_all(account_id: uuid.UUID, now: dt.datetime | None = None) -> int:
+    """The content of all requests that came in before now, in small transactions.
+
+    Returns of how many. What is being answered meanwhile keeps what it will say.
+    """
+    before = first_id_at(now or dt.datetime.now(dt.UTC))
+    contents = RequestContent.objects.filter(account_id=account_id, id__lt=before)
+    deleted = 0
+    while ids := list(contents.values_list("id", flat=True)[:BATCH]):
+        deleted += RequestContent.objects.filter(id__in=ids).delete()[0]
+    answers = _kept_answers(account_id).filter(request_id__lt=before)
+    while claims := list(answers.values_list("id", flat=True)[:BATCH]):
+        IdempotentRequest.objects.filter(id__in=claims).update(answer=None)
+    leave_no_trace(connection)
+    return deleted
+
+
+def _kept_answers(account_id: uuid.UUID):
+    return IdempotentRequest.objects.filter(account=account_id, answer__isnull=False)

@@ -1,8 +1,8 @@
 """The daily partitions of `gateway_requestcontent` on Postgres; elsewhere there are none.
 
-The table is partitioned by its id, a UUIDv7, so by the day on which a request came in.
-Partitions are made 30 days ahead, at the start and daily. What finds none goes to the default
-partition: a job that didn't run loses nothing.
+The table is partitioned by its id, a UUIDv7, and so by the day on which a request came in.
+Partitions are made 30 days ahead, at the start and daily. A row without a partition of its day
+goes to the default partition, so nothing is lost if that job didn't run.
 """
 
 import datetime as dt
@@ -36,12 +36,12 @@ def create_table(connection) -> None:
 
 
 def ensure(connection, *, today: dt.date | None = None) -> int:
-    """Make the partitions of today and the next 30 days. Returns how many it made."""
+    """Make the missing partitions of today and the next 30 days. Returns how many it made."""
     if connection.vendor != "postgresql":
         return 0
     today = today or dt.datetime.now(dt.UTC).date()
     days = [today + dt.timedelta(days=ahead) for ahead in range(DAYS_AHEAD + 1)]
-    # Without views Django leaves partitions out, too.
+    # Without `include_views` Django leaves partitions out.
     existing = set(connection.introspection.table_names(include_views=True))
     return sum(_make(connection, day) for day in days if _name(day) not in existing)
 
@@ -49,10 +49,11 @@ def ensure(connection, *, today: dt.date | None = None) -> int:
 def _make(connection, day: dt.date) -> bool:
     try:
         with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-            cursor.execute("SET LOCAL lock_timeout = '2s'")  # Never queue up the requests.
+            # A longer wait for the lock would hold up all requests that queue behind it.
+            cursor.execute("SET LOCAL lock_timeout = '2s'")
             cursor.execute(_partition_of(day))
     except IntegrityError:
-        logger.warning("%s can't be made: the default partition has its rows", _name(day))
+        logger.warning("%s can't be made: the default partition holds rows of it", _name(day))
         return False
     return True
 
@@ -66,7 +67,8 @@ def drop_before(connection, day: dt.date) -> int:
     old = [name for name in days if name.isdecimal() and name < f"{day:%Y%m%d}"]
     for name in old:
         with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-            cursor.execute("SET LOCAL lock_timeout = '2s'")  # Never queue up the requests.
+            # A longer wait for the lock would hold up all requests that queue behind it.
+            cursor.execute("SET LOCAL lock_timeout = '2s'")
             cursor.execute(f"DROP TABLE IF EXISTS {TABLE}_{name}")
     return len(old)
 

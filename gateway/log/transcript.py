@@ -10,8 +10,7 @@ from typing import Any
 
 import orjson
 
-from gateway.dialects.anthropic.message import name_and_arguments, spoken, tool_calls
-from gateway.providers.metering import index_of
+from gateway.dialects.chat.answer import index_of, name_and_arguments, spoken, tool_calls
 
 MAX_TEXT = 100_000  # characters of one message, and of the JSON: a page stays readable
 _DEEPEST = 20

@@ -1,13 +1,11 @@
 """The tables of the gateway: its catalogue, the log of requests, and what the log adds up to."""
 
-from gateway.models.catalogue import (
+from gateway.models.catalogue import Model, Provider, Route
+from gateway.models.log import (
     BILLED,
     ApiRequest,
     IdempotentRequest,
-    Model,
-    Provider,
     RequestContent,
-    Route,
     content_place,
     kept_answer_place,
 )

@@ -1,7 +1,7 @@
-"""Rollups: what the request log adds up to, by UTC hour and day; written by `rollups.py` alone.
+"""Rollups: sums of the request log by UTC hour and day. Only `rollups.py` writes them.
 
-They can be made anew from the log at any time, except for the rows without an account: those
-stand for accounts that were erased, whose requests are gone.
+They can be rebuilt from the log at any time. Rows without an account are the exception: they
+belong to erased accounts, whose requests are gone.
 """
 
 import uuid
@@ -18,14 +18,14 @@ _NONE = Value(uuid.UUID(int=0), output_field=models.UUIDField())
 
 
 def _or_none(field: str) -> Coalesce:
-    """A unique constraint takes two nulls for different; SQLite knows no other way."""
+    """Replace null by a fixed value: SQLite's unique constraints never see two nulls as equal."""
     return Coalesce(F(field), _NONE, output_field=models.UUIDField())
 
 
 class Usage(models.Model):
-    """Requests that came in within one period: alike in model, provider, route, account and key.
+    """Requests of one period with the same model, provider, route, account and key.
 
-    Amounts are nano-dollars. The histograms are `histogram.py`'s, of milliseconds.
+    Amounts are nano-dollars. The histograms are those of `histogram.py`, in milliseconds.
     """
 
     start = models.DateTimeField()
@@ -81,10 +81,10 @@ class UsageDay(Usage):
 
 
 class Service(models.Model):
-    """How a route served all accounts together within one period.
+    """The service of one route within one period, to all accounts together.
 
-    An attempt failed where that was the provider's fault. `output_tokens` were written within
-    `writing_ms` by the `streams` that wrote for long enough to tell a speed.
+    Failures are attempts that failed by the provider's fault. `streams` counts the streams that
+    were long enough to measure a speed: they wrote `output_tokens` within `writing_ms`.
     """
 
     start = models.DateTimeField()
@@ -119,7 +119,7 @@ class ServiceDay(Service):
 
 
 class RollupState(models.Model):
-    """How far the log has been folded: one row, which who folds has to change first."""
+    """How far the log has been folded: one row, which a process must change before it folds."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
     final_until = models.DateTimeField(help_text="All hours before it are folded for good.")

@@ -1,1 +1,1 @@
-"""Pages for people, above the rules that /v1 keeps too."""
+"""The pages for people. They call the same rules as /v1."""

@@ -1,8 +1,8 @@
-"""Charts as SVG that the server makes: nothing inline, no script, colours from the stylesheet.
+"""The geometry of the charts, which the template `gateway/_chart.html` writes as SVG.
 
-Here is their geometry, in whole units of a box that the page stretches to the room there is; the
-template `gateway/_chart.html` writes it. Labels stand beside the SVG as text, so they don't
-stretch, and a table with the same numbers stands below each chart.
+The charts need no script and no inline style: their colours come from the stylesheet. Positions are
+whole units of a box that the page stretches to the available room. Labels are text beside the SVG,
+so that they don't stretch. A table below each chart shows the same numbers.
 """
 
 import dataclasses
@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 SLOT = 100  # The width of one point in time.
 GAP = 16
 HEIGHT = 1000
-# What an axis may end with, times a power of ten: each can be halved.
+# An axis ends at one of these, times a power of ten. Each of them has a whole half.
 ENDS = (2, 4, 6, 8, 10)
 
 
 @dataclasses.dataclass(frozen=True)
 class Series:
-    """One value for each label; None where there is none to show."""
+    """One value for each label. None means that there is no value to show."""
 
     name: str
     values: Sequence[int | None]
@@ -25,7 +25,7 @@ class Series:
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A rectangle of a stacked column; `colour` is the number of its series."""
+    """One rectangle of a stacked column. `colour` is the number of its series."""
 
     colour: int
     x: int
@@ -42,7 +42,7 @@ class Line:
 
 @dataclasses.dataclass(frozen=True)
 class Slot:
-    """One point in time: where the pointer finds its values, and its row of the table."""
+    """One point in time: the area where the pointer shows its values, and its row in the table."""
 
     x: int
     label: str
@@ -71,7 +71,7 @@ class Chart:
 
     @property
     def ticks(self) -> tuple[str, ...]:
-        """The labels that stand below: the first, the middle and the last."""
+        """The labels below the chart: the first, the middle and the last."""
         labels = [slot.label for slot in self.slots]
         return tuple(dict.fromkeys((labels[0], labels[len(labels) // 2], labels[-1])))
 
@@ -84,7 +84,7 @@ def columns(
     series: Sequence[Series],
     show: Callable[[int], str],
 ) -> Chart:
-    """Columns over time, the series stacked on each other; what is None has no height."""
+    """Return a chart of columns over time, with the series stacked. None counts as 0."""
     slots = zip(*(one.values for one in series), strict=True)
     stacks = [[value or 0 for value in slot] for slot in slots]
     top = axis_end(max(map(sum, stacks), default=0))
@@ -110,7 +110,7 @@ def lines(
     series: Sequence[Series],
     show: Callable[[int], str],
 ) -> Chart:
-    """A line for each series, broken where it has no value."""
+    """Return a chart with a line for each series. The line has a gap where a value is None."""
     top = axis_end(max((value or 0 for one in series for value in one.values), default=0))
     drawn = tuple(
         Line(colour, _path(one.values, top)) for colour, one in enumerate(series, start=1)
@@ -119,18 +119,11 @@ def lines(
 
 
 def axis_end(peak: int) -> int:
-    """The smallest round number that is no less than `peak`."""
+    """Return the smallest round number that is at least `peak`."""
     power = 1
     while peak > ENDS[-1] * power:
         power *= 10
     return next(end * power for end in ENDS if end * power >= peak)
-
-
-def share(part: int, whole: int) -> int:
-    """How many hundredths of `whole` a part is; what is something shows as something."""
-    if part <= 0 or whole <= 0:
-        return 0
-    return max(1, min(100, part * 100 // whole))
 
 
 def _chart(id, title, labels, series, show, top, **marks) -> Chart:
@@ -161,7 +154,7 @@ def _shown(value: int | None, show: Callable[[int], str]) -> str:
 def _description(
     labels: Sequence[str], series: Sequence[Series], show: Callable[[int], str]
 ) -> str:
-    """What a reader of the picture would say of it: the peak of each series."""
+    """Describe the chart for people who can't see it: the peak of each series."""
     parts = []
     for one in series:
         peak = max((value or 0 for value in one.values), default=0)
@@ -175,7 +168,7 @@ def _peak_at(one: Series, peak: int) -> int:
 
 
 def _path(values: Sequence[int | None], top: int) -> str:
-    """Moves to where a value follows none, else draws; a lone value becomes a dot."""
+    """Return the path of a line: it moves over gaps and draws a dot for a lone value."""
     steps, is_drawing = [], False
     for index, value in enumerate(values):
         if value is None:

@@ -1,4 +1,4 @@
-"""Forms of a key. What they take goes through the checks of /v1/keys, so the rules are the same."""
+"""The forms of a key. Their data goes through the checks of /v1/keys, so the rules are the same."""
 
 import datetime as dt
 from decimal import Decimal
@@ -40,16 +40,19 @@ def _cap(label: str) -> forms.DecimalField:
 
 
 class KeyForm(forms.Form):
-    """A new key, or with `key` that key's rules. Valid, it has `key_fields` for the rule."""
+    """The form of a new key, or with `key` of that key's rules.
+
+    A valid form has `key_fields`, the argument for `gateway.keys.management`.
+    """
 
     key_fields: KeyFields
 
-    name = forms.CharField(max_length=64, help_text="What it is for, as “backup script”.")
+    name = forms.CharField(max_length=64, help_text="Its purpose, such as “backup script”.")
     expires_at = forms.DateTimeField(
         label="Works until",
         required=False,
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
-        help_text="In your time zone. Empty: without an end.",
+        help_text="In your time zone. Empty: it never expires.",
     )
     total_cap = _cap("In total, in US dollars")
     day_cap = _cap("Per day")
@@ -59,7 +62,7 @@ class KeyForm(forms.Form):
         label="Models",
         required=False,
         widget=forms.CheckboxSelectMultiple,
-        help_text="Tick none to allow all of them, those to come included.",
+        help_text="Tick none to allow all models, including future ones.",
     )
     requests_per_minute = forms.IntegerField(
         required=False,
@@ -71,7 +74,7 @@ class KeyForm(forms.Form):
         label="IP addresses",
         required=False,
         widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
-        help_text="One address or network a line, as 192.0.2.7 or 2001:db8::/32. Empty: anywhere.",
+        help_text="One address or network per line: 192.0.2.7 or 2001:db8::/32. Empty: anywhere.",
     )
     retention_days = forms.TypedChoiceField(
         label="Keep messages and answers for",
@@ -92,10 +95,10 @@ class KeyForm(forms.Form):
         label="A management key",
         required=False,
         help_text=(
-            "It makes, changes and revokes your other keys at /v1/keys, and asks no model. "
-            "It gives none a later end, more addresses or a longer time than its own; with caps, "
-            "models or a rate it only lists and revokes. "
-            "Before you get it we ask once more who you are."
+            "It makes, changes and revokes your other keys at /v1/keys, and can't ask a model. "
+            "It can't give a key a later end, more addresses or longer retention than its own. If "
+            "it has caps, models or a rate limit, it can only list and revoke keys. "
+            "Before you get it, we ask you to confirm that it is you."
         ),
     )
 
@@ -107,18 +110,18 @@ class KeyForm(forms.Form):
         models = self.fields["allowed_models"]
         assert isinstance(models, forms.MultipleChoiceField)
         models.choices = _models(key)
-        if key:  # What it is it stays.
+        if key:  # A key can't become a management key, or stop being one.
             del self.fields["is_management"]
 
     def clean_expires_at(self) -> dt.datetime | None:
-        """An end that stays may lie behind."""
+        """Refuse a new end in the past. An unchanged end may have passed."""
         end = self.cleaned_data["expires_at"]
         if end and "expires_at" in self.changed_data and end <= timezone.now():
             raise ValidationError("This time has passed.")
         return end
 
     def clean_allowed_networks(self) -> list[str] | None:
-        """The lines that aren't empty; each that is wrong is named."""
+        """Return the lines that aren't empty. The error names each wrong line."""
         lines = [line.strip() for line in self.cleaned_data["allowed_networks"].splitlines()]
         if len(lines) > _MOST_LINES:
             raise ValidationError(f"At most {_MOST_LINES} lines.")
@@ -145,12 +148,12 @@ class KeyForm(forms.Form):
         return self.cleaned_data
 
     def refuse(self, refusal: GatewayError) -> None:
-        """Show what a rule says beside the field that it is about."""
+        """Show a refusal beside the field that it is about."""
         field = _field_of(refusal.param or "")
         self.add_error(field if field in self.fields else None, refusal.message)
 
     def _body(self) -> dict[str, Any]:
-        """What /v1/keys would be sent."""
+        """Return the body that a client would send to /v1/keys."""
         said = self.cleaned_data
         body = {
             "name": said["name"],
@@ -202,7 +205,7 @@ def _dollars(amount_nano: int | None) -> Decimal | None:
 
 
 def _models(key: ApiKey | None) -> list[tuple[str, str]]:
-    """Those that can be asked, and those that the key is limited to already."""
+    """Return the enabled models, and the models that the key is already limited to."""
     named = Q(slug__in=key.allowed_models if key else [])
     rows = Model.objects.filter(Q(enabled=True) | named).order_by("slug")
     return [(slug, slug) for slug in rows.values_list("slug", flat=True)]
@@ -217,6 +220,6 @@ def _network_problem(line: str) -> str:
 
 
 def _field_of(param: str) -> str:
-    """The form's field for what a rule calls `caps.day` or `allowed_models[3]`."""
+    """Return the form's field for a rule's name, such as `caps.day` or `allowed_models[3]`."""
     name, _, rest = param.partition(".")
     return f"{rest}_cap" if name == "caps" else name.partition("[")[0]

@@ -1,5 +1,7 @@
-"""Pages on which people make, change and end their keys. The text of a key is shown once, in the
-answer to the request that made it, which no cache may keep."""
+"""The pages on which people make, change and end their keys.
+
+A key's text is shown once, in the answer to the request that made it. No cache may keep that.
+"""
 
 import uuid
 
@@ -69,7 +71,7 @@ def key(request: SignedInRequest, key_id: uuid.UUID) -> HttpResponse:
         except GatewayError as refusal:
             form.refuse(refusal)
         else:
-            messages.success(request, "Saved. It counts within two seconds.")
+            messages.success(request, "Saved. The change takes effect within two seconds.")
             return redirect("key", row.id)
     context = {"key": row, "form": form, "spend": _spend(row)}
     return _shown(request, "key", context, status=400 if form.errors else 200)
@@ -98,7 +100,7 @@ def _rotate(request: SignedInRequest, old: ApiKey) -> HttpResponse:
     return _shown(request, "key_created", {"key": new, "text": text, "old": old}, status=201)
 
 
-# Who makes a management key is asked who they are; so is who has one shown anew.
+# Rotating a management key shows a new text, so it needs the same reauthentication as making one.
 _rotate_management = reauthentication_required(enabled=lambda request: request.method == "POST")(
     _rotate
 )
@@ -138,7 +140,7 @@ def _own_key(request: SignedInRequest, key_id: uuid.UUID) -> ApiKey:
 
 
 def _spend(row: ApiKey) -> list[dict]:
-    """What is spent in each period, beside its cap."""
+    """Return the spend of each period with its cap."""
     sheet = sheet_of(row)
     return [
         {"period": _PERIODS[one], "spent_nano": sheet.spent[one], "cap_nano": sheet.caps[one]}

@@ -1,4 +1,4 @@
-"""Which models /models shows, and in which order. Nonsense in the query counts as nothing asked."""
+"""The filter and order of the page /models. An invalid field of the query is ignored."""
 
 from collections.abc import Callable
 from typing import Any

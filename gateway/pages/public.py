@@ -1,4 +1,4 @@
-"""Pages for everybody: models, who serves them, and how that is going."""
+"""The public pages: models, their providers, and the status of both."""
 
 import orjson
 from django.contrib.auth.decorators import login_not_required

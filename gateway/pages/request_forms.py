@@ -1,4 +1,4 @@
-"""What to look for in the request log."""
+"""The search form of the request log."""
 
 from django import forms
 
@@ -16,7 +16,7 @@ class KeyChoice(KeyField):
 
 
 class SearchForm(forms.Form):
-    """Days are those of whoever looks. Valid, it has the `search`."""
+    """The form of a search. Days are in the reader's time zone. A valid form has `search`."""
 
     since = DayField("From")
     until = DayField("To")

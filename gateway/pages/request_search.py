@@ -1,4 +1,4 @@
-"""The request log of one account, searched: the newest first, a page at a time."""
+"""The search in one account's request log: newest first, one page at a time."""
 
 import dataclasses
 import datetime as dt
@@ -8,7 +8,8 @@ from django.db import models
 from django.db.models import Q, QuerySet
 
 from gateway.analytics.tally import IS_OK
-from gateway.models import ApiRequest, newest_first
+from gateway.models import ApiRequest
+from gateway.models.log import NEWEST_FIRST, older
 from gateway.serving import sessions
 
 PAGE = 50
@@ -21,8 +22,8 @@ class Status(models.TextChoices):
     GONE = "gone", "client gone"
 
 
-# Each request is one of the first three. An answer may fail that began with a good status, and a
-# lost request has none.
+# Each request has exactly one of the first three. An answer that began with a good status may still
+# fail, and a lost request has no status.
 _OF_STATUS = {
     Status.SUCCEEDED: IS_OK,
     Status.CALLER: Q(status__gte=400, status__lt=500),
@@ -33,7 +34,7 @@ _OF_STATUS = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Search:
-    """What to look for; what is empty isn't asked. `until` is the first moment that is too late."""
+    """The conditions of a search. Empty ones don't filter. `until` itself is excluded."""
 
     since: dt.datetime | None = None
     until: dt.datetime | None = None
@@ -51,11 +52,11 @@ def of_account(account_id: uuid.UUID) -> QuerySet[ApiRequest]:
 def find(
     account_id: uuid.UUID, search: Search, *, before: ApiRequest | None = None
 ) -> tuple[list[ApiRequest], bool]:
-    """The page of those that came in before `before`, and whether there are older ones."""
+    """Return a page of requests older than `before`, and True if still older ones exist."""
     rows = of_account(account_id).filter(_condition(account_id, search))
     if before is not None:
-        rows = newest_first.older(rows, before.created_at, before.id)
-    found = list(rows.order_by(*newest_first.ORDER)[: PAGE + 1])
+        rows = older(rows, before.created_at, before.id)
+    found = list(rows.order_by(*NEWEST_FIRST)[: PAGE + 1])
     return found[:PAGE], len(found) > PAGE
 
 
@@ -71,7 +72,7 @@ def _condition(account_id: uuid.UUID, search: Search) -> Q:
     if search.status:
         condition &= _OF_STATUS[Status(search.status)]
     if search.session:
-        # As the caller named it, or by the hash under which it is known here.
+        # People may search by the caller's name for the session, or by its hash in our log.
         said = sessions.hash_of(search.session, account_id.hex)
         condition &= Q(session_hash__in=[said, search.session])
     return condition

@@ -1,4 +1,4 @@
-"""The request log: all requests, one in full, and its owner's right to delete what was said."""
+"""The pages of the request log: all requests, one in full, and the deletion of their content."""
 
 import datetime as dt
 import uuid
@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts.keyring import data_keys
 from accounts.signed_in import SignedInRequest
 from billing.accounts import open_account
-from gateway.log import content_deletion, kept_content
+from gateway.log import content
 from gateway.log.transcript import told
 from gateway.models import ApiRequest, RequestContent
 from gateway.pages import request_search
@@ -57,16 +57,16 @@ def requests(request: SignedInRequest) -> HttpResponse:
 @never_cache
 def one_request(request: SignedInRequest, request_id: uuid.UUID) -> HttpResponse:
     row = _own_request(request, request_id)
-    kept = kept_content.row_of(row.id, row.account_id)
-    content = _opened(request, kept)
-    receipt = receipts.receipt_of(row, content)
+    kept = content.row_of(row.id, row.account_id)
+    plain = _opened(request, kept)
+    receipt = receipts.receipt_of(row, plain)
     context = {
         "row": row,
         "lines": [_line(one) for one in receipt["lines"] if _is_worth_a_line(one)],
         "capped": receipt["capped"],
-        "told": told(content) if content is not None else None,
+        "told": told(plain) if plain is not None else None,
         "purge_at": kept.purge_at if kept else None,
-        "why_none": "" if content is not None else _why_none(row, is_kept=kept is not None),
+        "why_none": "" if plain is not None else _why_none(row, is_kept=kept is not None),
     }
     return _shown(request, "request", context)
 
@@ -74,9 +74,9 @@ def one_request(request: SignedInRequest, request_id: uuid.UUID) -> HttpResponse
 @require_safe
 @never_cache
 def receipt(request: SignedInRequest, request_id: uuid.UUID) -> HttpResponse:
-    """The signed receipt, which anybody with the published keys can check."""
+    """Download the signed receipt, which anybody can check with the published keys."""
     row = _own_request(request, request_id)
-    kept = kept_content.row_of(row.id, row.account_id)
+    kept = content.row_of(row.id, row.account_id)
     signed = receipts.signed_receipt(row, _opened(request, kept))
     name = f'attachment; filename="kyma-receipt-{row.id}.json"'
     return HttpResponse(
@@ -91,8 +91,8 @@ def delete_content(request: SignedInRequest, request_id: uuid.UUID) -> HttpRespo
     row = _own_request(request, request_id)
     if request.method != "POST":
         return _shown(request, "request_delete", {"row": row})
-    content_deletion.delete_of_request(row.account_id, row.id)
-    messages.success(request, "What was said in this request is deleted.")
+    content.delete_of_request(row.account_id, row.id)
+    messages.success(request, "The content of this request is deleted.")
     return redirect("request", row.id)
 
 
@@ -100,7 +100,7 @@ def delete_content(request: SignedInRequest, request_id: uuid.UUID) -> HttpRespo
 def delete_all_content(request: SignedInRequest) -> HttpResponse:
     if request.method != "POST":
         return _shown(request, "request_delete_all", {})
-    deleted = content_deletion.delete_all(open_account(request.user).id)
+    deleted = content.delete_all(open_account(request.user).id)
     messages.success(request, _deleted(deleted))
     return redirect("requests")
 
@@ -130,16 +130,19 @@ def _cursor(request: SignedInRequest, account_id: uuid.UUID) -> ApiRequest | Non
 
 
 def _opened(request: SignedInRequest, kept: RequestContent | None) -> bytes | None:
-    return kept_content.opened(kept, data_keys.cipher_of(request.user.id)) if kept else None
+    return content.opened(kept, data_keys.cipher_of(request.user.id)) if kept else None
 
 
 def _is_worth_a_line(line: dict) -> bool:
-    """Requests and images have a price at few providers."""
+    """True when a line has a quantity and, unless it counts tokens, a price.
+
+    Few providers charge per request or image.
+    """
     return line["quantity"] and (line["price_nano"] or line["per"] > 1)
 
 
 def _line(line: dict) -> dict:
-    """A line of the receipt, as people read it: prices of tokens are per million."""
+    """Return a line of the receipt with its label. Prices of tokens are per million."""
     is_tokens = line["per"] > 1
     return {
         **line,
@@ -149,13 +152,13 @@ def _line(line: dict) -> dict:
 
 
 def _why_none(row: ApiRequest, *, is_kept: bool) -> str:
-    """Why there is no content to show."""
+    """Explain why there is no content to show."""
     if is_kept:
-        return "It is kept, but it can't be opened: it is damaged. Please write to us."
+        return "It is kept, but it is damaged and can't be opened. Please write to us."
     if row.key is None:
-        return "Nothing is kept here of what is asked in the chat: it stands in the conversation."
+        return "Content of the chat isn't kept here: you find it in the conversation."
     if row.outcome == ApiRequest.Outcome.LOST:
-        return "It could not be settled, or its process died: nothing was kept."
+        return "The request could not be settled, or its process died, so nothing was kept."
     days = row.key.retention_days
     if days == 0:
         return "Nothing is kept: the retention of its key is 0 days."
@@ -165,7 +168,7 @@ def _why_none(row: ApiRequest, *, is_kept: bool) -> str:
 
 
 def _query(request: SignedInRequest, **changes: str) -> str:
-    """The query of this page without its cursor, and with `changes`."""
+    """Return the query of this page without its cursor and with `changes`."""
     query = request.GET.copy()
     query.pop("before", None)
     query.update(changes)

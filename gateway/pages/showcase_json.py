@@ -1,4 +1,4 @@
-"""The JSON twins of /models and /status: the same figures for programs."""
+"""The JSON versions of the pages /models and /status, with the same figures for programs."""
 
 import datetime as dt
 

@@ -1,4 +1,4 @@
-"""Pages about models and providers, keys, usage and requests."""
+"""The URLs of the pages about models and providers, keys, usage and requests."""
 
 from django.urls import path
 

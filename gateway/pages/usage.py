@@ -1,4 +1,4 @@
-"""The usage page and its lines as CSV. Its sums are those of the ledger."""
+"""The usage page, and its lines as CSV. The page's sums agree with the ledger."""
 
 from django.http import HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
@@ -25,7 +25,7 @@ def usage_page(request: SignedInRequest) -> HttpResponse:
 
 @require_safe
 def usage_csv(request: SignedInRequest) -> HttpResponse | StreamingHttpResponse:
-    """Every line that the page's filters leave, newest first."""
+    """Download every line that passes the page's filters, newest first."""
     account = open_account(request.user)
     form = UsageForm(request.GET, user=request.user)
     if not form.is_valid():

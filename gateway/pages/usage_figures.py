@@ -1,4 +1,4 @@
-"""How pages show what an account used: figures, charts over time, and tables by what it was."""
+"""An account's usage as pages show it: figures, charts over time, and tables of its parts."""
 
 import dataclasses
 import datetime as dt
@@ -29,7 +29,7 @@ FAILURES = {
 
 @dataclasses.dataclass(frozen=True)
 class Breakdown:
-    """A table of parts, the dearest first."""
+    """A table of the parts of the usage, the most expensive first."""
 
     title: str
     name: str
@@ -37,7 +37,7 @@ class Breakdown:
 
 
 def shown(wanted: Filter, *, by: Sequence[str] = ("model", "key")) -> dict:
-    """For the templates `gateway/_figures.html` and `gateway/_usage.html`."""
+    """Return the context of the templates `gateway/_figures.html` and `gateway/_usage.html`."""
     report = usage.report(wanted, zone=timezone.get_current_timezone())
     tables = {
         "model": Breakdown("By model", "Model", _named(report.by_model, "No model", str)),
@@ -60,7 +60,7 @@ def key_label(key: ApiKey) -> str:
 
 
 def labels(points: Points) -> list[str]:
-    """Hours with their time, days without, in the current zone."""
+    """Return the labels of a time axis, in the current zone: hours with a time, days without."""
     is_hourly = len(points) > 1 and points[1][0] - points[0][0] <= dt.timedelta(hours=1)
     shape = "j M, H:i" if is_hourly else "D j M"
     return [date_format(timezone.localtime(start), shape) for start, _ in points]

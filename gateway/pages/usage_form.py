@@ -1,4 +1,4 @@
-"""Which requests a person wants to see: days of their zone, and what else they filter by."""
+"""The filter form of the usage page. Its days are days in the person's time zone."""
 
 import dataclasses
 import datetime as dt
@@ -37,7 +37,7 @@ class KeyField(forms.ModelChoiceField):
 
 
 class DayField(forms.DateField):
-    """A day that can be taken to any time zone."""
+    """A day that can be converted to any time zone without leaving the calendar."""
 
     def __init__(self, label: str):
         widget = forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
@@ -46,8 +46,9 @@ class DayField(forms.DateField):
 
 
 class UsageForm(forms.Form):
-    """Empty fields don't filter; without days it is the last thirty. A session is given by the
-    name that the caller gave it.
+    """The filter form. Empty fields don't filter, and the default is the last thirty days.
+
+    A session is given by the caller's own name for it.
     """
 
     since = DayField("From")
@@ -79,14 +80,14 @@ class UsageForm(forms.Form):
         return cleaned
 
     def offer_what_was_used(self, account_id: uuid.UUID) -> None:
-        """Fill the lists of models and providers with those of these days, and what is chosen."""
+        """Offer the models and providers that were used in these days, and the chosen ones."""
         models, providers = usage.models_and_providers(self.days(account_id))
         for name, used in (("model", models), ("provider", providers)):
             slugs = sorted({*used, self.cleaned_data[name]} - {""})
             self.fields[name].widget.choices = [*ANY, *((slug, slug) for slug in slugs)]
 
     def filter(self, account_id: uuid.UUID) -> Filter:
-        """The filter that a valid form asks for."""
+        """Return the filter that a valid form asks for."""
         wanted = self.cleaned_data
         return dataclasses.replace(
             self.days(account_id),
@@ -98,7 +99,7 @@ class UsageForm(forms.Form):
         )
 
     def days(self, account_id: uuid.UUID) -> Filter:
-        """All of these days."""
+        """Return a filter for the form's days and nothing else."""
         since, until = self.cleaned_data["since"], self.cleaned_data["until"]
         after = until + dt.timedelta(days=1)
         return Filter(account_id=account_id, since=midnight(since), until=midnight(after))

@@ -1,7 +1,7 @@
-"""Lines of the request log as CSV, made part by part: memory doesn't grow with their number.
+"""Lines of the request log as CSV, made part by part so that memory doesn't grow with them.
 
-Spreadsheets take a cell that begins like a formula for one. So such text gets an apostrophe in
-front: nobody's file runs what a key or a model was called.
+Spreadsheets run a cell that begins like a formula. So such text gets an apostrophe in front, and
+the name of a key or model can't run in anybody's spreadsheet.
 """
 
 import csv
@@ -12,9 +12,9 @@ from django.db.models import QuerySet
 
 from billing.pricing import usd
 from gateway.models import ApiRequest
-from gateway.models.newest_first import older
+from gateway.models.log import older
 
-PART = 1000  # lines; server-side cursors are off, so each part is a query of its own
+PART = 1000  # In lines. Server-side cursors are off, so each part is a query of its own.
 BEGINS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 _FIELDS = (
@@ -46,7 +46,7 @@ HEADER = (*(name.replace("key__name", "key_name") for name in _FIELDS), "cost_us
 
 
 def csv_parts(lines: QuerySet[ApiRequest]) -> Iterator[str]:
-    """The header, then the lines, which come newest first."""
+    """Yield the header, then the lines, which are sorted newest first."""
     yield _text([HEADER])
     rest = lines
     while rows := list(rest.values_list(*_FIELDS)[:PART]):
@@ -56,7 +56,7 @@ def csv_parts(lines: QuerySet[ApiRequest]) -> Iterator[str]:
 
 
 def safe(cell: str) -> str:
-    """A text that no spreadsheet takes for a formula."""
+    """Return the text so that no spreadsheet takes it for a formula."""
     return f"'{cell}" if cell.startswith(BEGINS_A_FORMULA) else cell
 
 

@@ -1,14 +1,14 @@
-"""A time limit for waits that follow each other by the thousand, as a stream's reads do.
+"""A time limit for thousands of waits in a row, such as the reads of a stream.
 
-`asyncio.timeout` makes and cancels a timer for each wait. Here one timer serves them all: when it
-fires early it is only set anew.
+`asyncio.timeout` makes and cancels a timer for each wait. Here one timer serves all waits: if it
+fires before the current limit, it is just set again.
 """
 
 import asyncio
 
 
 class Alarm:
-    """Cancels the task that set it, unless it is stopped in time.
+    """A time limit that cancels the task that set it, unless it is stopped in time.
 
     alarm.set(10)
     try:
@@ -24,7 +24,7 @@ class Alarm:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.Handle | None = None
-        self._fires_at = 0.0  # uvloop's own timers don't tell if they are to fire at once.
+        self._fires_at = 0.0  # Kept here: uvloop's timers give no time if they fire at once.
         self._task: asyncio.Task | None = None
         self._rings_at = 0.0
         self._has_rung = False
@@ -43,13 +43,13 @@ class Alarm:
         self._task = None
 
     def was_it(self) -> bool:
-        """Whether the task was cancelled by this alarm alone; it takes that back."""
+        """True when only this alarm has cancelled the task. The cancellation is then undone."""
         if not self._has_rung or self._task is None:
             return False
         return self._task.uncancel() <= self._cancelling
 
     def close(self) -> None:
-        """No wait follows."""
+        """Cancel the timer, because no further wait follows."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -62,7 +62,7 @@ class Alarm:
     def _fire(self) -> None:
         self._timer = None
         if self._task is None:
-            return  # Nobody waits; who does next starts it again.
+            return  # No task waits. The next wait starts the timer again.
         if self._loop.time() < self._rings_at:
             self._start_timer()
         else:

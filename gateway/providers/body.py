@@ -1,4 +1,4 @@
-"""The body that a provider gets for a request: nothing in it that isn't meant to leave."""
+"""The body that a provider gets for a request. It contains only what may leave Kyma."""
 
 import orjson
 
@@ -15,16 +15,16 @@ def upstream_body(
     unsupported: frozenset[str],
     wants_max_completion_tokens: bool,
 ) -> bytes:
-    """Of what writes, the token limit is always set and usage asked for: the bill rests on both.
+    """Return the body for one provider. Fields in `unsupported` are left out.
 
-    Fields in `unsupported` are left out; a provider that rejects `stream_options` sends usage
-    without being asked.
+    Unless the request is for embeddings, the body sets a token limit and asks for usage, because
+    the bill depends on both. A provider that rejects `stream_options` sends usage anyway.
     """
     given = {**request.unknown, **request.fields} if passthrough else request.fields
     body = taken(given, unsupported)
     body["model"] = upstream_model
     body.update(request.content if passthrough else request.known_content)
-    if not request.answers:  # Embeddings: nothing is written, so there is nothing to limit.
+    if not request.answers:  # Embeddings have no output tokens to limit.
         return orjson.dumps(body)
     body["stream"] = request.stream
     if request.stream and "stream_options" not in unsupported:

@@ -1,7 +1,7 @@
-"""HTTP/1.1 to providers, as much of it as an answer takes: a POST, and what comes back.
+"""The HTTP/1.1 client for providers. It supports only what Kyma needs: a POST and its answer.
 
-One request at a time on each connection, which is kept for the next one. The parser is httptools',
-as in the web server. Why this is no library's client: docs/decisions.md.
+Each connection carries one request at a time and is kept for the next one. The parser is that of
+httptools, as in the web server. docs/decisions.md says why this is not a library's client.
 """
 
 import asyncio
@@ -17,15 +17,15 @@ import aiohappyeyeballs
 import httptools
 from django.conf import settings
 
-MAX_HEAD_BYTES = 64_000  # The same for whatever else is no part of the body.
-MAX_WAITING_BYTES = 2**18  # What nobody has read yet: the provider has to wait then.
-# Most providers close what is idle for a minute or more, but vLLM after 5 s: a request that is sent
-# at that moment fails. So where one was seen to hang up sooner, connections are used for a part of
-# that time only.
+MAX_HEAD_BYTES = 64_000  # Also limits other bytes outside the body, such as trailers.
+MAX_WAITING_BYTES = 2**18  # Stop reading from the provider while so many bytes are unread.
+# Most providers close a connection that is idle for a minute or more, but vLLM does so after 5 s,
+# and a request that is sent at that moment fails. So when a provider was seen to hang up sooner
+# than KEPT_S, connections are reused only within USED_PART of the time that it kept one.
 KEPT_S = 15
 USED_PART = 0.8
-LEAST_KEPT_S = 1  # Who hangs up sooner than that has restarted, and means nothing by it.
-NEXT_ADDRESS_AFTER_S = 0.25  # RFC 8305: a host's next address is tried beside one that is slow.
+LEAST_KEPT_S = 1  # A provider that hangs up sooner has probably restarted: ignore that.
+NEXT_ADDRESS_AFTER_S = 0.25  # RFC 8305: try a host's next address when one is this slow.
 HEADERS = (
     "User-Agent: Kyma",
     "Accept: */*",
@@ -35,7 +35,7 @@ HEADERS = (
 
 
 class Unreachable(ConnectionError):
-    """There is no connection to the provider."""
+    """The provider can't be connected to."""
 
 
 class Origin(NamedTuple):
@@ -45,17 +45,18 @@ class Origin(NamedTuple):
 
 
 class Pool:
-    """The connections of this process that wait for a request. Belongs to one event loop."""
+    """The idle connections of this process. A pool belongs to one event loop."""
 
     def __init__(self) -> None:
         self._idle: defaultdict[Origin, deque[Connection]] = defaultdict(deque)
-        self._used_s: dict[Origin, float] = {}  # Where it is shorter than KEPT_S.
+        self._used_s: dict[Origin, float] = {}  # Only for origins whose time is below KEPT_S.
         self._is_closed = False
 
     async def post(self, url: str, api_key: str | None, body: bytes) -> "Connection":
-        """The connection on which the answer has begun to come. Raises ConnectionError.
+        """Send a POST and return its connection once the answer begins. Raises ConnectionError.
 
-        Whoever has it ends it, and leaves it alone then: another request may have it.
+        The caller must end the connection and not touch it afterwards: the next request may be
+        using it by then.
         """
         origin, head = request_head(url, api_key)
         connection = self._kept(origin) or await self._connect(origin)
@@ -67,7 +68,7 @@ class Pool:
         return connection
 
     def _kept(self, origin: Origin) -> "Connection | None":
-        """The one that was used last: those that have been idle for long needn't be kept."""
+        """Return the connection used last, so that the others become idle enough to be closed."""
         idle = self._idle[origin]
         while idle and idle[-1].is_closing:
             self.lost(idle[-1])
@@ -91,12 +92,12 @@ class Pool:
                     ssl=_tls() if origin.is_tls else None,
                     server_hostname=origin.host if origin.is_tls else None,
                 )
-        except OSError as error:  # TimeoutError and whatever TLS doesn't trust are among them.
+        except OSError as error:  # This includes TimeoutError and failed TLS verification.
             raise Unreachable(f"no connection to {origin.host}") from error
         return connection
 
     def keep(self, connection: "Connection") -> None:
-        """For the next request to the same origin."""
+        """Keep a connection for the next request to the same origin."""
         if self._is_closed:
             connection.close()
             return
@@ -104,12 +105,12 @@ class Pool:
         idle.append(connection)
         while idle[0].idle_s >= KEPT_S:
             oldest = idle.popleft()
-            if not oldest.is_closing:  # So its provider, too, keeps them for that long.
+            if not oldest.is_closing:  # It was kept open that long: lift the shorter limit.
                 self._used_s.pop(connection.origin, None)
             oldest.close()
 
     def lost(self, connection: "Connection") -> None:
-        """It has ended. If it was idle, that tells how long its provider keeps one."""
+        """Drop an ended connection. If it was idle, learn how long its provider keeps one."""
         idle = self._idle[connection.origin]
         if connection in idle:
             idle.remove(connection)
@@ -117,7 +118,7 @@ class Pool:
                 self._used_s[connection.origin] = USED_PART * connection.idle_s
 
     def close(self) -> None:
-        """Keep none of them, and none that is still in use."""
+        """Close the idle connections. Those still in use will be closed when they end."""
         self._is_closed = True
         for idle in self._idle.values():
             while idle:
@@ -125,7 +126,7 @@ class Pool:
 
 
 class Connection(asyncio.Protocol):
-    """One connection, and the answer that is read from it."""
+    """One connection and the answer that is being read from it."""
 
     def __init__(self, pool: Pool, origin: Origin):
         self.origin = origin
@@ -135,12 +136,12 @@ class Connection(asyncio.Protocol):
         self._idle_since = 0.0
         self._failure = ""
         self._begin()
-        self._is_complete = True  # Nothing is asked yet.
+        self._is_complete = True  # No request has been sent yet.
 
     def _begin(self) -> None:
-        self.status = 0  # Until the head has come.
+        self.status = 0  # It stays 0 until the head has come.
         self._head: list[tuple[bytes, bytes]] = []
-        self._bodiless_bytes = 0  # Since there was something of the body.
+        self._bodiless_bytes = 0  # Bytes received since the last bytes of the body.
         self._body: list[bytes] = []
         self._waiting_bytes = 0
         self._is_paused = False
@@ -156,12 +157,15 @@ class Connection(asyncio.Protocol):
             await self._news()
 
     def header(self, name: bytes) -> str:
-        """What the head says under `name`, in lower case; the last of several, "" of none."""
+        """Return the value of a header, given its name in lower case.
+
+        Of several values the last one counts. Without a value, return "".
+        """
         said = [value for given, value in self._head if given.lower() == name]
         return said[-1].decode("latin-1").strip() if said else ""
 
     async def read(self) -> bytes:
-        """What has come of the body; nothing at its end. Raises ConnectionError."""
+        """Wait for bytes of the body. Return b"" at its end. Raises ConnectionError."""
         while not (self._body or self._is_complete):
             await self._news()
         received = b"".join(self._body)
@@ -174,7 +178,7 @@ class Connection(asyncio.Protocol):
         return received
 
     def end(self) -> None:
-        """No more is read: the connection may serve the next request, if all went as it should."""
+        """Stop reading. The connection is kept for the next request if all went well."""
         if self._is_ended:
             return
         self._is_ended = True
@@ -188,7 +192,7 @@ class Connection(asyncio.Protocol):
     def _may_be_kept(self) -> bool:
         transport = self._transport
         if self._is_paused or transport.is_closing() or transport.get_write_buffer_size():
-            return False  # A provider may answer before it has read all that it was asked.
+            return False  # A provider may answer before it has read the whole request.
         return self._is_complete and self._is_lasting
 
     def close(self) -> None:
@@ -203,7 +207,7 @@ class Connection(asyncio.Protocol):
         return time.monotonic() - self._idle_since
 
     async def _news(self) -> None:
-        """Wait until more has come. Raises ConnectionError when nothing more will."""
+        """Wait until more has come. Raises ConnectionError if nothing more can come."""
         if self._failure:
             raise ConnectionError(self._failure)
         self._waiter = asyncio.get_running_loop().create_future()
@@ -217,26 +221,26 @@ class Connection(asyncio.Protocol):
             self._waiter.set_result(None)
 
     def _fail(self, why: str) -> None:
-        """Not with the exception itself: it knows the frames that know this connection."""
+        """Note a failure as text: keeping the exception and its frames would make a cycle."""
         self._is_lasting = False
         if not self._is_complete:
             self._failure = self._failure or why
         self._wake()
 
-    # --- What the event loop says
+    # --- Callbacks of the event loop
 
     def connection_made(self, transport) -> None:
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
         if self._is_complete or self._parser is None:
-            self.close()  # Nobody asked for that.
+            self.close()  # No request asked for these bytes.
             return
         before = self._waiting_bytes
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._fail(f"what came is no answer in HTTP: {type(error).__name__}")
+            self._fail(f"the answer isn't valid HTTP: {type(error).__name__}")
         has_body = self._waiting_bytes > before
         self._bodiless_bytes = 0 if has_body else self._bodiless_bytes + len(data)
         if self._bodiless_bytes > MAX_HEAD_BYTES:
@@ -244,7 +248,7 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._parser = None  # It knows this connection, which would be a cycle.
+        self._parser = None  # The parser refers to this connection: break the cycle.
         if error is None and self.status and self._ends_with_connection():
             self._is_complete = True
         self._fail("the provider hung up before the end of its answer")
@@ -254,14 +258,14 @@ class Connection(asyncio.Protocol):
         is_chunked = "chunked" in self.header(b"transfer-encoding").lower()
         return not (is_chunked or self.header(b"content-length"))
 
-    # --- What the parser says
+    # --- Callbacks of the parser
 
     def on_message_begin(self) -> None:
         if self._is_complete:
             raise ConnectionError("more than one answer")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self.status:  # Or it is a trailer.
+        if not self.status:  # A header after the status is a trailer: ignore it.
             self._head.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -269,7 +273,7 @@ class Connection(asyncio.Protocol):
         status = self._parser.get_status_code()
         if sum(len(name) + len(value) for name, value in self._head) > MAX_HEAD_BYTES:
             raise ConnectionError("the head of the answer is too long")
-        if status < 200:  # The answer itself is yet to come.
+        if status < 200:  # An interim answer: the real one is yet to come.
             self._head.clear()
         else:
             self.status = status
@@ -289,23 +293,23 @@ class Connection(asyncio.Protocol):
 
 
 def request_head(url: str, api_key: str | None) -> tuple[Origin, bytes]:
-    """Where `url` leads, and how a request to it begins. Raises ConnectionError."""
+    """Return the origin of `url` and the head of a request to it. Raises ConnectionError."""
     origin, head = _keyless_head(url)
     if not api_key:
         return origin, head
     if not (api_key.isascii() and api_key.isprintable()):
-        raise ConnectionError("the provider's key can't stand in a header")
+        raise ConnectionError("the provider's key has characters that no header may have")
     return origin, head + f"Authorization: Bearer {api_key}\r\n".encode()
 
 
 @functools.lru_cache(maxsize=1024)
 def _keyless_head(url: str) -> tuple[Origin, bytes]:
-    """Remembered without a key: one that was taken back isn't kept."""
+    """Return origin and head without the key: the cache must not keep a key that was withdrawn."""
     try:
         parts = urlsplit(url)
         host, port = (parts.hostname or "").encode("idna").decode(), parts.port
     except ValueError as error:
-        raise Unreachable("the provider's address is none") from error
+        raise Unreachable("the provider's address isn't a valid URL") from error
     authority = f"[{host}]" if ":" in host else host
     path = quote(parts.path, safe="/%:@!$&()*+,;=~-._")
     lines = [

@@ -18,9 +18,9 @@ from enum import Enum
 from typing import Any, TypeGuard
 
 from billing.pricing import Usage
-from gateway.dialects.chat.finish_reasons import BROKEN_OFF
+from gateway.dialects.chat.answer import BROKEN_OFF, content_bytes, index_of
+from gateway.dialects.request import BYTES_PER_TOKEN
 
-BYTES_PER_TOKEN = 4
 BYTES_PER_NUMBER = 4  # In a vector.
 
 # What `Meter.saw` raises for JSON that isn't shaped like an answer.
@@ -164,26 +164,6 @@ class Meter:
         return count if _is_count(count) and count <= self._most_prompt else 0
 
 
-def index_of(part: dict) -> int:
-    """The `index` of a choice or tool call; 0 if it has none that is one."""
-    index = part.get("index")
-    return index if isinstance(index, int) else 0
-
-
-def content_bytes(message: dict) -> int:
-    """The bytes of text in a message or delta: content, reasoning, refusal, tool arguments."""
-    size = 0
-    for field in ("content", "refusal", "text"):
-        if said := message.get(field):
-            size += _size(said)
-    if thought := message.get("reasoning") or message.get("reasoning_content"):
-        size += _size(thought)
-    for call in message.get("tool_calls") or ():
-        function = call.get("function") or {}
-        size += _size(function.get("name")) + _size(function.get("arguments"))
-    return size
-
-
 def read_usage(
     raw: dict, *, images: int, most_prompt: int, most_completion: int
 ) -> tuple[Usage | None, bool]:
@@ -218,17 +198,6 @@ def _detail(raw: dict, group: str, name: str) -> int:
     details = raw.get(group)
     count: Any = details.get(name) if isinstance(details, dict) else None
     return count if _is_count(count) else 0
-
-
-def _size(said: Any) -> int:
-    """The bytes of text in a string, or in a list of parts as some providers send content."""
-    if isinstance(said, str):
-        return len(said) if said.isascii() else len(said.encode())
-    if isinstance(said, list):
-        return sum(_size(part) for part in said)
-    if isinstance(said, dict):
-        return _size(said.get("text")) + _size(said.get("thinking"))
-    return 0
 
 
 def _is_int(value: Any) -> TypeGuard[int]:

@@ -1,10 +1,10 @@
-"""Asks providers whether they answer: the list of models for nothing, one token for next to it.
+"""Probes of providers and routes: a list of models is free, one token costs next to nothing.
 
-Never while a request waits, and for people to read: what a probe finds switches nothing off and
-isn't known to the routing. Each process's breaker learns from the requests themselves, and a
-provider may well list its models while it fails to serve them, or the other way round.
+Probes never run while a request waits, and only people read their results: they switch nothing
+off, and the routing doesn't know them. Each process's breaker learns from real requests instead,
+because a provider may list its models while it fails to serve them, or the other way round.
 
-Some providers list their models to anybody: with them only `test_route` tests the key.
+Some providers list their models even without a key. For them, only `test_route` tests the key.
 """
 
 import dataclasses
@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from accounts.errors import SealBroken
 from billing.pricing import Usage
+from gateway.catalogue.entries import only_embeds, unsupported_over
 from gateway.dialects import embeddings as embedding_request
 from gateway.dialects.chat import request as chat_request
 from gateway.dialects.request import ProviderRequest
@@ -28,13 +29,12 @@ from gateway.models import Provider, Route
 from gateway.providers import upstream
 from gateway.providers.body import upstream_body
 from gateway.providers.metering import MALFORMED, Meter
-from gateway.routing.resolution import only_embeds, unsupported_over
-from gateway.serving.relay import STREAM_END, read_chunk
+from gateway.providers.upstream import STREAM_END, read_chunk
 from gateway.wire.sse import EventParser, EventTooLarge
 
 CONNECT_TIMEOUT_S = 3.0
 READ_TIMEOUT_S = 10.0
-TOKEN_TIMEOUT_S = 30.0  # A model that is loaded first takes its time.
+TOKEN_TIMEOUT_S = 30.0  # A provider may have to load the model first.
 MAX_BYTES = 5_000_000
 PIECE_BYTES = 2**16
 AT_ONCE = 8
@@ -48,7 +48,7 @@ Note = Provider.ProbeNote
 
 @dataclasses.dataclass(frozen=True)
 class Probe:
-    """What came of one probe; `status` is None where no answer came."""
+    """The result of one probe. `status` is None if no answer came."""
 
     note: Note
     ms: int
@@ -64,7 +64,7 @@ class Probe:
 
 
 def probe_provider(provider: Provider) -> Probe:
-    """Ask for the list of models with the provider's key. Costs nothing."""
+    """Ask for the list of models with the provider's key. This costs nothing."""
     begun = time.monotonic()
     status = None
     try:
@@ -81,7 +81,7 @@ def probe_provider(provider: Provider) -> Probe:
 
 
 def refresh(providers: QuerySet[Provider]) -> list[tuple[Provider, Probe]]:
-    """Probe each provider, side by side, and keep what was found."""
+    """Probe all providers in parallel and save the results."""
     rows = list(providers)
     with ThreadPoolExecutor(AT_ONCE) as threads:
         found = list(zip(rows, threads.map(probe_provider, rows), strict=True))
@@ -107,7 +107,7 @@ def _note(response: "_Response") -> Note:
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What came of asking for one token. `problem` is "" if it came, and names no secret."""
+    """The result of asking for one token. `problem` is "" on success, and holds no secret."""
 
     ms: int
     problem: str = ""
@@ -132,7 +132,7 @@ class RouteTest:
 
     @property
     def reports_usage(self) -> bool:
-        """Else Kyma bills by its own estimate."""
+        """True when both answers report usage. Otherwise Kyma bills by its own estimate."""
         return None not in (self.whole.usage, self.streamed.usage)
 
     def __str__(self) -> str:
@@ -142,17 +142,17 @@ class RouteTest:
 def test_route(route: Route) -> RouteTest:
     """Ask for one token, whole and as a stream, or for one vector.
 
-    Costs a fraction of a cent: only by hand.
+    This costs a fraction of a cent, so it runs only when a person asks for it.
     """
     whole = _ask(route, _request(route, stream=False))
-    if only_embeds(tuple(route.model.capabilities)):  # Vectors aren't streamed.
+    if only_embeds(tuple(route.model.capabilities)):  # Vectors can't be streamed.
         return RouteTest(whole=whole, streamed=whole)
     return RouteTest(whole=whole, streamed=_ask(route, _request(route, stream=True)))
 
 
 def test_routes(routes: QuerySet[Route]) -> list[tuple[Route, RouteTest]]:
-    """The same of each route, side by side."""
-    rows = list(routes.select_related("model", "provider"))  # The threads use no database.
+    """Test all routes in parallel."""
+    rows = list(routes.select_related("model", "provider"))  # Threads must not use the database.
     with ThreadPoolExecutor(AT_ONCE) as threads:
         return list(zip(rows, threads.map(test_route, rows), strict=True))
 
@@ -187,7 +187,7 @@ def _request(route: Route, *, stream: bool) -> ProviderRequest:
 
 
 def _body(route: Route, request: ProviderRequest) -> bytes:
-    """Just what the gateway itself would send."""
+    """Return the body that the gateway itself would send."""
     return upstream_body(
         request,
         upstream_model=route.upstream_model,
@@ -200,7 +200,7 @@ def _body(route: Route, request: ProviderRequest) -> bytes:
 
 def _read_stream(response: "_Response", meter: Meter) -> None:
     if not response.is_stream:
-        read_chunk(response.whole())  # It may be an error.
+        read_chunk(response.whole())  # This raises if the body is an error.
         raise Garbled(status=200)
     parser = EventParser()
     for piece in response.pieces():
@@ -213,7 +213,7 @@ def _read_stream(response: "_Response", meter: Meter) -> None:
 
 
 def _problem(failure: UpstreamFailed) -> str:
-    """What failed, without the provider's words, but for those about our request: cleaned."""
+    """Describe a failure, in the provider's (cleaned) words only if it declined the request."""
     problem = f"{failure.fault}, status {failure.status}" if failure.status else failure.fault
     return f"{problem}: {failure.message}" if isinstance(failure, Declined) else problem
 
@@ -222,7 +222,10 @@ def _problem(failure: UpstreamFailed) -> str:
 
 
 class _Response:
-    """An answer as it comes, within `MAX_BYTES` and its time. Reading raises UpstreamFailed."""
+    """An answer that is read piece by piece, within `MAX_BYTES` and a deadline.
+
+    Reading raises UpstreamFailed.
+    """
 
     def __init__(self, response: requests.Response, deadline: float):
         self._response = response
@@ -257,14 +260,14 @@ class _Response:
 def _exchange(
     provider: Provider, path: str, *, timeout_s: float, body: bytes | None = None
 ) -> Iterator[_Response]:
-    """A GET, or a POST of `body`. Raises UpstreamFailed, SealBroken."""
+    """Send a GET, or a POST of `body`, and yield the answer. Raises UpstreamFailed, SealBroken."""
     headers: dict[str, str | bytes] = {"User-Agent": "Kyma", "Accept-Encoding": "identity"}
     if body is not None:
         headers["Content-Type"] = "application/json"
     if key := provider.api_key:
         headers["Authorization"] = f"Bearer {key}".encode()
     with requests.Session() as session:
-        session.trust_env = False  # No proxy and no .netrc: the gateway doesn't use them either.
+        session.trust_env = False  # Like the gateway, use no proxy and no .netrc.
         try:
             with session.request(
                 "GET" if body is None else "POST",
@@ -281,7 +284,7 @@ def _exchange(
         except urllib3.exceptions.HTTPError as error:
             raise Broken from error
         except requests.RequestException as error:
-            # A connection that is broken off has begun; any other failure has not.
+            # After a ProtocolError the provider may have begun; any other error came before that.
             is_broken = isinstance(next(iter(error.args), None), urllib3.exceptions.ProtocolError)
             raise (Broken if is_broken else Refused) from error
 

@@ -1,7 +1,7 @@
 """The only module that talks to providers on the request path.
 
-Nothing of the client's request goes along but the body that was built for the provider:
-no header, no address, no id. All four timeouts are kept here or in the relay.
+A provider gets only the body that was built for it, and no header, address or id of the client's
+request. All four timeouts are enforced here, in `connection` or in `gateway/serving/forwarding.py`.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import time
 import orjson
 from django.conf import settings
 
+from gateway.catalogue.entries import Candidate
 from gateway.failures import (
     Broken,
     Garbled,
@@ -23,15 +24,16 @@ from gateway.failures import (
 )
 from gateway.providers.alarm import Alarm
 from gateway.providers.connection import Connection, Pool, Unreachable
-from gateway.routing.resolution import Candidate
 from gateway.wire.sse import EventParser, EventTooLarge
+
+STREAM_END = b"[DONE]"
 
 MAX_ANSWER_BYTES = 50_000_000
 MAX_ERROR_BYTES = 64_000
-MAX_DEPTH = 200  # orjson reads what is nested more deeply than it can write.
+MAX_DEPTH = 200  # orjson can read JSON that is nested too deeply for it to write.
 
-# An escaped backslash, a character in two halves, or half of one: some providers cut a stream amid
-# an emoji, and that is no JSON.
+# An escaped backslash, a surrogate pair, or half a pair. Some providers cut a stream in the middle
+# of an emoji, and half a pair isn't valid JSON.
 _SURROGATES = re.compile(
     rb"""
       \\\\
@@ -52,16 +54,16 @@ def _connections() -> Pool:
 
 
 async def close() -> None:
-    """Hang up; the next request begins anew."""
+    """Close all connections. The next request makes a new pool."""
     global _pool
     if _pool is not None:
         _pool.close()
         _pool = None
-        await asyncio.sleep(0)  # The loop tells the connections, and lets go of them.
+        await asyncio.sleep(0)  # Let the loop notify the connections and release them.
 
 
 async def fetch(route: Candidate, path: str, body: bytes, deadline: float) -> dict:
-    """The provider's whole answer, by `deadline` (monotonic). Raises UpstreamFailed."""
+    """Return the provider's whole answer, by `deadline` (monotonic). Raises UpstreamFailed."""
     try:
         async with asyncio.timeout(_time_left(settings.UPSTREAM_ANSWER_TIMEOUT_S, deadline)):
             connection = await _post(route, path, body)
@@ -78,7 +80,7 @@ async def fetch(route: Candidate, path: str, body: bytes, deadline: float) -> di
 
 
 class EventStream:
-    """The events of one streamed answer, as they come."""
+    """The events of one streamed answer, in the order in which they come."""
 
     def __init__(self, connection: Connection):
         self._connection = connection
@@ -88,9 +90,9 @@ class EventStream:
         self._is_closed = False
 
     async def read(self, timeout_s: float) -> list[bytes] | None:
-        """The events that the next bytes complete; None at the end of the body.
+        """Return the events that the next bytes complete, or None at the end of the body.
 
-        Raises TimeoutError, after which it may be called again; Broken, Garbled.
+        Raises Broken, Garbled, or TimeoutError; after a TimeoutError it may be called again.
         """
         if self._ended:
             return None
@@ -114,7 +116,7 @@ class EventStream:
             raise Garbled(status=200) from error
 
     def close(self) -> None:
-        """End it, once: what was read to its end may be another request's connection by now."""
+        """End the stream. Only the first call does so: the connection may be another request's."""
         if not self._is_closed:
             self._is_closed = True
             self._alarm.close()
@@ -122,7 +124,7 @@ class EventStream:
 
 
 async def open_stream(route: Candidate, path: str, body: bytes, deadline: float) -> EventStream:
-    """The stream, once the provider has begun to answer with one. Raises UpstreamFailed."""
+    """Return the stream once the provider has begun to send it. Raises UpstreamFailed."""
     try:
         async with asyncio.timeout(_time_left(settings.UPSTREAM_FIRST_BYTE_TIMEOUT_S, deadline)):
             connection = await _post(route, path, body)
@@ -146,7 +148,7 @@ async def _require_events(connection: Connection) -> None:
 
 
 def refuse_error(answer: dict) -> None:
-    """Raises the failure that an error inside a 200 answer means, or in its place, as at vLLM."""
+    """Raise if a 200 response carries an `error`, or is itself an error object (vLLM)."""
     if answer.get("error") or answer.get("object") == "error":
         error = answer.get("error") or answer
         raise from_status(status_inside(error), {"error": error})
@@ -176,7 +178,7 @@ async def _json(connection: Connection, limit: int) -> object:
 
 
 def parse(received: bytes | bytearray, status: int = 200) -> object:
-    """JSON that can be written again. Raises Garbled."""
+    """Parse JSON and check that it can be written again. Raises Garbled."""
     try:
         said = _loads(received)
         if len(received) > MAX_DEPTH and received.count(b"[") + received.count(b"{") > MAX_DEPTH:
@@ -207,7 +209,16 @@ _FAULTS = (ConnectionError, TimeoutError)
 
 
 def _meaning(error: Exception) -> UpstreamFailed:
-    """One of _FAULTS as the failure that it is."""
+    """Convert one of _FAULTS to the UpstreamFailed that it means."""
     if isinstance(error, Unreachable):
         return Refused()
     return Silent() if isinstance(error, TimeoutError) else Broken()
+
+
+def read_chunk(payload: bytes) -> dict:
+    """One event of the provider. Raises Garbled, or the failure that an error event means."""
+    chunk = parse(payload)
+    if not isinstance(chunk, dict):
+        raise Garbled(status=200)
+    refuse_error(chunk)
+    return chunk

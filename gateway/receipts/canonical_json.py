@@ -1,6 +1,7 @@
-"""JSON in one form only (RFC 8785), so that whoever signs or hashes the same values gets the same.
+"""Canonical JSON (RFC 8785): equal values give equal bytes, and so equal hashes and signatures.
 
-Keys in the order of their UTF-16 units, no spaces, UTF-8, numbers as ECMAScript writes them.
+Keys stand in the order of their UTF-16 units, without spaces, in UTF-8. Numbers are written as
+ECMAScript writes them.
 """
 
 import json
@@ -9,12 +10,17 @@ from decimal import Decimal
 from typing import Any
 
 _LARGEST_EXACT_INTEGER = 2**53
-_MOST_DIGITS = 21  # Beyond that many before the point, or 6 zeros after it, an exponent is written.
+# A number is written with an exponent if it has more digits before the point, or more zeros
+# directly after it.
+_MOST_DIGITS = 21
 _MOST_ZEROS = 6
 
 
 def canonical(value: Any) -> bytes:
-    """Raises ValueError for what JSON has not: NaN, infinity, a lone surrogate."""
+    """Return `value` as canonical JSON.
+
+    Raises ValueError for a value that JSON lacks: NaN, infinity, a lone surrogate.
+    """
     return _written(value).encode()
 
 
@@ -40,7 +46,7 @@ def _number(value: int | float) -> str:
         return str(value)
     value = _double(value)
     if value == 0:
-        return "0"  # Also the negative one.
+        return "0"  # Negative zero has no sign, either.
     sign = "-" if value < 0 else ""
     return sign + _shortest(abs(value))
 
@@ -49,14 +55,17 @@ def _double(value: int | float) -> float:
     try:
         double = float(value)
     except OverflowError as error:
-        raise ValueError("too large a number for JSON") from error
+        raise ValueError("this number is too large for JSON") from error
     if not math.isfinite(double):
         raise ValueError(f"JSON has no {double}")
     return double
 
 
 def _shortest(value: float) -> str:
-    """The fewest digits that mean this number: Python finds the same ones, and sets them apart."""
+    """Write the fewest digits that identify the number.
+
+    Python's `repr` finds the same digits as ECMAScript, but places point and exponent differently.
+    """
     number = Decimal(repr(value)).normalize()
     digits = "".join(map(str, number.as_tuple().digits))
     point = len(digits) + int(number.as_tuple().exponent)  # Digits before the decimal point.

@@ -1,15 +1,15 @@
-"""The receipt of one request, as `GET /v1/generation` shows it; and the ids that it goes by."""
+"""The receipt of one request as `GET /v1/generation` shows it, and the ids of answers."""
 
 import uuid
 
 import orjson
 
 from billing.pricing import Usage, cost_lines, usd
-from gateway.dialects.chat.finish_reasons import meaning
+from gateway.dialects.chat.answer import finish_meaning
 from gateway.dialects.request import CHAT, EMBEDDINGS, TEXT
 from gateway.models import ApiRequest
 
-# What the id of an answer begins with, by the API that gave it; the request's own id follows.
+# The prefix of an answer's id, by API; the id of the request follows it.
 _PREFIXES = {
     "chat": CHAT.id_prefix,
     "messages": "msg_",
@@ -20,18 +20,18 @@ _PREFIXES = {
 
 
 def answer_id(api: str, request_id: str) -> str:
-    """The id of the answer to a request whose id has these 32 hexadecimal digits."""
+    """Return the id of the answer to a request; `request_id` is 32 hexadecimal digits."""
     return _PREFIXES.get(api, _PREFIXES["chat"]) + request_id
 
 
 def request_id(text: str) -> uuid.UUID:
-    """The request that an answer's id, or its own, means. Raises ValueError."""
+    """Return the request's id, given that or the id of its answer. Raises ValueError."""
     prefix = next((one for one in _PREFIXES.values() if text.startswith(one)), "")
     return uuid.UUID(text.removeprefix(prefix))
 
 
 def generation_object(row: ApiRequest) -> dict:
-    """OpenRouter's generation object, and Kyma's breakdown of the cost."""
+    """Return OpenRouter's generation object, with Kyma's breakdown of the cost added."""
     finish_reason, native_finish_reason = finish_of(row)
     return {
         "id": answer_id(row.api, row.id.hex),
@@ -65,17 +65,17 @@ def generation_object(row: ApiRequest) -> dict:
 
 
 def finish_of(row: ApiRequest) -> tuple[str | None, str | None]:
-    """Why the answer ended, as it told itself, and its provider's own word for that; None for none.
+    """Return the finish reason as the caller saw it and as the provider named it; None if missing.
 
-    (A row that an older Kyma wrote holds the provider's word alone.)
+    A row of an older Kyma holds the provider's word alone.
     """
     last = row.attempts[-1] if row.attempts else {}
-    told = meaning(row.finish_reason) if row.finish_reason else None
+    told = finish_meaning(row.finish_reason) if row.finish_reason else None
     return told, last.get("finish_reason", row.finish_reason) or None
 
 
 def _cost_details(row: ApiRequest) -> dict | None:
-    """The cost by class, in USD; its sum exceeds the total where the hold capped that."""
+    """Return the cost by class in USD; the sum exceeds the total if the hold capped the total."""
     if not row.cost_nano or row.price_version is None:
         return None
     lines = cost_lines(row.price_version.price, usage_of(row))

@@ -1,7 +1,7 @@
-"""The Ed25519 keys under which receipts are signed, and how they are published.
+"""The Ed25519 keys that sign receipts, and how their public halves are published.
 
-RECEIPT_SIGNING_KEYS holds the seeds: the highest version signs, and the public keys of all are
-published, so that a receipt can be checked for as long as its key is configured.
+RECEIPT_SIGNING_KEYS holds the seeds. The highest version signs, and the public keys of all
+versions are published: a receipt can be checked for as long as its key is configured.
 """
 
 import base64
@@ -20,7 +20,7 @@ _ID_LENGTH = 16
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PublicKey:
-    """A key that checks signatures; its id is the beginning of its SHA-256."""
+    """A key that checks signatures; its id is the start of its SHA-256."""
 
     raw: bytes
 
@@ -50,7 +50,7 @@ class PublicKey:
 
 
 def sign(text: bytes) -> dict[str, str]:
-    """The signature of `text` under the newest key."""
+    """Return the signature of `text` by the newest key."""
     key = _signing_keys(settings.RECEIPT_SIGNING_KEYS)[0]
     return {
         "algorithm": ALGORITHM,
@@ -60,21 +60,21 @@ def sign(text: bytes) -> dict[str, str]:
 
 
 def own() -> list[PublicKey]:
-    """The public keys of this installation, the newest first."""
+    """Return the public keys of this installation, the newest first."""
     return [_public(key) for key in _signing_keys(settings.RECEIPT_SIGNING_KEYS)]
 
 
 def published() -> dict:
-    """What `GET /v1/receipts/keys` answers."""
+    """Return the answer of `GET /v1/receipts/keys`."""
     return {"keys": [key.as_dict() for key in own()]}
 
 
 def read(published: dict) -> list[PublicKey]:
-    """The keys in what `published` gave. Raises ValueError."""
+    """Return the keys in an answer of `GET /v1/receipts/keys`. Raises ValueError."""
     try:
         return [PublicKey(_raw(one["public_key"])) for one in published["keys"]]
     except (KeyError, TypeError) as error:
-        raise ValueError("this is not what /v1/receipts/keys answers") from error
+        raise ValueError("this is not an answer of /v1/receipts/keys") from error
 
 
 def _raw(text: str) -> bytes:
@@ -89,7 +89,7 @@ def _public(key: Ed25519PrivateKey) -> PublicKey:
 
 @functools.lru_cache(maxsize=2)
 def _signing_keys(configured: str) -> list[Ed25519PrivateKey]:
-    """The newest first."""
+    """Return the configured keys, the newest first."""
     pairs = (entry.split(":", 1) for entry in configured.split(",") if entry.strip())
     seeds = {int(version): base64.b64decode(seed) for version, seed in pairs}
     newest_first = sorted(seeds.items(), reverse=True)

@@ -1,8 +1,8 @@
-"""The signed receipt of one request: what was counted, at which price, and what was charged.
+"""The signed receipt of one request: the quantities counted, their prices, and the charge.
 
-It stands on its own: with the published keys anybody can check it, and recompute each line and
-the total. It holds whole numbers and short texts, names no person, key or account, and hashes of
-the content for as long only as that is kept: afterwards they could confirm a guess.
+Anybody can check it with the published keys alone, and recompute each line and the total. It
+holds whole numbers and short texts, and names no person, key or account. It holds hashes of the
+content only while the content is kept: after that they could confirm a guess.
 """
 
 import base64
@@ -15,9 +15,9 @@ from typing import Any
 import orjson
 
 from billing.pricing import MILLION, Price, Usage, cost_lines
-from gateway.dialects.anthropic.message import name_and_arguments, spoken, tool_calls, tool_input
+from gateway.dialects.anthropic.message import tool_input
+from gateway.dialects.chat.answer import index_of, name_and_arguments, spoken, tool_calls
 from gateway.models import BILLED, ApiRequest
-from gateway.providers.metering import index_of
 from gateway.receipts import keys as receipt_keys
 from gateway.receipts.canonical_json import canonical
 from gateway.receipts.generation import usage_of
@@ -31,13 +31,13 @@ ROUNDING = "each line rounded up to a nano-dollar"
 
 
 def signed_receipt(row: ApiRequest, content: bytes | None) -> dict:
-    """The receipt of `row`, whose content is given in clear where it is kept."""
+    """Return the signed receipt of `row`; `content` is unsealed, or None if it isn't kept."""
     receipt = receipt_of(row, content)
     return {**receipt, "signature": receipt_keys.sign(canonical(receipt))}
 
 
 def receipt_of(row: ApiRequest, content: bytes | None) -> dict:
-    """What is signed."""
+    """Return the receipt of `row` without its signature: the part that is signed."""
     lines = _lines(row.price_version.price, usage_of(row)) if row.price_version else []
     lines_nano = sum(line["cost_nano"] for line in lines)
     return {
@@ -62,7 +62,7 @@ def receipt_of(row: ApiRequest, content: bytes | None) -> dict:
 
 
 def _lines(price: Price, usage: Usage) -> list[dict]:
-    """The classes of what is charged: `quantity` at `price_nano` for each `per`."""
+    """Return one line per class of cost: `quantity` at `price_nano` for each `per`."""
     pieces = 0 if usage.is_zero else 1
     classes = (
         ("input", usage.prompt - usage.cached, price.input, MILLION),
@@ -98,13 +98,13 @@ def _attempt(attempt: dict) -> dict:
 
 
 def content_hashes(content: bytes | None) -> dict[str, str | None]:
-    """SHA-256 of the request's JSON and of what was answered; null for what isn't there."""
+    """Return SHA-256 hashes of the request's JSON and of the answers; null for what isn't kept."""
     said = orjson.loads(content) if content is not None else {}
     request, answers = said.get("request"), said.get("answer")
     is_kept = isinstance(answers, list)
     return {
         "request_sha256": sha256(request) if isinstance(request, dict) else None,
-        # Of embeddings no answer is kept, only its shape.
+        # The answer to an embeddings request isn't kept, only its shape.
         "answer_sha256": sha256(answers_hashed(answers)) if answers and is_kept else None,
     }
 
@@ -114,16 +114,18 @@ def sha256(value: Any) -> str:
 
 
 def answers_hashed(logged: list[dict]) -> list[dict]:
-    """Text and tool calls of each answer: what every API shows alike, whole or streamed.
+    """Return the text and tool calls of each answer, the parts to hash.
 
-    `logged` holds choices of a whole answer, or messages gathered from a stream.
+    These look the same in every API, whole or streamed. `logged` holds the choices of a whole
+    answer, or messages gathered from a stream.
     """
     in_order = sorted(logged, key=index_of)
     return [_answer_hashed(one.get("message") or one) for one in in_order]
 
 
 def _answer_hashed(message: dict) -> dict:
-    _, text = spoken({"content": message.get("text"), **message})  # A completion's is its `text`.
+    # A choice of the completions API holds `text` and no `content`.
+    _, text = spoken({"content": message.get("text"), **message})
     return {"text": text, "tool_calls": [_call_hashed(one) for one in tool_calls(message)]}
 
 
@@ -138,14 +140,14 @@ def _call_hashed(call: dict) -> dict:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that a receipt says, and whether it is so."""
+    """One statement of a receipt, and whether it is right."""
 
     is_right: bool
     sentence: str
 
 
 def checks(receipt: dict, keys: Iterable[PublicKey]) -> Iterator[Check]:
-    """Each thing that can be checked; after a signature that is wrong, nothing else counts."""
+    """Yield each check of a receipt; if the signature is wrong, nothing else is checked."""
     signature = _check_signature(receipt, keys)
     yield signature
     if not signature.is_right:

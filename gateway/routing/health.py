@@ -1,8 +1,7 @@
-"""How each route is doing, as this process sees it: its breaker, how soon it begins to answer and
-how fast it writes.
+"""The health of each route as this process sees it: its breaker, its latency and its speed.
 
-Belongs to one process and is never shared. A new one begins with what the request log tells
-(`route_history.py`); all else it learns from its own requests.
+Each process has its own view and never shares it. A new process starts with figures from the
+request log (`gateway/analytics/history.py`) and then learns from its own requests only.
 """
 
 import dataclasses
@@ -15,17 +14,20 @@ LEAST_ATTEMPTS = 20
 MOST_FAILURES = 0.5
 PROBE_INTERVAL_S = 10.0
 LEAST_WRITING_S = 0.1
-WEIGHT = 0.2  # Of the newest latency and speed in their moving averages.
+WEIGHT = 0.2  # The weight of the newest value in a moving average of latency or speed.
 
 
 @dataclasses.dataclass(slots=True)
 class RouteHealth:
-    """Opens at 50 % failures of at least 20 attempts in 30 s; then it is probed every 10 s. Open
-    too for as long as its provider has asked not to be asked.
+    """The circuit breaker of one route at one endpoint, with its latency and speed.
 
-    A probe begins with its attempt, not where routes are put in order: the request may be refused
-    in between, and would have used up the probe. So those that were put in order within the same
-    few milliseconds probe too.
+    The breaker opens when at least half of 20 or more attempts within 30 s have failed. Then one
+    request probes the route every 10 s. The breaker also counts as open while the provider has
+    asked for a pause.
+
+    A probe starts with its attempt, not when routes are put in order: the request may be refused
+    in between, and that would use up the probe. So several requests that order their routes within
+    the same few milliseconds may all probe.
     """
 
     latency_ms: float | None = None
@@ -37,9 +39,9 @@ class RouteHealth:
     _rests_until: float = 0.0
 
     def succeeded(self, now: float, latency_ms: float | None = None) -> None:
-        """A route that answers is closed again, whatever came before.
+        """Note an answer. It closes the breaker, no matter how many attempts failed before.
 
-        `latency_ms` is the time to the first token, where the answer came as a stream.
+        `latency_ms` is the time to the first token of a streamed answer.
         """
         if self._is_open:
             self._is_open = False
@@ -50,7 +52,7 @@ class RouteHealth:
             self.latency_ms = _average(self.latency_ms, latency_ms)
 
     def wrote(self, tokens_per_s: float) -> None:
-        """A stream came to its end at this speed."""
+        """Note the speed of a stream that has ended."""
         self.tokens_per_s = _average(self.tokens_per_s, tokens_per_s)
 
     def failed(self, now: float, retry_after_s: int = 0) -> None:
@@ -65,16 +67,16 @@ class RouteHealth:
             self._next_probe_at = now + PROBE_INTERVAL_S
 
     def is_open(self, now: float) -> bool:
-        """Whether to try other routes first. False also for those that may probe."""
+        """True when other routes should be tried first. False when a probe is due."""
         return now < self._rests_until or (self._is_open and now < self._next_probe_at)
 
     @property
     def has_tripped(self) -> bool:
-        """Whether the breaker is open, probes or not."""
+        """True while the breaker is open, even when a probe is due."""
         return self._is_open
 
     def begin(self, now: float) -> None:
-        """An attempt begins: through an open breaker it is a probe, and the next one waits."""
+        """Note an attempt. If the breaker is open, it is a probe, so the next one waits."""
         if self._is_open:
             self._next_probe_at = now + PROBE_INTERVAL_S
 
@@ -86,7 +88,7 @@ class RouteHealth:
 
 
 def tells_speed(writing_s: float) -> bool:
-    """Whether an answer was written for that long: what came in a moment came in one piece."""
+    """True when writing took long enough to measure. A shorter answer came in one piece."""
     return writing_s >= LEAST_WRITING_S
 
 
@@ -98,14 +100,14 @@ _health: defaultdict[tuple[str, str], RouteHealth] = defaultdict(RouteHealth)
 
 
 def of(route_id: str, path: str = CHAT.path) -> RouteHealth:
-    """The health of a route at one endpoint, in this process.
+    """Return the health of a route at one endpoint, as this process sees it.
 
-    Each by itself: a provider that lacks one endpoint is no worse at the others.
+    Each endpoint has its own: a provider that lacks one endpoint is no worse at the others.
     """
     return _health[route_id, path]
 
 
 def begin_with(history: dict[str, RouteHealth]) -> None:
-    """Take over what is known of routes, at chat, that this process hasn't tried itself."""
+    """Start with this health at chat, except for routes that this process has tried itself."""
     for route_id, health in history.items():
         _health.setdefault((route_id, CHAT.path), health)

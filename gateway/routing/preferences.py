@@ -1,10 +1,11 @@
-"""What a request says about its routes: OpenRouter's `provider` object and slug suffixes.
+"""A request's wishes about its routes: OpenRouter's `provider` object and slug suffixes.
 
-`admitted` says which routes a request allows and why the others are out; `ordered` says in which
-order the rest is tried: open breakers last, before them those that are slower than preferred, then
-price, and within 10 % of the cheapest the one that begins to answer first. A session keeps to one
-of these instead, so that the provider's prompt cache serves it: by rendezvous hashing, which every
-process and every start agrees on.
+`admitted` returns the routes that a request allows, and the wishes that excluded the others.
+`ordered` puts the admitted routes into the order in which they are tried. Routes with an open
+breaker come last, and routes slower than preferred just before them. The rest is ordered by price,
+but routes within 10 % of the cheapest are ordered by how soon they begin to answer. A session
+sticks to one of these nearly equal routes instead, so that the provider's prompt cache serves it.
+Rendezvous hashing picks the route, so every process picks the same, even after a restart.
 """
 
 import dataclasses
@@ -23,7 +24,7 @@ NANO_PER_MILLION_USD = 10**9  # max_price is in USD per million tokens.
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Preferences:
-    """The `provider` object, checked before. None or empty: no wish."""
+    """The `provider` object after its check. A member that is None or empty expresses no wish."""
 
     order: tuple[str, ...] = ()
     only: frozenset[str] = frozenset()
@@ -50,10 +51,11 @@ class Preferences:
         unknown: frozenset[str] = frozenset(),
         impossible: frozenset[str] = frozenset(),
     ) -> "Preferences":
-        """`sort` comes from the slug's suffix and yields to an explicit one.
+        """Return the preferences that a `provider` object and a slug's suffix express.
 
-        `fields` are those of the request that go to any provider, `unknown` all others, and
-        `impossible` those that mean nothing to the model.
+        `sort` comes from the suffix; a `sort` in the object wins over it. `fields` are the
+        request's fields that every provider gets, `unknown` are all its other fields, and
+        `impossible` are fields that mean nothing to the model.
         """
         if not provider:
             return NO_WISH if sort is None else cls(sort=sort)
@@ -76,7 +78,7 @@ class Preferences:
         )
 
     def is_met_by(self, state: RouteHealth) -> bool:
-        """Whether a route is as fast as preferred, as far as anybody knows."""
+        """True when nothing is known that makes the route slower than preferred."""
         latency_ms, tokens_per_s = state.latency_ms, state.tokens_per_s
         return (latency_ms is None or latency_ms <= self.max_latency_s * 1000) and (
             tokens_per_s is None or tokens_per_s >= self.min_tokens_per_s
@@ -84,7 +86,7 @@ class Preferences:
 
     @property
     def rules(self) -> dict[str, Callable[[Any], bool]]:
-        """What a route must fulfil, by the name under which a refusal tells it."""
+        """Return the conditions that a route must meet, by the name that a refusal uses."""
         return {
             "provider.only": lambda one: not self.only or one.provider in self.only,
             "provider.ignore": lambda one: one.provider not in self.ignore,
@@ -113,7 +115,7 @@ NO_WISH = Preferences()
 
 
 def split_suffix(slug: str) -> tuple[str, str | None]:
-    """`model:nitro` → ("model", "throughput"); an unknown suffix is part of the slug."""
+    """Split `model:nitro` into ("model", "throughput"). An unknown suffix stays in the slug."""
     for suffix, sort in SORTS.items():
         if slug.endswith(suffix):
             return slug.removesuffix(suffix), sort
@@ -121,7 +123,7 @@ def split_suffix(slug: str) -> tuple[str, str | None]:
 
 
 def admitted(routes: tuple, preferences: Preferences) -> tuple[tuple, list[str]]:
-    """The routes that fulfil every wish, and the wishes that excluded any."""
+    """Return the routes that meet every wish, and the wishes that excluded a route."""
     if preferences is NO_WISH:
         return routes, []
     excluded_by = []
@@ -140,7 +142,7 @@ def ordered(
     now: float,
     session: str = "",
 ) -> tuple:
-    """`routes` in the order in which they are tried."""
+    """Return `routes` in the order in which they are tried."""
     if len(routes) < 2:
         return routes
     cheapest = min(_cost(route) for route in routes)
@@ -148,7 +150,7 @@ def ordered(
 
     def rank(route) -> tuple:
         state = health(route.route_id)
-        latency = state.latency_ms or 0.0  # A route that nobody has tried yet is worth a try.
+        latency = state.latency_ms or 0.0  # An untried route ranks as fast, so that it gets tried.
         by_sort: tuple
         if preferences.sort == "latency":
             by_sort = (latency, _cost(route))
@@ -185,7 +187,7 @@ def _keeps_nothing(route) -> bool:
 
 
 def _quantization(route) -> str:
-    return (route.quantization or "unknown").lower()  # OpenRouter's word for one that isn't told.
+    return (route.quantization or "unknown").lower()  # OpenRouter's word for a missing one.
 
 
 def _slugs(names: list[str] | None) -> list[str]:
@@ -193,14 +195,17 @@ def _slugs(names: list[str] | None) -> list[str]:
 
 
 def _cutoffs(preferred: float | dict[str, float] | None) -> list[float]:
-    """One number, or one for each percentile: of these Kyma knows none, but the average."""
+    """Return the cutoffs as a list: the caller gives one number, or one for each percentile.
+
+    Kyma knows no percentiles and compares its moving average with each of them.
+    """
     if isinstance(preferred, dict):
         return list(preferred.values())
     return [] if preferred is None else [preferred]
 
 
 def _prices(max_price: dict) -> list[tuple[str, int]]:
-    """USD per million tokens as nano-dollars; requests and images by the piece."""
+    """Convert USD to nano-dollars: per million tokens, per request and per image."""
     names = {"prompt": "input", "completion": "output", "request": "request", "image": "image"}
     return [
         (names[name], int(Decimal(str(value)) * NANO_PER_MILLION_USD))

@@ -28,23 +28,24 @@ from gateway import errors
 from gateway.access import limits
 from gateway.access import rules as key_rules
 from gateway.access.authentication import Caller, authenticate
+from gateway.catalogue.entries import Candidate
 from gateway.commits.operations import Claim, ClaimEnd, HoldClosed, KeyTaken
 from gateway.commits.queue import CommitFailed
 from gateway.commits.record import RequestRecord
 from gateway.dialects.apis import Dialect, Opening
+from gateway.dialects.chat.chunks import Identity, own, usage_object
 from gateway.dialects.request import ProviderRequest
 from gateway.errors import GatewayError, InternalError
 from gateway.failures import UpstreamFailed
 from gateway.models import ApiRequest
 from gateway.providers.metering import Ending
 from gateway.receipts.generation import answer_id
-from gateway.routing.resolution import Candidate, Resolution, resolve
-from gateway.serving import idempotency, relay, sessions, settlement
+from gateway.routing.resolution import Resolution, resolve
+from gateway.serving import idempotency, sessions, settlement
 from gateway.serving.call import Call, ClientGone
 from gateway.serving.delivery import Delivery
 from gateway.serving.forwarding import Forwarding
 from gateway.serving.idempotency import Kept
-from gateway.serving.relay import Identity
 from gateway.serving.reservation import Reservation, ask_for, reserve, tokens_of
 from gateway.wire import body as json_body
 
@@ -297,7 +298,7 @@ class Completion:
         await self.settle(Ending.FINISHED)
 
     def _content(self) -> bytes:
-        answer = relay.own(self.forwarding.answer or {}, self.identity)
+        answer = own(self.forwarding.answer or {}, self.identity)
         return orjson.dumps(self.dialect.whole(answer, self._finish(), self._body))
 
     # --- 7 settle
@@ -307,7 +308,7 @@ class Completion:
         assert self._reservation is not None
         usage = self._take_bill(Ending.FINISHED)
         self.cost_nano = min(self._price_nano, self._reservation.grant.amount_nano)
-        return relay.usage_object(usage, self.cost_nano)
+        return usage_object(usage, self.cost_nano)
 
     async def settle(self, ending: Ending) -> int:
         """Charge and log, whatever becomes of the client meanwhile. Returns nano-dollars.

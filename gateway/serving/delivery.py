@@ -1,16 +1,19 @@
 """Step 6 of a stream: what is written to the client, and what is remembered of it."""
 
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator
 
 from django.conf import settings
 
 from gateway.dialects.apis import Stream
+from gateway.dialects.chat.answer import index_of, name_and_arguments
+from gateway.dialects.chat.chunks import Identity, own_chunk
 from gateway.dialects.chat.mending import StreamedCalls
-from gateway.serving import relay
 from gateway.serving.forwarding import Forwarding
 from gateway.serving.idempotency import MAX_KEPT_BYTES
-from gateway.serving.relay import Identity
+
+SAID_IN = frozenset({"content", "reasoning", "reasoning_content", "refusal", "text"})
 
 
 class Delivery:
@@ -33,7 +36,7 @@ class Delivery:
         self._identity = identity
         self._include_usage = include_usage
         self._keeps_bytes = keeps_bytes
-        self._transcript = relay.Transcript()
+        self._transcript = Transcript()
         self._calls = StreamedCalls(identity.id)
         self._pieces: list[bytes] = []
         self._kept_bytes = 0
@@ -50,7 +53,7 @@ class Delivery:
             if not chunks:
                 written += self._stream.ping()
             for chunk, size in chunks:
-                own = relay.own_chunk(chunk, self._identity, include_usage=self._include_usage)
+                own = own_chunk(chunk, self._identity, include_usage=self._include_usage)
                 if own is not None:
                     self._calls.mend(own)
                     self._transcript.add(own)
@@ -88,3 +91,49 @@ class Delivery:
     @property
     def said(self) -> list[dict]:
         return self._transcript.messages()
+
+
+class Transcript:
+    """The answer as it was said, gathered from its chunks for the content log. Their calls have
+    been mended.
+    """
+
+    def __init__(self) -> None:
+        self._parts: defaultdict[int, dict[str, list]] = defaultdict(lambda: defaultdict(list))
+        self._calls: defaultdict[int, dict[int, dict]] = defaultdict(dict)
+
+    def add(self, chunk: dict) -> None:
+        for choice in chunk["choices"]:
+            delta = choice.get("delta") or choice
+            index = index_of(choice)
+            parts = self._parts[index]
+            for field, said in delta.items():
+                if said and field in SAID_IN:
+                    parts[field].append(said)
+            for call in delta.get("tool_calls") or ():
+                self._add_call(index, call)
+
+    def _add_call(self, owner: int, call: dict) -> None:
+        nothing = {"id": call.get("id"), "name": "", "arguments": ""}
+        known = self._calls[owner].setdefault(index_of(call), nothing)
+        name, arguments = name_and_arguments(call)
+        known["name"] += name
+        known["arguments"] += arguments
+
+    def calls(self, index: int) -> bool:
+        """Whether this answer calls tools."""
+        return index in self._calls
+
+    def messages(self) -> list[dict]:
+        """One message per answer."""
+        messages = []
+        for index, parts in sorted(self._parts.items()):
+            message: dict = {field: _joined(pieces) for field, pieces in parts.items()}
+            calls = self._calls.get(index)
+            messages.append({**message, "tool_calls": [*calls.values()]} if calls else message)
+        return messages
+
+
+def _joined(pieces: list) -> str | list:
+    """One text, unless a provider sends content in parts."""
+    return "".join(pieces) if all(isinstance(one, str) for one in pieces) else pieces

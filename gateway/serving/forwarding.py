@@ -13,18 +13,18 @@ from collections.abc import AsyncIterator
 from django.conf import settings
 
 from billing.pricing import cost_nano
+from gateway.catalogue.entries import Candidate
 from gateway.commits.record import RequestRecord
+from gateway.dialects.chat.chunks import hide_reasoning
 from gateway.dialects.request import ProviderRequest
 from gateway.failures import Broken, Declined, Garbled, Overloaded, Silent, UpstreamFailed
 from gateway.providers import upstream
 from gateway.providers.body import upstream_body
 from gateway.providers.metering import MALFORMED, Bill, Ending, Meter
-from gateway.providers.upstream import EventStream
+from gateway.providers.upstream import STREAM_END, EventStream, read_chunk
 from gateway.routing import health as route_health
 from gateway.routing.health import RouteHealth
-from gateway.routing.resolution import Candidate
 from gateway.routing.second_opinion import Declinations
-from gateway.serving.relay import STREAM_END, hide_reasoning, read_chunk
 from gateway.serving.reservation import output_room, prompt_estimate
 
 logger = logging.getLogger(__name__)

@@ -19,11 +19,11 @@ from django.db import Error as DatabaseError
 from gateway.access.authentication import Caller
 from gateway.commits.operations import Claim, ClaimEnd
 from gateway.database import in_thread
+from gateway.dialects.chat.chunks import usage_object
 from gateway.errors import Conflict, InvalidRequest, Unavailable, Unprocessable
 from gateway.models import ApiRequest, IdempotentRequest, kept_answer_place
 from gateway.receipts.generation import answer_id, usage_of
 from gateway.serving.call import Call
-from gateway.serving.relay import usage_object
 
 HEADER = "idempotency-key"
 LONGEST_KEY = 255

@@ -22,10 +22,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
+from gateway.catalogue.entries import names_of
 from gateway.commits import queue as commit_queue
 from gateway.commits.record import RequestRecord
 from gateway.routing import health as route_health
-from gateway.routing import resolution
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -119,7 +119,7 @@ def _attempts_of(provider: str, status: int | None, fault: str) -> Counter:
 
 def _tried_by_names() -> dict[tuple[str, str], str]:
     """The routes that were tried, by provider and model: of a fallback each has its own."""
-    known = ((resolution.names_of(route_id), route_id) for route_id in sorted(_tried))
+    known = ((names_of(route_id), route_id) for route_id in sorted(_tried))
     return {names: route_id for names, route_id in known if names is not None}
 
 

@@ -11,13 +11,12 @@ from billing.errors import BillingError, InsufficientCredit, KeyCapReached, TooM
 from billing.ledger import Ask, Grant
 from billing.pricing import tokens_nano, usd
 from gateway import errors
+from gateway.catalogue.entries import Candidate
 from gateway.commits import queue as commit_queue
 from gateway.commits.operations import Claim, KeyTaken, Reserve
 from gateway.commits.queue import CommitFailed, Promise
 from gateway.commits.record import RequestRecord
-from gateway.dialects.request import DEFAULT_MAX_TOKENS, ProviderRequest
-from gateway.providers.metering import BYTES_PER_TOKEN
-from gateway.routing.resolution import Candidate
+from gateway.dialects.request import BYTES_PER_TOKEN, DEFAULT_MAX_TOKENS, ProviderRequest
 from gateway.serving import metrics
 
 MOST_BYTES_PER_TOKEN = 8  # No text of any length packs more into a token.

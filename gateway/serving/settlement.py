@@ -17,7 +17,7 @@ from gateway.commits import queue as commit_queue
 from gateway.commits.operations import ClaimEnd, Content, HoldClosed, Record, Settle
 from gateway.commits.queue import CommitFailed
 from gateway.commits.record import RequestRecord
-from gateway.dialects.chat.finish_reasons import meaning
+from gateway.dialects.chat.answer import finish_meaning
 from gateway.models import ApiRequest, content_place
 from gateway.providers.metering import Bill
 from gateway.serving import metrics
@@ -44,7 +44,7 @@ def note_finish(record: RequestRecord, native: Any, *, called: bool, broke_off: 
     """
     own_word = str(native or "").replace("\0", "")[:_LONGEST_WORD]  # Postgres takes no NUL.
     is_whole_stream = record.streamed and record.outcome == ApiRequest.Outcome.FINISHED
-    told = meaning(native, called=called) if own_word or is_whole_stream else ""
+    told = finish_meaning(native, called=called) if own_word or is_whole_stream else ""
     record.finish_reason = "error" if broke_off else told
     if own_word != record.finish_reason:
         record.attempts[-1]["finish_reason"] = own_word

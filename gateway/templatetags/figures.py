@@ -1,27 +1,25 @@
-"""Counts, times and shares as people read them."""
+"""Template filters that write counts, times and shares for people."""
 
 from django import template
-
-from gateway.pages import charts
 
 register = template.Library()
 
 
 @register.filter
 def count(number: int) -> str:
-    """1234567 → "1,234,567"."""
+    """Write a count with commas: 1234567 → "1,234,567"."""
     return f"{number:,}"
 
 
 @register.filter
 def thousands(count: int) -> str:
-    """A number of tokens: 131,072 → "131K"."""
+    """Write a number of tokens, in thousands from 10,000 on: 131072 → "131K"."""
     return f"{count // 1000:,}K" if count >= 10_000 else f"{count:,}"
 
 
 @register.filter
 def duration(ms: int | None) -> str:
-    """1234 → "1.2 s"; below a second in milliseconds; a dash where there is none."""
+    """Write a duration: 1234 → "1.2 s", 123 → "123 ms", None → a dash."""
     if ms is None:
         return "–"
     return f"{ms} ms" if ms < 1000 else f"{ms / 1000:.1f} s"
@@ -34,11 +32,18 @@ def percent(share: float | None) -> str:
 
 @register.filter
 def at_least(count: int) -> str:
-    """How many samples there were, as roughly as they are known."""
+    """Write the least possible number of samples, because only that is known."""
     return f"{count:,}+" if count else "< 20"
 
 
 @register.filter
 def share_of(part: int, whole: int) -> int:
-    """The width of a bar, in hundredths."""
-    return charts.share(part, whole)
+    """Return the width of a bar, in hundredths."""
+    return share(part, whole)
+
+
+def share(part: int, whole: int) -> int:
+    """Return `part` in hundredths of `whole`. A positive part gets at least 1, to be visible."""
+    if part <= 0 or whole <= 0:
+        return 0
+    return max(1, min(100, part * 100 // whole))

@@ -1,7 +1,7 @@
-"""What an account may do and has spent, and what is public: tiers, prices, providers.
+"""The views of an account's limits and credit, and the public tiers, prices and providers.
 
-The public answers need no key and leave no row in the request log. They are put together at
-most once per CACHE_TTL_S in each process, whoever asks.
+The public answers need no key and leave no row in the request log. Each process builds them at
+most once per CACHE_TTL_S.
 """
 
 import uuid
@@ -15,14 +15,14 @@ from billing.ledger import gained_and_used
 from billing.tiers import TIERS
 from gateway.access import rules as key_rules
 from gateway.access.authentication import Caller
+from gateway.catalogue.entries import catalogue
 from gateway.database import in_thread
 from gateway.errors import Unavailable
-from gateway.routing import resolution
 from gateway.serving.call import GatewayRequest
 from gateway.short_cache import ShortCache
 from gateway.v1 import price_objects
+from gateway.v1.guards import allow, logged
 from gateway.v1.openapi import document
-from gateway.v1.views import allow, logged
 from gateway.wire.reply import json_response, usd_number
 
 TIERS_MAX_AGE_S = 300
@@ -33,7 +33,7 @@ DOCUMENT_MAX_AGE_S = 3600
 @allow("GET", "HEAD")
 @logged("limits", rule=key_rules.take_any)
 async def limits(request: GatewayRequest, caller: Caller) -> HttpResponse:
-    """What the account may do per minute and at once; null where there is no limit."""
+    """Return the account's limits per minute and at once. A missing limit is null."""
     tier = price_objects.tier_object(caller.tier)
     if caller.unlimited:
         tier |= dict.fromkeys(price_objects.RATES)
@@ -57,7 +57,7 @@ async def limits(request: GatewayRequest, caller: Caller) -> HttpResponse:
 @allow("GET", "HEAD")
 @logged("credits", rule=key_rules.take_any)
 async def credits(request: GatewayRequest, caller: Caller) -> HttpResponse:
-    """OpenRouter's view of the ledger: all that came in, and all that was used."""
+    """Return all credit gained and used, in OpenRouter's format."""
     account_id = uuid.UUID(caller.account_id)
     gained_nano, used_nano = await in_thread(gained_and_used, account_id)
     return json_response(
@@ -103,7 +103,7 @@ async def _put_together(name: str) -> bytes:
         return orjson.dumps(price_objects.tier_list())
     if name == "providers":
         return orjson.dumps(await in_thread(price_objects.read_providers))
-    return orjson.dumps(price_objects.price_list((await resolution.catalogue()).values()))
+    return orjson.dumps(price_objects.price_list((await catalogue()).values()))
 
 
 _pages = ShortCache(_put_together, settings.CACHE_TTL_S)

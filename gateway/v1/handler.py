@@ -1,8 +1,8 @@
-"""Django without its detours: what serves /v1.
+"""The ASGI handler that serves /v1: Django without its detours.
 
-URLs, requests, views and responses are Django's. What differs from the stock handler: no
-middleware, no signals and no threads for a request, and a client that hangs up is noticed
-without cancelling what it owes.
+URLs, requests, views and responses are Django's. Unlike the stock handler, this one runs no
+middleware, signals or threads for a request. When a client hangs up, the handler notices it and
+the request is still settled.
 """
 
 import asyncio
@@ -30,16 +30,16 @@ from gateway.providers.metering import Ending
 from gateway.serving import completions, forwarding, metrics, settlement
 from gateway.serving.call import Call, ClientGone, GatewayRequest
 from gateway.v1 import urls
-from gateway.v1.views import AnyResponse, CompletionResponse
+from gateway.v1.guards import AnyResponse, CompletionResponse
 
 MESSAGES_PATH = "/v1/messages"
 FORWARDED_FOR = b"x-forwarded-for"
-# In the scope, if the server puts it there: whether the connection has begun to end, and the wish
-# that the head of an answer waits for the first of its body, to leave in one packet with it.
+# Optional hooks that our server puts into the ASGI scope: is the connection closing; send the head
+# together with the first body bytes, in one packet.
 IS_CLOSING = "kyma.is_closing"
 KEEP_HEAD = "kyma.keep_head"
-NOTICED_WITHIN_S = 1  # The server tells only the last of several pipelined requests.
-SENDING_GRACE_S = 5  # After the total timeout, for the error event to leave.
+NOTICED_WITHIN_S = 1  # The server reports a hang-up only to the last of pipelined requests.
+SENDING_GRACE_S = 5  # The time after the total timeout in which an error event can be sent.
 CORS = [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"*")]
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE, OPTIONS",
@@ -49,13 +49,13 @@ PREFLIGHT = {
 
 
 class GatewayHandler(ASGIHandler):
-    """Serves one HTTP request; the lifespan is kyma's affair."""
+    """The handler of one HTTP request. `kyma.asgi` handles the lifespan."""
 
     def load_middleware(self, is_async: bool = False) -> None:
-        """There is none."""
+        """Load nothing: /v1 has no middleware."""
 
     async def send_response(self, response: AnyResponse, send) -> None:
-        """As the stock handler does, without its layers around each part of a stream."""
+        """Send a response without the stock handler's layers around each part of a stream."""
         headers = [(k.encode("ascii"), v.encode("latin-1")) for k, v in response.items()]
         start = {"type": "http.response.start", "status": response.status_code}
         await send({**start, "headers": headers + CORS + _hsts()})
@@ -66,7 +66,7 @@ class GatewayHandler(ASGIHandler):
         async with contextlib.aclosing(response.parts) as parts:
             async for part in parts:
                 await send({"type": "http.response.body", "body": part, "more_body": True})
-        last = response.completion.content[-1:]  # The receipt is written: now it may leave.
+        last = response.completion.content[-1:]  # It may leave only now that the receipt exists.
         await send({"type": "http.response.body", "body": last})
 
     async def __call__(self, scope, receive, send) -> None:
@@ -82,21 +82,21 @@ class GatewayHandler(ASGIHandler):
                     await self.send_response(response, client.send)
         except asyncio.CancelledError:
             _abandon(response, request.call.broken_off_as)
-            if not client.is_gone:  # This process ends, and breaks the answer off.
+            if not client.is_gone:  # The process is ending and breaks the answer off.
                 raise
             task.uncancel()
         except (ClientGone, TimeoutError):
-            pass  # Nobody is there, or nobody reads: the server closes the connection.
-        except Exception as error:  # The outermost edge: the connection is closed, unfinished.
+            pass  # The client is gone or doesn't read. The server closes the connection.
+        except Exception as error:  # The outermost edge: the server closes the connection.
             completions.log_fault(request.call.id, error)
-            _abandon(response, Ending.KYMA_FAILED)  # A fault of ours is not the caller's cost.
+            _abandon(response, Ending.KYMA_FAILED)  # The caller doesn't pay for Kyma's fault.
         finally:
             client.stop_watching()
             _abandon(response, Ending.CLIENT_GONE)
 
 
 def _counted(response: AnyResponse) -> AbstractContextManager:
-    """Counts a stream for as long as it is sent."""
+    """Count a stream in the metrics while it is being sent."""
     if isinstance(response, CompletionResponse) and response.completion.request.stream:
         return metrics.open_streams.track_inprogress()
     return nullcontext()
@@ -108,7 +108,7 @@ def _abandon(response: AnyResponse | None, ending: Ending) -> None:
 
 
 class _Client:
-    """The client's end of the connection: watched from the moment its request is complete."""
+    """The client's end of the connection, watched once the request has been received."""
 
     def __init__(self, scope: dict, receive, send, task: asyncio.Task):
         self._is_closing = scope.get(IS_CLOSING)
@@ -128,13 +128,13 @@ class _Client:
         return message
 
     async def send(self, message: Mapping[str, Any]) -> None:
-        """Returns once it was sent; after a hang-up that the server knows of, never."""
-        if self._keep_head is not None and message.get("status") == 200:  # It has a body, then.
+        """Send a message. If the server knows that the client is gone, this task is cancelled."""
+        if self._keep_head is not None and message.get("status") == 200:  # A body will follow.
             self._keep_head()
         await self._send(message)
         if not message.get("more_body"):
             return
-        # A hang-up is noticed before more counts as delivered: the watch cancels this task.
+        # Notice a hang-up before more parts count as delivered: the watch cancels this task.
         if self._is_closing is None:
             await asyncio.sleep(0)
         elif self._watch is not None and self._is_closing():
@@ -147,7 +147,7 @@ class _Client:
         self._task.cancel()
 
     def stop_watching(self) -> None:
-        """Lets go of the watch, too: with it this would be a cycle, left to Python's collector."""
+        """Cancel and drop the watch. Keeping it would make a cycle for the garbage collector."""
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
@@ -196,7 +196,7 @@ async def _respond(request: GatewayRequest) -> AnyResponse:
 
 
 def _hsts() -> list[tuple[bytes, bytes]]:
-    """What Django's middleware says on pages."""
+    """Return the HSTS header that Django's middleware sets on pages."""
     if not settings.SECURE_HSTS_SECONDS:
         return []
     text = f"max-age={settings.SECURE_HSTS_SECONDS}; includeSubDomains; preload"
@@ -204,10 +204,10 @@ def _hsts() -> list[tuple[bytes, bytes]]:
 
 
 def _require_tls(request: GatewayRequest) -> None:
-    """Raises Forbidden, where pages redirect: a client would send its key in the clear again."""
+    """Raise Forbidden on plain http. A redirect would let clients send keys in the clear again."""
     if settings.SECURE_SSL_REDIRECT and not request.is_secure():
         raise Forbidden(
-            "Ask over https. A key that was sent without is no secret any more: rotate it.",
+            "Use https. A key that was sent without it is no longer secret: rotate it.",
             code="https_required",
         )
 
@@ -225,13 +225,13 @@ async def _view(request: GatewayRequest) -> AnyResponse:
     return await match.func(request, *match.args, **match.kwargs)
 
 
-@functools.lru_cache(maxsize=256)  # Most ask for the same few.
+@functools.lru_cache(maxsize=256)  # Most requests use the same few paths.
 def _resolve(path: str) -> ResolverMatch:
     return get_resolver(urls.__name__).resolve(path)
 
 
 def error_response(error: GatewayError, request: GatewayRequest) -> HttpResponse:
-    """The error as the clients of this path read it."""
+    """Return an error in the format that clients of this path expect."""
     request_id = request.call.public_id
     speaks_anthropic = request.path_info.startswith(MESSAGES_PATH)
     body = (
@@ -247,12 +247,12 @@ def error_response(error: GatewayError, request: GatewayRequest) -> HttpResponse
 
 
 async def start() -> None:
-    """Learn how the routes have been doing."""
+    """Load the recent health of the routes from the request log."""
     await history.learn()
 
 
 async def close() -> None:
-    """Settle what is open, write what waits, hang up on the providers."""
+    """Settle open requests, write queued commits and close the connections to providers."""
     await forwarding.stop_draining()
     await settlement.finish()
     await commit_queue.close()

@@ -1,7 +1,7 @@
-"""The public face of a key, for OpenRouter's clients, with Kyma's own rules beside it.
+"""The public object of a key, in OpenRouter's format, with Kyma's own rules added.
 
-`hash` is the key's id, 32 hexadecimal digits; it opens nothing. Dollars are exact decimal
-numbers. `limit` is the cap that leaves the least, `caps` are all of them.
+`hash` is the key's id in 32 hexadecimal digits; it grants no access. Dollars are exact decimal
+numbers. `limit` is the cap that leaves the least to spend, and `caps` holds all caps.
 """
 
 import datetime as dt
@@ -45,7 +45,7 @@ def key_object(key: ApiKey, *, tier: int, unlimited: bool) -> dict:
 
 
 def _limit(sheet: KeySheet) -> dict:
-    """OpenRouter's one limit: what is held for running requests is no longer left."""
+    """Return OpenRouter's single limit. Holds of running requests count as spent."""
     period = sheet.tightest
     if period is None or sheet.remaining is None:
         return {"limit": None, "limit_remaining": None, "limit_reset": None}

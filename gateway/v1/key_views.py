@@ -1,4 +1,4 @@
-"""/v1/key and /v1/keys: what a key says of itself, and keys managed with a management key."""
+"""The views of /v1/key, which shows the caller's key, and /v1/keys, for management keys."""
 
 import re
 import uuid
@@ -13,8 +13,8 @@ from gateway.database import in_thread
 from gateway.keys import fields as key_fields
 from gateway.keys import management as key_management
 from gateway.serving.call import GatewayRequest
+from gateway.v1.guards import allow, logged
 from gateway.v1.key_objects import key_object
-from gateway.v1.views import allow, logged
 from gateway.wire import body as json_body
 from gateway.wire.query import number, offset
 from gateway.wire.reply import json_response
@@ -25,14 +25,14 @@ MAX_PAGE = 100
 @allow("GET", "HEAD")
 @logged("key", rule=key_rules.take_any)
 async def key(request: GatewayRequest, caller: Caller) -> HttpResponse:
-    """The key that asks."""
+    """Show the caller's own key."""
     return json_response({"data": _shown(await _asking(caller), caller)})
 
 
 @allow("GET", "HEAD", "POST")
 @logged("keys", rule=key_rules.require_management)
 async def keys(request: GatewayRequest, caller: Caller) -> HttpResponse:
-    """All keys of the person, or a new one."""
+    """List the keys of the caller's user, or make a new one."""
     if request.method == "POST":
         fields = key_fields.parse(await _body(request), new=True)
         make = partial(key_management.make, by=await _asking(caller))
@@ -60,7 +60,7 @@ async def one_key(request: GatewayRequest, caller: Caller, key_hash: str) -> Htt
 
 
 async def _asking(caller: Caller) -> ApiKey:
-    """The key that asks, as it is now."""
+    """Return the caller's key as it is now in the database."""
     return await in_thread(key_management.find, _owner(caller), uuid.UUID(caller.key_id))
 
 

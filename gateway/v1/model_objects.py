@@ -1,18 +1,18 @@
-"""The public face of a model: what `GET /v1/models` says of it, for OpenAI's, OpenRouter's and
-Anthropic's clients alike, with Kyma's own `providers` and `verified_price`.
+"""The public object of a model in `GET /v1/models`, for OpenAI's, OpenRouter's and Anthropic's
+clients at once, with Kyma's own `providers` and `verified_price`.
 
-The price is that of the cheapest route. Dollars are decimal strings, exact and without exponent.
+The price is that of the cheapest route. Dollars are exact decimal strings without an exponent.
 """
 
 import datetime as dt
 
 from billing.pricing import Price
-from gateway.routing.resolution import EMBEDDING, PARAMETERS_OF, Candidate, ModelEntry, only_embeds
+from gateway.catalogue.entries import EMBEDDING, PARAMETERS_OF, Candidate, ModelEntry, only_embeds
 
 _USD_DECIMALS = 9  # of an amount in nano-dollars
 _PER_TOKEN_DECIMALS = 15  # of a price in nano-dollars per million tokens
 
-_TOKEN_LIMITS = ["max_tokens", "max_completion_tokens"]  # Kyma sends the one that is wanted.
+_TOKEN_LIMITS = ["max_tokens", "max_completion_tokens"]  # Kyma sends the provider's name for it.
 _SAMPLING = (
     "temperature",
     "top_p",
@@ -25,7 +25,7 @@ _OF_EMBEDDINGS = ("encoding_format",)
 
 
 def model_object(model: ModelEntry) -> dict:
-    """The model object of the wire protocol."""
+    """Return the model object of the wire protocol."""
     cheapest = model.candidates[0]
     return {
         "id": model.slug,
@@ -54,14 +54,14 @@ def model_object(model: ModelEntry) -> dict:
 
 
 def alias_object(alias: str, model: ModelEntry) -> dict:
-    """The model object of an alias: that of the model that it means now, under its own name."""
+    """Return the object of an alias: that of its current model, under the name of the alias."""
     name = f"{alias} (now {model.name})"
     shown = {"id": alias, "name": name, "display_name": name, "alias_of": model.slug}
     return {**model_object(model), **shown}
 
 
 def pricing(price: Price) -> dict[str, str]:
-    """Dollars per token, and for each request and each image."""
+    """Return prices in dollars per token, per request and per image."""
     return {
         "prompt": _decimal(price.input, _PER_TOKEN_DECIMALS),
         "completion": _decimal(price.output, _PER_TOKEN_DECIMALS),
@@ -72,7 +72,7 @@ def pricing(price: Price) -> dict[str, str]:
 
 
 def supported_parameters(model: ModelEntry) -> list[str]:
-    """What the model's capabilities make possible and at least one of its routes accepts."""
+    """Return the parameters that suit the model and that at least one of its routes accepts."""
     if only_embeds(model.capabilities):
         return list(_OF_EMBEDDINGS)
     possible = list(_SAMPLING)
@@ -91,7 +91,7 @@ def _architecture(capabilities: tuple[str, ...]) -> dict:
         "modality": f"{'+'.join(inputs)}->{'+'.join(outputs)}",
         "input_modalities": inputs,
         "output_modalities": outputs,
-        "tokenizer": "Other",  # OpenRouter's word for one that it doesn't name.
+        "tokenizer": "Other",  # OpenRouter's word for a tokenizer that it has no name for.
         "instruct_type": None,
     }
 
@@ -119,6 +119,6 @@ def _provider(candidate: Candidate) -> dict:
 
 
 def _decimal(amount: int, decimals: int) -> str:
-    """`amount` × 10^-`decimals`: (30_000_000, 15) → "0.00000003"."""
+    """Return `amount` × 10^-`decimals` as text: (30_000_000, 15) → "0.00000003"."""
     digits = str(amount).rjust(decimals + 1, "0")
     return f"{digits[:-decimals]}.{digits[-decimals:]}".rstrip("0").rstrip(".")

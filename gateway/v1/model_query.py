@@ -1,8 +1,8 @@
-"""Which models `GET /v1/models` lists, in which order, and how many of them at once.
+"""The filters, order and pages of `GET /v1/models`.
 
-The filters and orders are OpenRouter's, as far as Kyma has the figures for them, and pages are
-told as Anthropic's packages read them. Without a `limit` all are listed: OpenAI's packages know no
-pages.
+The filters and orders are those of OpenRouter for which Kyma has figures. The pages have the format
+that Anthropic's packages read. Without a `limit` all models are listed, because OpenAI's packages
+can't page.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -13,16 +13,16 @@ from gateway.errors import InvalidRequest
 from gateway.wire.checks import one_of
 from gateway.wire.query import checked, names, number, offset
 
-MAX_PAGE = 1000  # What Claude Code asks for.
+MAX_PAGE = 1000  # Claude Code asks for this many.
 
 Query = Mapping[str, str]
-Levels = Mapping[str, Level]  # By slug.
+Levels = Mapping[str, Level]  # The keys are slugs of models.
 
 
 def chosen(models: Iterable[dict], query: Query) -> list[dict]:
-    """Those model objects that fit the filters, which are lists of names.
+    """Return the model objects that match the filters, which are lists of names.
 
-    A model must support all the parameters, and put out one of the modalities.
+    A model must support all of the parameters and output at least one of the modalities.
     """
     parameters = names(query, "supported_parameters")
     modalities = names(query, "output_modalities") - {"all"}
@@ -67,7 +67,7 @@ def needs_levels(query: Query) -> bool:
 
 
 def in_order(models: list[dict], query: Query, levels: Levels) -> list[dict]:
-    """Sorted as asked for; equal ones stay in their order. Raises InvalidRequest."""
+    """Return the models in the requested order; equal ones keep theirs. Raises InvalidRequest."""
     sort = checked(query, "sort", SORT)
     if sort is None:
         return models
@@ -86,8 +86,11 @@ def in_order(models: list[dict], query: Query, levels: Levels) -> list[dict]:
 
 
 def page(models: list[dict], query: Query) -> dict:
-    """The list object: of what lies between `after_id` and `before_id`, without the first `offset`,
-    the first `limit`; before a `before_id` the last. Raises InvalidRequest.
+    """Return the list object of one page. Raises InvalidRequest.
+
+    The page is taken from the models between `after_id` and `before_id`, without the first
+    `offset` of them. It holds the first `limit` of the rest, or the last ones if there is a
+    `before_id`.
     """
     low = _place(models, query, "after_id") + 1 if "after_id" in query else 0
     high = _place(models, query, "before_id") if "before_id" in query else len(models)

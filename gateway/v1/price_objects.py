@@ -1,4 +1,4 @@
-"""What stands open to everyone: prices, packages of credit, tiers, and who serves the models."""
+"""The public objects that need no key: prices, credit packages, tiers and providers."""
 
 import dataclasses
 import datetime as dt
@@ -10,10 +10,10 @@ from django.conf import settings
 from billing.packages import PACKAGES_USD
 from billing.pricing import Price, usd
 from billing.tiers import TIERS, Tier
+from gateway.catalogue.entries import ModelEntry, PublicRoute
 from gateway.models import Provider
-from gateway.routing.resolution import ModelEntry, PublicRoute
 
-# What an unlimited account has no limit of.
+# The limits that an unlimited account doesn't have.
 RATES = (
     "requests_per_minute",
     "requests_per_minute_per_model",
@@ -24,7 +24,7 @@ RATES = (
 
 
 def price_list(models: Iterable[ModelEntry]) -> dict:
-    """The prices of all models that can be used, and how credit is bought."""
+    """Return the prices of all usable models and the credit packages."""
     return {
         "currency": "USD",
         "unit": "tokens are priced per million; requests and images by the piece",
@@ -80,7 +80,7 @@ def tier_object(number: int) -> dict:
 
 
 def read_providers() -> dict:
-    """The providers in use, with what they say about keeping data (P7). Neither address nor key."""
+    """Return the enabled providers and their data retention (P7), without address or key."""
     today = dt.datetime.now(dt.UTC).date()
     rows = Provider.objects.filter(enabled=True).order_by("slug")
     return {"data": [_provider(row, today) for row in rows]}

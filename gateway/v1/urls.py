@@ -1,16 +1,16 @@
-"""What /v1 serves. Resolved by `gateway.v1.handler`, without Kyma's middleware."""
+"""The URLs of /v1. `gateway.v1.handler` resolves them, without Kyma's middleware."""
 
 from django.urls import path
 
 from gateway.dialects import apis as dialects
-from gateway.v1 import account_views, key_views, views
+from gateway.v1 import account_views, guards, key_views, views
 
 urlpatterns = [
     path("v1/chat/completions", views.answer, {"dialect": dialects.CHAT}),
     path("v1/completions", views.answer, {"dialect": dialects.COMPLETIONS}),
     path("v1/embeddings", views.answer, {"dialect": dialects.EMBEDDINGS}),
-    path("v1/messages", views.telling_anthropic(views.answer), {"dialect": dialects.MESSAGES}),
-    path("v1/messages/count_tokens", views.telling_anthropic(views.count_tokens)),
+    path("v1/messages", guards.telling_anthropic(views.answer), {"dialect": dialects.MESSAGES}),
+    path("v1/messages/count_tokens", guards.telling_anthropic(views.count_tokens)),
     path("v1/responses", views.answer, {"dialect": dialects.RESPONSES}),
     path("v1/models", views.models),
     path("v1/models/<path:slug>", views.model),
@@ -28,7 +28,7 @@ urlpatterns = [
     path("v1/openapi.json", account_views.openapi_document),
 ]
 
-# Where clients ask with a base URL that lacks its /v1.
+# The paths that clients use when their base URL lacks /v1.
 WITHOUT_VERSION = frozenset(
     ("/chat/completions", "/completions", "/embeddings", "/responses", "/messages")
 )

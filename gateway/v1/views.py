@@ -1,112 +1,40 @@
 """The views of /v1: each reads its call, asks one rule, and answers as JSON or as events."""
 
-import asyncio
-import datetime as dt
-import functools
 import uuid
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
-from django.db import Error as DatabaseError
 from django.http import HttpResponse
-from django.http.response import HttpResponseBase
 
 from billing.models import CreditAccount
-from gateway.access import limits
 from gateway.access import rules as key_rules
-from gateway.access.authentication import Caller, authenticate
+from gateway.access.authentication import Caller
 from gateway.analytics import showcase
 from gateway.catalogue import claude_code
 from gateway.catalogue.aliases import ALIASES
-from gateway.commits.record import RequestRecord
+from gateway.catalogue.entries import catalogue
 from gateway.database import in_thread
 from gateway.dialects.anthropic import api as anthropic_api
 from gateway.dialects.apis import Dialect
 from gateway.errors import (
-    Forbidden,
-    GatewayError,
-    InternalError,
     InvalidRequest,
-    MethodNotAllowed,
     NotFound,
-    Unavailable,
 )
-from gateway.log import kept_content
+from gateway.log import content
 from gateway.models import ApiRequest
 from gateway.receipts.generation import generation_object, request_id
 from gateway.receipts.keys import published
 from gateway.receipts.receipt import signed_receipt
 from gateway.routing import resolution
-from gateway.serving import completions, settlement
-from gateway.serving.call import Call, ClientGone, GatewayRequest
+from gateway.serving import completions
+from gateway.serving.call import GatewayRequest
 from gateway.serving.idempotency import Kept
 from gateway.v1 import model_query
+from gateway.v1.guards import AnyResponse, CompletionResponse, allow, logged
 from gateway.v1.model_objects import alias_object, model_object
 from gateway.wire import body as json_body
 from gateway.wire.reply import json_response, usd_number
 
-Outcome = ApiRequest.Outcome
-
 NOT_BUFFERED = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-
-
-class CompletionResponse:
-    """An answer on its way, with the completion that has to be settled whatever becomes of it.
-
-    Django's own response would check and encode one header after the other: the web server checks
-    them anyway, and there are many.
-    """
-
-    status_code = 200
-
-    def __init__(self, completion: completions.Completion, parts: AsyncGenerator[bytes], headers):
-        self.completion = completion
-        self.parts = parts
-        self.headers: dict[str, str] = headers
-
-    def items(self) -> Iterable[tuple[str, str]]:
-        return self.headers.items()
-
-
-AnyResponse = HttpResponseBase | CompletionResponse
-View = Callable[..., Coroutine[Any, Any, Any]]  # of AnyResponse: Django expects its own
-
-
-def allow(*methods: str) -> Callable[[View], View]:
-    """Answer other methods with 405 in OpenAI's shape."""
-
-    def decorate(view: View) -> View:
-        @functools.wraps(view)
-        async def checked(request: GatewayRequest, *arguments, **named) -> AnyResponse:
-            if request.method not in methods:
-                allowed = ", ".join(methods)
-                raise MethodNotAllowed(
-                    f"{request.method} doesn't work here: use {allowed}.",
-                    headers={"Allow": allowed},
-                )
-            return await view(request, *arguments, **named)
-
-        return checked
-
-    return decorate
-
-
-def telling_anthropic(view: View) -> View:
-    """Say how the rate limits stand as Anthropic's clients read it too."""
-
-    @functools.wraps(view)
-    async def telling(request: GatewayRequest, *arguments, **named) -> AnyResponse:
-        try:
-            response = await view(request, *arguments, **named)
-        except GatewayError as error:
-            error.headers |= anthropic_api.limit_headers(error.headers, dt.datetime.now(dt.UTC))
-            raise
-        told = anthropic_api.limit_headers(response.headers, dt.datetime.now(dt.UTC))
-        for name, value in told.items():
-            response.headers[name] = value
-        return response
-
-    return telling
 
 
 @allow("POST")
@@ -131,68 +59,6 @@ def _replayed(kept: Kept, limit_headers: Mapping[str, str]) -> HttpResponse:
     return HttpResponse(kept.body, content_type=kept.content_type, headers=headers)
 
 
-async def _admit_read(
-    call: Call, caller: Caller, rule: Callable[[Caller], None]
-) -> Mapping[str, str]:
-    """Returns the headers that tell how the limit of reads stands. Raises GatewayError."""
-    try:
-        completions.admit(caller, call.ip)
-        rule(caller)
-    except Forbidden as refusal:
-        await limits.count_refusal(caller, refusal)
-        raise
-    return await limits.admit_read(caller)
-
-
-def logged(
-    api: str, *, rule: Callable[[Caller], None] = key_rules.refuse_management
-) -> Callable[[View], View]:
-    """Authenticate a read, and leave a row of it in the request log, whatever it answers.
-
-    `rule` says which kind of key it is for.
-    """
-
-    def decorate(view: View) -> View:
-        @functools.wraps(view)
-        async def recorded(request: GatewayRequest, *arguments, **named) -> AnyResponse:
-            call = request.call
-            caller = await authenticate(call.headers)
-            record = call.record(caller, api)
-            _note(record, Outcome.KYMA_FAILED, InternalError)
-            try:
-                limit_headers = await _admit_read(call, caller, rule)
-                response = await view(request, caller, *arguments, **named)
-                for name, value in limit_headers.items():
-                    response.headers[name] = value
-                record.outcome, record.status = Outcome.FINISHED, response.status_code
-                record.error_type = ""
-                return response
-            except (ClientGone, asyncio.CancelledError):
-                if call.is_client_gone():
-                    record.outcome = Outcome.CLIENT_GONE
-                    record.status, record.error_type = completions.CLIENT_CLOSED_REQUEST, ""
-                raise
-            except GatewayError as error:
-                _note(record, Outcome.REFUSED, error)
-                raise
-            except DatabaseError as error:
-                _note(record, Outcome.REFUSED, Unavailable)
-                raise Unavailable("Kyma can't read that right now. Try again shortly.") from error
-            finally:
-                record.latency_ms = call.elapsed_ms()
-                settlement.log(record, settlement.sealed_content(call, caller, None))
-
-        return recorded
-
-    return decorate
-
-
-def _note(
-    record: RequestRecord, outcome: ApiRequest.Outcome, error: GatewayError | type[GatewayError]
-) -> None:
-    record.outcome, record.status, record.error_type = outcome, error.status, error.error_type
-
-
 @allow("POST")
 @logged("count_tokens")
 async def count_tokens(request: GatewayRequest, caller: Caller) -> HttpResponse:
@@ -205,7 +71,7 @@ async def count_tokens(request: GatewayRequest, caller: Caller) -> HttpResponse:
 @logged("models")
 async def models(request: GatewayRequest, caller: Caller) -> HttpResponse:
     """The models that this caller can use now."""
-    entries = await resolution.catalogue()
+    entries = await catalogue()
     usable = [entry.seen_by(caller) for entry in entries.values() if entry.usable_by(caller)]
     data = [model_object(entry) for entry in sorted(usable, key=lambda one: one.slug)]
     for alias in ALIASES:
@@ -223,7 +89,7 @@ async def models(request: GatewayRequest, caller: Caller) -> HttpResponse:
 @logged("model")
 async def model(request: GatewayRequest, caller: Caller, slug: str) -> HttpResponse:
     """One of these models, by its id or an alias."""
-    entries = await resolution.catalogue()
+    entries = await catalogue()
     slug = claude_code.own_name(slug)
     meant = slug if slug in entries else resolution.alias_target(slug, entries, caller)
     entry = entries.get(meant or "")
@@ -279,8 +145,8 @@ def _own_generation(caller: Caller, asked_id: uuid.UUID) -> dict | None:
     row = rows.filter(account=uuid.UUID(caller.account_id), pk=asked_id).first()
     if row is None:
         return None
-    content = kept_content.opened(kept_content.row_of(row.id, row.account_id), caller.cipher)
-    return {**generation_object(row), "receipt": signed_receipt(row, content)}
+    plain = content.opened(content.row_of(row.id, row.account_id), caller.cipher)
+    return {**generation_object(row), "receipt": signed_receipt(row, plain)}
 
 
 def _asked_id(text: str) -> uuid.UUID:

@@ -1,9 +1,9 @@
 """The JSON body of a request, read strictly.
 
-What `parse` returns can always be written out again and means the same to every reader: objects
-and lists at most MAX_DEPTH deep and MAX_CONTAINERS many, integers within 64 bits, no NaN, no lone
-surrogate, and no key twice in one object (a reader that takes the first `max_tokens` and one that
-takes the last would otherwise disagree about the price).
+Every body that `parse` returns can be written out again and means the same to every reader. Objects
+and lists are at most MAX_DEPTH deep and MAX_CONTAINERS many, integers fit 64 bits, and there is no
+NaN, no lone surrogate and no key twice in one object (a reader that takes the first `max_tokens`
+and one that takes the last would disagree about the price).
 """
 
 import json
@@ -19,7 +19,7 @@ SMALLEST_INTEGER = -(2**63)
 LARGEST_INTEGER = 2**64 - 1
 
 _LONGEST_INTEGER = 20  # characters, the sign included
-_LONGEST_FRACTION = 40  # characters, where it is to be exact
+_LONGEST_FRACTION = 40  # characters, in bodies whose fractions must be exact
 _LONGEST_KEY_SHOWN = 64
 _TOO_DEEP = f"The body is nested too deeply: use at most {MAX_DEPTH} levels of objects and lists."
 _TOO_MANY = f"The body holds more than {MAX_CONTAINERS:,} objects and lists: send fewer."
@@ -36,15 +36,15 @@ def parse(raw: bytes) -> dict:
             "not a list, text, number, true, false or null."
         )
     _check_nesting(raw, body)
-    # Compact JSON that comes out as it went in holds neither a key twice nor an integer that had
-    # to become a float. All other JSON is read once more, with an eye on both.
+    # A body that orjson writes out byte for byte as it came repeats no key and has no integer that
+    # became a float. Any other body is read once more to check both.
     if orjson.dumps(body) != raw:
         _check_keys_and_integers(raw)
     return body
 
 
 def parse_exactly(raw: bytes) -> dict:
-    """As `parse`, with fractions as Decimal: for bodies with amounts of money."""
+    """Parse like `parse`, but with fractions as Decimal, for bodies with amounts of money."""
     parse(raw)
     return json.loads(raw.decode(), parse_float=_decimal)
 
@@ -114,6 +114,6 @@ def _decimal(text: str) -> Decimal:
     try:
         if len(text) <= _LONGEST_FRACTION:
             return Decimal(text)
-    except InvalidOperation:  # Its exponent is beyond all reason.
+    except InvalidOperation:  # Its exponent is too large for Decimal.
         pass
     raise InvalidRequest(f"A number is longer than {_LONGEST_FRACTION} characters: shorten it.")

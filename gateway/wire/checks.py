@@ -1,11 +1,11 @@
-"""Checks of JSON fields, made to be put together in tables.
+"""Checks of JSON fields, made to be combined in tables.
 
 A check takes a value and returns nothing, or raises Mismatch with the rest of a sentence that
-begins with the field's name. Each container on the way out adds its own step, so that a request
-without faults never pays for the path "messages[2].content". `null` counts as absent.
+begins with the field's name. Each container that the Mismatch passes adds its own step, so that
+only faulty requests pay for a path like "messages[2].content". `null` counts as absent.
 
-Each check carries the JSON Schema of what it takes (`schema_of`), from which /v1/openapi.json is
-made: what is documented is what is checked. Requests never look at it.
+Each check carries the JSON Schema of the values that it takes (`schema_of`). /v1/openapi.json is
+made of these schemas, so the documentation follows the checks. Requests don't use the schemas.
 """
 
 import re
@@ -51,7 +51,7 @@ def unwanted(wanted: str, value: object) -> Mismatch:
 
 
 def missing(check: Check) -> Mismatch:
-    """What to say of an absent field that is required: what it would have to be."""
+    """Return the Mismatch for an absent required field, with a description of the right value."""
     try:
         check(None)
     except Mismatch as mismatch:
@@ -60,7 +60,7 @@ def missing(check: Check) -> Mismatch:
 
 
 def _shown(value: object) -> str:
-    """What the caller sent, without repeating a text that may be personal."""
+    """Describe what the caller sent, without repeating text that may be personal."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -72,11 +72,14 @@ def _shown(value: object) -> str:
     return "an object" if isinstance(value, dict) else str(value)
 
 
-# --- What a check takes, in JSON Schema ----------------------------------------------------------
+# --- The JSON Schema of a check ------------------------------------------------------------------
 
 
 def takes(schema: Schema) -> Callable[[Check], Check]:
-    """Say of a check which values it takes; those that only the check can tell are left in."""
+    """Attach to a check the JSON Schema of the values that it takes.
+
+    The schema also allows values that only the check itself can refuse.
+    """
 
     def describe(check: Check) -> Check:
         vars(check)["schema"] = schema
@@ -156,7 +159,10 @@ def _bounds(of_what: str, filled: bool, most: int | None) -> Schema:
 
 
 def matching(pattern: str, wanted: str, *, beginning: bool = False) -> Check:
-    """A string that `pattern` describes, or its beginning; in what Python and ECMA-262 share."""
+    """Return a check for strings that match `pattern` as a whole, or from their beginning.
+
+    Python and ECMA-262 both have to understand `pattern`, because the schema carries it.
+    """
     compiled = re.compile(pattern)
     matches = compiled.match if beginning else compiled.fullmatch
 
@@ -204,7 +210,7 @@ def list_of(item: Check, *, filled: bool = False, most: int | None = None) -> Ch
 
 
 def mapping_of(item: Check) -> Check:
-    """An object whose keys are the caller's."""
+    """Return a check for an object with any keys."""
 
     @takes({"type": "object", "additionalProperties": schema_of(item)})
     def check(value: Any) -> None:
@@ -220,7 +226,7 @@ def mapping_of(item: Check) -> Check:
 
 
 def object_of(members: dict[str, Check], *, required: tuple[str, ...] = ()) -> Check:
-    """An object with these members; members that it has beside them are left as they are."""
+    """Return a check for an object with these members. It ignores other members."""
     checks = tuple(members.items())
 
     @takes(_object_schema(members, required))
@@ -252,7 +258,7 @@ def _object_schema(members: dict[str, Check], required: tuple[str, ...]) -> Sche
 
 
 def tagged(tag: str, checks: dict[str, Check]) -> Check:
-    """An object whose member `tag` says which check the whole of it has to pass."""
+    """Return a check for an object whose member `tag` selects the check of the whole object."""
     choices = tuple(checks)
 
     @takes(any_of(_tagged_schemas(tag, checks)))

@@ -1,4 +1,4 @@
-"""What the query of a URL may say, checked."""
+"""The parameters in the query of a URL, checked."""
 
 import re
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ MAX_OFFSET = 10**9
 
 
 def number(query: Mapping[str, str], name: str, default: int, *, low: int, high: int) -> int:
-    """Raises InvalidRequest."""
+    """Return the parameter `name` as an integer from `low` to `high`. Raises InvalidRequest."""
     text = query.get(name, str(default))
     if not re.fullmatch("[0-9]{1,10}", text) or not low <= int(text) <= high:
         raise InvalidRequest(f"`{name}` must be an integer from {low} to {high}.", param=name)
@@ -18,12 +18,12 @@ def number(query: Mapping[str, str], name: str, default: int, *, low: int, high:
 
 
 def offset(query: Mapping[str, str]) -> int:
-    """How many to skip. Raises InvalidRequest."""
+    """Return how many items of a list to skip. Raises InvalidRequest."""
     return number(query, "offset", 0, low=0, high=MAX_OFFSET)
 
 
 def checked(query: Mapping[str, str], name: str, check: Check) -> str | None:
-    """What `query` says of `name`, if anything. Raises InvalidRequest."""
+    """Return the parameter `name` after `check`, or None if it is absent. Raises InvalidRequest."""
     value = query.get(name)
     if value is not None:
         try:
@@ -34,5 +34,5 @@ def checked(query: Mapping[str, str], name: str, check: Check) -> str | None:
 
 
 def names(query: Mapping[str, str], name: str) -> set[str]:
-    """The names that stand there with commas between."""
+    """Return the names in the parameter `name`, which are separated by commas."""
     return set(filter(None, (one.strip() for one in query.get(name, "").split(","))))

@@ -1,4 +1,4 @@
-"""Answers in JSON, whose dollars are exact decimal numbers."""
+"""Answers in JSON, with dollars as exact decimal numbers."""
 
 import orjson
 from django.http import HttpResponse
@@ -11,5 +11,5 @@ def json_response(content: dict, *, status: int = 200) -> HttpResponse:
 
 
 def usd_number(nano: int) -> orjson.Fragment:
-    """Nano-dollars as the JSON number of dollars that they are."""
+    """Return nano-dollars as a JSON number of dollars, without rounding."""
     return orjson.Fragment(usd(nano))

@@ -1,11 +1,11 @@
-"""JSON Schemas, put together from few words."""
+"""Short names for the JSON Schemas that Kyma combines."""
 
 from collections.abc import Iterable
 from typing import Any
 
 Schema = dict[str, Any]
 
-NOTHING: Schema = {"not": {}}  # of what is always refused
+NOTHING: Schema = {"not": {}}  # matches no value, for fields that are always refused
 TEXT: Schema = {"type": "string"}
 NUMBER: Schema = {"type": "number"}
 INTEGER: Schema = {"type": "integer"}
@@ -43,7 +43,7 @@ def ref(name: str) -> Schema:
 
 
 def any_of(schemas: Iterable[Schema]) -> Schema:
-    """One of these, each of them once."""
+    """Return a schema that matches any of `schemas`, without repetitions."""
     different: list[Schema] = []
     for schema in schemas:
         different += [one for one in schema.get("anyOf", [schema]) if one not in different]
@@ -61,7 +61,7 @@ def or_null(schema: Schema) -> Schema:
 
 
 def with_tag(tag: str, name: str, schema: Schema) -> Schema:
-    """An object of `schema` whose member `tag` is `name`."""
+    """Return `schema` for an object whose member `tag` is `name`."""
     if "anyOf" in schema:
         return {"anyOf": [with_tag(tag, name, one) for one in schema["anyOf"]]}
     properties = {**schema.get("properties", {}), tag: const(name)}

@@ -1,7 +1,7 @@
-"""Server-sent events, read at whatever borders the bytes arrive, and written.
+"""Reading server-sent events from bytes that may be split anywhere, and writing them.
 
 Grammar: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
-Only `data` matters to the chat protocols; comments and the other fields are swallowed.
+Only `data` matters to the chat protocols; the parser drops comments and the other fields.
 """
 
 MAX_EVENT_BYTES = 1_000_000
@@ -12,11 +12,11 @@ KEEP_ALIVE = b": keep-alive\n\n"
 
 
 class EventTooLarge(Exception):
-    """One event grew beyond 1 MB: no provider means that."""
+    """One event grew beyond 1 MB, which no provider does on purpose."""
 
 
 class EventParser:
-    """Takes bytes, gives the data of each event that is complete."""
+    """Parser that takes bytes and returns the data of each complete event."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -25,7 +25,7 @@ class EventParser:
         self._begun = False
 
     def feed(self, received: bytes) -> list[bytes]:
-        """The events that `received` completes. Raises EventTooLarge."""
+        """Return the events that `received` completes. Raises EventTooLarge."""
         if self._stands_alone(received):
             return [received[6:-2]]
         text = self._rest + received if self._rest else received
@@ -41,8 +41,9 @@ class EventParser:
         return events
 
     def _stands_alone(self, received: bytes) -> bool:
-        """Whether it is one event and nothing else, as most packets are: then there's no need to
-        go through it line by line.
+        """True when `received` is exactly one event.
+
+        Most packets are, and `feed` saves going through them line by line.
         """
         return (
             self._begun
@@ -55,7 +56,7 @@ class EventParser:
         )
 
     def finish(self) -> list[bytes]:
-        """What stands there at the end of the stream without its blank line."""
+        """Return the last event if the stream ended without the blank line behind it."""
         return self._events([self._rest.removesuffix(b"\r"), b""])
 
     def _events(self, lines: list[bytes]) -> list[bytes]:
@@ -77,10 +78,10 @@ class EventParser:
 
 
 def _lines(text: bytes) -> list[bytes]:
-    """The lines of `text`, which end with CR, LF or CRLF; the last one is unfinished."""
+    """Split `text` at each CR, LF or CRLF; the last line of the result is unfinished."""
     if b"\r" not in text:
         return text.split(b"\n")
-    # A CR at the very end may be the first half of a CRLF: it waits.
+    # A CR at the very end may be the first half of a CRLF, so it stays in the unfinished line.
     tail = b"\r" if text.endswith(b"\r") else b""
     text = text.removesuffix(tail).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     *lines, rest = text.split(b"\n")
@@ -88,5 +89,5 @@ def _lines(text: bytes) -> list[bytes]:
 
 
 def event(data: bytes) -> bytes:
-    """One event whose data holds no line break, which JSON never does."""
+    """Return one event. `data` must hold no line break; compact JSON never does."""
     return b"data: " + data + b"\n\n"

@@ -1,1 +1,1 @@
-"""The developers' API at /api/: what a person can do on the pages, for programs."""
+"""The developers' API at /api/: everything that a person can do on the pages, for programs."""

@@ -1,4 +1,4 @@
-"""The account: who it is, its credit, and what it may do per minute."""
+"""The account: its owner, its credit, and its limits per minute."""
 
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
@@ -13,7 +13,7 @@ from kyma.api.resource import Resource
 
 
 class LimitsSerializer(serializers.Serializer):
-    """Of the tier; null where this account has no limit."""
+    """The limits of the tier; null where this account has no limit."""
 
     requests_per_minute = serializers.IntegerField(source="requests", allow_null=True)
     requests_per_minute_per_model = serializers.IntegerField(
@@ -30,10 +30,10 @@ class AccountSerializer(serializers.Serializer):
     state = serializers.ChoiceField(User.State, source="user.state")
     created_at = TimeField(source="user.created_at")
     balance = MoneyField(source="balance_nano")
-    held = MoneyField(source="held_nano", help_text="Set aside for requests that are running.")
+    held = MoneyField(source="held_nano", help_text="Set aside for running requests.")
     owed = MoneyField(source="owed_nano")
-    available = MoneyField(source="available_nano", help_text="What new requests may cost.")
-    purchased = MoneyField(source="purchased_nano", help_text="Of its whole life: makes the tier.")
+    available = MoneyField(source="available_nano", help_text="The credit left for new requests.")
+    purchased = MoneyField(source="purchased_nano", help_text="Bought so far; decides the tier.")
     tier = serializers.IntegerField()
     limits = serializers.SerializerMethodField()
 

@@ -1,7 +1,7 @@
-"""Who asks /api/: a key in the header, or else the person who is signed in.
+"""Finds the caller of /api/: the owner of the key in the header, or else the signed-in person.
 
-A key counts nowhere but in `Authorization`: not in a cookie, a query or a body, which end in logs
-and histories. Whoever sends that header means a key; a session doesn't step in for a wrong one.
+A key is accepted only in `Authorization`, not in a cookie, a query or a body, because these end up
+in logs and histories. A wrong key in that header is refused, even if there is a session.
 """
 
 from django.conf import settings
@@ -17,7 +17,7 @@ from gateway.access.client_address import client_address
 
 
 class KeyAuthentication(BaseAuthentication):
-    """`Authorization: Bearer kyma-…`."""
+    """Authenticates by `Authorization: Bearer kyma-…`."""
 
     def authenticate(self, request: Request) -> tuple[User, ApiKey] | None:
         header = request.headers.get("Authorization")
@@ -37,7 +37,7 @@ class KeyAuthentication(BaseAuthentication):
 
 
 def address_of(request: Request) -> str:
-    """The caller's address, never one that only the caller claims."""
+    """Return the caller's address, never one that only the caller claims."""
     return client_address(
         request.META.get("REMOTE_ADDR", ""),
         [request.META.get("HTTP_X_FORWARDED_FOR", "")],
@@ -63,5 +63,5 @@ class _SessionScheme(OpenApiAuthenticationExtension):
             "type": "apiKey",
             "in": "cookie",
             "name": settings.SESSION_COOKIE_NAME,
-            "description": "Signed in on the pages; what changes something needs X-CSRFToken.",
+            "description": "The session of a signed-in person; changes need X-CSRFToken.",
         }

@@ -1,4 +1,4 @@
-"""Models and prices, public: what can be used now, through whom and for how much."""
+"""Models and prices, public: the usable models, their providers and their prices."""
 
 import uuid
 
@@ -8,22 +8,22 @@ from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from gateway.catalogue.entries import ModelEntry, PublicRoute, public_catalogue
 from gateway.models import Provider
-from gateway.routing.resolution import ModelEntry, PublicRoute, public_catalogue
 from kyma.api.fields import MoneyField
 from kyma.api.pagination import list_of
 from kyma.api.resource import Public
 
 
 class OfferSerializer(serializers.Serializer):
-    """A provider that serves the model, and what it says about keeping data."""
+    """A provider that serves the model, and what it states about keeping data."""
 
     slug = serializers.CharField(source="provider")
     name = serializers.CharField(source="provider_name")
     privacy_policy_url = serializers.CharField(allow_blank=True)
     retention = serializers.ChoiceField(Provider.Retention)
     states_retention = serializers.BooleanField(
-        help_text="Else it is used only for accounts that allow it."
+        help_text="If false, only accounts that allow it use this provider."
     )
     context_length = serializers.IntegerField(help_text="tokens")
     max_output_tokens = serializers.IntegerField()
@@ -31,7 +31,7 @@ class OfferSerializer(serializers.Serializer):
 
 
 class ModelSerializer(serializers.Serializer):
-    id = serializers.CharField(source="slug", help_text="What a request names in `model`.")
+    id = serializers.CharField(source="slug", help_text="The value for `model` in a request.")
     name = serializers.CharField()
     maker = serializers.CharField()
     description = serializers.CharField(allow_blank=True)
@@ -43,7 +43,7 @@ class ModelSerializer(serializers.Serializer):
 
 
 class PriceSerializer(serializers.Serializer):
-    """What one model costs at one provider: tokens per million, the rest by the piece."""
+    """Prices of one model at one provider: tokens per million, requests and images each."""
 
     model = serializers.CharField()
     provider = serializers.CharField()

@@ -24,11 +24,11 @@ from kyma.api.resource import Resource
 
 
 class ConversationSerializer(serializers.Serializer):
-    """Opened with the cipher of its owner, in the context."""
+    """A conversation without its messages."""
 
     id = serializers.UUIDField()
     title = serializers.SerializerMethodField(help_text="Empty until the first message.")
-    model = serializers.CharField(help_text="Which the next reply is asked of.")
+    model = serializers.CharField(help_text="The model for the next reply.")
     pinned_at = TimeField(allow_null=True)
     archived_at = TimeField(allow_null=True)
     created_at = TimeField()
@@ -60,7 +60,7 @@ class OneConversationSerializer(ConversationSerializer):
 
 
 class HitSerializer(serializers.Serializer):
-    """A place where the text stands; `message_id` is null in a title."""
+    """A place where the text was found; `message_id` is null for a title."""
 
     conversation_id = serializers.UUIDField()
     message_id = serializers.UUIDField(allow_null=True)
@@ -79,7 +79,7 @@ FULL = {(409, CONTENT_TYPE): PROBLEM_REF}
 
 class SearchQuery(StrictSerializer):
     text = serializers.CharField(
-        max_length=search.MAX_QUERY, help_text="Found in upper and lower case."
+        max_length=search.MAX_QUERY, help_text="Searched without regard to case."
     )
 
 
@@ -118,7 +118,7 @@ class ChatResource(Resource):
         return data_keys.cipher_of(self.request.user.pk)
 
     def find(self, conversation_id: uuid.UUID) -> Conversation:
-        """Raises Http404 for what isn't this person's."""
+        """Return the conversation. Raises Http404 unless it is this person's."""
         return get_object_or_404(self.rows, pk=conversation_id)
 
     def shown(self, conversation: Conversation, status: int = 200) -> Response:
@@ -160,7 +160,7 @@ class OneConversation(ChatResource):
 
     @extend_schema(
         "updateConversation",
-        summary="Rename, pin, archive or set up a conversation",
+        summary="Rename, pin, archive or configure a conversation",
         request=ChangesSerializer,
         examples=[example({"title": "Tides", "pinned": True})],
         responses={200: OneConversationSerializer, **FULL},
@@ -172,7 +172,7 @@ class OneConversation(ChatResource):
 
     @extend_schema(
         "deleteConversation",
-        summary="Delete a conversation and all that is in it",
+        summary="Delete a conversation and everything in it",
         responses={204: None},
     )
     def delete(self, request: Request, conversation_id: uuid.UUID) -> Response:
@@ -188,7 +188,7 @@ class ConversationSearch(ChatResource):
         responses=HitList,
     )
     def get(self, request: Request) -> Response:
-        """The newest first, at most 50 places. Searches have a limit of their own, with a 429."""
+        """Returns at most 50 places, the newest first. Searches have a limit of their own (429)."""
         search.count(request.user)
         hits = search.search(request.user, text=self.query(SearchQuery)["text"])
         return Response(HitList({"data": hits}).data)

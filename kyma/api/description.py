@@ -1,4 +1,4 @@
-"""The description of /api/ in OpenAPI 3.1, made from the views and what they check bodies with."""
+"""The OpenAPI 3.1 description of /api/, made from the views and the checks of their bodies."""
 
 import functools
 from http import HTTPStatus
@@ -13,7 +13,7 @@ from kyma.api.problems import CONTENT_TYPE
 _TEXT = {"type": "string"}
 PROBLEM = {
     "type": "object",
-    "description": "Any refusal, as RFC 9457 has it.",
+    "description": "Any refusal, in the form of RFC 9457.",
     "required": ["type", "title", "status", "detail", "code"],
     "properties": {
         "type": _TEXT,
@@ -24,7 +24,7 @@ PROBLEM = {
         "missing_scope": {"enum": ApiKey.Scope.values},
         "errors": {
             "type": "array",
-            "description": "What is wrong with which field of what was sent.",
+            "description": "The wrong fields of the request, each with its error.",
             "items": {
                 "type": "object",
                 "required": ["field", "message"],
@@ -44,12 +44,12 @@ def document() -> dict:
 
 
 def example(body: dict) -> OpenApiExample:
-    """A body that works."""
+    """Return a working body as an example."""
     return OpenApiExample("example", body, request_only=True)
 
 
 class Description(AutoSchema):
-    """Says of each operation which scope a key needs for it, in `x-scope`."""
+    """Adds to each operation the scope that a key needs for it, in `x-scope`."""
 
     def get_description(self) -> str:
         action = getattr(self.view, self.method.lower())
@@ -62,7 +62,7 @@ class Description(AutoSchema):
 
 
 def add_problems(result: dict, generator, request, public) -> dict:
-    """A hook of drf-spectacular: every operation names the refusals that it can give."""
+    """Add to every operation the refusals that it can answer with. A hook of drf-spectacular."""
     result["components"]["schemas"]["Problem"] = PROBLEM
     for path, operations in result["paths"].items():
         for operation in operations.values():
@@ -99,13 +99,13 @@ def _response(status: int) -> dict:
 
 
 _WHEN = {
-    400: "What was sent isn't right: `errors` says what.",
-    401: "No key and no session, or a key that doesn't count.",
-    403: "The key lacks the scope, or may not be used from here; the account is suspended.",
-    404: "There is no such thing in this account.",
-    409: "A reply is being written: wait for it, or stop it. The chats are full: delete some.",
+    400: "The request is wrong: `errors` says where.",
+    401: "There is no key and no session, or the key isn't valid.",
+    403: "The key lacks the scope or may not be used from here, or the account is suspended.",
+    404: "The account has no such object.",
+    409: "A reply is being written: wait for it, or stop it. Or the chats are full: delete some.",
     413: "The body is too large.",
     415: "The body isn't JSON.",
-    429: "Too often: ask again after `Retry-After`.",
+    429: "Too many requests: ask again after `Retry-After`.",
     500: "Kyma failed: try again later.",
 }

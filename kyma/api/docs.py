@@ -1,6 +1,6 @@
 """The description of /api/ for programs, and the page that shows it to people.
 
-The page is made here from that document: no script, no style but the site's own.
+The page is made here from that description, without scripts or styles other than the site's own.
 """
 
 from django.conf import settings

@@ -1,4 +1,4 @@
-"""JSON in and out, whatever `Accept` says: there is nothing else here."""
+"""Accepts and returns only JSON. `Accept` is ignored, because there is no other form."""
 
 from django.conf import settings
 from rest_framework.negotiation import BaseContentNegotiation
@@ -10,7 +10,7 @@ from gateway.wire import body as json_body
 
 
 class JsonParser(BaseParser):
-    """One JSON object, read as strictly as at /v1; fractions come as Decimal."""
+    """Reads one JSON object as strictly as /v1 does, with fractions as Decimal."""
 
     media_type = "application/json"
 

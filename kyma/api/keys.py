@@ -1,6 +1,6 @@
-"""API keys: what stands behind the page of keys and /v1/keys, for the person and for their keys.
+"""API keys for programs, by the same rules as the page of keys and /v1/keys.
 
-What a key may give another is at most what it has (`gateway/keys/grants.py`).
+A key can give another key at most its own rights (`gateway/keys/grants.py`).
 """
 
 import datetime as dt
@@ -26,7 +26,7 @@ MOST_GRACE_HOURS = 7 * 24
 
 
 class AmountsSerializer(serializers.Serializer):
-    """In total and in the current UTC day, week and month; a cap that is null is none."""
+    """In total and in the current UTC day, week and month; a null cap means no cap."""
 
     total = MoneyField(allow_null=True)
     day = MoneyField(allow_null=True)
@@ -37,7 +37,7 @@ class AmountsSerializer(serializers.Serializer):
 class KeySerializer(serializers.Serializer):
     id = serializers.UUIDField()
     name = serializers.CharField()
-    label = serializers.SerializerMethodField(help_text="How the key starts and ends.")
+    label = serializers.SerializerMethodField(help_text="The beginning and the end of the key.")
     scopes = serializers.ListField(child=serializers.ChoiceField(ApiKey.Scope))
     created_at = TimeField()
     expires_at = TimeField(allow_null=True)
@@ -69,7 +69,7 @@ class KeySerializer(serializers.Serializer):
 
 
 class NewKeySerializer(KeySerializer):
-    key = serializers.CharField(help_text="The key itself: shown now and never again.")
+    key = serializers.CharField(help_text="The key itself, shown only this once.")
 
 
 class RotationSerializer(StrictSerializer):
@@ -77,7 +77,7 @@ class RotationSerializer(StrictSerializer):
         default=0,
         min_value=0,
         max_value=MOST_GRACE_HOURS,
-        help_text="For how long the old key still works.",
+        help_text="The hours for which the old key still works.",
     )
 
 
@@ -86,7 +86,7 @@ KeyPage = page_of(KeySerializer)
 
 # --- What a key is made of -----------------------------------------------------------------------
 
-# /v1/keys has one `limit` besides, for OpenRouter's clients; here `caps` say it all.
+# /v1/keys also has `limit`, for OpenRouter's clients. Here `caps` covers all of it.
 FIELDS = [name for name in key_fields.CHECKS if not name.startswith("limit")]
 
 
@@ -97,20 +97,20 @@ class ScopesSerializer(serializers.Serializer):
 
 
 _ABOUT = {
-    "name": "For people, one line.",
+    "name": "A name for people, one line.",
     "caps": "The most that the key may spend, in dollars as a text or number; null lifts a cap.",
-    "expires_at": "When it ends by itself; null is never.",
-    "allowed_models": "Slugs; null is all.",
-    "allowed_networks": "Addresses and networks from which it works; null is anywhere.",
-    "requests_per_minute": "Of its own, within the account's; null is none.",
-    "retention_days": "How long what its requests said is kept.",
-    "disabled": "Refused until it is enabled again.",
-    "scopes": "What it may do here. Models at /v1 it may ask without any.",
+    "expires_at": "The time at which the key ends; null means never.",
+    "allowed_models": "Slugs of models; null means all.",
+    "allowed_networks": "Addresses and networks from which the key works; null means anywhere.",
+    "requests_per_minute": "The key's own limit, within the account's; null means none.",
+    "retention_days": "How long the content of its requests is kept.",
+    "disabled": "If true, the key is refused until it is enabled again.",
+    "scopes": "What the key may do at /api/. Asking models at /v1 needs no scope.",
 }
 
 
 def key_schema(name: str) -> dict[str, Schema]:
-    """The body as the checks of /v1/keys take it, and scopes."""
+    """Return the schema of a body: the fields that /v1/keys checks, and scopes."""
     schema = SCHEMAS[name]
     members = {one: schema["properties"][one] for one in FIELDS}
     members["scopes"] = {
@@ -123,10 +123,10 @@ def key_schema(name: str) -> dict[str, Schema]:
 
 
 def fields_of(body: dict, *, new: bool) -> KeyFields:
-    """Raises ValidationError, InvalidRequest."""
+    """Return the checked fields of a body. Raises ValidationError, InvalidRequest."""
     known = {*FIELDS, "scopes"}
     if unknown := set(body) - known:
-        message = f"No field of a key. Those are: {', '.join([*FIELDS, 'scopes'])}."
+        message = f"A key has no such field. Its fields: {', '.join([*FIELDS, 'scopes'])}."
         raise serializers.ValidationError({name[:64]: [message] for name in unknown})
     fields = key_fields.parse({k: v for k, v in body.items() if k != "scopes"}, new=new)
     if "scopes" in body:
@@ -140,7 +140,7 @@ def fields_of(body: dict, *, new: bool) -> KeyFields:
 
 
 class KeyResource(Resource):
-    """A key that asks is `request.auth`; who is signed in asks without."""
+    """`request.auth` is the key of the caller, and None for a signed-in person."""
 
     scope = ApiKey.Scope.KEYS
 

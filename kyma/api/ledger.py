@@ -16,8 +16,10 @@ class EntrySerializer(serializers.Serializer):
     id = serializers.UUIDField()
     created_at = TimeField()
     kind = serializers.ChoiceField(LedgerEntry.Kind)
-    amount = MoneyField(source="amount_nano", help_text="Negative for what was spent.")
-    request_id = serializers.UUIDField(allow_null=True, help_text="The request that was paid.")
+    amount = MoneyField(source="amount_nano", help_text="Negative for spending.")
+    request_id = serializers.UUIDField(
+        allow_null=True, help_text="The request that this entry paid for."
+    )
 
 
 class LedgerQuery(PageQuery):

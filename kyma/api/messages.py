@@ -1,6 +1,6 @@
-"""Messages of a conversation: read, said, edited, answered once more.
+"""Messages of a conversation: reading, sending and editing them, and other replies.
 
-A reply is written by a task of the web process; whoever began it reads it until it is over.
+A task of the web process writes the reply. The caller that began it reads it until it is over.
 """
 
 import uuid
@@ -72,7 +72,7 @@ BEGUN = {
 
 class MessageResource(ChatResource):
     def find_message(self, conversation_id: uuid.UUID, message_id: uuid.UUID) -> Message:
-        """Raises Http404."""
+        """Return the message. Raises Http404."""
         return get_object_or_404(self.find(conversation_id).messages, pk=message_id)
 
     def shown_message(self, message: Message, status: int = 200) -> Response:
@@ -80,7 +80,7 @@ class MessageResource(ChatResource):
         return Response(shown.data, status=status)
 
     def begin(self, turn: Callable[..., Awaitable[Message]], *about, **said) -> Response:
-        """The reply that `turn` begins. Raises Forbidden, ChatError."""
+        """Return the reply that `turn` begins. Raises Forbidden, ChatError."""
         if self.request.auth is not None:
             key_rules.check_may_chat(self.request.auth)
         return self.shown_message(async_to_sync(turn)(*about, **said), status=202)
@@ -89,12 +89,12 @@ class MessageResource(ChatResource):
 class Messages(MessageResource):
     @extend_schema(
         "listMessages",
-        summary="Messages of a conversation, of all its branches",
+        summary="Messages of a conversation, in all its branches",
         parameters=[PageQuery],
         responses=MessagePage,
     )
     def get(self, request: Request, conversation_id: uuid.UUID) -> Response:
-        """Fewer than `limit`, where they hold long texts or images."""
+        """A page holds fewer than `limit` messages if they have long texts or images."""
         rows, query = self.find(conversation_id).messages.all(), self.query(PageQuery)
         found = page(rows, **{**query, "limit": _fitting(rows, **query)})
         cipher = self.cipher
@@ -103,19 +103,19 @@ class Messages(MessageResource):
 
     @extend_schema(
         "sendMessage",
-        summary="Say something: a reply begins",
+        summary="Send a message and begin a reply",
         request=SayingSerializer,
         examples=[example({"text": "How do tides work?"})],
         responses=BEGUN,
     )
     def post(self, request: Request, conversation_id: uuid.UUID) -> Response:
-        """Answers at once with the reply, which is still `streaming`: read it until it isn't."""
+        """Returns the reply at once, still `streaming`: read it again until its state changes."""
         conversation = self.find(conversation_id)
         return self.begin(replies.send, conversation, **self.body(SayingSerializer))
 
 
 def _fitting(rows: QuerySet, *, limit: int, cursor: uuid.UUID | None = None) -> int:
-    """How many of a page's rows have together at most MOST_BYTES; at least one."""
+    """Return how many rows of a page fit into MOST_BYTES together, at least one."""
     sized = rows.annotate(bytes=length.BYTES).values_list("pk", "bytes", named=True)
     sizes = accumulate(row.bytes for row in page(sized, limit=limit, cursor=cursor)["data"])
     return max(1, sum(size <= MOST_BYTES for size in sizes))
@@ -124,14 +124,14 @@ def _fitting(rows: QuerySet, *, limit: int, cursor: uuid.UUID | None = None) -> 
 class OneMessage(MessageResource):
     @extend_schema("getMessage", summary="One message", responses=MessageSerializer)
     def get(self, request: Request, conversation_id: uuid.UUID, message_id: uuid.UUID) -> Response:
-        """A reply that is being written is stored each second."""
+        """While a reply is being written, it is stored each second."""
         return self.shown_message(self.find_message(conversation_id, message_id))
 
 
 class MessageEdit(MessageResource):
     @extend_schema(
         "editMessage",
-        summary="Say something else in its place: another branch and its reply begin",
+        summary="Edit a message: begin another branch and its reply",
         request=SayingSerializer,
         examples=[example({"text": "How do tides work on the Moon?"})],
         responses=BEGUN,
@@ -142,9 +142,7 @@ class MessageEdit(MessageResource):
 
 
 class MessageRegeneration(MessageResource):
-    @extend_schema(
-        "regenerateMessage", summary="Have a reply written once more", request=None, responses=BEGUN
-    )
+    @extend_schema("regenerateMessage", summary="Regenerate a reply", request=None, responses=BEGUN)
     def post(self, request: Request, conversation_id: uuid.UUID, message_id: uuid.UUID) -> Response:
         return self.begin(replies.regenerate, self.find_message(conversation_id, message_id))
 
@@ -152,7 +150,7 @@ class MessageRegeneration(MessageResource):
 class MessageStop(MessageResource):
     @extend_schema("stopMessage", summary="Stop a reply", request=None, responses={204: None})
     def post(self, request: Request, conversation_id: uuid.UUID, message_id: uuid.UUID) -> Response:
-        """What has come of it stays, and is charged. Safe to repeat."""
+        """The text so far stays and is charged. Safe to repeat."""
         message = self.find_message(conversation_id, message_id)
         if message.is_streaming:
             async_to_sync(replies.stop)(request.user, reply_id=message.pk)

@@ -1,6 +1,6 @@
-"""Pages of rows, the newest first, by a cursor: the id after which to go on.
+"""Pages of rows, the newest first, by a cursor: the id of the last row before the page.
 
-Ids are ordered by time (UUIDv7), so rows that come meanwhile shift nothing and none is shown twice.
+Ids are ordered by time (UUIDv7), so new rows shift nothing and no row is shown twice.
 """
 
 import uuid
@@ -15,7 +15,7 @@ MOST = 200
 
 
 class PageQuery(StrictSerializer):
-    """Which page is wanted."""
+    """The parameters of a page."""
 
     cursor = serializers.UUIDField(required=False, help_text="`next_cursor` of the page before.")
     limit = serializers.IntegerField(
@@ -24,7 +24,7 @@ class PageQuery(StrictSerializer):
 
 
 def page(rows: QuerySet, *, limit: int, cursor: uuid.UUID | None = None) -> dict:
-    """One page of `rows`, and where the next begins; None after the last."""
+    """Return one page of `rows` and the cursor of the next, which is None after the last."""
     if cursor is not None:
         rows = rows.filter(pk__lt=cursor)
     found = list(rows.order_by("-pk")[: limit + 1])
@@ -35,7 +35,7 @@ def page(rows: QuerySet, *, limit: int, cursor: uuid.UUID | None = None) -> dict
 
 
 def page_of(one: type[serializers.Serializer]) -> type[serializers.Serializer]:
-    """What a page of `one` looks like."""
+    """Return the serializer of a page of `one`."""
     data = one(many=True)
     cursor = serializers.UUIDField(allow_null=True, help_text="Null after the last page.")
     name = one.__name__.removesuffix("Serializer")
@@ -47,7 +47,7 @@ def page_of(one: type[serializers.Serializer]) -> type[serializers.Serializer]:
 
 
 def list_of(one: type[serializers.Serializer]) -> type[serializers.Serializer]:
-    """What all of `one` look like, where there are never many."""
+    """Return the serializer of a list of all `one`, for lists that are never long."""
     name = one.__name__.removesuffix("Serializer")
     members = {"data": one(many=True)}
     return type(f"{name}ListSerializer", (serializers.Serializer,), members)

@@ -1,6 +1,6 @@
 """Every refusal in one form: RFC 9457, `application/problem+json`.
 
-`code` is for programs, `detail` for people; `errors` name the fields of what was sent.
+`code` is for programs, `detail` for people; `errors` name the wrong fields of the request.
 """
 
 import logging
@@ -27,7 +27,7 @@ _WHOLE = "non_field_errors"
 
 
 def handle(error: Exception, context: dict) -> Response:
-    """The answer to whatever a view has raised; a fault of ours shows nothing of itself."""
+    """Return the answer to an exception of a view. An error of ours reveals nothing of itself."""
     if isinstance(error, GatewayError):
         return _refusal_of_a_rule(error)
     if isinstance(error, Deleted):
@@ -36,12 +36,12 @@ def handle(error: Exception, context: dict) -> Response:
         status = 409 if isinstance(error, (StillAnswering, ChatsFull)) else 400
         return problem(status, str(error), error.code)
     if isinstance(error, Http404):
-        error = exceptions.NotFound("There is no such thing in this account.")
+        error = exceptions.NotFound("The account has no such object.")
     elif isinstance(error, PermissionDenied):
         error = exceptions.PermissionDenied(str(error) or None)
     if isinstance(error, exceptions.ValidationError):
         errors = list(_errors(error.detail))
-        return problem(400, "What was sent isn't right: see `errors`.", "invalid", errors=errors)
+        return problem(400, "The request is wrong: see `errors`.", "invalid", errors=errors)
     if isinstance(error, APIException):
         return _refusal_of_the_framework(error)
     _log(error)
@@ -55,10 +55,10 @@ def problem(status: int, detail: str, code: str, *, headers=None, **more) -> Res
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Django's handler of 404: a problem below /api/, a page elsewhere."""
+    """Answer 404 by a problem below /api/, and by a page elsewhere. Django's handler404."""
     if not is_for_programs(request.path_info):
         return page_not_found(request, exception)
-    detail = "There is nothing at this address. /api/docs lists what there is."
+    detail = "There is nothing at this address. /api/docs lists all addresses."
     return JsonResponse(body(404, detail, "not_found"), status=404, content_type=CONTENT_TYPE)
 
 
@@ -78,7 +78,7 @@ def _refusal_of_a_rule(error: GatewayError) -> Response:
     return problem(error.status, error.message, str(error.code), headers=error.headers, **more)
 
 
-# What is said better than by the framework.
+# Replaces the framework's texts by clearer ones.
 _DETAILS = {
     "not_authenticated": "Send a key in the header 'Authorization: Bearer kyma-…', or sign in.",
     "unsupported_media_type": "Send JSON, with the header 'Content-Type: application/json'.",
@@ -100,7 +100,7 @@ def _refusal_of_the_framework(error: APIException) -> Response:
 
 
 def _errors(detail, field: str = "") -> Iterator[dict[str, str]]:
-    """Each message with the path of its field: {"a": {0: ["no"]}} gives one for `a[0]`."""
+    """Yield each message with the path of its field: {"a": {0: ["no"]}} gives one for `a[0]`."""
     if isinstance(detail, dict):
         for name, inner in detail.items():
             yield from _errors(inner, field if name == _WHOLE else _path(field, name))
@@ -118,6 +118,6 @@ def _path(field: str, name: str | int) -> str:
 
 
 def _log(error: Exception) -> None:
-    """By its place alone: its message could hold what a person wrote."""
+    """Log an error by its place only: its message could hold text that a person wrote."""
     frames = "".join(traceback.format_tb(error.__traceback__))
     logger.error("/api/: %s\n%s", type(error).__name__, frames)

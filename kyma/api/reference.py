@@ -1,4 +1,4 @@
-"""What the page /api/docs shows: the description in OpenAPI, as its reader wants it laid out."""
+"""Prepares the OpenAPI description for the page /api/docs."""
 
 import dataclasses
 import json
@@ -15,7 +15,7 @@ _FORMATS = {"uuid": "UUID", "date-time": "time", "int64": "integer"}
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Type:
-    """`thing` is the object that the text names, if it has a place of its own on the page."""
+    """`thing` is the object that the text names, if the page describes it."""
 
     text: str
     thing: str = ""
@@ -47,7 +47,7 @@ class Operation:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Thing:
-    """An object that answers hold."""
+    """An object that answers contain."""
 
     name: str
     about: SafeString
@@ -55,7 +55,7 @@ class Thing:
 
 
 def sections(base_url: str) -> list[tuple[str, list[Operation]]]:
-    """All operations, by the first part of their path."""
+    """Return all operations, grouped by the first part of their path."""
     found: dict[str, list[Operation]] = {}
     for path, methods in document()["paths"].items():
         for method, operation in methods.items():
@@ -139,14 +139,14 @@ def _about(described: Schema) -> SafeString:
 
 
 def _marked_up(text: str) -> SafeString:
-    """What stands between backticks is code."""
+    """Return `text` as HTML, with the parts between backticks as code."""
     parts = [escape(part) for part in text.split("`")]
     marked = [f"<code>{part}</code>" if odd % 2 else part for odd, part in enumerate(parts)]
     return mark_safe("".join(marked))  # noqa: S308 - each part is escaped
 
 
 def _row_of(schema: Schema) -> str | None:
-    """The name of what a page or list holds; None for what is neither."""
+    """Return the name of the rows of a page or list, or None for any other object."""
     data = schema.get("properties", {}).get("data", {})
     return _name_in(data["items"]) if data.get("type") == "array" else None
 

@@ -1,4 +1,4 @@
-"""The log of requests: counts, timing and money of each, and what it said while that is kept."""
+"""The log of requests: counts, timing and money of each, and its content while that is kept."""
 
 import uuid
 
@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from accounts.keyring import data_keys
 from accounts.models import ApiKey
 from billing.pricing import cost_lines
-from gateway.log import content_deletion, kept_content
+from gateway.log import content
 from gateway.models import ApiRequest
 from gateway.receipts.generation import usage_of
 from kyma.api.fields import MoneyField, TimeField
@@ -25,10 +25,12 @@ from kyma.api.resource import Resource
 class RequestSummarySerializer(serializers.Serializer):
     id = serializers.UUIDField()
     created_at = TimeField()
-    api = serializers.CharField(allow_blank=True, help_text="By which of /v1's APIs.")
-    key_id = serializers.UUIDField(allow_null=True, help_text="Null for what the chat asked.")
+    api = serializers.CharField(allow_blank=True, help_text="The API of /v1 that was used.")
+    key_id = serializers.UUIDField(allow_null=True, help_text="Null for requests of the chat.")
     model = serializers.CharField(allow_blank=True)
-    alias = serializers.CharField(allow_blank=True, help_text="By which the model was asked for.")
+    alias = serializers.CharField(
+        allow_blank=True, help_text="The alias by which the model was requested."
+    )
     provider = serializers.CharField(allow_blank=True)
     streamed = serializers.BooleanField()
     outcome = serializers.ChoiceField(ApiRequest.Outcome)
@@ -36,24 +38,26 @@ class RequestSummarySerializer(serializers.Serializer):
     error_type = serializers.CharField(allow_blank=True)
     finish_reason = serializers.CharField(allow_blank=True)
     session_hash = serializers.CharField(
-        allow_blank=True, help_text="The same for all requests of one `session_id`."
+        allow_blank=True, help_text="The same for all requests with one `session_id`."
     )
-    user_hash = serializers.CharField(allow_blank=True, help_text="The same for one `user`.")
-    prompt_tokens = serializers.IntegerField(help_text="Cached ones included.")
+    user_hash = serializers.CharField(
+        allow_blank=True, help_text="The same for all requests with one `user`."
+    )
+    prompt_tokens = serializers.IntegerField(help_text="Includes cached tokens.")
     cached_tokens = serializers.IntegerField()
     completion_tokens = serializers.IntegerField(help_text="Reasoning included.")
     reasoning_tokens = serializers.IntegerField()
     images = serializers.IntegerField()
     estimated = serializers.BooleanField(help_text="Counted by Kyma, not by the provider.")
     cost = MoneyField(source="cost_nano")
-    held = MoneyField(source="hold_nano", help_text="The most that it could have cost.")
+    held = MoneyField(source="hold_nano", help_text="The most that the request could have cost.")
     overhead_ms = serializers.FloatField(allow_null=True)
     first_token_ms = serializers.FloatField(allow_null=True)
     latency_ms = serializers.FloatField(allow_null=True)
 
 
 class CostSerializer(serializers.Serializer):
-    """The cost by class; its sum exceeds the cost where the hold capped that."""
+    """The cost by class. The sum exceeds the cost of the request if its hold capped that."""
 
     price_version = serializers.UUIDField()
     input = MoneyField()
@@ -64,7 +68,7 @@ class CostSerializer(serializers.Serializer):
 
 
 class AttemptSerializer(serializers.Serializer):
-    """A provider that was tried, in order; `status` is null where none came."""
+    """A provider that was tried, in order; `status` is null if it never answered."""
 
     provider = serializers.CharField()
     status = serializers.IntegerField(allow_null=True)
@@ -85,9 +89,9 @@ class RequestDetailSerializer(RequestSummarySerializer):
 
 
 class ContentSerializer(serializers.Serializer):
-    """What the request and its answer said, as it was logged."""
+    """The request and its answer, as they were logged."""
 
-    request = serializers.JSONField(help_text="The body as it came.")
+    request = serializers.JSONField(help_text="The body as it was sent.")
     answer = serializers.JSONField()
     ip = serializers.CharField(allow_null=True)
     user_agent = serializers.CharField(allow_null=True)
@@ -111,7 +115,7 @@ class RequestResource(Resource):
         return ApiRequest.objects.filter(account=self.account)
 
     def find(self, request_id: uuid.UUID) -> ApiRequest:
-        """Raises Http404 for what isn't this account's."""
+        """Return the request. Raises Http404 unless it is this account's."""
         return get_object_or_404(self.rows.select_related("price_version"), pk=request_id)
 
 
@@ -135,30 +139,30 @@ class OneRequest(RequestResource):
 
 
 class ContentOfRequest(RequestResource):
-    """What a request said is nearer to a person than its counts: it has a scope of its own."""
+    """The content has its own scope, because it is more personal than the counts."""
 
     scope = ApiKey.Scope.PRIVACY
 
     @extend_schema(
         "getRequestContent",
-        summary="What a request and its answer said",
+        summary="The content of a request and its answer",
         responses=ContentSerializer,
     )
     def get(self, request: Request, request_id: uuid.UUID) -> Response:
-        kept = kept_content.row_of(self.find(request_id).pk, self.account.pk)
-        plain = kept_content.opened(kept, data_keys.cipher_of(request.user.pk))
+        kept = content.row_of(self.find(request_id).pk, self.account.pk)
+        plain = content.opened(kept, data_keys.cipher_of(request.user.pk))
         if kept is None or plain is None:
-            raise NotFound("Nothing that this request said is kept.")
+            raise NotFound("No content of this request is kept.")
         said = {**orjson.loads(plain), "kept_until": kept.purge_at}
         return Response(ContentSerializer(said).data)
 
     @extend_schema(
         "deleteRequestContent",
-        summary="Delete what a request and its answer said",
+        summary="Delete the content of a request and its answer",
         responses={204: None},
     )
     def delete(self, request: Request, request_id: uuid.UUID) -> Response:
-        content_deletion.delete_of_request(self.account.pk, self.find(request_id).pk)
+        content.delete_of_request(self.account.pk, self.find(request_id).pk)
         return Response(status=204)
 
 
@@ -167,9 +171,9 @@ class ContentOfAll(RequestResource):
 
     @extend_schema(
         "deleteAllContent",
-        summary="Delete what all requests so far and their answers said",
+        summary="Delete the content of all requests so far and their answers",
         responses={204: None},
     )
     def delete(self, request: Request) -> Response:
-        content_deletion.delete_all(self.account.pk)
+        content.delete_all(self.account.pk)
         return Response(status=204)

@@ -1,4 +1,4 @@
-"""What all of /api/ has in common: a scope, and what comes in is checked before it is used."""
+"""The base of all views of /api/: a scope, and checks of query and body before their use."""
 
 from functools import cached_property
 from typing import Any
@@ -12,7 +12,7 @@ from billing.models import CreditAccount
 
 
 class Resource(APIView):
-    """A view of /api/. `scope` is what a key needs for it."""
+    """A view of /api/. A key needs the scope `scope`."""
 
     scope: str | None
     cache_control = "no-store"
@@ -22,34 +22,34 @@ class Resource(APIView):
         return {**super().default_response_headers, "Cache-Control": self.cache_control}
 
     def perform_authentication(self, request: Request) -> None:
-        """Every call counts, also one that is then refused for its key or its scope."""
+        """Count every request, also one that is then refused for its key or its scope."""
         try:
             super().perform_authentication(request)
         finally:
             super().check_throttles(request)
 
     def check_throttles(self, request: Request) -> None:
-        """That was done with the authentication."""
+        """Do nothing: perform_authentication has counted already."""
 
     @cached_property
     def account(self) -> CreditAccount:
         return open_account(self.request.user)
 
     def query(self, serializer: type[Serializer]) -> dict[str, Any]:
-        """What the address asks, checked. Raises ValidationError."""
+        """Return the checked query of the address. Raises ValidationError."""
         given = serializer(data=self.request.query_params.dict())
         given.is_valid(raise_exception=True)
         return given.validated_data
 
     def body(self, serializer: type[Serializer]) -> dict[str, Any]:
-        """What was sent, checked. Raises ValidationError."""
+        """Return the checked body. Raises ValidationError."""
         given = serializer(data=self.request.data)
         given.is_valid(raise_exception=True)
         return given.validated_data
 
 
 class Public(Resource):
-    """Open to everybody: it looks at no key and no session."""
+    """A view for everybody, which reads no key and no session."""
 
     scope = None
     authentication_classes = ()

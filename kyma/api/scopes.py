@@ -1,4 +1,4 @@
-"""What a caller may do: a person who is signed in everything, a key what its scopes say."""
+"""The rights of a caller: a signed-in person may do everything, a key what its scopes allow."""
 
 from ipaddress import ip_network
 
@@ -12,8 +12,10 @@ from kyma.api.authentication import address_of
 
 
 class HasScope(BasePermission):
-    """Admits who is known, of good standing, and has the scope of the view; a view without a
-    scope is public. Raises Forbidden."""
+    """Admits callers with an active account and the scope of the view.
+
+    A view without a scope is public. Raises Forbidden.
+    """
 
     def has_permission(self, request: Request, view) -> bool:
         if view.scope is None:
@@ -32,7 +34,7 @@ def _check_key(key: ApiKey, address: str, scope: str) -> None:
         raise Forbidden(key_rules.MANAGEMENT_ONLY, code="management_key")
     if scope not in key.scopes:
         raise Forbidden(
-            f"This key lacks the scope `{scope}`. Give it that on its page, or use another key.",
+            f"This key lacks the scope `{scope}`. Add it on the key's page, or use another key.",
             code="missing_scope",
             metadata={"missing_scope": str(scope)},
         )

@@ -1,6 +1,6 @@
-"""How often /api/ may be asked per minute: by a person with all keys, by one key, by a stranger.
+"""Limits of requests to /api/ per minute: for a person with all keys, a key, a stranger.
 
-Counted in Django's cache. Accounts without limits have none here.
+They are counted in Django's cache. Accounts without limits have none here either.
 """
 
 from django.conf import settings
@@ -25,7 +25,7 @@ class PerMinute(SimpleRateThrottle):
         return ident and self.cache_format % {"scope": self.scope, "ident": ident}
 
     def ident_of(self, request: Request) -> str | None:
-        """Whose requests are counted; None if these aren't."""
+        """Return the identity whose requests are counted, or None to count nothing."""
         raise NotImplementedError
 
 
@@ -37,7 +37,7 @@ class ByPerson(PerMinute):
 
 
 class ByKey(PerMinute):
-    """A key's own limit counts here too."""
+    """The key's own limit applies here too."""
 
     scope = "key"
 

@@ -1,4 +1,4 @@
-"""The developers' API at /api/: what a person can do on the pages, for programs."""
+"""The addresses of the developers' API, below /api/."""
 
 from django.urls import path
 

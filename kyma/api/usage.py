@@ -1,4 +1,4 @@
-"""What the account has used: sums, over time, by model, key or provider, and line by line.
+"""The usage of the account: sums, over time, by model, key or provider, and line by line.
 
 All sums equal the ledger to the nano-dollar.
 """
@@ -30,16 +30,16 @@ LONGEST_RANGE = dt.timedelta(days=400)
 
 
 class UsageQuery(StrictSerializer):
-    """The range and what it is narrowed to."""
+    """The range, and the filters on it."""
 
-    since = TimeField(required=False, help_text="Included. 30 days before `until` if not given.")
-    until = TimeField(required=False, help_text="Excluded. Now if not given.")
+    since = TimeField(required=False, help_text="Inclusive. Without it: 30 days before `until`.")
+    until = TimeField(required=False, help_text="Exclusive. Without it: now.")
     key = serializers.UUIDField(required=False, help_text="The id of a key.")
     model = serializers.CharField(required=False, max_length=96)
     provider = serializers.CharField(required=False, max_length=32)
     status = serializers.ChoiceField(["ok", "error"], required=False)
     session = serializers.CharField(
-        required=False, max_length=256, help_text="The `session_id` that the requests named."
+        required=False, max_length=256, help_text="The `session_id` of the requests."
     )
 
     def validate_since(self, moment: dt.datetime) -> dt.datetime:
@@ -77,7 +77,7 @@ class BreakdownQuery(UsageQuery):
 
 
 class LinesQuery(UsageQuery, PageQuery):
-    """A page of the lines."""
+    """The parameters of a page of lines."""
 
 
 # --- What is answered ----------------------------------------------------------------------------
@@ -86,7 +86,7 @@ class LinesQuery(UsageQuery, PageQuery):
 class FiguresSerializer(serializers.Serializer):
     requests = serializers.IntegerField()
     errors = serializers.IntegerField()
-    prompt_tokens = serializers.IntegerField(help_text="Cached ones included.")
+    prompt_tokens = serializers.IntegerField(help_text="Includes cached tokens.")
     cached_tokens = serializers.IntegerField()
     completion_tokens = serializers.IntegerField(help_text="Reasoning included.")
     reasoning_tokens = serializers.IntegerField()
@@ -103,7 +103,7 @@ class TotalSerializer(FiguresSerializer):
 
 
 class PeriodSerializer(FiguresSerializer):
-    """An hour, or in a range of more than 48 hours a day."""
+    """One hour, or one day if the range is longer than 48 hours."""
 
     start = TimeField()
 
@@ -114,7 +114,7 @@ class ShareSerializer(FiguresSerializer):
 
 
 class LineSerializer(serializers.Serializer):
-    """One request: what it used and cost."""
+    """One request with its usage and cost."""
 
     id = serializers.UUIDField()
     created_at = TimeField()
@@ -185,7 +185,7 @@ class UsageOverTime(UsageResource):
 class UsageBreakdown(UsageResource):
     @extend_schema(
         "getUsageBreakdown",
-        summary="Usage by model, key or provider, the dearest first",
+        summary="Usage by model, key or provider, the most expensive first",
         parameters=[BreakdownQuery],
         responses=ShareList,
     )

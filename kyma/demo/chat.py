@@ -16,7 +16,7 @@ PAUSE = dt.timedelta(minutes=2)
 
 
 def talk(past: Past, user: User, routes: list[Route], day: dt.date) -> None:
-    """A conversation of that day, if there is one."""
+    """Make the conversation of that day, if it has one."""
     begun = dt.datetime.combine(day, dt.time(past.chance.randint(8, 20)), dt.UTC)
     ended = begun + len(FOLLOWED_UP) * PAUSE
     if day.toordinal() % EACH_DAYS or begun < user.created_at or ended > past.now:
@@ -42,7 +42,7 @@ def _turn(
     question: str,
     answer: str,
 ) -> None:
-    """What was said and the reply to it, with what that cost."""
+    """Store a message and the reply to it, with its cost."""
     price = route.price_version.price
     record = new_record(past.account, route, at, None)
     record.streamed, record.outcome = True, "finished"

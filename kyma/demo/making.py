@@ -1,7 +1,7 @@
-"""A second account with a past, to look at: `make demo` makes it, `remove_demo` takes it away.
+"""A second account with a history to look at: `make demo` makes it, `remove_demo` removes it.
 
-Its money comes in and goes out through the ledger, so the books are right with it and without it.
-It is the one account whose ledger entries are ever deleted: its credit was never paid by anybody.
+Its money comes and goes through the ledger, so the books are right with it and without it. It is
+the one account whose ledger entries are ever deleted, because nobody ever paid for its credit.
 """
 
 import dataclasses
@@ -44,7 +44,7 @@ BATCH = 500
 
 
 class DemoError(Exception):
-    """`str(error)` says what to do."""
+    """`str(error)` says how to solve the problem."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Demo:
 
 
 def make(*, days: int = DAYS, a_day: int = A_DAY, now: dt.datetime | None = None) -> Demo:
-    """The account, with `days` of usage up to an hour ago; made anew if there is one already.
+    """Make the account with `days` of usage up to an hour ago, replacing an older one.
 
     Raises DemoError.
     """
@@ -70,18 +70,18 @@ def make(*, days: int = DAYS, a_day: int = A_DAY, now: dt.datetime | None = None
     account = _open_account(user, start)
     past = Past(account, data_keys.cipher_of(user.id), now, random.Random(SEED))
     habits = _habits(user, routes, a_day, start, now)
-    # Each day by itself: what is being asked of a running gateway never waits for all of them.
+    # One transaction per day, so that the requests of a running gateway never wait for all of them.
     for day in (start.date() + dt.timedelta(days=number) for number in range(days + 1)):
         past.live(habits, day)
         demo_chat.talk(past, user, routes, day)
-    for habit in habits:  # Not before: the sums beside the caps would begin today.
+    for habit in habits:  # Last, because the sums beside the caps would begin today.
         set_caps(habit.key, CAPS.get(habit.key.name, {}))
     rollups.rebuild()
     return Demo(password, account.requests.count(), user.conversations.count())
 
 
 def remove() -> None:
-    """Everything of the demo's account, its ledger entries included. Raises DemoError."""
+    """Delete everything of the demo's account, including its ledger entries. Raises DemoError."""
     user = User.objects.filter(email=EMAIL).first()
     if user is None:
         raise DemoError(f"There is no {EMAIL}.")
@@ -92,7 +92,7 @@ def remove() -> None:
             for model, found in data_map.rows_of(person)
             if found.db == connection.alias
         }
-        append_only.remove(connection)  # Taken back with all the rest, should anything fail.
+        append_only.remove(connection)  # Undone with all the rest if anything fails.
         for model in _dependents_first(set(rows)):
             _delete(model, rows[model])
         connection.check_constraints()  # Postgres makes no trigger while checks are pending.
@@ -106,7 +106,7 @@ def remove() -> None:
 
 
 def _routes() -> list[Route]:
-    """Of a few chat models, a way to each. Raises DemoError without any."""
+    """Return one route to each of a few chat models. Raises DemoError without any."""
     rows = Route.objects.select_related("model", "provider", "price_version").order_by("-enabled")
     chatting = [row for row in rows if row.model.capabilities != ["embedding"]]
     by_model = {row.model_id: row for row in reversed(chatting)}
@@ -116,7 +116,7 @@ def _routes() -> list[Route]:
 
 
 def _dearness(route: Route) -> tuple[bool, bool, int]:
-    """What can be asked now comes first; then what costs something, up to a few dollars."""
+    """Return a sort key: usable routes first, then routes with a price of up to a few dollars."""
     price = route.price_version.output_nano
     return route.enabled and route.provider.enabled, price <= 3 * NANO_PER_USD, price
 
@@ -142,7 +142,7 @@ def _open_account(user: User, at: dt.datetime) -> CreditAccount:
 def _habits(
     user: User, routes: list[Route], a_day: int, start: dt.datetime, now: dt.datetime
 ) -> list[Habit]:
-    """Keys of different kinds, and how each is used."""
+    """Make keys of different kinds, and say how each is used."""
     third = (now - start) / 3
     website = _key(user, "website", start, scopes=["usage:read"])
     agent = _key(user, "coding agent", start, retention_days=7, requests_per_minute=60)
@@ -165,7 +165,7 @@ def _habits(
 
 
 def _key(user: User, name: str, created_at: dt.datetime, **fields) -> ApiKey:
-    """Its text is known to nobody."""
+    """Make a key whose text nobody knows."""
     return keys.issue(user, name=name, created_at=created_at, **fields)[0]
 
 
@@ -173,7 +173,7 @@ def _key(user: User, name: str, created_at: dt.datetime, **fields) -> ApiKey:
 
 
 def _dependents_first(models: set[type[Model]]) -> list[type[Model]]:
-    """So that no row is deleted that another one still protects."""
+    """Return `models` in an order in which no deleted row is still protected by another."""
     order: graphlib.TopologicalSorter = graphlib.TopologicalSorter({one: set() for one in models})
     for model in models:
         for field in model._meta.concrete_fields:

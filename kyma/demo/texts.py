@@ -1,4 +1,4 @@
-"""What the demo's account asked, and what it was answered."""
+"""The questions of the demo's account, and the answers to them."""
 
 ASKED = (
     (

@@ -1,7 +1,7 @@
-"""The demo's past: requests of many days, made through the ledger as if they came in then.
+"""The demo's history: requests of many days, made through the ledger with times in the past.
 
-Each is reserved and settled by group commit like any other, so its cost is what its tokens cost
-and the books stay right. What has no key is of the chat.
+Each is reserved and settled by group commit like a real one, so its tokens decide its cost and the
+books stay right. Requests without a key come from the chat.
 """
 
 import base64
@@ -19,8 +19,8 @@ from billing.ledger import Ask
 from billing.models import CreditAccount
 from billing.pricing import Price, Usage, cost_nano, tokens_nano
 from gateway import errors
+from gateway.commits.now import commit_now
 from gateway.commits.operations import Content, Operation, Record, Reserve, Settle
-from gateway.commits.queue import commit_now
 from gateway.commits.record import RequestRecord
 from gateway.models import ApiRequest, Route, content_place
 from gateway.serving import sessions
@@ -29,13 +29,13 @@ from kyma.demo.texts import ASKED
 MAX_TOKENS = 2048
 LIFETIME = dt.timedelta(minutes=11)
 _ENDINGS = {"finished": 93, "client-gone": 2, "upstream-failed": 2, "limited": 2, "invalid": 1}
-# How much of a day's traffic falls into each hour (UTC).
+# The share of a day's requests in each hour (UTC).
 _HOURS = (1, 1, 1, 1, 1, 2, 4, 8, 12, 14, 13, 11, 10, 12, 14, 14, 12, 9, 7, 6, 5, 4, 3, 2)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Habit:
-    """How one key is used: what it asks, through which API, and how many times a day."""
+    """The use of one key: its models, its API, and its requests per day."""
 
     key: ApiKey
     routes: list[Route]
@@ -49,7 +49,7 @@ class Habit:
 
 @dataclasses.dataclass(slots=True)
 class Past:
-    """Writes what happened in one account. Repeated with the same seed, the same happens."""
+    """Writes the history of one account. The same seed gives the same history."""
 
     account: CreditAccount
     cipher: Cipher
@@ -57,7 +57,7 @@ class Past:
     chance: random.Random
 
     def live(self, habits: Iterable[Habit], day: dt.date) -> None:
-        """All requests of one UTC day, in one transaction: key spend goes by days."""
+        """Make all requests of one UTC day in one transaction, as key spend is summed by day."""
         at_times = sorted(
             ((at, habit) for habit in habits for at in self._times(habit, day)),
             key=lambda pair: pair[0],
@@ -100,7 +100,7 @@ class Past:
         return Usage(prompt=prompt, cached=cached, completion=completion)
 
     def time(self, record: RequestRecord, route: Route, usage: Usage) -> None:
-        """How long it took, and the attempt that answered."""
+        """Set the duration, and the attempt that answered."""
         first = self.chance.lognormvariate(5.7, 0.4)
         whole = first + usage.completion * self.chance.uniform(6, 16)
         overhead = self.chance.uniform(1.5, 4)
@@ -121,7 +121,7 @@ class Past:
     def _content(
         self, habit: Habit, record: RequestRecord, question: str, answer: str
     ) -> Content | None:
-        """What was said, where the key keeps it until now."""
+        """Return the content, if the key's retention still keeps it now."""
         purge_at = record.created_at + dt.timedelta(days=habit.key.retention_days)
         if purge_at <= self.now:
             return None
@@ -165,7 +165,7 @@ def booked(
     """Reserve the most that the request can cost, and settle what its tokens cost."""
     assert record.price_version_id is not None
     at = record.created_at
-    # Rounded up for each class of tokens, the input may cost a nano-dollar more than at once.
+    # Each class of tokens is rounded up, so the input may cost a nano-dollar more than in one sum.
     fixed_nano = tokens_nano(usage.prompt, price.input) + price.request + 1
     ask = Ask(fixed_nano, price.output, 1, MAX_TOKENS, flexible=False)
     record.count(usage)
@@ -183,14 +183,14 @@ def booked(
 
 
 def commit(operations: list[Operation]) -> None:
-    """In one transaction. Raises what the first of them was refused for."""
+    """Apply all operations in one transaction. Raises the first refusal."""
     refusals = [one for one in commit_now(operations) if isinstance(one, Exception)]
     if refusals:
         raise refusals[0]
 
 
 def _end_of(at: dt.datetime) -> dt.datetime:
-    """Of the day: what is settled belongs to the sums of the day in whose batch it is."""
+    """Return the end of that day: a batch counts into the sums of the day at its time."""
     return at.replace(hour=23, minute=59, second=59, microsecond=999_999)
 
 

@@ -1,6 +1,6 @@
-"""Pages of who is signed in are kept by no cache and no browser's history.
+"""Keeps the pages of signed-in people out of all caches and of the browser's history.
 
-Else whoever sits down after a sign-out sees them by going back.
+Otherwise the next person at the browser could go back to them after a sign-out.
 """
 
 from django.http import HttpRequest, HttpResponse

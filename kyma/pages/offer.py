@@ -1,19 +1,18 @@
-"""What Kyma offers to somebody: the models that their data policy admits, and some prices."""
+"""The models that a person's data policy admits, and some of their prices."""
 
 import dataclasses
 
 from django.http import HttpRequest
 
-from gateway.catalogue import aliases
-from gateway.routing import resolution
-from gateway.routing.resolution import ModelEntry
+from gateway.catalogue import aliases, entries
+from gateway.catalogue.entries import ModelEntry
 
 TEASED = 6
 
 
 @dataclasses.dataclass(frozen=True)
 class Offer:
-    """The cheapest way to a model; prices are nano-dollars per million tokens."""
+    """The cheapest route to a model; prices are nano-dollars per million tokens."""
 
     slug: str
     name: str
@@ -25,13 +24,13 @@ class Offer:
 
 
 def models_for(request: HttpRequest) -> dict[str, ModelEntry]:
-    """The models that whoever asks can use; strangers see what a new account could."""
+    """Return the models that the visitor can use; a stranger sees those of a new account."""
     allows_unstated = getattr(request.user, "allows_unstated_retention", False)
-    return resolution.offered(allows_unstated=allows_unstated)
+    return entries.offered(allows_unstated=allows_unstated)
 
 
 def teaser(models: dict[str, ModelEntry]) -> list[Offer]:
-    """A few of the models, those first that an alias stands for."""
+    """Return a few of the models, first those that an alias stands for."""
     meant = (aliases.model_of(alias, models.__contains__) for alias in aliases.ALIASES)
     others = sorted(slug for slug, entry in models.items() if entry.writes)
     slugs = [slug for slug in dict.fromkeys((*meant, *others)) if slug]
@@ -39,7 +38,7 @@ def teaser(models: dict[str, ModelEntry]) -> list[Offer]:
 
 
 def meanings(models: dict[str, ModelEntry]) -> list[tuple[str, str | None]]:
-    """Each alias with the model that it means now."""
+    """Return each alias with the model that it means now."""
     return [(alias, aliases.model_of(alias, models.__contains__)) for alias in aliases.ALIASES]
 
 

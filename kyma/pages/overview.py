@@ -1,4 +1,4 @@
-"""What a person sees first: what they have, what they spent, and how to begin."""
+"""The first page for a signed-in person: balance, recent usage, and how to begin."""
 
 import datetime as dt
 
@@ -40,12 +40,12 @@ def overview(request: SignedInRequest) -> HttpResponse:
 
 @require_safe
 def balance(request: SignedInRequest) -> HttpResponse:
-    """The balance alone: the overview asks for it again and again."""
+    """Return the balance alone, which the overview requests again and again."""
     return render(request, "kyma/_balance.html", {"account": open_account(request.user)})
 
 
 def start_of(chosen: str, until: dt.datetime) -> dt.datetime:
-    """Where a range begins that ends now: a whole hour, or midnight in the current zone."""
+    """Return the start of a range that ends now: a full hour, or midnight in the current zone."""
     if chosen == "24h":
         return until.replace(minute=0, second=0, microsecond=0) - dt.timedelta(hours=23)
     days = int(chosen.removesuffix("d"))

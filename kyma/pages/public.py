@@ -1,4 +1,4 @@
-"""The pages that stand open to everyone: what Kyma is, how it is used, and on which terms."""
+"""The pages that are open to everyone: landing, docs, terms and contact."""
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required

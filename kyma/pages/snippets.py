@@ -1,17 +1,17 @@
-"""How clients are pointed at this Kyma: each snippet once, for the overview, landing and docs.
+"""Shows how to point clients at this Kyma: one list of snippets for overview, landing and docs.
 
-All read the key from KYMA_API_KEY, so that none holds a secret and each works as it stands.
+All read the key from KYMA_API_KEY, so that no snippet holds a secret and each works unchanged.
 """
 
 import dataclasses
 
 from gateway.catalogue import aliases, claude_code
-from gateway.routing.resolution import ModelEntry
+from gateway.catalogue.entries import ModelEntry
 
 KEY_VARIABLE = "KYMA_API_KEY"
 EXPORT = f'export {KEY_VARIABLE}="kyma-..."'
 QUESTION = "What is the capital of Japan?"
-MODEL, CODING_MODEL = "fast", "code"  # Aliases, where one of their models can be used.
+MODEL, CODING_MODEL = "fast", "code"  # Aliases, used if one of their models can be used.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Snippet:
 
 
 def snippets(base_url: str, *, model: str, coding_model: str) -> list[Snippet]:
-    """For a Kyma at `base_url`, an address without a slash at its end."""
+    """Return the snippets for a Kyma at `base_url`, an address without a slash at its end."""
     return [
         Snippet("curl", "curl", "In a shell.", _curl(base_url, model)),
         Snippet("python", "Python", "After pip install openai.", _python(base_url, model)),
@@ -44,7 +44,7 @@ def snippets(base_url: str, *, model: str, coding_model: str) -> list[Snippet]:
 
 
 def context(address: str, models: dict[str, ModelEntry]) -> dict:
-    """For templates: the snippets with the models that can be used, for a Kyma at `address`."""
+    """Return the template context: the snippets for a Kyma at `address`, with usable models."""
     base_url = address.rstrip("/")
     return {
         "base_url": base_url,
@@ -54,7 +54,7 @@ def context(address: str, models: dict[str, ModelEntry]) -> dict:
 
 
 def chosen_models(models: dict[str, ModelEntry]) -> dict[str, str]:
-    """Which models the snippets name, such that they work with those that can be used now."""
+    """Return the models that the snippets name, so that they work with the usable `models`."""
     writing = sorted(slug for slug, entry in models.items() if entry.writes)
     general = _usable(MODEL, models) or next(iter(writing), MODEL)
     return {"model": general, "coding_model": _usable(CODING_MODEL, models) or general}

@@ -1,4 +1,4 @@
-"""Times and days of pages in the zone of whoever looks, as their browser tells in a cookie."""
+"""Shows times in the visitor's time zone, which the browser sends in a cookie."""
 
 import functools
 import zoneinfo
@@ -9,7 +9,7 @@ COOKIE = "timezone"
 
 
 class TimeZoneMiddleware:
-    """Without a cookie, or with one that names no zone, times are UTC."""
+    """Without a cookie, or with an unknown zone in it, times are UTC."""
 
     def __init__(self, get_response):
         self.get_response = get_response
@@ -20,7 +20,7 @@ class TimeZoneMiddleware:
 
 
 def time_zone(request) -> dict[str, str]:
-    """For templates: the name of the zone in which they show times."""
+    """Return the template variable with the name of the zone in which times are shown."""
     return {"time_zone": timezone.get_current_timezone_name()}
 
 
@@ -30,5 +30,5 @@ def _zone(name: str) -> zoneinfo.ZoneInfo | None:
 
 @functools.cache
 def names() -> frozenset[str]:
-    """Of all zones; to find them takes a while."""
+    """Return the names of all zones. Cached, because finding them takes a while."""
     return frozenset(zoneinfo.available_timezones())

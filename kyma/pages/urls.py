@@ -1,4 +1,4 @@
-"""Kyma's public pages, and the overview."""
+"""The addresses of Kyma's public pages and of the overview."""
 
 from django.urls import path
 

@@ -31,8 +31,8 @@ from billing.key_spend import period_starts
 from billing.ledger import Ask, Grant
 from billing.models import CreditAccount, Hold, KeySpend, LedgerEntry
 from gateway.commits import reconcile, sweeper
+from gateway.commits.now import commit_now
 from gateway.commits.operations import Reserve, undo
-from gateway.commits.queue import commit_now
 from tests.support.factories import (
     cap_key,
     make_account,

@@ -91,12 +91,12 @@ def test_a_temporary_chat_is_refused_by_what_is_odd_in_it(hers):
 @pytest.mark.parametrize(
     ("odd", "why"),
     [
-        ({"parameters": [1]}, "parameters is no object. Load the page anew."),
+        ({"parameters": [1]}, "parameters is no object. Reload the page."),
         ({"parameters": {"temperature": 9}}, "temperature must be a number from 0 to 2, not 9."),
         ({"parameters": {"seed": 1}}, "There is no parameter seed."),
-        ({"messages": {}}, "messages is no list. Load the page anew."),
-        ({"messages": ["Hi"]}, "messages[0] is no object. Load the page anew."),
-        ({"messages": [SAID | {"images": [1]}]}, "messages[0].images is no text. Load the page"),
+        ({"messages": {}}, "messages is no list. Reload the page."),
+        ({"messages": ["Hi"]}, "messages[0] is no object. Reload the page."),
+        ({"messages": [SAID | {"images": [1]}]}, "messages[0].images is no text. Reload the page"),
         ({"messages": [SAID | {"role": "system"}]}, "messages[0].role is neither user nor assist"),
         ({"messages": [SAID | {"role": "assistant"}, SAID]}, "A reply is too long, or has images."),
         ({"model": "x" * 97}, "Choose a model."),

@@ -3,8 +3,8 @@
 from billing.ledger import Grant
 from billing.models import CreditAccount
 from gateway.commits import reconcile
+from gateway.commits.now import commit_now
 from gateway.commits.operations import Reserve
-from gateway.commits.queue import commit_now
 from tests.support.factories import make_ask, make_reserve
 
 

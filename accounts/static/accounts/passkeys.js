@@ -1,4 +1,4 @@
-// What allauth's scripts leave to the site: buttons only where passkeys work, and errors in words.
+// Completes allauth's scripts: shows buttons only where passkeys work, and explains errors.
 
 if (window.PublicKeyCredential) {
   for (const element of document.querySelectorAll("[data-passkeys]")) element.hidden = false;

@@ -1,5 +1,5 @@
-// What the chat does better with JavaScript: answers appear as they are written, Enter sends,
-// pictures are made small. A saved chat works without; a temporary one lives here alone.
+// Improves the chat with JavaScript: answers appear as they are written, Enter sends, pictures are
+// made small. A stored chat works without it; a temporary chat exists only here.
 
 const composer = document.querySelector("#composer");
 const box = document.querySelector("#text");
@@ -15,7 +15,7 @@ function say(text) {
   document.querySelector("#status").textContent = text;
 }
 
-// The code of a refusal shows the link that leads out of it.
+// The code of a refusal selects the link that helps with it.
 function complain(text, code = "") {
   document.querySelector("#problem").hidden = !text;
   document.querySelector("#problem-text").textContent = text;
@@ -30,12 +30,12 @@ function setStreaming(streaming) {
   document.querySelector("#send").disabled = false;
 }
 
-// Where a keyboard is at hand: on a phone it would cover the answer.
+// Only where there is a real keyboard: on a phone, the screen keyboard would cover the answer.
 function focusBox() {
   if (matchMedia("(hover: hover)").matches) box?.focus({ preventScroll: true });
 }
 
-// The page follows what is written only while its reader is at the end of it.
+// The page scrolls with the answer only while its reader is at the end.
 const page = document.querySelector("main");
 const distanceToEnd = () => page.getBoundingClientRect().bottom - window.innerHeight;
 const scrollToEnd = () => window.scrollBy({ top: distanceToEnd(), behavior: "instant" });
@@ -60,7 +60,7 @@ document.addEventListener("click", async (event) => {
 
 // --- An answer as it grows ------------------------------------------------------------------
 
-// `update` holds the blocks that are finished since the last one, and the one that is open.
+// `update` holds the blocks finished since the last update, and the block that is open.
 function grow(element, update, isFirst) {
   const [closed, open] = [element.querySelector(".closed"), element.querySelector(".open")];
   if (isFirst) closed.replaceChildren();
@@ -78,7 +78,7 @@ function show(article, update) {
   });
 }
 
-// Puts the finished message in the place of the one that was streamed.
+// Replaces the streamed message by the finished one.
 function finish(article, html) {
   const holder = document.createElement("template");
   holder.innerHTML = html;
@@ -110,12 +110,12 @@ function follow(article) {
   });
   source.addEventListener("error", () => {
     setLost(true);
-    // The browser connects anew by itself, unless somebody on the way has refused.
+    // The browser reconnects by itself, unless something on the way has refused.
     if (source.readyState === EventSource.CLOSED) setTimeout(() => followAnew(article), RETRY_MS);
   });
 }
 
-// The message as it stands. Who was signed out, or has deleted the chat elsewhere, sees that.
+// Fetches the message. The page reloads if the person was signed out or has deleted the chat.
 async function fetchMessage(article) {
   const response = await fetch(article.dataset.page).catch(() => null);
   if (response?.redirected || [403, 404].includes(response?.status)) window.location.reload();
@@ -171,7 +171,7 @@ composer?.addEventListener("submit", (event) => {
   else send(composer);
 });
 
-// An edit, or another answer.
+// Submits an edit, or asks for another answer.
 thread?.addEventListener("submit", (event) => {
   if (!event.target.matches("[data-asks]")) return;
   event.preventDefault();
@@ -179,7 +179,7 @@ thread?.addEventListener("submit", (event) => {
   else say("The answer is still being written: wait for it, or stop it.");
 });
 
-// What was written stays in the page until Kyma has it.
+// The text stays in the page until Kyma has it.
 async function send(form) {
   isSending = true;
   complain("");
@@ -208,7 +208,7 @@ function go(address) {
   window.location.reload();
 }
 
-// A page that comes back from the browser's memory can be sent again.
+// A page restored from the browser's memory still counts as sending: reload it.
 window.addEventListener("pageshow", (event) => { if (event.persisted) window.location.reload(); });
 
 if (box && !CSS.supports("field-sizing", "content")) {
@@ -236,7 +236,7 @@ composer?.addEventListener("change", (event) => {
   if (event.target === images) chooseImages();
 });
 
-// Drawn anew: small enough, and without the place where it was taken.
+// Draws the picture again: small enough, and without the place where it was taken.
 async function redrawn(file) {
   const bitmap = await createImageBitmap(file);
   const scale = Math.min(1, LONGEST_SIDE / Math.max(bitmap.width, bitmap.height));
@@ -403,7 +403,7 @@ if (thread && !isTemporary) {
   if (unfinished) follow(unfinished);
   if (isNew) {
     focusBox();
-    // To go to #end takes the focus away again, later than this.
+    // Later, because going to #end takes the focus away.
     window.addEventListener("load", () => requestAnimationFrame(focusBox), { once: true });
   }
 }

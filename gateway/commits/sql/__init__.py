@@ -1,8 +1,9 @@
-"""The statements of group commit: one text each, fed rows.
+"""The SQL statements of group commit, one file each, for both engines.
 
-Each file starts with the columns of its rows and their types. The engines differ only in how they
-are fed, and in how an account is locked. Rows come as one JSON array, but for what SQLite is to
-write: it searches the JSON for every single value, and is faster with one row after the other.
+The first line of a file names the columns of its input rows and their types. The engines differ
+only in how rows are passed in and how an account is locked. Rows are passed as one JSON array.
+Writes on SQLite are the exception: they run once per row, since SQLite searches the JSON again
+for every single value, which is slower.
 """
 
 import base64
@@ -19,8 +20,10 @@ NAMES = sorted(path.stem for path in _FOLDER.glob("*.sql"))
 
 @functools.cache
 def statement(name: str, vendor: str) -> str:
-    """The SQL of `name` for "postgresql" or "sqlite". Its placeholder is that of the rows as JSON;
-    to write on SQLite it has one for each column of a row.
+    """Return the SQL of `name` for "postgresql" or "sqlite".
+
+    It has one placeholder, for all rows as JSON. A write on SQLite has one for each column of
+    one row.
     """
     header, body = _parts(name)
     if vendor == "postgresql":
@@ -30,37 +33,37 @@ def statement(name: str, vendor: str) -> str:
         rows = f"(SELECT {', '.join(fields)} FROM json_each(?)) AS r"
     else:
         rows = f"(SELECT {', '.join(f'? AS {one}' for one in columns(name))}) AS r"
-    # Not FOR UPDATE: that would make other rows' foreign keys wait for the account.
+    # FOR UPDATE would also block inserts whose foreign key points to the account.
     for_update = "FOR NO KEY UPDATE OF a" if vendor == "postgresql" else ""
     return body.replace("{rows}", rows).replace("{for_update}", for_update)
 
 
 @functools.cache
 def columns(name: str) -> tuple[str, ...]:
-    """The columns of its rows, in their order."""
+    """Return the column names of the statement's input rows, in order."""
     return tuple(column.split()[0] for column in _parts(name)[0].split(", "))
 
 
 @functools.cache
 def reads(name: str) -> bool:
-    """Whether the statement has rows to give."""
+    """True when the statement returns rows."""
     lines = _parts(name)[1].splitlines()
     return next(line for line in lines if not line.startswith("--")).startswith("SELECT")
 
 
 def _parts(name: str) -> tuple[str, str]:
-    """The columns of its rows with their types, and the text."""
+    """Return the header (columns and types of the input rows) and the SQL text of a file."""
     header, body = (_FOLDER / f"{name}.sql").read_text().split("\n", 1)
     return header.removeprefix("-- rows: "), body
 
 
 def as_json(rows: list) -> str:
-    """The rows of a statement as its one parameter."""
+    """Return the rows of a statement as its one parameter."""
     return orjson.dumps(rows).decode()
 
 
 def as_django(name: str, rows: list[dict]) -> list[list]:
-    """The values of the rows of a statement, in their order, as Django writes them in SQLite."""
+    """Return the values of each row in column order, as Django stores them in SQLite."""
     ordered = [map(row.__getitem__, columns(name)) for row in rows]
     return [
         [value if type(value) in _PLAIN else _as_django(value) for value in values]
@@ -69,7 +72,7 @@ def as_django(name: str, rows: list[dict]) -> list[list]:
 
 
 def _as_django(value: Any) -> Any:
-    """UTC datetimes are naive text there, lists JSON, choices their values."""
+    """Return what Django stores: UTC times as naive text, lists as JSON, choices as their value."""
     if isinstance(value, dt.datetime):
         return str(value.replace(tzinfo=None))
     return orjson.dumps(value).decode() if isinstance(value, list) else str(value)
@@ -79,9 +82,9 @@ _PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 def teach_sqlite(connection, **_) -> None:
-    """Give a new connection the function of Postgres' that it lacks.
+    """Give a new SQLite connection `decode`, a function of Postgres that it lacks.
 
-    Once: a function that is defined again makes SQLite parse all its statements again.
+    This is done once per connection, as SQLite parses all its statements again after it.
     """
     if connection.vendor == "sqlite":
         connection.connection.create_function("decode", 2, _decode, deterministic=True)

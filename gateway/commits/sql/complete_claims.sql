@@ -1,5 +1,5 @@
 -- rows: id text, request_id uuid, completed_at timestamptz, answer text
--- No answer is kept of an account whose owner was erased meanwhile.
+-- If the owner of the account was erased in the meantime, no answer is kept.
 UPDATE gateway_idempotentrequest AS i
 SET completed_at = r.completed_at,
     answer = CASE WHEN a.user_id IS NOT NULL THEN decode(r.answer, 'base64') END

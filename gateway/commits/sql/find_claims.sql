@@ -1,5 +1,5 @@
 -- rows: id text, now timestamptz
--- The account is locked, and a claim's id is made of its account's: no lock of its own is needed.
+-- A claim needs no lock: its id is derived from the account, and the account is locked.
 SELECT i.id, i.request_id
 FROM gateway_idempotentrequest AS i
 JOIN {rows} ON r.id = i.id

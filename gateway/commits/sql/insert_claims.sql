@@ -1,5 +1,5 @@
 -- rows: id text, account_id uuid, request_id uuid, body_digest text, deadline timestamptz, expires_at timestamptz
--- What stands there is free: expired, or left by a process that died.
+-- A row with this id may be overwritten: it has expired, or its process died.
 INSERT INTO gateway_idempotentrequest
     (id, account_id, request_id, body_digest, deadline, expires_at)
 SELECT r.id, r.account_id, r.request_id, r.body_digest, r.deadline, r.expires_at

@@ -1,5 +1,5 @@
 -- rows: id uuid, account_id uuid, sealed text, purge_at timestamptz
--- Nothing is kept of an account whose owner was erased meanwhile.
+-- If the owner of the account was erased in the meantime, no content is kept.
 INSERT INTO gateway_requestcontent (id, account_id, sealed, purge_at)
 SELECT r.id, r.account_id, decode(r.sealed, 'base64'), r.purge_at
 FROM {rows}

@@ -1,5 +1,5 @@
 -- rows: id uuid
--- Locks in the order of the ids, so that two batches never wait for each other.
+-- Accounts are locked in the order of their ids, so that two batches never deadlock.
 SELECT a.id, a.balance_nano, a.held_nano, a.owed_nano, a.tier, a.unlimited, a.user_id
 FROM billing_creditaccount AS a
 WHERE a.id IN (SELECT r.id FROM {rows})

@@ -2,13 +2,14 @@
 
     chat_body       a request as a chat request
     message         a whole answer as a Message
-    tells_thinking  whether a request wants what is thought in it
+    tells_thinking  true when a request wants the model's thoughts in the answer
     MessageStream   the chunks of an answer as the events of a stream
     count_tokens    the size of a prompt
     error_body      an error
-    limit_headers   how the rate limits stand
+    limit_headers   the rate limits as headers
 
-What comes in has been read by json_body.parse, or counted by a Meter: it has the shape of JSON.
+wire.body.parse has read each request and a Meter has counted each answer, so both have the shape
+of JSON.
 """
 
 from gateway.dialects.anthropic.errors import error_body

@@ -1,4 +1,4 @@
-"""Errors as Anthropic's clients read them."""
+"""Errors in the form that Anthropic's clients read."""
 
 import orjson
 
@@ -18,7 +18,7 @@ TYPES = {
 
 
 def error_object(error: GatewayError) -> dict:
-    """`type` and `message`; in `details` what OpenAI's clients find beside them.
+    """Return `type` and `message`, with the other members that OpenAI's clients get in `details`.
 
     Anthropic's package shows `details.error_code` as the error's `error_code`.
     """

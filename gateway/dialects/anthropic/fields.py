@@ -1,7 +1,7 @@
-"""The fields of a Messages request that Kyma knows: what each may hold.
+"""The fields of a Messages request that Kyma knows, and the values that each may hold.
 
-What passes here passes as a chat request too once it is translated, so that no caller reads of a
-field under a name that isn't Anthropic's. Fields that aren't named here are accepted and ignored.
+A request that passes here also passes as a chat request once it is translated, so every error uses
+Anthropic's name of the field. Kyma accepts and ignores fields that aren't named here.
 """
 
 from typing import Any
@@ -47,20 +47,21 @@ _json_object = object_of({})
 
 
 def _kind_of(block: Any) -> str:
-    """The block's type, if it has one that can be looked up."""
+    """Return the block's type, or an empty string if it has no string there."""
     kind = block.get("type") if type(block) is dict else None
     return kind if type(kind) is str else ""
 
 
 def is_hosted(kind: str) -> bool:
-    """Whether blocks of this type tell of something that ran at Anthropic."""
+    """True when blocks of this type record something that ran at Anthropic."""
     return kind in _HOSTED or kind.endswith("_tool_result")
 
 
 def _blocks(kinds: dict[str, Check], *, filled: bool = True, hosted: bool = False) -> Check:
-    """A string, or a list of blocks of these kinds; known others are refused by name.
+    """Return a check for a string or a list of blocks of these kinds.
 
-    With `hosted` there may be blocks of what ran at Anthropic, whatever they hold.
+    Each kind in _REFUSED_BLOCKS is refused with its own error text. With `hosted`, the check also
+    takes blocks of tools that ran at Anthropic, and doesn't look at their members.
     """
     known = tagged("type", kinds)
 
@@ -73,8 +74,8 @@ def _blocks(kinds: dict[str, Check], *, filled: bool = True, hosted: bool = Fals
             known(value)
         elif not hosted:
             raise Mismatch(
-                "belongs to a tool that runs at Anthropic, and may stand in what the assistant "
-                "said alone: leave the block out"
+                "belongs to a tool that runs at Anthropic, and is allowed only in messages of the "
+                "assistant: leave the block out"
             )
 
     return by_type(
@@ -127,7 +128,7 @@ def _no_text(source: Any) -> None:
 _citations = object_of(
     {
         "enabled": unless_true(
-            "can't be true, as Kyma makes no citations: leave it out to be answered without"
+            "can't be true, as Kyma makes no citations: leave it out to get an answer without them"
         )
     }
 )
@@ -285,13 +286,13 @@ CHECKS: dict[str, Check] = {
     "output_config": object_of(
         {"effort": one_of("low", "medium", "high", "xhigh", "max"), "format": _format}
     ),
-    "output_format": _format,  # Where `output_config.format` was when it was in beta.
+    "output_format": _format,  # The name of `output_config.format` while it was in beta.
     "mcp_servers": _no_servers,
 }
 
 
 def check(body: dict, *, only_count: bool = False) -> None:
-    """Raises InvalidRequest, with `param` like "messages.2.content.0.text"."""
+    """Raise InvalidRequest, with `param` like "messages.2.content.0.text", if a field is wrong."""
     _check_thread(body.get("thread"))
     try:
         for name in NEEDED_TO_COUNT if only_count else NEEDED:
@@ -308,8 +309,9 @@ def check(body: dict, *, only_count: bool = False) -> None:
 
 
 def _check_thread(thread: Any) -> None:
-    """Anthropic's packages run tools in a thread that the server keeps. Those that read this code
-    go on without one.
+    """Refuse `thread`, in which Anthropic's packages ask the server to keep the conversation.
+
+    Packages that know this error code go on without a thread.
     """
     if thread is not None:
         raise InvalidRequest(

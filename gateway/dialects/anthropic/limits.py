@@ -1,4 +1,4 @@
-"""How the rate limits stand, as Anthropic's clients read it: beside what OpenAI's are told."""
+"""The rate limits as headers for Anthropic's clients, sent beside the ones for OpenAI's."""
 
 import datetime as dt
 import math
@@ -9,8 +9,10 @@ _DURATION = re.compile(r"(?:(?P<m>\d+)m)?(?:(?P<s>[\d.]+)s)?(?:(?P<ms>\d+)ms)?")
 
 
 def limit_headers(told: Mapping[str, str], now: dt.datetime) -> dict[str, str]:
-    """`anthropic-ratelimit-*` for each of the `x-ratelimit-*` in `told`, which is what
-    gateway.access.limits says; a reset becomes the first whole second at which all is there again.
+    """Return an `anthropic-ratelimit-*` header for each `x-ratelimit-*` header.
+
+    gateway.access.limits writes the latter. A reset becomes the first whole second at which the
+    limit is full again.
     """
     headers = {}
     for kind in ("requests", "tokens"):
@@ -23,13 +25,13 @@ def limit_headers(told: Mapping[str, str], now: dt.datetime) -> dict[str, str]:
 
 
 def _moment(duration: str, now: dt.datetime) -> str:
-    """RFC 3339, in UTC."""
+    """Return the time when `duration` is over, as RFC 3339 in UTC."""
     seconds = math.ceil(now.timestamp() + _seconds(duration))
     return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _seconds(duration: str) -> float:
-    """What gateway.access.limits.duration wrote: 12ms, 1.5s, 1m0s."""
+    """Read a duration as gateway.access.limits.duration writes it: 12ms, 1.5s, 1m0s."""
     found = _DURATION.fullmatch(duration)
     assert found is not None, duration
     minutes, seconds, ms = (float(part or 0) for part in found.groups())

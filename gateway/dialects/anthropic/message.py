@@ -5,7 +5,13 @@ from typing import Any
 
 import orjson
 
-from gateway.dialects.chat import finish_reasons
+from gateway.dialects.chat.answer import (
+    finish_meaning,
+    name_and_arguments,
+    spoken,
+    thought_in,
+    tool_calls,
+)
 
 # Says that a thinking block is Kyma's. No open model checks one, but some clients drop the blocks
 # that have none. It has to be base64.
@@ -75,51 +81,6 @@ def opening(own_id: str, model: str) -> dict:
     }
 
 
-def spoken(said: dict) -> tuple[str, str]:
-    """Reasoning and text of a chat message or delta."""
-    reasoning = _text(said.get("reasoning") or said.get("reasoning_content"))
-    content = said.get("content")
-    if type(content) is list:  # Some providers send parts, and their reasoning among them.
-        thoughts = [_text(part.get("thinking")) for part in content if type(part) is dict]
-        reasoning += "".join(thoughts)
-    return reasoning, _text(content) + _text(said.get("refusal"))
-
-
-def thought_in(details: Any) -> str:
-    """What is in the clear of a whole message's `reasoning_details`. (In a stream some providers
-    repeat there what they sent before.)
-    """
-    parts = [one for one in details if type(one) is dict] if type(details) is list else []
-    texts = [part.get("text") or part.get("summary") for part in parts]
-    return "".join(text for text in texts if type(text) is str)
-
-
-def _text(value: Any) -> str:
-    if type(value) is str:
-        return value
-    if type(value) is list:
-        return "".join(_text(part) for part in value)
-    if type(value) is dict:
-        return _text(value.get("text"))
-    return ""
-
-
-def tool_calls(said: dict) -> list[dict]:
-    calls = said.get("tool_calls")
-    return [call for call in calls if type(call) is dict] if type(calls) is list else []
-
-
-def name_and_arguments(call: dict) -> tuple[str, str]:
-    """What a tool call, or a fragment of one, says of its function."""
-    function = call.get("function")
-    if type(function) is not dict:
-        return "", ""
-    arguments = function.get("arguments")
-    if type(arguments) is dict:
-        arguments = orjson.dumps(arguments).decode()
-    return _text(function.get("name")), _text(arguments)
-
-
 def tool_use_id(given: Any, own_id: str, place: int) -> str:
     """The provider's id for a tool call, or one made from the message's."""
     if type(given) is str and given:
@@ -165,7 +126,7 @@ def ending(finish_reason: Any, *, calls: bool, refused: bool, stopped_at: str | 
     """Why it ended. Clients look for tool calls only where the reason is tool_use: providers aren't
     so strict.
     """
-    reason = _STOP_REASONS.get(finish_reasons.meaning(finish_reason))
+    reason = _STOP_REASONS.get(finish_meaning(finish_reason))
     if reason is None and refused:
         reason = "refusal"
     if reason is None and (stopped_at is not None or finish_reason == "stop_sequence"):

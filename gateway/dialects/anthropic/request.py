@@ -1,42 +1,44 @@
-"""A Messages request as a chat request, and its size in tokens.
+"""A Messages request translated into a chat request, and the size of its prompt in tokens.
 
-Messages of one role in a row are one turn at Anthropic, and here too: strict chat templates want
-the roles to alternate, and tool results right behind the calls that they answer. `chat_turns` says
-what becomes of instructions.
+Consecutive messages of one role are one turn at Anthropic, and here too: strict chat templates
+demand that roles alternate and that tool results directly follow the calls that they answer.
+`chat.turns` places the instructions.
 """
 
 import dataclasses
 import itertools
+import re
 
 import orjson
 
-from gateway.catalogue.claude_code import is_billing_header
 from gateway.dialects.anthropic import fields as anthropic_fields
 from gateway.dialects.anthropic.fields import OWN, is_hosted
 from gateway.dialects.anthropic.tools import CLIENT_TOOLS
 from gateway.dialects.chat import request as chat_request
 from gateway.dialects.chat.messages import MAX_MESSAGES, image_label
 from gateway.dialects.chat.turns import in_turns
+from gateway.dialects.request import BYTES_PER_TOKEN
 from gateway.errors import InvalidRequest
-from gateway.providers.metering import BYTES_PER_TOKEN
 
-IMAGE_TOKENS = 1_600  # Anthropic's own figure for an image of the largest size it doesn't shrink.
+_BILLING_HEADER = re.compile(r"x-anthropic-billing-header:[^\n]*\n?")
+
+IMAGE_TOKENS = 1_600  # Anthropic's own figure for the largest image that it doesn't shrink.
 
 _KEPT = ("model", "max_tokens", "temperature", "top_p", "top_k", "stream", *OWN)
 _TOOL_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
 
 def chat_body(body: dict) -> dict:
-    """The body for chat_request.parse. Raises InvalidRequest, which speaks of Anthropic's fields.
+    """Translate a body that wire.body.parse returned into one for chat_request.parse.
 
-    Expects what json_body.parse returns.
+    Raises InvalidRequest, which uses Anthropic's names of the fields.
     """
     anthropic_fields.check(body)
     return _translated(body)
 
 
 def count_tokens(body: dict) -> int:
-    """About how many tokens the prompt of a request has. Raises InvalidRequest."""
+    """Estimate how many tokens the prompt of a request has. Raises InvalidRequest."""
     anthropic_fields.check(body, only_count=True)
     chat = chat_request.parse(_translated(body))
     return -(-chat.text_bytes // BYTES_PER_TOKEN) + chat.images * IMAGE_TOKENS
@@ -85,7 +87,7 @@ def _tool(tool: dict) -> dict:
 
 
 def _thinking(given: dict) -> dict:
-    """`reasoning` and `reasoning_effort`: without `thinking`, a model does what it does."""
+    """Return `reasoning` and `reasoning_effort`; without `thinking`, the model's default holds."""
     thinking = given.get("thinking")
     if thinking and thinking["type"] == "disabled":
         return {"reasoning": {"enabled": False}}
@@ -124,8 +126,8 @@ def _messages(given: dict) -> list[dict]:
         messages += _assistant(blocks) if role == "assistant" else _user(blocks)
     if len(messages) > MAX_MESSAGES:
         raise InvalidRequest(
-            f"`messages` holds more than Kyma takes, {MAX_MESSAGES:,} messages and tool results: "
-            "leave out some of the oldest.",
+            f"`messages` holds more than the {MAX_MESSAGES:,} messages and tool results that Kyma "
+            "takes: leave out some of the oldest.",
             param="messages",
         )
     return in_turns(messages)
@@ -136,7 +138,7 @@ def _blocks(content: str | list[dict]) -> list[dict]:
 
 
 def _instructions(system: str | list[dict]) -> list[dict]:
-    """`system`, without what Claude Code says of itself there."""
+    """Return the blocks of `system` without Claude Code's billing line."""
     return [block for block in _blocks(system) if not is_billing_header(block["text"])]
 
 
@@ -146,9 +148,9 @@ def _system(content: str | list[dict]) -> list[dict]:
 
 
 def _user(blocks: list[dict]) -> list[dict]:
-    """One message for each tool result, then one with all else.
+    """Return one message for each tool result, then one user message with all other blocks.
 
-    A tool message may hold only text, so the images of tool results follow in the other one.
+    A tool message may hold only text, so the images of tool results go into the user message.
     """
     messages: list[dict] = []
     parts: list[dict] = []
@@ -166,7 +168,7 @@ def _user(blocks: list[dict]) -> list[dict]:
 
 
 def _tool_message(block: dict, images: list[dict]) -> dict:
-    """The result as one text; its images are added to `images`."""
+    """Return the tool result as one text, and add its images to `images`."""
     texts = []
     cached = _cached(block)
     parts = [part for inner in _blocks(block.get("content") or []) for part in _parts(inner)]
@@ -184,10 +186,10 @@ def _tool_message(block: dict, images: list[dict]) -> dict:
 
 
 def _assistant(blocks: list[dict]) -> list[dict]:
-    """One message, unless all that it says is what ran at Anthropic."""
+    """Return one message, or none if all blocks only record what ran at Anthropic."""
     of_type: dict[str, list[dict]] = {}
     for block in blocks:
-        if block["type"] == "compaction":  # It stands for all that was said before.
+        if block["type"] == "compaction":  # A summary that replaces the earlier conversation.
             block = {**block, "type": "text", "text": block.get("content") or ""}
         if not is_hosted(block["type"]):
             of_type.setdefault(block["type"], []).append(block)
@@ -207,7 +209,10 @@ def _assistant(blocks: list[dict]) -> list[dict]:
 
 
 def _said(blocks: list[dict]) -> str | list[dict]:
-    """The blocks as one text, which all templates know, unless a cache mark needs its place."""
+    """Join the blocks into one text, which all templates know, unless one has a cache mark.
+
+    A cache mark needs its place between the blocks.
+    """
     if any(_cached(block) for block in blocks):
         return [_part(block) for block in blocks]
     return "".join(block["text"] for block in blocks)
@@ -219,7 +224,7 @@ def _tool_call(block: dict) -> dict:
 
 
 def _parts(block: dict) -> list[dict]:
-    """A document or a search result as its text in tags that say what it is; else one part."""
+    """Return a document or search result as text in tags that name it, other blocks as parts."""
     kind = block["type"]
     if kind == "document":
         source = block["source"]
@@ -244,7 +249,7 @@ def _line(said: str, marked: dict | None = None) -> dict:
 
 
 def _joined(parts: list[dict]) -> list[dict]:
-    """Texts in a row as one, which reads the same under all templates, up to each cache mark."""
+    """Join consecutive texts, so that all templates write them alike; a cache mark ends a text."""
     runs: list[list[dict]] = []
     for part in parts:
         if runs and part["type"] == "text" and runs[-1][-1].keys() == {"type", "text"}:
@@ -268,13 +273,22 @@ def _part(block: dict) -> dict:
 
 
 def _content(parts: list[dict]) -> str | list[dict]:
-    """A lone text as a string, as most clients would send it."""
+    """Return a lone text as a string, as most clients would send it, and other parts as a list."""
     if len(parts) == 1 and parts[0].keys() == {"type", "text"}:
         return parts[0]["text"]
     return parts
 
 
 def _cached(block: dict) -> dict:
-    """The block's mark for the prompt cache, if it has one."""
+    """Return the block's prompt-cache mark as a member to add, or nothing if it has none."""
     mark = block.get("cache_control")
     return {} if mark is None else {"cache_control": mark}
+
+
+def is_billing_header(block: str) -> bool:
+    """True when a text of `system` is the line that Claude Code writes there for Anthropic's bills.
+
+    The line names version and session. With it in the prompt, no prompt cache would match, and
+    providers don't have to know either of them.
+    """
+    return _BILLING_HEADER.fullmatch(block) is not None

@@ -16,18 +16,15 @@ from gateway.dialects.anthropic.message import (
     SIGNATURE,
     ending,
     message_id,
-    name_and_arguments,
     opening,
-    spoken,
     stopped_at,
-    tool_calls,
     tool_input,
     tool_use_id,
     usage_object,
 )
+from gateway.dialects.chat.answer import index_of, name_and_arguments, spoken, tool_calls
 from gateway.dialects.chat.messages import size_of
 from gateway.errors import GatewayError
-from gateway.providers.metering import index_of
 
 PING = b'event: ping\ndata: {"type":"ping"}\n\n'
 

@@ -1,5 +1,7 @@
-"""Anthropic's tools that the caller runs: what Claude knows of them, and other models have to be
-told. Offered as functions, they are called by their names with the inputs that callers expect.
+"""Anthropic's tools that the caller runs, described for models other than Claude.
+
+Claude knows these tools. Other models are offered functions with these names and descriptions, so
+that they call a tool with the inputs that callers expect.
 
 Source: https://platform.claude.com/docs/en/agents-and-tools/tool-use, the page of each tool.
 """

@@ -1,7 +1,8 @@
-"""Custom tools, which take text of a format of their own: a model is offered a function with that
-text as its one argument, and the caller is told a call of the tool again.
+"""Custom tools, which take a text in a format of their own, translated to functions and back.
 
-The grammar of such a text is told to the model, not enforced.
+A model is offered a function with that text as its one argument, and a call of the function comes
+back to the caller as a call of the custom tool. The function's description shows the model the
+grammar of the text; nothing enforces it.
 """
 
 from collections import defaultdict
@@ -11,11 +12,10 @@ from typing import Any
 
 import orjson
 
-from gateway.dialects.anthropic.message import name_and_arguments, tool_calls
-from gateway.providers.metering import content_bytes, index_of
+from gateway.dialects.chat.answer import content_bytes, index_of, name_and_arguments, tool_calls
 from gateway.wire.checks import object_of, one_of, text
 
-_INPUT = "input"  # The argument that takes what a custom tool is told.
+_INPUT = "input"  # The argument that holds the text for the custom tool.
 
 GRAMMAR = object_of(
     {"syntax": one_of("lark", "regex"), "definition": text(filled=True)},
@@ -24,7 +24,7 @@ GRAMMAR = object_of(
 
 
 def function_of(tool: dict, grammar: dict | None) -> dict:
-    """The function that stands for a tool with this `name` and `description`."""
+    """Return the function that stands for a custom tool with this `name` and `description`."""
     described = [tool["description"]] if tool.get("description") else []
     if grammar is not None:
         described.append(
@@ -43,12 +43,12 @@ def function_of(tool: dict, grammar: dict | None) -> dict:
 
 
 def arguments_of(told: str) -> str:
-    """The arguments of the function that stands for a custom tool."""
+    """Return the arguments with which the function gets the text for the custom tool."""
     return orjson.dumps({_INPUT: told}).decode()
 
 
 def told_by(arguments: str) -> str:
-    """The text in such arguments; where a model wrote something else, all of it."""
+    """Return the text in such arguments, or all of them if the model wrote something else."""
     try:
         read = orjson.loads(arguments)
     except orjson.JSONDecodeError:
@@ -57,11 +57,11 @@ def told_by(arguments: str) -> str:
     return told if isinstance(told, str) else arguments
 
 
-# --- A chat request with functions in their place
+# --- Custom tools in a chat request, replaced by functions
 
 
 def offer_functions(fields: dict) -> None:
-    """Put functions in the place of custom tools in `tools` and `tool_choice`."""
+    """Replace the custom tools in `tools` and `tool_choice` by functions."""
     tools = fields.get("tools") or ()
     if any(tool["type"] == "custom" for tool in tools):
         fields["tools"] = [_offered(tool) for tool in tools]
@@ -90,7 +90,7 @@ def _chosen(one: dict) -> dict:
 
 
 def call_functions(messages: list[dict]) -> list[dict]:
-    """The messages with calls of functions for those of custom tools."""
+    """Return the messages with calls of custom tools replaced by calls of functions."""
     return [_calling_functions(one) if one["role"] == "assistant" else one for one in messages]
 
 
@@ -108,17 +108,17 @@ def _function_call(call: dict) -> dict:
     return {"id": call["id"], "type": "function", "function": function}
 
 
-# --- The calls in an answer of chat
+# --- Calls in a chat answer, turned back into calls of custom tools
 
 
 def names_in(body: dict) -> frozenset[str]:
-    """The names of the custom tools in a chat body that was checked."""
+    """Return the names of the custom tools in a checked chat body."""
     tools = body.get("tools") or ()
     return frozenset(tool["custom"]["name"] for tool in tools if tool["type"] == "custom")
 
 
 def calling(choice: dict, names: frozenset[str]) -> dict:
-    """The choice of a whole answer, with calls of custom tools as what they are."""
+    """Return the choice of a whole answer, with calls of custom tools in their own form."""
     message = choice.get("message") or {}
     calls = tool_calls(message)
     if not calls:
@@ -151,10 +151,10 @@ class _Call:
 
 
 class StreamedCalls:
-    """The calls of custom tools in one stream: their input can be read once it is whole.
+    """The calls of custom tools in one stream, held back until each input is whole and readable.
 
-    What is called after one waits with it: OpenAI's package wants calls in the order of their
-    indexes.
+    Calls that begin after a held one wait too, because OpenAI's package expects calls in the order
+    of their indexes.
     """
 
     def __init__(self, names: frozenset[str]):
@@ -164,7 +164,7 @@ class StreamedCalls:
         self._sizes: defaultdict[int, int] = defaultdict(int)
 
     def take(self, owner: int, fragments: list[dict]) -> list[dict]:
-        """Keep what has to wait of the calls of this answer; returns the rest."""
+        """Hold the fragments of this answer's calls that have to wait, and return the others."""
         return [one for one in fragments if not self._is_held(owner, one)]
 
     def _is_held(self, owner: int, fragment: dict) -> bool:
@@ -188,7 +188,7 @@ class StreamedCalls:
         return call
 
     def tell(self, owners: Iterable[int]) -> list[dict]:
-        """What waited of answers that have ended: calls of custom tools, each in one piece."""
+        """Return the held calls of answers that have ended, each custom call in one piece."""
         choices = []
         for owner in owners:
             self._sizes.pop(owner, None)
@@ -200,10 +200,10 @@ class StreamedCalls:
 
     @property
     def owners(self) -> list[int]:
-        """The answers of which something waits."""
+        """The indexes of the answers that have held calls."""
         return list(self._held)
 
     @property
     def waiting(self) -> int:
-        """Bytes of content that wait for the rest of their call."""
+        """The bytes of content in held calls."""
         return sum(self._sizes.values())

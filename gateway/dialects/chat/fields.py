@@ -1,7 +1,7 @@
 """The fields of a chat request that Kyma knows: what each may hold, and where it goes.
 
-A field is forwarded to the provider as it came, or kept for routing, or read here: written anew
-for the provider if it needs it, and otherwise left behind.
+Kyma forwards a field to the provider as it came, keeps it for routing, or reads it. A field that
+Kyma reads is rewritten for the provider if the provider needs it, and otherwise left out.
 """
 
 from gateway.dialects.chat import messages as chat_messages
@@ -25,10 +25,10 @@ from gateway.wire.checks import (
 
 MAX_ANSWERS = 8
 MAX_TOKENS = 2**31 - 1  # no model has more, and no price makes it overflow 64 bits
-MAX_TOOLS = 1_024  # Agents offer those of several MCP servers at once.
+MAX_TOOLS = 1_024  # Agents offer the tools of several MCP servers at once.
 
 _json_object = object_of({})
-MAX_NAME = 128  # As at Anthropic: agents put the name of a tool's server before its own.
+MAX_NAME = 128  # As at Anthropic: agents put the server's name before the tool's name.
 NAME = matching(rf"[a-zA-Z0-9_-]{{1,{MAX_NAME}}}", f"1 to {MAX_NAME} letters, digits, _ or -")
 _model = text(filled=True, most=200)
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
@@ -60,9 +60,8 @@ _tool = tagged(
 )
 _named = object_of({"name": NAME}, required=("name",))
 _schema = {"name": NAME, "description": text(), "schema": _json_object, "strict": boolean}
-JSON_SCHEMA = object_of(
-    _schema, required=("name", "schema")
-)  # Only in chat it may lack the latter.
+# Responses requires `schema`; chat doesn't.
+JSON_SCHEMA = object_of(_schema, required=("name", "schema"))
 _one_tool = {
     "function": object_of({"function": _named}, required=("function",)),
     "custom": object_of({"custom": _named}, required=("custom",)),
@@ -183,7 +182,7 @@ ROUTING: dict[str, Check] = {
     "debug": object_of({"echo_upstream_body": boolean}),
 }
 
-# Of any request: read here, and never forwarded.
+# Fields of every endpoint that Kyma reads and never forwards.
 KEPT: dict[str, Check] = {
     "user": text(most=512),
     "session_id": text(most=256),
@@ -194,7 +193,7 @@ KEPT: dict[str, Check] = {
     "service_tier": text(),
 }
 
-# Written anew for the provider.
+# Fields that Kyma reads: see the top of this file.
 READ: dict[str, Check] = {
     "model": _model,
     "messages": chat_messages.messages,
@@ -211,7 +210,7 @@ CHECKS: dict[str, Check] = FORWARDED | ROUTING | READ
 
 
 def check_together(fields: dict) -> None:
-    """Refuse forwarded fields that are fine one by one and contradict each other."""
+    """Refuse forwarded fields that are valid one by one but contradict each other."""
     if "top_logprobs" in fields and fields.get("logprobs") is not True:
         raise Unprocessable(
             "`top_logprobs` needs `logprobs`: set `logprobs` to true or leave `top_logprobs` out.",
@@ -240,8 +239,9 @@ def _chosen(choice: dict) -> list[str]:
 
 
 def offer_only_allowed(fields: dict) -> None:
-    """Where `tool_choice` allows some tools alone, offer these: few providers know that kind of
-    choice, and a model can't choose what it doesn't see.
+    """If `tool_choice` allows only some tools, offer only these.
+
+    Few providers know that kind of choice, and a model can't choose a tool that it doesn't see.
     """
     choice = fields.get("tool_choice")
     if type(choice) is dict and choice["type"] == "allowed_tools":
@@ -251,7 +251,7 @@ def offer_only_allowed(fields: dict) -> None:
 
 
 def drop_what_has_no_tools(fields: dict) -> None:
-    """Leave out empty lists of tools, and what says how to use them: some providers refuse both."""
+    """Remove empty lists of tools, and the fields about their use: some providers refuse both."""
     if not fields.get("tools"):
         for name in ("tools", "tool_choice", "parallel_tool_calls"):
             fields.pop(name, None)

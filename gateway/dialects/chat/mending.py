@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from gateway.dialects.anthropic.message import name_and_arguments
-from gateway.dialects.chat import finish_reasons
-from gateway.providers.metering import index_of
+from gateway.dialects.chat.answer import finish_meaning, index_of, name_and_arguments
 
 # Of an answer's id, in the ids made for its calls: some providers take no longer ones than 40.
 _TAIL = 24
@@ -63,7 +61,7 @@ def mend_whole(answer: dict) -> None:
 
 def _is_cut_off(choice: dict) -> bool:
     """Whether arguments may be missing that would have come: then a call isn't one without any."""
-    return finish_reasons.meaning(choice.get("finish_reason")) in ("length", "content_filter")
+    return finish_meaning(choice.get("finish_reason")) in ("length", "content_filter")
 
 
 @dataclass(slots=True)

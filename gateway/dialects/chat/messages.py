@@ -1,4 +1,4 @@
-"""The messages of a chat request: what they may look like, and how much prompt they make."""
+"""The messages of a chat request: their checks, and the size of the prompt that they make."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ from gateway.wire.schema import NOTHING, any_of
 
 MAX_MESSAGES = 2_000
 
-# Not prompt text, or measured as an image.
+# Members that aren't prompt text. `chat.request` counts tokens for the role of each message.
 _UNMEASURED_IN_MESSAGE = frozenset({"role", "cache_control"})
 _UNMEASURED_IN_PART = frozenset({"type", "cache_control"})
 
@@ -110,7 +110,7 @@ messages: Check = list_of(_message, filled=True, most=MAX_MESSAGES)
 
 
 def check_tool_replies(messages: list[dict]) -> None:
-    """Each tool message answers a call that an assistant message before it has made."""
+    """Raise Unprocessable if a tool message answers no call of an earlier assistant message."""
     called: set[str] = set()
     for index, message in enumerate(messages):
         if message["role"] == "assistant":
@@ -124,23 +124,25 @@ def check_tool_replies(messages: list[dict]) -> None:
 
 
 def image_label(number: int) -> dict:
-    """Stands in the result of a tool for an image of it. A tool message may hold only text, so
-    what is in the results to be seen follows them in a message of the user's.
+    """Return the text that stands for an image inside a tool result.
+
+    A tool message may hold only text, so the images follow the tool results in a user message.
     """
     return {"type": "text", "text": f"[image {number} of the tool results]"}
 
 
 def size_of(value: Any) -> int:
-    """UTF-8 bytes of a text, or of anything else written as JSON."""
+    """Return the number of UTF-8 bytes of a text, or of any other value written as JSON."""
     if type(value) is str:
         return len(value) if value.isascii() else len(value.encode())
     return 0 if value is None else len(orjson.dumps(value))
 
 
 def thoughts_once(messages: list[dict]) -> list[dict]:
-    """The messages, with what Kyma told under two names under its provider's own name alone.
+    """Return the messages without `reasoning` where it only repeats `reasoning_content`.
 
-    Else it would be counted twice, and a template might even write it twice.
+    Kyma's answers carry the thoughts under both names if the provider uses the second. Sent back
+    under both, they would be counted twice, and a template might even write them twice.
     """
     return [_without_twin(one) if "reasoning_content" in one else one for one in messages]
 
@@ -152,8 +154,9 @@ def _without_twin(message: dict) -> dict:
 
 
 def without_nulls(messages: list[dict]) -> list[dict]:
-    """The messages without members that say nothing, which some providers refuse. Others insist
-    on `content`: it stays.
+    """Return the messages without null members, which some providers refuse.
+
+    A null `content` stays, because other providers insist on the member.
     """
     return [_without_nulls(one) if None in one.values() else one for one in messages]
 
@@ -164,7 +167,8 @@ def _without_nulls(message: dict) -> dict:
     }
 
 
-# What requests hold. `prefix` is Mistral's and DeepSeek's: the answer goes on from that message.
+# The members that requests may hold. `prefix` is Mistral's and DeepSeek's: the answer continues
+# that message.
 _IN_ALL = ("role", "cache_control")
 _IN_PERSONS = frozenset({*_IN_ALL, *_said})
 _IN_MESSAGE = {
@@ -177,8 +181,10 @@ _IN_FUNCTION = frozenset({"name", "arguments"})
 
 
 def known_only(messages: list[dict]) -> list[dict]:
-    """The messages without what requests don't hold: clients send an answer back with all that it
-    had, and some providers refuse what they don't know.
+    """Return the messages with only the members that requests may hold.
+
+    Clients send an answer back with every member it had, and some providers refuse members that
+    they don't know.
     """
     return [_known_of(message) for message in messages]
 
@@ -187,7 +193,7 @@ def _known_of(message: dict) -> dict:
     known = dict(_only(_IN_MESSAGE.get(message["role"], _IN_PERSONS), message))
     if type(parts := known.get("content")) is list:
         known["content"] = [_only(_IN_PART, part) for part in parts]
-    if calls := known.pop("tool_calls", None):  # Some refuse an empty list.
+    if calls := known.pop("tool_calls", None):  # Some providers refuse an empty list.
         known["tool_calls"] = [_known_call(call) for call in calls]
     return known
 
@@ -204,10 +210,10 @@ def _only(names: frozenset[str], value: dict) -> dict:
 
 
 def measure(messages: list[dict]) -> tuple[int, int]:
-    """Bytes of prompt text, and number of images.
+    """Return the bytes of prompt text and the number of images.
 
-    No template may make more text of a message than what is counted here, so members that Kyma
-    doesn't know count too, which go over some routes, and so do two names for reasoning.
+    No template may write more text than is counted here. So members that Kyma doesn't know count
+    too, because some routes pass them on, and different reasoning under two names counts twice.
     """
     text_bytes = images = 0
     for message in messages:

@@ -1,6 +1,6 @@
-"""A chat request, checked: what the caller may say, and what each part of it is for.
+"""A chat request, checked and measured.
 
-`parse` expects what json_body.parse returns, or a body that Kyma wrote itself.
+`parse` takes a body that wire.body.parse returned, or one that Kyma wrote itself.
 """
 
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ from gateway.dialects.request import (
     SortedFields,
 )
 
-TOKENS_PER_MESSAGE = 16  # Roles and separators of the chat template, at the most.
-TOKENS_FOR_TOOLS = 256  # What templates say about how to call them.
-# Templates write these into the prompt, or a provider bills them as if they did.
+TOKENS_PER_MESSAGE = 16  # At most: the role and separators that a chat template writes.
+TOKENS_FOR_TOOLS = 256  # The instructions for calling tools that templates write.
+# Templates write these into the prompt, or providers bill them as if templates did.
 _PROMPT_FIELDS = ("tools", "functions", "prediction")
 
 TABLE = FieldTable(FORWARDED, READ, ROUTING, required=("model", "messages"))

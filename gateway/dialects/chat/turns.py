@@ -1,19 +1,19 @@
-"""Chat messages as strict chat templates want them: rules only at the beginning and in one message,
-the results of tools right behind their calls, and no two messages of a user's in a row.
+"""Chat messages in the order that strict chat templates demand.
 
-Templates refuse all else: "System message must be at the beginning" (Qwen), "Conversation roles
-must alternate" (Gemma). Rules are the system's, whoever told them: some templates know no
-developer, and leave out without a word what one says.
+Rules (system and developer messages) come first and in one message, tool results directly follow
+their calls, and no two user messages stand in a row. Templates refuse any other order: "System
+message must be at the beginning" (Qwen), "Conversation roles must alternate" (Gemma). A rule always
+gets the role system, because some templates don't know developer messages and silently skip them.
 """
 
 _RULES = frozenset({"system", "developer"})
 
 
 def in_turns(messages: list[dict]) -> list[dict]:
-    """The messages, none of them changed in place.
+    """Return the messages in that order, and change none of them in place.
 
-    A later rule is told by the user where it stands: moved to the beginning, it would change the
-    prompt from there on, and no prompt cache would know it again.
+    A rule after the beginning becomes part of a user message where it stands. Moving it to the
+    beginning would change the prompt from there on, and no prompt cache would match any more.
     """
     turns: list[list[dict]] = []
     for message in messages:
@@ -53,12 +53,12 @@ def _reminder(content: str | list[dict]) -> str | list[dict]:
 
 
 def _in_tags(rule: str) -> str:
-    """As agents write their own reminders into what the user says."""
+    """Wrap a rule in the tags that agents use for their own reminders in user messages."""
     return f"<system-reminder>\n{rule}\n</system-reminder>"
 
 
 def _joined(contents: list[str | list[dict]]) -> str | list[dict]:
-    """Texts as one text, which all templates know; parts as parts, with their cache marks."""
+    """Join texts into one text, which all templates know, and parts into one list of parts."""
     texts = [content for content in contents if isinstance(content, str)]
     if len(texts) == len(contents):
         return "\n\n".join(texts)

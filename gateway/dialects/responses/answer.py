@@ -6,8 +6,7 @@ the response again.
 
 from typing import Any
 
-from gateway.dialects.anthropic.message import spoken, thought_in
-from gateway.dialects.chat import finish_reasons
+from gateway.dialects.chat.answer import finish_meaning, spoken, thought_in
 from gateway.dialects.responses import tools as responses_tools
 from gateway.dialects.responses.output import Output, Wanted
 from gateway.dialects.responses.seal import Seal
@@ -50,7 +49,7 @@ def _ignore(name: str, said: dict) -> None:
 
 def ending(output: Output, finish_reason: Any, usage: dict) -> dict:
     """Close the output: the members of a Response that say how it ended, and what it holds."""
-    reason = _CUT_OFF.get(finish_reasons.meaning(finish_reason))
+    reason = _CUT_OFF.get(finish_meaning(finish_reason))
     output.close(is_whole=reason is None)
     return {
         "status": "incomplete" if reason else "completed",

@@ -1,8 +1,8 @@
-"""OpenAI's tools that the caller runs: shells and patches. A model is offered functions for them,
-and what it calls comes back as the item that the caller knows.
+"""OpenAI's tools that the caller runs: shells and patches.
 
-Arguments that aren't what they should be become an item that does nothing: what they might have
-meant isn't run.
+A model is offered a function for each, and a call of the function becomes the item that the caller
+knows. Invalid arguments become an item that does nothing, because no caller should run a guess at
+what the model meant.
 """
 
 from collections.abc import Callable
@@ -30,8 +30,10 @@ _LONGEST = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class CallerTool:
-    """`member` of a call's item holds what is to be done; `check` says of what form that is, and
-    `nothing` is done where it has another. `fixed` are members of it that a model may leave out.
+    """How one of these tools becomes a function, and calls of the function become items.
+
+    `member` of a call's item holds the action. Arguments that fail `check` become the action
+    `nothing`. `fixed` holds members of the action that a model may leave out.
     """
 
     prefix: str
@@ -40,11 +42,11 @@ class CallerTool:
     check: Check
     nothing: dict
     fixed: dict
-    called: Callable[[dict], str]  # The output of a call as the model reads it.
+    called: Callable[[dict], str]  # Returns a call's output as the model reads it.
     cut_off: str = "incomplete"
 
     def read(self, arguments: str) -> dict:
-        """What the arguments of the function mean."""
+        """Return the action that `arguments` ask for, or `nothing` if they fail the check."""
         try:
             asked = orjson.loads(arguments)
             self.check(asked)
@@ -54,7 +56,7 @@ class CallerTool:
         return {**self.fixed, **known}
 
     def arguments(self, call: dict) -> str:
-        """The arguments that `read` made such a call of."""
+        """Return the arguments from which `read` made the action of this call."""
         asked = call[self.member]
         return orjson.dumps(
             {name: asked[name] for name in self._names if asked.get(name) is not None}
@@ -152,13 +154,13 @@ CALLER_TOOLS = {
         nothing={"type": "update_file", "path": "", "diff": ""},
         fixed={},
         called=_status_and_output,
-        cut_off="in_progress",  # The type knows no other word.
+        cut_off="in_progress",  # OpenAI's item has no status "incomplete".
     ),
 }
 
 
 def calls_of(kind: str) -> Check:
-    """The check of a call's item, as it comes back."""
+    """Return the check of a call's item that a caller sends back."""
     tool = CALLER_TOOLS[kind]
     return object_of(
         {"call_id": text(filled=True), tool.member: object_of({})},
@@ -167,7 +169,7 @@ def calls_of(kind: str) -> Check:
 
 
 def outputs_of(kind: str) -> Check:
-    """The check of its output's item. A local shell's names the call in `id`."""
+    """Return the check of an output's item. For a local shell, `id` may name the call."""
     outputs: dict[type, Check] = {str: text(), list: list_of(object_of({}))}
     told = by_type("a string or a list of outputs", outputs) if kind == "shell" else text()
     named = text(filled=True)
@@ -181,5 +183,5 @@ def outputs_of(kind: str) -> Check:
 
 
 def answered_call(item: dict) -> Any:
-    """The id of the call that an output's item answers."""
+    """Return the id of the call that an output's item answers."""
     return item.get("call_id") or item.get("id")

@@ -1,10 +1,9 @@
-"""The `input` of a Responses request: what it may look like, and the chat messages it makes.
+"""The `input` of a Responses request: its checks, and the chat messages that it becomes.
 
-Responses keeps apart what chat says in one message: reasoning, text and each call of a function
-are items of their own. They become one assistant message again, in the order in which a model
-says them: reasoning, text, calls. A message with calls takes in all that follows until the first
-output, because providers want the outputs right behind the calls. The images of outputs follow
-the last of these.
+Responses has separate items for reasoning, text and each function call, which chat puts into one
+assistant message. They are joined into that message, in the order in which a model says them:
+reasoning, text, calls. A message with calls takes in all items up to the first output, because
+providers want the outputs right behind the calls. The images of outputs follow the last output.
 """
 
 from typing import Any
@@ -47,7 +46,10 @@ def refused(problem: str) -> Check:
 
 
 def check_as_chat(check: Check, value: Any, *, hidden: tuple[str | int, ...]) -> None:
-    """Put a translated value to chat's own check; `hidden` are the steps that only chat has."""
+    """Apply chat's own check to a translated value.
+
+    `hidden` are the steps of an error's path that only chat has.
+    """
     try:
         check(value)
     except Mismatch as mismatch:
@@ -55,7 +57,7 @@ def check_as_chat(check: Check, value: Any, *, hidden: tuple[str | int, ...]) ->
         raise
 
 
-# --- What it may look like
+# --- Checks
 
 
 @takes(schema_of(chat_messages.image_address))
@@ -86,7 +88,7 @@ _FILES = dict.fromkeys(("input_file", "input_audio"), _files)
 
 
 def _tagged_but(refusals: dict[str, str], checks: dict[str, Check]) -> Check:
-    """`tagged` by `type`, with a sentence of their own for some types that aren't accepted."""
+    """Return a check like `tagged` by `type`, with an error text for each type in `refusals`."""
     among = tagged("type", checks)
 
     @takes(schema_of(among))
@@ -132,7 +134,8 @@ _output = object_of(
 _reasoning = object_of(
     {"content": list_of(_text), "summary": list_of(_text), "encrypted_content": text()}
 )
-# What ran at OpenAI in an earlier conversation: nothing that the caller answers, or a model reads.
+# Records of tools that ran at OpenAI in an earlier conversation. Kyma skips them: the caller has
+# nothing to answer there, and models don't read them.
 _HOSTED = (
     "web_search_call",
     "file_search_call",
@@ -147,8 +150,8 @@ _HOSTED = (
     "compaction",
 )
 _REFERENCE = (
-    "refers to an item, and Kyma keeps none: send the item itself, as clients do that are told "
-    "`store: false`"
+    "refers to an item, and Kyma keeps none: send the item itself, as clients do when `store` is "
+    "false"
 )
 _typed_item = _tagged_but(
     {"item_reference": _REFERENCE},
@@ -187,7 +190,9 @@ def _item(value: Any) -> None:
 
 
 def _typed_type(value: Any) -> None:
-    raise unwanted("message, function_call, function_call_output, reasoning and their like", value)
+    raise unwanted(
+        "message, function_call, function_call_output, reasoning or a similar type", value
+    )
 
 
 items: Check = by_type(
@@ -195,13 +200,13 @@ items: Check = by_type(
 )
 
 
-# --- The messages it makes
+# --- Messages
 
 
 def messages(
     instructions: str | None, given: str | list[dict], seal: Seal | None = None
 ) -> list[dict]:
-    """The chat messages of checked `instructions` and `input`. Raises GatewayError."""
+    """Return the chat messages of checked `instructions` and `input`. Raises GatewayError."""
     conversation = _Conversation(seal)
     if instructions:
         conversation.messages.append({"role": "system", "content": instructions})
@@ -217,21 +222,22 @@ def messages(
         )
     if not made:
         raise InvalidRequest(
-            "`input` holds nothing but reasoning and what ran elsewhere: send a message with it.",
+            "`input` holds nothing but reasoning and items of tools that ran at OpenAI: send a "
+            "message with it.",
             param="input",
         )
     return in_turns(made)
 
 
 class _Conversation:
-    """Chat messages, made of items one after the other."""
+    """The chat messages that the items become, built item by item."""
 
     def __init__(self, seal: Seal | None) -> None:
         self.messages: list[dict] = []
         self._seal = seal
-        self._answer: dict | None = None  # the assistant message that can still take something in
-        self._thoughts: list[str] = []  # wait for the answer that they lead to
-        self._images: list[dict] = []  # of outputs: wait until there are no more of these
+        self._answer: dict | None = None  # the assistant message that can still grow
+        self._thoughts: list[str] = []  # reasoning that waits for its answer
+        self._images: list[dict] = []  # images of outputs, which wait for the last output
         self._called: set[str] = set()
 
     def take(self, item: dict, index: int) -> None:
@@ -272,7 +278,8 @@ class _Conversation:
         if message["role"] != "tool":
             self._show_images()
         if message["role"] in ("user", "tool"):
-            self._thoughts = []  # They led to nothing. Clients put their own rules in between.
+            # No answer followed the thoughts. Rules may stand between thoughts and answer.
+            self._thoughts = []
         self.messages.append(message)
 
     def _say(self, said: str | list[dict]) -> None:
@@ -291,7 +298,7 @@ class _Conversation:
         self._called.add(item["call_id"])
 
     def _assistant(self, *, is_said: bool = False) -> dict:
-        """The assistant message that the next text or call belongs to."""
+        """Return the assistant message that the next text or call belongs to."""
         answer = self._answer
         begins = is_said or self._thoughts
         if answer is None or (begins and "tool_calls" not in answer):
@@ -327,7 +334,7 @@ class _Conversation:
 
 
 def _thoughts(item: dict, seal: Seal | None) -> list[str]:
-    """What an item of reasoning tells; what is sealed there and isn't Kyma's, nobody can read."""
+    """Return the thoughts in an item of reasoning, except those that somebody else sealed."""
     sealed = item.get("encrypted_content")
     if seal and sealed and not item.get("content") and (thought := seal.open(sealed)):
         return [thought]
@@ -335,7 +342,7 @@ def _thoughts(item: dict, seal: Seal | None) -> list[str]:
 
 
 def _content(given: str | list[dict]) -> str | list[dict]:
-    """Content as chat has it. One text alone is a string, which more models can read."""
+    """Return content in chat's form. One text alone is a string, which more models can read."""
     if isinstance(given, str):
         return given
     if not given:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.dialects.anthropic.message import name_and_arguments
+from gateway.dialects.chat.answer import name_and_arguments
 from gateway.dialects.chat.custom_tools import told_by
 from gateway.dialects.chat.messages import size_of
 from gateway.dialects.responses.caller_tools import CallerTool

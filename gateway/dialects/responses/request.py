@@ -1,8 +1,8 @@
-"""A request to OpenAI's Responses API, made the chat request that means the same.
+"""A request to OpenAI's Responses API, translated into the chat request that means the same.
 
-What is translated is checked here, under the names that the caller used; fields that chat knows
-under the same name pass as they are, and chat checks them. Kyma keeps no responses: whatever
-would need one that is kept is refused. What becomes of tools is told in `responses_tools`.
+Fields that are translated are checked here, under the caller's names for them. Fields that have the
+same name in chat pass unchanged, and chat checks them. Kyma keeps no responses, so it refuses every
+field that needs a stored one. `responses.tools` translates the tools.
 """
 
 from gateway.dialects.chat.fields import CHECKS, JSON_SCHEMA, MAX_TOOLS, ROUTING
@@ -36,7 +36,7 @@ _SAME_IN_CHAT = (
     "prompt_cache_key",
     "metadata",
     "service_tier",
-    # Not of Responses, but of use for open models.
+    # Not part of the Responses API, but useful with open models.
     "session_id",
     "seed",
     "stop",
@@ -54,9 +54,9 @@ _LOGPROBS = "message.output_text.logprobs"
 
 
 def chat_body(body: dict, seal: Seal | None = None) -> dict:
-    """The body of a chat request, for chat_request.parse. Raises GatewayError.
+    """Return the body for chat_request.parse. Raises GatewayError.
 
-    `seal` opens what was thought in earlier responses.
+    `seal` opens the sealed reasoning of earlier responses.
     """
     _check(body)
     chat = {name: body[name] for name in _SAME_IN_CHAT if body.get(name) is not None}
@@ -155,7 +155,7 @@ def _members(given: dict, *names: str) -> dict:
 
 
 def _tool_fields(body: dict) -> dict:
-    """`tools`, and what only makes sense beside them: some providers refuse it without."""
+    """Return `tools` and the fields about their use, which some providers refuse without tools."""
     choice = body.get("tool_choice")
     offered = [tool.function for tool in responses_tools.offered(body.get("tools"))]
     if type(choice) is dict and choice["type"] == "allowed_tools":
@@ -173,7 +173,7 @@ def _tool_fields(body: dict) -> dict:
 
 
 def _allowed(offered: list[dict], allowed: list[dict]) -> list[dict]:
-    """Only these are offered: the model can't choose what it doesn't see."""
+    """Return only the allowed functions: the model can't choose a function that it doesn't see."""
     known = {function["name"] for function in offered}
     for index, tool in enumerate(allowed):
         if _function_name(tool) not in known:

@@ -1,8 +1,8 @@
-"""What a model thought, sealed for its way through the caller's hands: Kyma keeps no responses, and
-clients that are told so send back what was thought only if it is `encrypted_content`.
+"""A model's reasoning, sealed so that the caller can keep it for the next request.
 
-It is sealed under the data key of the person who asked: nobody else's request opens it, and once
-that key is destroyed nothing does.
+Kyma keeps no responses, and clients that don't rely on kept ones (`store: false`) send reasoning
+back only as `encrypted_content`. It is sealed under the data key of the person who asked: nobody
+else's request can open it, and nothing can once that key is destroyed.
 """
 
 import base64
@@ -23,7 +23,7 @@ class Seal:
         return base64.b64encode(self.cipher.seal(thought.encode(), _PLACE)).decode()
 
     def open(self, sealed: str) -> str:
-        """What was thought; nothing, if somebody else sealed it or it was changed."""
+        """Return the reasoning, or an empty string if somebody else sealed it or it was changed."""
         try:
             return self.cipher.open(base64.b64decode(sealed, validate=True), _PLACE).decode()
         except (binascii.Error, ValueError, SealBroken):

@@ -7,11 +7,11 @@ response.incomplete, response.failed. Sequence numbers rise by one from 0.
 
 import orjson
 
+from gateway.dialects.chat.answer import index_of
 from gateway.dialects.responses.answer import echo, ending, header, suffix_of, wanted
 from gateway.dialects.responses.output import Output
 from gateway.dialects.responses.seal import Seal
 from gateway.errors import GatewayError, InvalidRequest, TooManyRequests
-from gateway.providers.metering import index_of
 from gateway.wire import sse
 
 

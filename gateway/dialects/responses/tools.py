@@ -1,14 +1,14 @@
-"""The tools of a Responses request as functions of chat, and what a call of these is a call of.
+"""The tools of a Responses request as chat functions, and the tool that each function stands for.
 
-    function   as it is
-    custom     takes text: the function that `custom_tools` makes of it
-    namespace  its tools are functions whose names begin with its own
+    function   passes as it is
+    custom     takes text: `custom_tools` makes a function of it
+    namespace  holds tools: each becomes a function whose name begins with the namespace's name
     shell, local_shell, apply_patch
-               as `caller_tools` describes them, since the caller runs them too
+               run at the caller: `caller_tools` describes a function for each
 
-Kyma runs no tools: those of other kinds (web search, MCP servers that Kyma would have to ask, a
-shell in a container) are left out, which the response tells in its `tools`, unless the model would
-have to call one.
+Kyma runs no tools. Tools of other kinds (web search, MCP servers that Kyma would have to ask, a
+shell in a container) are left out, and the response's `tools` lack them. If the request demands a
+tool call, Kyma refuses them instead.
 """
 
 from collections.abc import Iterable
@@ -44,7 +44,7 @@ _kind = one_of(*_KINDS)
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A tool that a model is offered; `function` is what chat calls it."""
+    """A tool that a model is offered; `function` is its description in chat."""
 
     kind: str
     name: str
@@ -82,7 +82,8 @@ def _namespace(value: dict) -> None:
         except Mismatch:
             raise (
                 Mismatch(
-                    f"is too long: with the name of its namespace it may have {MAX_NAME} characters"
+                    "is too long: together with the name of its namespace it may have at most "
+                    f"{MAX_NAME} characters"
                 )
                 .under("name")
                 .under(index)
@@ -101,7 +102,7 @@ def _tool(value: Any) -> None:
     if kind is None:
         raise missing(_kind).under("type")
     if type(kind) is str and kind.strip() and kind not in _KINDS:
-        return  # Agents offer tools of all kinds, and new ones.
+        return  # Kyma leaves out tools of kinds that it doesn't know; agents offer many.
     _taken(value)
 
 
@@ -109,25 +110,28 @@ tools: Check = list_of(_tool, most=MAX_TOOLS)
 
 
 def check_all_are_offered(given: Iterable[dict]) -> None:
-    """Where a tool must be called: without those left out, that would mean something else."""
+    """Refuse tools that Kyma would leave out of a request that demands a tool call.
+
+    With fewer tools, the demand would mean something else.
+    """
     for index, tool in enumerate(given):
         if tool["type"] not in _KINDS and not _runs_at_callers(tool):
             mismatch = Mismatch(
-                "must be function, custom, namespace or a tool that you run, beside a "
-                "`tool_choice` of required: Kyma runs no tools of its own, so leave this one out "
-                "or set `tool_choice` to auto"
+                "must be function, custom, namespace or a tool that you run, because `tool_choice` "
+                "is required: Kyma runs no tools of its own, so leave this one out or set "
+                "`tool_choice` to auto"
             )
             raise mismatch.under("type").under(index).under("tools").as_error()
 
 
 def _runs_at_callers(tool: dict) -> bool:
-    """Whether it is one of CALLER_TOOLS: a shell may be in a container of OpenAI's instead."""
+    """True when the tool is in CALLER_TOOLS and isn't a shell in one of OpenAI's containers."""
     environment = tool.get("environment")
     place = environment.get("type") if type(environment) is dict else "local"
     return tool["type"] in CALLER_TOOLS and place == "local"
 
 
-# --- What a model is offered
+# --- The tools as a model sees them
 
 
 def function_name(name: str, namespace: str | None) -> str:
@@ -137,7 +141,7 @@ def function_name(name: str, namespace: str | None) -> str:
 
 
 def offered(given: Iterable[dict] | None) -> list[Tool]:
-    """The tools that the caller runs."""
+    """Return the tools that the caller runs; a model is offered only these."""
     found = []
     for tool in given or ():
         if tool["type"] == "namespace":
@@ -164,7 +168,7 @@ def _offer(tool: dict, namespace: str | None) -> Tool:
 
 
 def echo(given: Iterable[dict] | None) -> list[dict]:
-    """The tools that a response says the model was offered."""
+    """Return the tools that a response lists as offered to the model."""
     told = []
     for tool in given or ():
         if tool["type"] == "namespace":

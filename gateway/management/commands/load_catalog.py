@@ -10,7 +10,7 @@ from gateway.catalogue import loading
 class Command(BaseCommand):
     help = (
         "Load providers.toml and catalog.toml of gateway/catalogue into the database. Safe to "
-        "repeat; what was enabled or disabled in the admin stays so."
+        "repeat. Rows that the admin has enabled or disabled stay so."
     )
 
     def handle(self, **options):

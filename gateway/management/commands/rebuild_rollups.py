@@ -5,8 +5,8 @@ from gateway.analytics import rollups
 
 class Command(BaseCommand):
     help = (
-        "Make the usage rollups anew from the request log. Safe at any time, and to repeat: "
-        "meanwhile usage is read from the log itself."
+        "Rebuild the usage rollups from the request log. Safe to run at any time and to repeat: "
+        "until it is done, usage is read from the log itself."
     )
 
     def handle(self, **options):

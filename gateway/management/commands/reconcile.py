@@ -8,7 +8,7 @@ from gateway.commits import reconcile
 
 
 class Command(BaseCommand):
-    help = "Prove that balances, holds, entries and requests agree. Exit code 1 if they don't."
+    help = "Check that balances, holds, entries and requests agree. Exit code 1 if they don't."
 
     def add_arguments(self, parser):
         parser.add_argument("--account", type=uuid.UUID, metavar="UUID", help="check only this one")

@@ -8,13 +8,13 @@ from gateway.providers import probes
 
 class Command(BaseCommand):
     help = (
-        "Ask each route of MODEL for one token, whole and streamed, and say what came. Costs a "
-        "fraction of a cent. Exit code 1 if any failed."
+        "Ask each route of MODEL for one token, whole and streamed, and print the results. Costs "
+        "a fraction of a cent. Exit code 1 if any route failed."
     )
 
     def add_arguments(self, parser):
         parser.add_argument("model", metavar="MODEL", help="the model's slug")
-        parser.add_argument("--provider", metavar="SLUG", help="test only the route through it")
+        parser.add_argument("--provider", metavar="SLUG", help="test only this provider's route")
 
     def handle(self, *, model, provider, **options):
         routes = Route.objects.filter(model__slug=model).order_by("provider__slug")

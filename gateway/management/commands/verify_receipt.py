@@ -10,14 +10,14 @@ from gateway.receipts import receipt as receipts
 
 class Command(BaseCommand):
     help = "Check a receipt: its signature, each line and the total. Exit code 1 if it is wrong."
-    requires_system_checks = ()  # It needs no database and no secret, only the published keys.
+    requires_system_checks = ()  # The command needs no database or secret, only published keys.
 
     def add_arguments(self, parser):
-        parser.add_argument("file", help="what /v1/generation?id= answered, or its receipt alone")
+        parser.add_argument("file", help="the answer of /v1/generation?id=, or only its receipt")
         parser.add_argument(
             "--keys",
             metavar="FILE",
-            help="what /v1/receipts/keys answered; without it, this installation's own keys count",
+            help="the answer of /v1/receipts/keys; by default, this installation's own keys count",
         )
 
     def handle(self, *, file, keys, **options):
@@ -54,7 +54,7 @@ def _json_in(path: str) -> dict:
 
 
 def _receipt_in(found: dict) -> dict:
-    """The receipt itself, or what lies around it."""
+    """Return the receipt in the JSON: under "data" and "receipt" if they exist, or all of it."""
     for name in ("data", "receipt"):
         inner = found.get(name)
         found = inner if isinstance(inner, dict) else found

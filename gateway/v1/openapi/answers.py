@@ -1,7 +1,7 @@
-"""The schemas of what models answer at /v1, and of errors, by name.
+"""The schemas of models' answers at /v1, and of errors, by name.
 
-Members that are always there are required. What a provider says passes through as it came, so
-these answers may hold more than is named.
+Members that are always present are required. A provider's answer passes through as it came, so it
+may have members that the schema doesn't name.
 """
 
 from gateway.dialects.responses.caller_tools import CALLER_TOOLS
@@ -25,10 +25,10 @@ from gateway.wire.schema import (
 
 USD: Schema = {"type": "number", "description": "Dollars, exact to the nano-dollar."}
 THOUGHT = {
-    "reasoning": {**or_null(TEXT), "description": "What the model thought."},
+    "reasoning": {**or_null(TEXT), "description": "The model's thoughts."},
     "reasoning_content": {
         **or_null(TEXT),
-        "description": "The same, if that is its provider's name for it.",
+        "description": "The model's thoughts, from providers that use this name.",
     },
 }
 
@@ -176,7 +176,7 @@ SUMMARY_PART = obj({"type": const("summary_text"), "text": TEXT})
 
 
 def output_item(*statuses: str) -> Schema:
-    """What a response is made of."""
+    """Return the schema of one item of a response's output."""
     status = choice(*statuses)
     members: list[dict[str, Schema]] = [
         {

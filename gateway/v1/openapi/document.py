@@ -1,7 +1,7 @@
-"""/v1/openapi.json: what the gateway takes and answers, in OpenAPI 3.1.
+"""The document at /v1/openapi.json: the requests and answers of /v1 in OpenAPI 3.1.
 
-The bodies of requests come from the checks that they pass through (`openapi_requests`), the
-answers from `openapi_answers`, `openapi_events` and `openapi_objects`. Built once per process.
+The schemas of requests come from the checks of their bodies (`requests`), the schemas of answers
+from `answers`, `events` and `objects`. Each process builds the document once.
 """
 
 import functools
@@ -18,22 +18,22 @@ from gateway.wire.checks import schema_of
 from gateway.wire.query import MAX_OFFSET
 from gateway.wire.schema import ID, INTEGER, TEXT, Schema, ref
 
-# What each status means, and the exception that gives it: gateway/errors.py.
+# The meaning of each status. gateway/errors.py has the exceptions that lead to them.
 ERRORS = {
     400: "The request must be changed; `param` names the field.",
     401: "There is no key, or it isn't valid.",
-    402: "The credit, or a cap of the key, doesn't suffice; `metadata` says what would fit.",
+    402: "The credit or a cap of the key is too low; `metadata` says what would fit.",
     403: "The account or the key may not do this.",
-    404: "There is no such thing in this account, or no route that fits.",
+    404: "The account has no such object, or no route fits the request.",
     408: "The body didn't arrive in time.",
     409: "A request with this Idempotency-Key is still running, or its answer wasn't kept.",
-    413: "The body is too large, or asks more tokens than the account may use for one request.",
+    413: "The body is too large, or asks for more tokens than the account may use per request.",
     415: "The body isn't JSON, or is compressed.",
-    422: "Each field is fine; together they aren't.",
-    429: "A rate limit is reached, or all providers are: `Retry-After` says when to ask again.",
+    422: "Each field is valid, but they don't fit together.",
+    429: "A rate limit is reached, here or at all providers; `Retry-After` says when to ask again.",
     500: "Kyma failed.",
     502: "The provider failed.",
-    503: "Nobody can answer right now: `Retry-After` says when to ask again.",
+    503: "No answer is possible right now; `Retry-After` says when to ask again.",
     504: "The provider didn't answer in time.",
 }
 _OF_PUBLIC = (500, 503)
@@ -49,21 +49,21 @@ _WITH_ANSWERS: dict[str, dict[str, Any]] = {
     "x-kyma-alias": {"description": "The alias that was resolved.", "schema": TEXT},
     "x-kyma-provider": {"description": "The provider that answered.", "schema": TEXT},
     "x-kyma-attempts": {"description": "How many routes were tried.", "schema": INTEGER},
-    "x-kyma-overhead-ms": {"description": "Kyma's own time.", "schema": {"type": "number"}},
-    "x-kyma-cost": {"description": "USD; of whole answers.", "schema": {"type": "number"}},
-    "idempotent-replayed": {"description": "Repeated from before.", "schema": {"const": "true"}},
+    "x-kyma-overhead-ms": {"description": "Time spent in Kyma.", "schema": {"type": "number"}},
+    "x-kyma-cost": {"description": "In USD; not on streams.", "schema": {"type": "number"}},
+    "idempotent-replayed": {"description": "A repeated answer.", "schema": {"const": "true"}},
 }
 _WITH_ERRORS: dict[str, dict[str, Any]] = {
     "Retry-After": {"description": "Seconds.", "schema": {**INTEGER, "minimum": 1, "maximum": 60}},
-    "retry-after-ms": {"description": "The same, more exactly.", "schema": INTEGER},
+    "retry-after-ms": {"description": "Milliseconds.", "schema": INTEGER},
     "x-should-retry": {
-        "description": "Whether asking again may help.",
+        "description": "Says if asking again may help.",
         "schema": {"type": "string", "enum": ["true", "false"]},
     },
 }
 _RATES = {
     f"x-ratelimit-{what}-{of}": {
-        "description": "When all are there again: 1m0s." if what == "reset" else "Per minute.",
+        "description": "Time to the full limit: 1m0s." if what == "reset" else "Per minute.",
         "schema": TEXT if what == "reset" else INTEGER,
     }
     for of in ("requests", "tokens")
@@ -71,7 +71,7 @@ _RATES = {
 }
 _ANTHROPIC_RATES = {
     f"anthropic-ratelimit-{of}-{what}": {
-        "description": "When all are there again." if what == "reset" else "Per minute.",
+        "description": "Time of the full limit." if what == "reset" else "Per minute.",
         "schema": {**TEXT, "format": "date-time"} if what == "reset" else INTEGER,
     }
     for of in ("requests", "tokens")
@@ -82,19 +82,21 @@ HEADERS = _WITH_ANSWERS | _WITH_ERRORS | _RATES | _ANTHROPIC_RATES
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
-    "description": "The same request under the same key is answered once, and repeated for a day.",
+    "description": "If the request is sent again with the same key within a day, its answer is "
+    "repeated.",
     "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY},
 }
 _MODEL_NAMES = {
     "name": claude_code.HEADER,
     "in": "header",
-    "description": f"`{claude_code.HEADER_VALUE}` for names that Claude Code's picker takes.",
+    "description": f"`{claude_code.HEADER_VALUE}` requests names that Claude Code's picker takes.",
     "schema": TEXT,
 }
 _SESSION = {
     "name": "x-session-id",
     "in": "header",
-    "description": "A conversation: its requests keep to one provider, for its prompt cache.",
+    "description": "The name of a conversation. Its requests go to one provider, whose prompt "
+    "cache they use.",
     "schema": TEXT,
 }
 
@@ -130,7 +132,7 @@ def _operation(
     rates = _RATES | _ANTHROPIC_RATES if anthropic else _RATES
     own = _WITH_ANSWERS if is_of_model else ("x-request-id",)
     headers = _headers(*own, *(rates if 429 in errors else ()))
-    told = "The answer" + ("; with `stream` as events, each of the schema." if streams else ".")
+    told = "The answer" + ("; with `stream`, events that each have the schema." if streams else ".")
     success = {"description": told, "headers": headers, "content": content}
     kind = "AnthropicError" if anthropic else "Error"
     refusals = {
@@ -151,7 +153,7 @@ def _operation(
 
 
 def _answering(name: str, summary: str, body: str, answer: str, **more: Any) -> dict:
-    """An operation that a model answers."""
+    """Return an operation that a model answers."""
     return _operation(
         name,
         "Answers",
@@ -165,7 +167,7 @@ def _answering(name: str, summary: str, body: str, answer: str, **more: Any) -> 
 
 
 def _reading(name: str, tag: str, summary: str, answer: str, *errors: int, **more: Any) -> dict:
-    """An operation that needs a key and asks no model."""
+    """Return an operation that needs a key and asks no model."""
     return _operation(name, tag, summary, answer, errors=(*errors, *_OF_READS), **more)
 
 
@@ -186,20 +188,20 @@ def _in_path(name: str, description: str, schema: Schema) -> dict:
 
 def _pages_of(most: int) -> tuple[dict, dict]:
     return (
-        _query("offset", "How many to skip.", {**INTEGER, "minimum": 0, "maximum": MAX_OFFSET}),
-        _query("limit", "How many.", {**INTEGER, "minimum": 1, "maximum": most}),
+        _query("offset", "Items to skip.", {**INTEGER, "minimum": 0, "maximum": MAX_OFFSET}),
+        _query("limit", "Items at most.", {**INTEGER, "minimum": 1, "maximum": most}),
     )
 
 
-_MODEL = _in_path("model", "An id or an alias of GET /v1/models.", {**TEXT, "minLength": 1})
+_MODEL = _in_path("model", "An id or an alias from GET /v1/models.", {**TEXT, "minLength": 1})
 _HASH = _in_path("hash", "The `hash` of a key.", {**TEXT, "pattern": "^[0-9a-f]{32}$"})
 _FILTERS = (
-    _query("supported_parameters", "Only models with all of these: tools,reasoning.", TEXT),
-    _query("output_modalities", "Only models with one of these: text,embeddings.", TEXT),
+    _query("supported_parameters", "Models must support all of these: tools,reasoning.", TEXT),
+    _query("output_modalities", "Models must output one of these: text,embeddings.", TEXT),
     _query("sort", "The order; models without the figure come last.", schema_of(model_query.SORT)),
     *_pages_of(model_query.MAX_PAGE),
-    _query("after_id", "The model that the page begins after (Anthropic's packages).", TEXT),
-    _query("before_id", "The model that the page ends before (Anthropic's packages).", TEXT),
+    _query("after_id", "The page begins after this model (for Anthropic's packages).", TEXT),
+    _query("before_id", "The page ends before this model (for Anthropic's packages).", TEXT),
 )
 _GENERATION = _query(
     "id", "The id of an answer, or its x-request-id.", {**TEXT, "minLength": 1}, required=True
@@ -218,7 +220,7 @@ _ANSWER_PATHS = {
     "/v1/completions": {
         "post": _answering(
             "createCompletion",
-            "Go on where a prompt ends (OpenAI Completions)",
+            "Continue a prompt (OpenAI Completions)",
             "TextRequest",
             "TextCompletion",
             streams="TextChunk",
@@ -227,7 +229,7 @@ _ANSWER_PATHS = {
     "/v1/embeddings": {
         "post": _answering(
             "createEmbeddings",
-            "Make vectors of texts (OpenAI Embeddings)",
+            "Turn texts into vectors (OpenAI Embeddings)",
             "EmbeddingRequest",
             "Embeddings",
         )
@@ -255,7 +257,7 @@ _ANSWER_PATHS = {
         "post": _operation(
             "countTokens",
             "Answers",
-            "Estimate how many tokens a Messages request is, at no charge",
+            "Estimate the tokens of a Messages request, at no charge",
             "TokenCount",
             body="CountRequest",
             errors=(422, *_OF_BODIES),
@@ -268,7 +270,7 @@ _ACCOUNT_PATHS = {
         "get": _reading(
             "listModels",
             "Models",
-            "List the models and aliases to use",
+            "List the models and aliases that the key can use",
             "ModelList",
             400,
             parameters=(_MODEL_NAMES, *_FILTERS),
@@ -295,7 +297,7 @@ _ACCOUNT_PATHS = {
         )
     },
     "/v1/credits": {
-        "get": _reading("getCredits", "Account", "Sum up credit bought and used", "Credits")
+        "get": _reading("getCredits", "Account", "Show all credit bought and used", "Credits")
     },
     "/v1/credits/balance": {
         "get": _reading("getBalance", "Account", "Show the credit that is left", "Balance")
@@ -303,7 +305,7 @@ _ACCOUNT_PATHS = {
     "/v1/auth/limits": {
         "get": _reading("getLimits", "Account", "Show the limits of account and key", "Limits")
     },
-    "/v1/key": {"get": _reading("getOwnKey", "Keys", "Show the key that asks", "KeyAnswer")},
+    "/v1/key": {"get": _reading("getOwnKey", "Keys", "Show the caller's own key", "KeyAnswer")},
     "/v1/keys": {
         "get": _reading(
             "listKeys",
@@ -312,14 +314,14 @@ _ACCOUNT_PATHS = {
             "KeyList",
             400,
             parameters=(
-                _query("include_disabled", "Disabled keys too.", {"type": "boolean"}),
+                _query("include_disabled", "List disabled keys too.", {"type": "boolean"}),
                 *_pages_of(MAX_PAGE),
             ),
         ),
         "post": _operation(
             "createKey",
             "Keys",
-            "Make a key, shown once (management key)",
+            "Make a key, whose text is shown once (management key)",
             "NewKey",
             body="KeyRequest",
             status=201,
@@ -353,10 +355,10 @@ _PUBLIC_PATHS = {
     "/v1/credits/pricing": {"get": _public("getPrices", "List the prices of all models", "Prices")},
     "/v1/limits/tiers": {"get": _public("getTiers", "List the tiers and their limits", "Tiers")},
     "/v1/providers": {
-        "get": _public("getProviders", "List the providers and what they keep", "Providers")
+        "get": _public("getProviders", "List the providers and their retention", "Providers")
     },
     "/v1/receipts/keys": {
-        "get": _public("getReceiptKeys", "List the keys that check receipts", "ReceiptKeys")
+        "get": _public("getReceiptKeys", "List the keys that verify receipts", "ReceiptKeys")
     },
     "/v1/openapi.json": {"get": _public("getOpenapi", "Describe this API", "OpenapiDocument")},
 }
@@ -393,7 +395,7 @@ def document() -> dict:
             "description": "A gateway to open-source AI models for OpenAI's and Anthropic's "
             "clients. Fields that aren't named here are accepted, except at /v1/keys; `null` is "
             "the same as leaving a field out. Integers are written without a fraction (1, not "
-            "1.0) and fit 64 bits.",
+            "1.0) and must fit 64 bits.",
         },
         "servers": [{"url": "/"}],
         "security": [{"bearer": []}, {"apiKey": []}],

@@ -1,7 +1,7 @@
-"""The schemas of what streams at /v1 are made of: of the data of one event, by name.
+"""The schemas of streamed answers at /v1: each describes the data of one event, by name.
 
-OpenAPI 3.1 has no word for a stream of events. `event_of` describes one of them, as 3.2 does, and
-each schema says of itself how its stream ends.
+OpenAPI 3.1 can't describe a stream of events. `event_of` describes a single event, as OpenAPI 3.2
+does, and the description of each schema says how its stream ends.
 """
 
 from gateway.v1.openapi.answers import (
@@ -33,14 +33,14 @@ from gateway.wire.schema import (
 )
 
 _CHUNKED = (
-    "A stream that is complete ends with an event whose data is `[DONE]`, one that broke off with "
-    "a chunk that has `error`."
+    "A complete stream ends with an event whose data is `[DONE]`. A stream that broke off ends "
+    "with a chunk that has `error`."
 )
 _NAMED = "The name of the event is its `type`. "
 
 
 def event_of(name: str) -> Schema:
-    """One event of a stream whose data is of the schema `name`."""
+    """Return the schema of one event, whose data has the schema `name`."""
     written: Schema = {**TEXT, "contentMediaType": "application/json", "contentSchema": ref(name)}
     if name in _CHUNKS:
         members: dict[str, Schema] = {"data": {"anyOf": [written, const("[DONE]")]}}
@@ -51,7 +51,7 @@ def event_of(name: str) -> Schema:
     )
 
 
-# --- Chunks, as they came ------------------------------------------------------------------------
+# --- Chunks, which pass through as they came -----------------------------------------------------
 
 _FRAGMENT = obj(
     {
@@ -62,7 +62,7 @@ _FRAGMENT = obj(
             optional=("name", "arguments"),
             additionalProperties=True,
         ),
-        "custom": obj(same(TEXT, "name", "input"), description="A custom tool's call, in one."),
+        "custom": obj(same(TEXT, "name", "input"), description="A whole call of a custom tool."),
     },
     optional=("index", "id", "type", "function", "custom"),
     additionalProperties=True,
@@ -81,7 +81,7 @@ _FAILURE = obj(
     {
         **same(TEXT, "message", "type"),
         "param": or_null(TEXT),
-        "code": {**INTEGER, "description": "The HTTP status that it would have had."},
+        "code": {**INTEGER, "description": "The HTTP status that the error would have had."},
         "metadata": ERROR_METADATA,
     }
 )
@@ -198,11 +198,11 @@ SCHEMAS: dict[str, Schema] = {
     **_CHUNKS,
     "MessageEvent": {
         "anyOf": _one_of(_MESSAGE_EVENTS, {}),
-        "description": f"{_NAMED}The last is message_stop, or error where the stream broke off.",
+        "description": f"{_NAMED}The last is message_stop, or error if the stream broke off.",
     },
     "ResponseEvent": {
         "anyOf": _one_of(_RESPONSE_EVENTS, {"sequence_number": COUNT}),
         "description": f"{_NAMED}The last is response.completed, response.incomplete, or "
-        "response.failed where the stream broke off.",
+        "response.failed if the stream broke off.",
     },
 }

@@ -1,6 +1,6 @@
-"""The schemas of Kyma's own objects at /v1, by name: they hold just what is named here.
+"""The schemas of Kyma's own objects at /v1, by name. An object has only the members named here.
 
-Tests hold the answers of a running gateway to them.
+Tests check the answers of a running gateway against them.
 """
 
 from billing.key_caps import CAPS
@@ -73,7 +73,7 @@ _CATALOGUE: dict[str, Schema] = {
             ),
             "pricing": obj(
                 same(_PER_TOKEN, "prompt", "completion", "request", "image", "input_cache_read"),
-                description="Of the cheapest route: per token, per request, per image.",
+                description="Prices of the cheapest route: per token, per request, per image.",
             ),
             "top_provider": obj(
                 {
@@ -101,7 +101,7 @@ _CATALOGUE: dict[str, Schema] = {
             "lifecycle": const("active"),
             "max_input_tokens": COUNT,
             "max_tokens": or_null(COUNT),
-            "alias_of": {**TEXT, "description": "Of an alias: the model that it means now."},
+            "alias_of": {**TEXT, "description": "For an alias: the model that it means now."},
         },
         optional=("alias_of",),
     ),
@@ -109,7 +109,7 @@ _CATALOGUE: dict[str, Schema] = {
         {
             "object": const("list"),
             "data": array(ref("Model")),
-            "total_count": {**COUNT, "description": "Of all models that fit the filters."},
+            "total_count": {**COUNT, "description": "The number of models that fit the filters."},
             **same(or_null(TEXT), "first_id", "last_id"),
             "has_more": BOOLEAN,
         }
@@ -205,7 +205,7 @@ _ACCOUNT: dict[str, Schema] = {
     "Key": _KEY,
     "KeyAnswer": data(ref("Key")),
     "KeyList": data(array(ref("Key"))),
-    "NewKey": obj({"key": {**TEXT, "description": "Shown this once."}, "data": ref("Key")}),
+    "NewKey": obj({"key": {**TEXT, "description": "Shown only once."}, "data": ref("Key")}),
     "KeyRevoked": obj({"deleted": const(True)}),
 }
 
@@ -252,7 +252,7 @@ _RECEIPTS: dict[str, Schema] = {
                 **same(COUNT, "tokens_prompt", "tokens_completion"),
                 **same(COUNT, "native_tokens_prompt", "native_tokens_completion"),
                 **same(COUNT, "native_tokens_reasoning", "native_tokens_cached"),
-                "finish_reason": {**or_null(TEXT), "description": "As the answer told it."},
+                "finish_reason": {**or_null(TEXT), "description": "As the answer gave it."},
                 "native_finish_reason": or_null(TEXT),
                 **same(USD, "total_cost", "usage"),
                 "cost_details": or_null(obj({"price_version": ID, **same(USD, *_PRICE_CLASSES)})),

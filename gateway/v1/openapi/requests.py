@@ -1,6 +1,7 @@
-"""The schemas of what /v1 is asked, by name, made from the checks that each body passes through.
+"""The schemas of request bodies at /v1, by name, made from the checks of each body.
 
-A model may be left out where `models` names some; it is required here, as clients expect it.
+A request may leave out `model` if it has `models`. The schemas still require `model`, because
+clients expect that.
 """
 
 from gateway.dialects import embeddings as embedding_request
@@ -40,7 +41,7 @@ _MODEL = "smollm2-135m"
 _QUESTION = "What is the capital of Japan?"
 _ASKED = [{"role": "user", "content": _QUESTION}]
 
-# One of each that works as it stands.
+# An example of each body, which works as it is.
 EXAMPLES: dict[str, dict] = {
     "ChatRequest": {"model": _MODEL, "messages": _ASKED},
     "TextRequest": {"model": _MODEL, "prompt": "The capital of Japan is", "max_tokens": 16},

@@ -7,7 +7,7 @@ from aiohttp import web
 from kyma.machine.local_provider.app import create_app
 from kyma.machine.local_provider.engine import MODEL_ID, load_engine
 
-# On SIGTERM generations end at their next token; a handler that takes longer is cancelled.
+# On SIGTERM a generation ends at its next token. A handler that takes longer is cancelled.
 SHUTDOWN_TIMEOUT_S = 0.5
 
 
@@ -29,7 +29,7 @@ def main() -> None:
         # A client that hangs up must free the model.
         handler_cancellation=True,
         shutdown_timeout=SHUTDOWN_TIMEOUT_S,
-        # Called once the port is open, with a banner that ours replaces.
+        # aiohttp calls this once the port is open. Our line replaces its banner.
         print=lambda _banner: print(line, flush=True),
     )
 

@@ -1,18 +1,18 @@
-"""From the bytes of tokens to text that may be shown."""
+"""The conversion of tokens' bytes to text that may be shown."""
 
 import codecs
 
 
 class AnswerText:
-    """Collects the bytes of an answer and hands out text that is final.
+    """A collector of an answer's bytes that hands out only final text.
 
-    What it hands out is valid Unicode, joined it is the answer, and no stop text is ever part of
-    it: characters that may turn out to begin a stop text are held back until that is known.
+    The text is valid Unicode, its pieces joined are the answer, and it never contains a stop text:
+    characters that may begin a stop text are held back until that is known.
     """
 
     def __init__(self, stops: tuple[str, ...]):
         self._stops = stops
-        # Within the answer a model may produce bytes that are no UTF-8 at all: they become U+FFFD.
+        # A model may produce bytes that aren't valid UTF-8: they become U+FFFD.
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._held = ""
         self.stopped = False
@@ -29,13 +29,13 @@ class AnswerText:
         return text[: len(text) - keep]
 
     def finish(self) -> str:
-        """The text still held back. A character cut in half by the end of the answer is dropped."""
+        """Return the text still held back. A character cut in half by the end is dropped."""
         rest, self._held = self._held, ""
         return rest
 
 
 def _overlap(text: str, stop: str) -> int:
-    """How many characters at the end of the text are the beginning of the stop text."""
+    """Return how many characters at the end of the text begin the stop text."""
     for length in range(min(len(text), len(stop) - 1), 0, -1):
         if text.endswith(stop[:length]):
             return length

@@ -1,4 +1,4 @@
-"""A generation as an HTTP answer: one JSON body, or server-sent events as it is written."""
+"""The HTTP answers: a generation as one JSON body, or as server-sent events while it runs."""
 
 import json
 import logging
@@ -27,7 +27,7 @@ SSE_HEADERS = {
 
 
 class Shape(Protocol):
-    """How an endpoint words its choices."""
+    """The form of an endpoint's choices."""
 
     id_prefix: str
     body_object: str
@@ -44,7 +44,7 @@ class Shape(Protocol):
 
 @dataclass(kw_only=True)
 class Answer:
-    """One request on its way: what is asked, and what has been counted so far."""
+    """One request in progress: its input, and the count of tokens so far."""
 
     engine: Engine
     worker: Worker
@@ -74,7 +74,7 @@ class Answer:
         }
 
     def usage(self) -> dict:
-        """A prompt is counted once, however many answers it got."""
+        """Return the usage. Each prompt counts once, even if it got several answers."""
         prompt_tokens = sum(len(prompt) for prompt in self.prompts)
         return {
             "prompt_tokens": prompt_tokens,
@@ -107,14 +107,14 @@ async def send_whole(answer: Answer) -> web.Response:
 
 
 async def send_stream(request: web.Request, answer: Answer) -> web.StreamResponse:
-    """The answer ends with ``[DONE]`` if and only if it is complete."""
+    """Stream the answer. It ends with ``[DONE]`` if and only if it is complete."""
     response = web.StreamResponse(headers=SSE_HEADERS)
     try:
         async with aclosing(_chunks(answer)) as chunks:
             async for chunk in chunks:
                 if not response.prepared:
-                    # Not before the model is free: until then a client that waits too long can
-                    # still go elsewhere.
+                    # Send no head before the model is free: until then a client that has waited
+                    # too long can still turn to another provider.
                     await response.prepare(request)
                 await response.write(_event(chunk))
         await response.write(b"data: [DONE]\n\n")

@@ -1,4 +1,4 @@
-"""The routes, and errors in OpenAI's shape whatever goes wrong."""
+"""The web application: its routes, and all errors in OpenAI's format."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -102,6 +102,6 @@ def _model() -> dict:
 
 def _check_model(model: object) -> None:
     if not isinstance(model, str) or not model:
-        raise InvalidRequest("model must be given, as a text.", param="model")
+        raise InvalidRequest("model must be a text that isn't empty.", param="model")
     if model != MODEL_ID:
         raise ModelNotFound(model)

@@ -1,4 +1,4 @@
-"""POST /v1/chat/completions."""
+"""The endpoint POST /v1/chat/completions."""
 
 import asyncio
 
@@ -69,7 +69,7 @@ async def complete_chat(
 
 
 def read_stream_options(body: dict) -> tuple[bool, bool]:
-    """(stream, include_usage)"""
+    """Return (stream, include_usage)."""
     stream = fields.flag(body, "stream")
     options = body.get("stream_options")
     if options is None:

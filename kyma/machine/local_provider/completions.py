@@ -1,4 +1,4 @@
-"""POST /v1/completions, the older endpoint: text goes on where the prompt ends."""
+"""The older endpoint POST /v1/completions, which continues a prompt."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""POST /v1/embeddings."""
+"""The endpoint POST /v1/embeddings."""
 
 import asyncio
 import base64

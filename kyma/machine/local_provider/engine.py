@@ -1,4 +1,4 @@
-"""What a text engine has to offer, and which one this process gets."""
+"""The interface of a text engine, and the choice of this process's engine."""
 
 import os
 from collections.abc import Callable, Generator
@@ -20,26 +20,26 @@ class Engine(Protocol):
     turn_end: list[int]
 
     def tokenize(self, text: str) -> list[int]:
-        """Text never becomes a special token, whatever it spells. Safe from any thread."""
+        """Turn text into tokens, never into special ones. Thread-safe."""
 
     def grammar_for(self, response_format: object) -> str | None:
-        """The grammar that forces the format, or InvalidRequest. Safe from any thread."""
+        """Return the grammar that forces the format, or raise InvalidRequest. Thread-safe."""
 
     def generate(
         self, prompt: list[int], sampling: Sampling, *, seed: int, cancelled: Callable[[], bool]
     ) -> Generator[bytes, None, None]:
-        """One item per token, until the model ends its turn. Raises Abandoned once cancelled."""
+        """Yield one item per token until the model ends its turn. Raises Abandoned if cancelled."""
 
     def embed(self, tokens: list[int], *, cancelled: Callable[[], bool]) -> list[float]:
-        """A vector of length one. Raises Abandoned once cancelled."""
+        """Return a vector of length one. Raises Abandoned if cancelled."""
 
 
 def load_engine() -> Engine:
-    """The real model, or the placeholder with the reason why; never an exception."""
+    """Return the real model, or a placeholder that names the reason. Never raises."""
     if os.environ.get("KYMA_LOCAL_ENGINE") == "fallback":
         return FallbackEngine("KYMA_LOCAL_ENGINE=fallback")
     try:
-        # Imported here because the wheel exists for few platforms.
+        # The import stands here because the wheel exists for few platforms.
         from kyma.machine.local_provider.llama_engine import LlamaEngine
 
         return LlamaEngine()

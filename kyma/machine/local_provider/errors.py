@@ -1,7 +1,7 @@
-"""What this provider refuses, in the shape of OpenAI's API.
+"""The errors of this provider, in the format of OpenAI's API.
 
 ApiError
-├── InvalidRequest           400, the caller can mend it
+├── InvalidRequest           400, the caller can fix the request
 │   └── ContextLengthExceeded    400, code context_length_exceeded
 ├── ModelNotFound            404
 └── Abandoned                503, the answer was given up: client gone, or shutting down

@@ -1,7 +1,7 @@
-"""The engine for machines on which the real one cannot be loaded.
+"""The engine for machines on which the real engine can't be loaded.
 
-It answers with a fixed text that says so. Everything around it is as with a model: tokens,
-counts, limits, streaming; the same request always gets the same answer.
+It answers with a fixed text that says so. Tokens, counts, limits and streaming work as with a
+model, and the same request always gets the same answer.
 """
 
 import hashlib
@@ -53,7 +53,7 @@ class FallbackEngine:
             yield piece.encode()
 
     def embed(self, tokens: list[int], *, cancelled: Callable[[], bool]) -> list[float]:
-        """A bag of tokens: texts that share tokens lie closer together."""
+        """Return a vector of the text's bag of tokens: texts that share tokens are closer."""
         vector = [0.0] * self.embedding_dimensions
         for token in tokens:
             digest = hashlib.sha256(str(token).encode()).digest()
@@ -65,5 +65,5 @@ class FallbackEngine:
 
     def _token(self, piece: str) -> int:
         digest = hashlib.sha256(piece.encode("utf-8", "replace")).digest()
-        # The lowest ids belong to the turn marks.
+        # The lowest ids are reserved for the turn marks.
         return 3 + int.from_bytes(digest[:4], "big") % (self.vocabulary_size - 3)

@@ -1,6 +1,6 @@
-"""Reading a JSON body: each function returns a value of the right type or refuses with a 400.
+"""The reading of JSON bodies: each function returns a value of the right type or raises a 400.
 
-``null`` counts as not given, as it does with OpenAI.
+``null`` counts as a missing field, as it does with OpenAI.
 """
 
 import json
@@ -62,10 +62,10 @@ def _check_range(value, name: str, low, high) -> None:
 
 
 def refuse_given(body: dict, unsupported: dict[str, str]) -> None:
-    """Refuse parameters that this provider would otherwise silently not honour."""
+    """Refuse parameters that this provider would otherwise silently ignore."""
     for name, what in unsupported.items():
         value = body.get(name)
-        # 0 is a real request for `logprobs` in the completions API, hence no plain truth test.
+        # No plain truth test: `logprobs` may be 0 in the completions API and asks for something.
         if value is None or value is False or value in ([], {}, ""):
             continue
         raise InvalidRequest(

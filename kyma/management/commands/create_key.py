@@ -10,20 +10,20 @@ from gateway.models import Model
 
 
 class Command(BaseCommand):
-    help = "Make an API key and print it, once. A new person gets the gift for signing up."
+    help = "Make an API key and print it, once. A new person gets the sign-up credit."
 
     def add_arguments(self, parser):
         parser.add_argument("--email", required=True)
         parser.add_argument("--name", default="command line", help="What to call the key.")
         parser.add_argument(
-            "--management", action="store_true", help="A key for /v1/keys, and for nothing else."
+            "--management", action="store_true", help="Make a key for /v1/keys only."
         )
         parser.add_argument(
             "--allowed-model",
             action="append",
             default=[],
             metavar="SLUG",
-            help="Only this model; may be given more than once. Without it: all.",
+            help="Allow only this model; can be repeated. Without it, all models are allowed.",
         )
 
     def handle(self, *, email, name, management=False, allowed_model=(), **options):

@@ -8,7 +8,7 @@ from kyma.demo import making
 class Command(BaseCommand):
     help = (
         f"Make a second account, {making.EMAIL}, with {making.DAYS} days of usage to look at; "
-        "if there is one already, make it anew."
+        "an older demo is replaced."
     )
 
     def handle(self, **options):
@@ -23,7 +23,7 @@ class Command(BaseCommand):
         self.stdout.write(
             f"{made.requests:,} requests and {made.conversations} conversations in {making.DAYS} "
             f"days.\nSign in as {making.EMAIL} with the password {made.password}\n"
-            "It can't be shown again; another make demo makes the account anew.\n"
-            "What it asked counts on /models and /status as well, until manage.py remove_demo "
+            "It can't be shown again; another make demo replaces the account.\n"
+            "Its requests also count on /models and /status, until manage.py remove_demo "
             "takes everything away."
         )

@@ -5,7 +5,7 @@ from kyma.demo import making
 
 
 class Command(BaseCommand):
-    help = f"Take away the account {making.EMAIL} and everything of it."
+    help = f"Remove the account {making.EMAIL} and all its data."
 
     def handle(self, **options):
         if settings.PRODUCTION:
@@ -14,4 +14,4 @@ class Command(BaseCommand):
             making.remove()
         except making.DemoError as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(f"{making.EMAIL} and everything of it is gone.")
+        self.stdout.write(f"{making.EMAIL} and all its data are gone.")

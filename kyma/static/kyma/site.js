@@ -1,12 +1,12 @@
-// What pages do better with JavaScript; all of them work without.
+// Improves the pages with JavaScript; all of them work without it.
 
-// Times are shown in the zone of whoever looks: the server reads it from this cookie.
+// Times are shown in the visitor's zone: the server reads it from this cookie.
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 if (zone && !document.cookie.split("; ").includes(`timezone=${zone}`)) {
   document.cookie = `timezone=${zone}; path=/; max-age=31536000; samesite=lax`;
 }
 
-// <button data-copy="#id">: copies the text of that element; where a page may not, selects it.
+// <button data-copy="#id"> copies the text of that element, or selects it if copying isn't allowed.
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]:not([data-copied])");
   if (!button) return;
@@ -26,14 +26,14 @@ document.addEventListener("click", async (event) => {
   }, 1500);
 });
 
-// <form data-confirm="Really?">, or the button that sends it: asks before.
+// <form data-confirm="Really?">, or the button that submits it, asks before it is sent.
 document.addEventListener("submit", (event) => {
   const question = event.submitter?.dataset.confirm ?? event.target.dataset.confirm;
   if (question && !window.confirm(question)) event.preventDefault();
 });
 
-// A form that is on its way says so, and isn't sent twice. One that answers with a file leaves the
-// page as it is, so this ends by itself.
+// A form that is being sent says so and can't be sent twice. This ends by itself, because a form
+// that downloads a file leaves the page open.
 addEventListener("submit", (event) => {
   const button = event.submitter;
   if (event.defaultPrevented || !button) return;
@@ -45,13 +45,13 @@ addEventListener("pageshow", () => {
   for (const button of document.querySelectorAll("button[aria-busy]")) button.ariaBusy = null;
 });
 
-// A form that comes back is entered where it says what is wrong: above its fields, or in the first
-// that has an error, which its description names.
+// After a refused form, the focus goes to the errors above its fields or to the first wrong field,
+// whose description names the error.
 const wrong = document.querySelector("main :is(.errorlist.nonfield, [aria-invalid=true])");
 if (wrong?.matches(".errorlist")) wrong.tabIndex = -1;
 wrong?.focus();
 
-// A menu closes on Escape, and gives the focus back to what opened it.
+// A menu closes on Escape, and the focus returns to its button.
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
   for (const menu of document.querySelectorAll("details[data-menu][open]")) {

@@ -18,7 +18,7 @@ from gateway import tasks
 from gateway.analytics import rollups, usage
 from gateway.analytics.periods import DAY, HOUR
 from gateway.analytics.usage import Filter
-from gateway.commits.queue import commit_now
+from gateway.commits.now import commit_now
 from gateway.models import (
     ApiRequest,
     RollupState,

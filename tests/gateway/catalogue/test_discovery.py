@@ -10,11 +10,11 @@ from tests.support.gateway.small_catalogue import models_answer, server
 @pytest.mark.parametrize(
     ("answer", "status", "told"),
     [
-        (b"<html>", 200, "something else than JSON"),
-        (b"[]", 200, "no list of models"),
-        (b'{"data": null}', 200, "no list of models"),
-        (b'{"data": [{"name": "x"}]}', 200, "no list of models"),
-        (b'{"data": [{"id": 5}]}', 200, "no list of models"),
+        (b"<html>", 200, "with JSON"),
+        (b"[]", 200, "with a list of models"),
+        (b'{"data": null}', 200, "with a list of models"),
+        (b'{"data": [{"name": "x"}]}', 200, "with a list of models"),
+        (b'{"data": [{"id": 5}]}', 200, "with a list of models"),
         (b'{"data": []}', 401, "answers 401"),
         (b'{"data": []}', 500, "answers 500"),
     ],

@@ -9,8 +9,8 @@ from accounts.ids import uuid7
 from billing.errors import InsufficientCredit, NoSuchAccount, TooManyOpenHolds
 from billing.ledger import Grant
 from billing.models import CreditAccount, Hold, KeySpend, LedgerEntry
+from gateway.commits.now import commit_now
 from gateway.commits.operations import Claim, ClaimEnd, HoldClosed, Record
-from gateway.commits.queue import commit_now
 from gateway.models import ApiRequest, IdempotentRequest, RequestContent
 from tests.support.books import differences, hold, sums
 from tests.support.factories import (

@@ -7,8 +7,8 @@ from django.db import connection
 
 from billing.ledger import Grant
 from billing.models import LedgerEntry
+from gateway.commits.now import commit_now
 from gateway.commits.operations import HoldClosed, Record
-from gateway.commits.queue import commit_now
 from gateway.models import ApiRequest, RequestContent
 from tests.support.books import differences, hold, sums
 from tests.support.factories import (

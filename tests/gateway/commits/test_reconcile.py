@@ -15,8 +15,8 @@ from billing import append_only, ledger
 from billing.accounts import give_signup_credit
 from billing.models import CreditAccount, Hold, KeySpend, LedgerEntry
 from gateway.commits import reconcile, sweeper
+from gateway.commits.now import commit_now
 from gateway.commits.operations import Record, undo
-from gateway.commits.queue import commit_now
 from gateway.models import ApiRequest
 from tests.support.factories import (
     cap_key,

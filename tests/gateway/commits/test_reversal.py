@@ -7,8 +7,8 @@ import pytest
 from billing import ledger
 from billing.models import Hold, KeySpend, LedgerEntry
 from gateway.commits import sweeper
+from gateway.commits.now import commit_now
 from gateway.commits.operations import Claim, ClaimEnd, HoldClosed, undo
-from gateway.commits.queue import commit_now
 from gateway.models import ApiRequest, IdempotentRequest
 from tests.support.books import differences, hold, sums
 from tests.support.factories import (

@@ -10,8 +10,8 @@ from django.db import connections
 from billing.models import CreditAccount, Hold, KeySpend, LedgerEntry, PriceVersion
 from gateway import tasks
 from gateway.commits import sweeper
+from gateway.commits.now import commit_now
 from gateway.commits.operations import HoldClosed, Release
-from gateway.commits.queue import commit_now
 from gateway.models import ApiRequest
 from tests.support.books import differences, hold, sums
 from tests.support.factories import make_account, make_key, make_price, make_route, make_settle

@@ -10,7 +10,7 @@ import pytest
 from billiard import pool as billiard
 
 from billing import pricing
-from gateway.commits.queue import commit_now
+from gateway.commits.now import commit_now
 from gateway.models import ApiRequest
 from kyma.machine import processes, programs
 from kyma.machine.supervisor import Program

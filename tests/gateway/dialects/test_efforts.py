@@ -3,13 +3,13 @@
 import pytest
 
 from gateway.catalogue import files as catalogue_files
+from gateway.catalogue.entries import PARAMETERS_OF, read_catalogue
 from gateway.catalogue.strictness import marks_for
 from gateway.dialects.anthropic import api as anthropic_api
 from gateway.dialects.chat import request as chat_request
 from gateway.dialects.chat.fields import EFFORTS
 from gateway.dialects.responses import request as responses_request
 from gateway.models import Model
-from gateway.routing.resolution import PARAMETERS_OF, read_catalogue
 from tests.gateway.conftest import live_route
 from tests.support.gateway.chat_bodies import forwarded, request_with
 from tests.support.live import Customer

@@ -7,7 +7,7 @@ import pytest
 
 from accounts.ids import uuid7
 from billing.models import CreditAccount
-from gateway.log import content, content_deletion
+from gateway.log import content
 from gateway.models import IdempotentRequest, RequestContent
 from tests.support.factories import make_account
 
@@ -56,16 +56,16 @@ def kept() -> set:
 
 def test_the_content_of_one_request_goes_and_the_rest_stays(account):
     gone, stays = keep(account), keep(account)
-    assert content_deletion.delete_of_request(account.id, gone)
+    assert content.delete_of_request(account.id, gone)
     assert kept() == {stays}
-    assert not content_deletion.delete_of_request(account.id, gone)
+    assert not content.delete_of_request(account.id, gone)
 
 
 def test_nobody_deletes_what_is_somebody_elses(account, other):
     theirs = keep(other)
     answer = keep_answer(other, theirs)
-    assert not content_deletion.delete_of_request(account.id, theirs)
-    assert content_deletion.delete_all(account.id) == 0
+    assert not content.delete_of_request(account.id, theirs)
+    assert content.delete_all(account.id) == 0
     answer.refresh_from_db()
     assert (kept(), bytes(answer.answer)) == ({theirs}, b"sealed")
 
@@ -73,7 +73,7 @@ def test_nobody_deletes_what_is_somebody_elses(account, other):
 def test_the_answer_kept_for_a_key_goes_too_and_the_key_stays_taken(account):
     request_id, stays = keep(account), keep_answer(account, uuid7())
     answer = keep_answer(account, request_id)
-    content_deletion.delete_of_request(account.id, request_id)
+    content.delete_of_request(account.id, request_id)
     for row in (answer, stays):
         row.refresh_from_db()
     assert (answer.answer, bytes(stays.answer)) == (None, b"sealed")
@@ -83,7 +83,7 @@ def test_the_answer_kept_for_a_key_goes_too_and_the_key_stays_taken(account):
 
 def test_an_answer_goes_even_if_the_content_is_gone_already(account):
     answer = keep_answer(account, uuid7())
-    assert content_deletion.delete_of_request(account.id, answer.request_id)
+    assert content.delete_of_request(account.id, answer.request_id)
     answer.refresh_from_db()
     assert answer.answer is None
 
@@ -93,7 +93,7 @@ def test_all_of_an_account_goes_in_batches(account, other, monkeypatch):
     answers = [keep_answer(account, keep(account)) for _ in range(5)]
     theirs = keep(other)
     soon = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=1)
-    assert content_deletion.delete_all(account.id, soon) == len(answers)
+    assert content.delete_all(account.id, soon) == len(answers)
     assert kept() == {theirs}
     assert not IdempotentRequest.objects.filter(account=account, answer__isnull=False).exists()
 
@@ -101,5 +101,5 @@ def test_all_of_an_account_goes_in_batches(account, other, monkeypatch):
 def test_what_comes_in_meanwhile_is_no_reason_to_go_on_for_ever(account):
     keep(account)
     asked_at = dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)
-    assert content_deletion.delete_all(account.id, asked_at) == 0
+    assert content.delete_all(account.id, asked_at) == 0
     assert len(kept()) == 1

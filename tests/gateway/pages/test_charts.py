@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from gateway.pages import charts
 from gateway.pages.charts import HEIGHT, SLOT, Series
+from gateway.templatetags import figures
 
 AMOUNTS = st.integers(0, 10**18)
 STACKS = st.integers(1, 40).flatmap(
@@ -66,7 +67,7 @@ def test_what_a_screen_reader_says_names_the_peaks():
     ("part", "whole", "hundredths"), [(0, 5, 0), (1, 1000, 1), (1, 2, 50), (7, 7, 100), (1, 0, 0)]
 )
 def test_a_share_that_is_something_shows_as_something(part, whole, hundredths):
-    assert charts.share(part, whole) == hundredths
+    assert figures.share(part, whole) == hundredths
 
 
 def test_a_chart_has_a_name_a_description_and_a_table_twin_and_no_style():

@@ -13,8 +13,8 @@ from django.utils import timezone
 from accounts.ids import first_id_at, uuid7
 from accounts.keyring import data_keys
 from accounts.models import ApiKey
+from gateway.commits.now import commit_now
 from gateway.commits.operations import Content, Record
-from gateway.commits.queue import commit_now
 from gateway.models import ApiRequest, Provider, RequestContent, content_place
 from gateway.pages import request_search
 from gateway.receipts import keys as receipt_keys

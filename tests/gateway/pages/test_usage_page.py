@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from billing.models import LedgerEntry
 from billing.templatetags.money import usd
 from gateway.analytics import usage
-from gateway.commits.queue import commit_now
+from gateway.commits.now import commit_now
 from gateway.database import next_part
-from gateway.models.newest_first import older
+from gateway.models.log import older
 from gateway.pages import usage_lines
 from gateway.serving.sessions import hash_of
 from tests.support.books import hold

@@ -6,9 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.pricing import Price, Usage, cost_nano
+from gateway.dialects.chat.answer import content_bytes
+from gateway.dialects.chat.chunks import Identity, own_chunk
 from gateway.dialects.chat.mending import StreamedCalls
-from gateway.providers.metering import MALFORMED, Bill, Ending, Meter, content_bytes, read_usage
-from gateway.serving.relay import Identity, Transcript, own_chunk
+from gateway.providers.metering import MALFORMED, Bill, Ending, Meter, read_usage
+from gateway.serving.delivery import Transcript
 from gateway.serving.settlement import price_of
 
 CONTEXT = 1000

@@ -4,11 +4,11 @@ import dataclasses
 
 import pytest
 
+from gateway.catalogue.entries import read_catalogue
 from gateway.dialects import embeddings as embedding_request
 from gateway.dialects import text as text_request
 from gateway.dialects.chat import request as chat_request
 from gateway.models import Route
-from gateway.routing.resolution import read_catalogue
 from gateway.serving import reservation
 from gateway.serving.reservation import prompt_bound, prompt_estimate
 from tests.support.gateway.receipts import billed

@@ -4,13 +4,13 @@ import dataclasses
 
 import pytest
 
+from gateway.catalogue.entries import read_catalogue
 from gateway.dialects import text as text_request
 from gateway.dialects.apis import CHAT as CHAT_API
 from gateway.dialects.apis import MESSAGES, RESPONSES
 from gateway.dialects.chat import request as chat_request
 from gateway.dialects.request import AGENT_MAX_TOKENS, DEFAULT_MAX_TOKENS
 from gateway.models import Model, Route
-from gateway.routing.resolution import read_catalogue
 from gateway.serving.reservation import LEAST_ROOM, ask_for, output_room, tokens_of
 from tests.gateway.conftest import live_route, two_routes
 from tests.support.gateway.receipts import GOOD

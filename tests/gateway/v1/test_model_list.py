@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 
 from billing.pricing import Price
-from gateway.routing.resolution import read_catalogue
+from gateway.catalogue.entries import read_catalogue
 from gateway.v1.model_objects import model_object, pricing, supported_parameters
 from tests.support.factories import make_model, make_price, make_provider, make_route
 

@@ -16,7 +16,7 @@ from gateway.models import ApiRequest, Model, Provider, Route
 from gateway.receipts.generation import usage_of as usage_of_row
 from gateway.serving import settlement
 from gateway.serving.call import Call, ClientGone
-from gateway.v1 import views
+from gateway.v1 import guards, views
 from tests.gateway.conftest import live_route
 from tests.support.factories import make_caller, make_price
 from tests.support.gateway.http_client import error_of
@@ -62,7 +62,7 @@ def logged_of(end: type[BaseException], monkeypatch, **call) -> tuple[str, int, 
     caller = make_caller(allows_unstated_retention=False)
     monkeypatch.setattr(views, "authenticate", AsyncMock(return_value=caller))
     monkeypatch.setattr(settlement, "log", lambda record, content: logged.append(record))
-    view = views.logged("balance")(AsyncMock(side_effect=end))
+    view = guards.logged("balance")(AsyncMock(side_effect=end))
     request = SimpleNamespace(call=Call(headers={}, query={}, ip="", receive=None, **call))
     with pytest.raises(end):
         asyncio.run(view(request))

@@ -15,7 +15,7 @@ from accounts.models import ApiKey, User
 from billing.models import LedgerEntry
 from chat.models import Conversation, Message
 from gateway.analytics import usage
-from gateway.log import kept_content
+from gateway.log import content
 from gateway.models import ApiRequest, RequestContent, ServiceHour, UsageHour
 from kyma.demo import making
 from privacy import data_map
@@ -92,7 +92,7 @@ def test_content_is_readable_where_the_key_keeps_it(made, client):
     assert client.get(f"/requests/{row.id}").context["told"].answers
     kept_nothing = ApiRequest.objects.filter(key__retention_days=0)
     assert kept_nothing.exists()
-    assert not any(kept_content.row_of(row.id, row.account_id) for row in kept_nothing)
+    assert not any(content.row_of(row.id, row.account_id) for row in kept_nothing)
 
 
 def test_a_reply_names_its_request_and_what_it_cost(made):
@@ -159,7 +159,7 @@ def test_the_commands_tell_what_they_did(routes, monkeypatch):
     call_command("make_demo", stdout=output)
     assert f"Sign in as {making.EMAIL}" in output.getvalue()
     call_command("remove_demo", stdout=output)
-    assert "is gone" in output.getvalue()
+    assert "and all its data are gone" in output.getvalue()
     with pytest.raises(CommandError, match="There is no"):
         call_command("remove_demo")
 

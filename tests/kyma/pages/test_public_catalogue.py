@@ -6,8 +6,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from gateway import models, short_cache
+from gateway.catalogue import entries
 from gateway.models import Route
-from gateway.routing import resolution
 from tests.support.factories import make_provider, make_route
 
 PAGES = ["/", "/docs", "/api/models", "/api/prices", "/chat"]
@@ -41,9 +41,9 @@ def clock(monkeypatch, settings):
     """Time as the caches see it, with their lifetime in production."""
     settings.CACHE_TTL_S = 1.0
     monkeypatch.setattr(short_cache, "time", Clock())
-    resolution._public_catalogue.clear()
+    entries._public_catalogue.clear()
     yield short_cache.time
-    resolution._public_catalogue.clear()  # What this test made must not be shown to the next.
+    entries._public_catalogue.clear()  # What this test made must not be shown to the next.
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -59,8 +59,8 @@ def test_no_page_opens_or_reads_a_providers_key(path, a_route, reader, monkeypat
 
 
 def test_a_public_route_holds_neither_key_nor_address(a_route):
-    (route,) = resolution.public_catalogue()["gpt-oss-20b"].candidates
-    (candidate,) = resolution.read_catalogue()["gpt-oss-20b"].candidates
+    (route,) = entries.public_catalogue()["gpt-oss-20b"].candidates
+    (candidate,) = entries.read_catalogue()["gpt-oss-20b"].candidates
     for secret in ("api_key", "base_url", "upstream_model", "cost_price"):
         assert hasattr(candidate, secret)
         assert not hasattr(route, secret)
@@ -97,7 +97,7 @@ def test_a_data_policy_admits_all_or_those_that_state_what_they_keep(a_route, al
     silent = make_provider("silent")
     make_route("gpt-oss-20b", provider=silent)
     make_route("nowhere-else", provider=silent)
-    offered = resolution.offered(allows_unstated=allows_unstated)
+    offered = entries.offered(allows_unstated=allows_unstated)
     providers = {slug: len(entry.candidates) for slug, entry in offered.items()}
     all_of_them = {"gpt-oss-20b": 2, "nowhere-else": 1}
     assert providers == (all_of_them if allows_unstated else {"gpt-oss-20b": 1})

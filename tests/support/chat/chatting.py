@@ -12,7 +12,7 @@ from typing import Any
 from chat import conversations, messages, replies, stored_replies
 from chat.models import Conversation, Message
 from chat.replies import Snapshot
-from gateway.routing import resolution
+from gateway.catalogue import entries
 from gateway.v1 import handler as gateway
 from tests.support.gateway.receipts import END, HELLO, STOP, WORLD
 from tests.support.live import ROOT, Customer, database_urls
@@ -29,7 +29,7 @@ def run(story: Awaitable[Any]) -> Any:
             await replies.close()
             await gateway.close()
 
-    resolution._catalogue.clear()  # It may know rows of an earlier test.
+    entries._catalogue.clear()  # It may know rows of an earlier test.
     return asyncio.run(told())
 
 

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import aiohttp
 
+from gateway.catalogue import entries
 from gateway.dialects.chat import request as chat_request
-from gateway.routing import resolution
 from gateway.serving import reservation
 from tests.support.provider.scripts import answer, either, stream, usage_of
 
@@ -31,7 +31,7 @@ def body_of(token: str, *, streamed: bool) -> dict:
 
 def most_that_it_costs() -> tuple[int, int]:
     """The hold of one request in nano-dollars, and the prompt tokens that it is made for."""
-    entry = resolution.read_catalogue()["scripted"]
+    entry = entries.read_catalogue()["scripted"]
     bounds = set()
     for streamed in (True, False):
         chat = chat_request.parse(body_of("script:" + 16 * "0", streamed=streamed))

@@ -12,16 +12,15 @@ from collections.abc import Iterable
 import pytest
 
 from billing.pricing import Price
+from gateway.catalogue.entries import Candidate
 from gateway.commits.record import RequestRecord
 from gateway.dialects.apis import Dialect, Opening
 from gateway.dialects.chat import request as chat_request
+from gateway.dialects.chat.chunks import Identity, usage_object
 from gateway.providers import upstream
 from gateway.providers.metering import Ending
-from gateway.routing.resolution import Candidate
-from gateway.serving import relay
 from gateway.serving.delivery import Delivery
 from gateway.serving.forwarding import Forwarding
-from gateway.serving.relay import Identity
 from gateway.wire.sse import EventParser
 
 IDENTITY = Identity(id="chatcmpl-1", created=1, model="scripted", provider="Scripted")
@@ -96,5 +95,5 @@ async def _relayed(dialect: Dialect, cost_nano: int) -> bytes:
     written = [piece async for piece in delivery.write(opening)]
     meter = forwarding.meter
     assert meter.delivered_bytes + stream.waiting == meter.seen_bytes
-    usage = relay.usage_object(meter.bill(Ending.FINISHED).usage, cost_nano)
+    usage = usage_object(meter.bill(Ending.FINISHED).usage, cost_nano)
     return b"".join([*written, stream.finish(usage)])

@@ -6,9 +6,10 @@ import psycopg
 from django.db import connection
 from psycopg import errors
 
+from gateway.commits.now import commit_now
 from gateway.commits.operations import Record
 from gateway.commits.postgres import LOCK_WAIT_MS, PostgresEngine
-from gateway.commits.queue import CommitQueue, commit_now
+from gateway.commits.queue import CommitQueue
 from gateway.commits.sqlite import SqliteEngine
 from tests.support.factories import make_ask, make_record, make_reserve
 

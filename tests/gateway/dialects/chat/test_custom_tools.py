@@ -8,10 +8,11 @@ from openai.types.chat import (
     ChatCompletionMessageCustomToolCall,
 )
 
-from gateway.dialects.apis import CHAT, ChatStream, CustomToolStream, Opening
+from gateway.dialects.apis import CHAT, Opening
+from gateway.dialects.chat.chunks import Identity
+from gateway.dialects.chat.stream import ChatStream, CustomToolStream
 from gateway.errors import Unprocessable
 from gateway.log import transcript
-from gateway.serving.relay import Identity
 from tests.support.gateway.chat_bodies import CALL, HELLO, TOOL, body_with, refusal, request_with
 from tests.support.gateway.openai_clients import check_price, client_of, says
 from tests.support.provider.scripts import (

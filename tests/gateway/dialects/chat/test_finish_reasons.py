@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.dialects.chat.finish_reasons import meaning
+from gateway.dialects.chat.answer import finish_meaning
 from gateway.models import ApiRequest
 from gateway.receipts.generation import finish_of
 from tests.support.gateway.receipts import billed, both, events_of
@@ -39,7 +39,7 @@ CALLS = [("look", {"q": 1}), ("open", {"q": 2})]
     ],
 )
 def test_a_reason_has_one_of_openais_names(native, called, told):
-    assert meaning(native, called=called) == told
+    assert finish_meaning(native, called=called) == told
 
 
 @both

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from billing.pricing import Usage
 from gateway.dialects.apis import CHAT, MESSAGES, RESPONSES, Dialect
-from gateway.serving import relay
+from gateway.dialects.chat.chunks import own, usage_object
 from tests.support.gateway import anthropic_answers
 from tests.support.gateway.anthropic_answers import EVENT, accumulated, as_accumulated, check_order
 from tests.support.gateway.receipts import INPUT, OUTPUT
@@ -199,8 +199,8 @@ def whole_answer(dialect: Dialect, name: str) -> dict:
     """What the dialect makes of the same answer when it comes in one piece."""
     _, message, finish = ANSWERS[name]
     choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": finish}
-    answer = relay.own({"choices": [choice]}, IDENTITY)
-    usage = relay.usage_object(Usage(prompt=10, completion=5), COST_NANO)
+    answer = own({"choices": [choice]}, IDENTITY)
+    usage = usage_object(Usage(prompt=10, completion=5), COST_NANO)
     return orjson.loads(orjson.dumps(dialect.whole(answer, usage, BODY)))
 
 

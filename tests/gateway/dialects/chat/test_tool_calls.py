@@ -9,8 +9,8 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from billing.pricing import Usage
 from gateway.dialects.apis import CHAT, MESSAGES, RESPONSES
 from gateway.dialects.chat import request as chat_request
+from gateway.dialects.chat.chunks import own, usage_object
 from gateway.dialects.chat.mending import StreamedCalls
-from gateway.serving import relay
 from tests.support.gateway.anthropic_answers import accumulated, read
 from tests.support.gateway.relaying import BODY, IDENTITY, relayed
 from tests.support.gateway.responses_bodies import events_in
@@ -207,8 +207,8 @@ def test_calls_in_a_whole_answer_are_sound_too(calls, expected):
 def whole(dialect, calls: list[dict], reason: str = "tool_calls") -> dict:
     message = {"role": "assistant", "content": None, "tool_calls": calls}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
-    answer = relay.own(orjson.loads(orjson.dumps({"choices": [choice]})), IDENTITY)
-    usage = relay.usage_object(Usage(prompt=10, completion=5), 0)
+    answer = own(orjson.loads(orjson.dumps({"choices": [choice]})), IDENTITY)
+    usage = usage_object(Usage(prompt=10, completion=5), 0)
     return orjson.loads(orjson.dumps(dialect.whole(answer, usage, BODY)))
 
 

@@ -4,9 +4,9 @@ import orjson
 import pytest
 from openai.types.responses import Response
 
+from gateway.dialects.chat.chunks import usage_object
 from gateway.dialects.responses.answer import response
 from gateway.dialects.responses.stream import ResponseStream
-from gateway.serving.relay import usage_object
 from tests.support.gateway.responses_bodies import (
     AGENT,
     CHAT_CALL,

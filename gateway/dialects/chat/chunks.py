@@ -1,24 +1,18 @@
-"""A provider's answer, made Kyma's: id, model, provider and usage are ours, the rest as it came."""
+"""Chunks and answers of the chat API under Kyma's name: id, model, provider, usage, errors."""
 
 import dataclasses
 import functools
-from collections import defaultdict
 from typing import Any
 
 import orjson
 
 from billing.pricing import Usage, usd
-from gateway.dialects.anthropic.message import name_and_arguments
 from gateway.dialects.chat import mending
+from gateway.dialects.chat.answer import content_bytes
 from gateway.dialects.request import CHAT, Endpoint
 from gateway.errors import GatewayError
-from gateway.failures import Garbled
-from gateway.providers.metering import content_bytes, index_of
-from gateway.providers.upstream import parse, refuse_error
 
-STREAM_END = b"[DONE]"
 REASONING = ("reasoning", "reasoning_content", "reasoning_details")
-SAID_IN = frozenset({"content", "reasoning", "reasoning_content", "refusal", "text"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,15 +39,6 @@ class Identity:
             "model": self.model,
             "provider": self.provider,
         }
-
-
-def read_chunk(payload: bytes) -> dict:
-    """One event of the provider. Raises Garbled, or the failure that an error event means."""
-    chunk = parse(payload)
-    if not isinstance(chunk, dict):
-        raise Garbled(status=200)
-    refuse_error(chunk)
-    return chunk
 
 
 def own(answer: dict, identity: Identity) -> dict:
@@ -124,49 +109,3 @@ def error_chunk(identity: Identity, error: GatewayError) -> dict:
         "error": {**error.as_dict(), "code": error.status},
         "choices": [{"index": 0, **identity.endpoint.says_nothing, "finish_reason": "error"}],
     }
-
-
-class Transcript:
-    """The answer as it was said, gathered from its chunks for the content log. Their calls have
-    been mended.
-    """
-
-    def __init__(self) -> None:
-        self._parts: defaultdict[int, dict[str, list]] = defaultdict(lambda: defaultdict(list))
-        self._calls: defaultdict[int, dict[int, dict]] = defaultdict(dict)
-
-    def add(self, chunk: dict) -> None:
-        for choice in chunk["choices"]:
-            delta = choice.get("delta") or choice
-            index = index_of(choice)
-            parts = self._parts[index]
-            for field, said in delta.items():
-                if said and field in SAID_IN:
-                    parts[field].append(said)
-            for call in delta.get("tool_calls") or ():
-                self._add_call(index, call)
-
-    def _add_call(self, owner: int, call: dict) -> None:
-        nothing = {"id": call.get("id"), "name": "", "arguments": ""}
-        known = self._calls[owner].setdefault(index_of(call), nothing)
-        name, arguments = name_and_arguments(call)
-        known["name"] += name
-        known["arguments"] += arguments
-
-    def calls(self, index: int) -> bool:
-        """Whether this answer calls tools."""
-        return index in self._calls
-
-    def messages(self) -> list[dict]:
-        """One message per answer."""
-        messages = []
-        for index, parts in sorted(self._parts.items()):
-            message: dict = {field: _joined(pieces) for field, pieces in parts.items()}
-            calls = self._calls.get(index)
-            messages.append({**message, "tool_calls": [*calls.values()]} if calls else message)
-        return messages
-
-
-def _joined(pieces: list) -> str | list:
-    """One text, unless a provider sends content in parts."""
-    return "".join(pieces) if all(isinstance(one, str) for one in pieces) else pieces

@@ -1,0 +1,49 @@
+"""Commit operations outside of the queue: for jobs, commands and pages, which can wait."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.db import connections, transaction
+
+from gateway.commits import batch
+from gateway.commits.operations import Decided, Operation
+from gateway.commits.sql import as_django, as_json, reads, statement
+
+
+def commit_now(operations: list[Operation], decided: Decided | None = None) -> list[Any]:
+    """Apply `operations` in one transaction, on this thread. Returns a result for each."""
+    with transaction.atomic():
+        connection = connections["default"]
+        run = _run_on_sqlite if connection.vendor == "sqlite" else _run_on_postgres
+        results, writes = _drive(connection, run, batch.apply(operations))
+        if decided is not None:
+            decided(results)
+        for one in writes:
+            run(connection, *one)
+        return results
+
+
+def _drive(connection, run: Callable, generator) -> tuple[list[Any], list[batch.Statement]]:
+    rows = None
+    try:
+        while True:
+            rows = [run(connection, *one) for one in generator.send(rows)]
+    except StopIteration as done:
+        return done.value
+
+
+def _run_on_sqlite(connection, name: str, rows: list[dict]) -> batch.Rows:
+    """Past Django's cursor, which would rewrite the statement each time."""
+    sql, sqlite = statement(name, "sqlite"), connection.connection
+    values = as_django(name, rows)
+    with connection.wrap_database_errors:
+        if reads(name):
+            return sqlite.execute(sql, (as_json(values),)).fetchall()
+        sqlite.executemany(sql, values)
+        return []
+
+
+def _run_on_postgres(connection, name: str, rows: list[dict]) -> batch.Rows:
+    with connection.cursor() as cursor:
+        cursor.execute(statement(name, "postgresql"), [as_json(rows)])
+        return cursor.fetchall() if cursor.description else []

@@ -1,0 +1,148 @@
+"""Chat's answers as its clients read them: chunk by chunk, or whole."""
+
+import orjson
+
+from gateway.dialects.chat import custom_tools
+from gateway.dialects.chat.answer import (
+    index_of,
+    spoken,
+    state_finish_reason,
+    thought_in,
+    tool_calls,
+)
+from gateway.dialects.chat.chunks import Identity, error_chunk, own_chunk, usage_chunk
+from gateway.errors import GatewayError
+from gateway.wire import sse
+
+
+class ChatStream:
+    """A stream of chat or text: the chunks as they are, but a message begins with its role, has its
+    content as text and what was thought in `reasoning`, and ends for one of OpenAI's reasons.
+
+    Some providers leave the role out, and then OpenAI's package makes a message of it that has
+    none, which can't be sent back. A few say of an answer that is whole no reason why it ended.
+    """
+
+    waiting = 0
+
+    def __init__(self, identity: Identity, *, include_usage: bool):
+        self._identity = identity
+        self._include_usage = include_usage
+        self._begun: set[int] = set()
+        self._calling: set[int] = set()
+        self._ended: set[int] = set()
+
+    def feed(self, chunk: dict) -> bytes:
+        for choice in chunk["choices"]:
+            index = index_of(choice)
+            if index not in self._begun:
+                self._begin(choice)
+            if delta := choice.get("delta"):
+                # Most have neither, and a call would cost each of them.
+                if type(delta.get("content")) is list or "reasoning_content" in delta:
+                    _speak_plainly(delta)
+                if delta.get("tool_calls"):
+                    self._calling.add(index)
+            if choice.get("finish_reason"):
+                self._end(choice)
+        return sse.event(orjson.dumps(chunk))
+
+    def _begin(self, choice: dict) -> None:
+        self._begun.add(index_of(choice))
+        delta = choice.get("delta")
+        if isinstance(delta, dict) and not delta.get("role"):
+            choice["delta"] = {**delta, "role": "assistant"}
+
+    def _end(self, choice: dict) -> None:
+        index = index_of(choice)
+        self._ended.add(index)
+        state_finish_reason(choice, called=index in self._calling)
+
+    def ping(self) -> bytes:
+        return sse.KEEP_ALIVE
+
+    def finish(self, usage: dict) -> bytes:
+        written = self._end_all()
+        if self._include_usage:
+            written += sse.event(orjson.dumps(usage_chunk(self._identity, usage)))
+        return written + sse.DONE
+
+    def _end_all(self) -> bytes:
+        """A chunk that ends the answers which nothing has ended, if there are any."""
+        nothing = self._identity.endpoint.says_nothing
+        choices = [
+            {"index": index, **nothing, "finish_reason": None}
+            for index in sorted(self._begun - self._ended)
+        ]
+        for choice in choices:
+            self._end(choice)
+        ends = {"choices": choices}
+        own = own_chunk(ends, self._identity, include_usage=self._include_usage)
+        return sse.event(orjson.dumps(own)) if own else b""
+
+    def fail(self, error: GatewayError) -> bytes:
+        return sse.event(orjson.dumps(error_chunk(self._identity, error)))
+
+
+class CustomToolStream(ChatStream):
+    """A stream of chat whose caller offers custom tools: calls of these are told once they are
+    whole.
+    """
+
+    def __init__(self, identity: Identity, *, include_usage: bool, names: frozenset[str]):
+        super().__init__(identity, include_usage=include_usage)
+        self._custom = custom_tools.StreamedCalls(names)
+
+    def feed(self, chunk: dict) -> bytes:
+        ended = [index_of(choice) for choice in chunk["choices"] if choice.get("finish_reason")]
+        chunk["choices"] = [choice for choice in chunk["choices"] if self._says(choice)]
+        written = self._tell(ended)
+        self.waiting = self._custom.waiting
+        return written + super().feed(chunk) if chunk["choices"] else written
+
+    def _says(self, choice: dict) -> bool:
+        """Whether anything is left in it once calls of custom tools are held back."""
+        delta = choice.get("delta") or {}
+        calls = self._custom.take(index_of(choice), tool_calls(delta))
+        rest = {name: member for name, member in delta.items() if name != "tool_calls"}
+        choice["delta"] = rest | ({"tool_calls": calls} if calls else {})
+        left = (choice.get("finish_reason"), choice.get("logprobs"), *choice["delta"].values())
+        return index_of(choice) not in self._begun or any(left)
+
+    def _tell(self, owners: list[int]) -> bytes:
+        """A chunk with what was held back of these answers, if anything was."""
+        told = {"choices": self._custom.tell(owners)}
+        own = own_chunk(told, self._identity, include_usage=self._include_usage)
+        return super().feed(own) if own else b""
+
+    def finish(self, usage: dict) -> bytes:
+        return self._tell(self._custom.owners) + super().finish(usage)
+
+
+def _whole_chat(answer: dict, usage: dict, body: dict) -> dict:
+    whole = _whole_text(answer, usage, body)
+    if names := custom_tools.names_in(body):
+        whole["choices"] = [custom_tools.calling(choice, names) for choice in whole["choices"]]
+    return whole
+
+
+def _whole_text(answer: dict, usage: dict, _: dict) -> dict:
+    for choice in answer["choices"]:
+        said = choice.get("message") or {}
+        _speak_plainly(said)
+        if not said.get("reasoning") and (thought := thought_in(said.get("reasoning_details"))):
+            said["reasoning"] = thought
+        if choice.get("finish_reason"):
+            state_finish_reason(choice, called=bool(said.get("tool_calls")))
+    return {**answer, "usage": usage}
+
+
+def _speak_plainly(said: dict) -> None:
+    """Put what was thought into `reasoning`, whichever name its provider has for it, which stays;
+    and content in parts, with thoughts among them, as the text that OpenAI's clients expect.
+    """
+    thought, _ = spoken(said)
+    if thought:
+        said["reasoning"] = thought
+    if type(said.get("content")) is list:
+        _, said["content"] = spoken({"content": said["content"]})

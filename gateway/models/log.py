@@ -1,0 +1,179 @@
+"""The log of requests: what each counted, and apart from it what was said."""
+
+import datetime as dt
+import uuid
+
+from django.db import models
+from django.db.models import Q, QuerySet
+
+from accounts.models import ApiKey
+from billing.models import CreditAccount, PriceVersion
+from gateway.models.catalogue import Route
+
+NEWEST_FIRST = ("-created_at", "-id")
+
+
+class ApiRequest(models.Model):
+    """One authenticated request: counts, timing and money, keyed hashes, no free text (P9).
+
+    One row for each whose hold was settled or swept. Of any other, such as a refusal, there is at
+    most one: while the commit queue is half full or the database away, their rows are dropped and
+    counted. A request without a valid key leaves none. Amounts are nano-dollars, times
+    milliseconds.
+    """
+
+    class Outcome(models.TextChoices):
+        FINISHED = "finished", "finished"
+        EMPTY = "empty", "no content at all"
+        CLIENT_GONE = "client-gone", "the client went away"
+        UPSTREAM_FAILED = "upstream-failed", "the provider failed"
+        KYMA_FAILED = "kyma-failed", "a fault of Kyma's, or its restart"
+        REFUSED = "refused", "refused before any provider was asked"
+        REPLAYED = "replayed", "answered before, under the same Idempotency-Key"
+        LOST = "lost", "it could not be settled, or its process died"
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    # The indexes of account and key are those below: they find the newest requests at once.
+    account = models.ForeignKey(
+        CreditAccount, models.PROTECT, related_name="requests", db_index=False
+    )
+    key = models.ForeignKey(ApiKey, models.PROTECT, null=True, related_name="+", db_index=False)
+    created_at = models.DateTimeField()
+    api = models.CharField(max_length=24)
+    streamed = models.BooleanField(default=False)
+    outcome = models.CharField(max_length=16, choices=Outcome)
+    status = models.PositiveSmallIntegerField(help_text="The HTTP status that the caller saw.")
+    error_type = models.CharField(max_length=40, blank=True)
+    finish_reason = models.CharField(max_length=24, blank=True)
+
+    model = models.CharField(max_length=96, blank=True)
+    alias = models.CharField(max_length=32, blank=True)
+    # Only the rare deletion of a route would read an index of these; every request would write it.
+    route = models.ForeignKey(Route, models.PROTECT, null=True, related_name="+", db_index=False)
+    provider = models.CharField(max_length=32, blank=True)
+    price_version = models.ForeignKey(
+        PriceVersion, models.PROTECT, null=True, related_name="+", db_index=False
+    )
+    attempts = models.JSONField(default=list)
+
+    prompt_tokens = models.PositiveIntegerField(default=0)
+    cached_tokens = models.PositiveIntegerField(default=0)
+    completion_tokens = models.PositiveIntegerField(default=0)
+    reasoning_tokens = models.PositiveIntegerField(default=0)
+    images = models.PositiveIntegerField(default=0)
+    estimated = models.BooleanField(default=False, help_text="Counted by us, not by the provider.")
+    flagged = models.BooleanField(default=False, help_text="The provider's usage was absurd.")
+
+    hold_nano = models.BigIntegerField(default=0)
+    cost_nano = models.BigIntegerField(default=0)
+    loss_nano = models.BigIntegerField(default=0, help_text="Cost beyond the hold: ours to bear.")
+    upstream_cost_nano = models.BigIntegerField(null=True, help_text="What it cost us.")
+
+    overhead_ms = models.FloatField(null=True)
+    first_token_ms = models.FloatField(null=True)
+    latency_ms = models.FloatField(null=True)
+
+    session_hash = models.CharField(max_length=32, blank=True)
+    user_hash = models.CharField(max_length=32, blank=True)
+
+    class Meta:
+        verbose_name = "API request"
+        indexes = [
+            models.Index(fields=["account", "created_at"], name="requests_of_account"),
+            models.Index(fields=["account", "id"], name="request_ids_of_account"),
+            models.Index(fields=["key", "created_at"], name="requests_of_key"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(cost_nano__gte=0, hold_nano__gte=0, loss_nano__gte=0)
+                & Q(cost_nano__lte=models.F("hold_nano")),
+                name="cost_is_within_the_hold",
+            ),
+            models.CheckConstraint(
+                condition=Q(cached_tokens__lte=models.F("prompt_tokens")),
+                name="cached_tokens_are_prompt_tokens",
+            ),
+        ]
+
+    def __str__(self):
+        return f"ApiRequest {str(self.id)[:13]}"
+
+
+BILLED = (ApiRequest.Outcome.FINISHED, ApiRequest.Outcome.CLIENT_GONE)
+
+
+class RequestContent(models.Model):
+    """What one request said: messages, answer, IP address and user agent, sealed (P2).
+
+    Its id is the request's, without a foreign key: on Postgres the table is partitioned by
+    the day that is in the id. Sealed under the data key of the account's owner.
+    """
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    account_id = models.UUIDField(db_index=True)
+    sealed = models.BinaryField()
+    purge_at = models.DateTimeField(db_index=True)
+
+    def __str__(self):
+        return f"RequestContent {str(self.id)[:13]}"
+
+    @property
+    def place(self) -> str:
+        return content_place(self.id.hex)
+
+
+class IdempotentRequestQuerySet(models.QuerySet):
+    def standing(self, now: dt.datetime):
+        """Keys that are taken: in flight in a process that lives, or answered and not expired."""
+        in_flight = Q(completed_at=None, deadline__gt=now)
+        return self.filter(in_flight | Q(completed_at__isnull=False, expires_at__gt=now))
+
+
+class IdempotentRequest(models.Model):
+    """A request that came with an Idempotency-Key: in flight, or with its complete answer.
+
+    The answer is sealed under the data key of the account's owner, and null where the API key
+    keeps no content. Neither the key nor the body can be told from the digests.
+    """
+
+    id = models.CharField(primary_key=True, max_length=64, editable=False)
+    account = models.ForeignKey(CreditAccount, models.PROTECT, related_name="+")
+    request_id = models.UUIDField()
+    body_digest = models.CharField(max_length=64)
+    deadline = models.DateTimeField(help_text="In flight until then, at the most.")
+    completed_at = models.DateTimeField(null=True)
+    answer = models.BinaryField(null=True)
+    expires_at = models.DateTimeField(db_index=True)
+
+    objects = IdempotentRequestQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(answer=None) | Q(completed_at__isnull=False),
+                name="only_complete_answers_are_kept",
+            ),
+        ]
+
+    def __str__(self):
+        return f"IdempotentRequest {self.id[:13]}"
+
+    @property
+    def place(self) -> str:
+        return kept_answer_place(self.id)
+
+
+def kept_answer_place(claim_id: str) -> str:
+    """What a kept answer is bound to."""
+    return f"gateway.IdempotentRequest:{claim_id}"
+
+
+def content_place(request_id: str) -> str:
+    """What sealed content is bound to; `request_id` as 32 hexadecimal digits."""
+    return f"gateway.RequestContent:{request_id}"
+
+
+def older(rows: QuerySet, at: dt.datetime, id: uuid.UUID) -> QuerySet:
+    """Those of `rows` that come after the one with this `created_at` and id."""
+    rows = rows.filter(Q(created_at__lt=at) | Q(created_at=at, id__lt=id))
+    return rows.filter(created_at__lte=at)  # The index can be entered by this.

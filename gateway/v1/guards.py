@@ -1,0 +1,149 @@
+"""What stands around each view of /v1: its methods, its key, its row in the log."""
+
+import asyncio
+import datetime as dt
+import functools
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
+from typing import Any
+
+from django.db import Error as DatabaseError
+from django.http.response import HttpResponseBase
+
+from gateway.access import limits
+from gateway.access import rules as key_rules
+from gateway.access.authentication import Caller, authenticate
+from gateway.commits.record import RequestRecord
+from gateway.dialects.anthropic import api as anthropic_api
+from gateway.errors import (
+    Forbidden,
+    GatewayError,
+    InternalError,
+    MethodNotAllowed,
+    Unavailable,
+)
+from gateway.models import ApiRequest
+from gateway.serving import completions, settlement
+from gateway.serving.call import Call, ClientGone, GatewayRequest
+
+Outcome = ApiRequest.Outcome
+
+
+class CompletionResponse:
+    """An answer on its way, with the completion that has to be settled whatever becomes of it.
+
+    Django's own response would check and encode one header after the other: the web server checks
+    them anyway, and there are many.
+    """
+
+    status_code = 200
+
+    def __init__(self, completion: completions.Completion, parts: AsyncGenerator[bytes], headers):
+        self.completion = completion
+        self.parts = parts
+        self.headers: dict[str, str] = headers
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        return self.headers.items()
+
+
+AnyResponse = HttpResponseBase | CompletionResponse
+View = Callable[..., Coroutine[Any, Any, Any]]  # of AnyResponse: Django expects its own
+
+
+def allow(*methods: str) -> Callable[[View], View]:
+    """Answer other methods with 405 in OpenAI's shape."""
+
+    def decorate(view: View) -> View:
+        @functools.wraps(view)
+        async def checked(request: GatewayRequest, *arguments, **named) -> AnyResponse:
+            if request.method not in methods:
+                allowed = ", ".join(methods)
+                raise MethodNotAllowed(
+                    f"{request.method} doesn't work here: use {allowed}.",
+                    headers={"Allow": allowed},
+                )
+            return await view(request, *arguments, **named)
+
+        return checked
+
+    return decorate
+
+
+def telling_anthropic(view: View) -> View:
+    """Say how the rate limits stand as Anthropic's clients read it too."""
+
+    @functools.wraps(view)
+    async def telling(request: GatewayRequest, *arguments, **named) -> AnyResponse:
+        try:
+            response = await view(request, *arguments, **named)
+        except GatewayError as error:
+            error.headers |= anthropic_api.limit_headers(error.headers, dt.datetime.now(dt.UTC))
+            raise
+        told = anthropic_api.limit_headers(response.headers, dt.datetime.now(dt.UTC))
+        for name, value in told.items():
+            response.headers[name] = value
+        return response
+
+    return telling
+
+
+async def _admit_read(
+    call: Call, caller: Caller, rule: Callable[[Caller], None]
+) -> Mapping[str, str]:
+    """Returns the headers that tell how the limit of reads stands. Raises GatewayError."""
+    try:
+        completions.admit(caller, call.ip)
+        rule(caller)
+    except Forbidden as refusal:
+        await limits.count_refusal(caller, refusal)
+        raise
+    return await limits.admit_read(caller)
+
+
+def logged(
+    api: str, *, rule: Callable[[Caller], None] = key_rules.refuse_management
+) -> Callable[[View], View]:
+    """Authenticate a read, and leave a row of it in the request log, whatever it answers.
+
+    `rule` says which kind of key it is for.
+    """
+
+    def decorate(view: View) -> View:
+        @functools.wraps(view)
+        async def recorded(request: GatewayRequest, *arguments, **named) -> AnyResponse:
+            call = request.call
+            caller = await authenticate(call.headers)
+            record = call.record(caller, api)
+            _note(record, Outcome.KYMA_FAILED, InternalError)
+            try:
+                limit_headers = await _admit_read(call, caller, rule)
+                response = await view(request, caller, *arguments, **named)
+                for name, value in limit_headers.items():
+                    response.headers[name] = value
+                record.outcome, record.status = Outcome.FINISHED, response.status_code
+                record.error_type = ""
+                return response
+            except (ClientGone, asyncio.CancelledError):
+                if call.is_client_gone():
+                    record.outcome = Outcome.CLIENT_GONE
+                    record.status, record.error_type = completions.CLIENT_CLOSED_REQUEST, ""
+                raise
+            except GatewayError as error:
+                _note(record, Outcome.REFUSED, error)
+                raise
+            except DatabaseError as error:
+                _note(record, Outcome.REFUSED, Unavailable)
+                raise Unavailable("Kyma can't read that right now. Try again shortly.") from error
+            finally:
+                record.latency_ms = call.elapsed_ms()
+                settlement.log(record, settlement.sealed_content(call, caller, None))
+
+        return recorded
+
+    return decorate
+
+
+def _note(
+    record: RequestRecord, outcome: ApiRequest.Outcome, error: GatewayError | type[GatewayError]
+) -> None:
+    record.outcome, record.status, record.error_type = outcome, error.status, error.error_type
