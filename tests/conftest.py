@@ -73,9 +73,11 @@ def pytest_collection_modifyitems(config, items):
         engines.mark(item)
     if connections["default"].vendor == "sqlite":
         return
-    others = [item for item in items if not engines.is_for_postgres(item)]
+    ours, others = [], []
+    for item in items:
+        (ours if engines.is_for_postgres(item) else others).append(item)
     config.hook.pytest_deselected(items=others)
-    items[:] = [item for item in items if item not in others]
+    items[:] = ours
 
 
 # --- Databases -----------------------------------------------------------------------------------

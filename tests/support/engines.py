@@ -5,6 +5,7 @@ the log, analytics, keys, idempotency, billing, migrations, races and query plan
 the others on Postgres. What is about something else entirely never runs there.
 """
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 TESTS = Path(__file__).resolve().parents[1]
 
 # Folders and files below tests/.
-ENGINE = (
+ENGINE = {
     "accounts/test_encryption.py",
     "accounts/test_keyring.py",
     "accounts/test_keys.py",
@@ -49,9 +50,9 @@ ENGINE = (
     "kyma/pages/test_overview.py",
     "kyma/pages/test_public_catalogue.py",
     "kyma/test_health.py",
-)
+}
 # The packages of others, and what draws thousands of examples.
-ONCE = (
+ONCE = {
     "browser",
     "gateway/clients",
     "gateway/v1/test_openapi_fuzz.py",
@@ -59,13 +60,13 @@ ONCE = (
     "kyma/machine/test_local_provider.py",
     "support/provider",
     "support/test_on_postgres.py",
-)
+}
 REAL_MODEL = {"local_provider", "smollm"}  # Fixtures.
 DATABASE = {"django_db_setup", "_some_books"}
 
 
 def mark(item: pytest.Item) -> None:
-    if _is_below(item, ENGINE):
+    if _places(item.path) & ENGINE:
         item.add_marker(pytest.mark.engine)
 
 
@@ -76,8 +77,11 @@ def is_for_postgres(item: pytest.Item) -> bool:
     if item.get_closest_marker("engine"):
         return True
     draws_examples = hasattr(getattr(item, "obj", None), "hypothesis")
-    return not (_is_below(item, ONCE) or REAL_MODEL & set(item.fixturenames) or draws_examples)
+    return not (_places(item.path) & ONCE or REAL_MODEL & set(item.fixturenames) or draws_examples)
 
 
-def _is_below(item: pytest.Item, places: tuple[str, ...]) -> bool:
-    return any(item.path.is_relative_to(TESTS / place) for place in places)
+@cache
+def _places(file: Path) -> frozenset[str]:
+    """The file and the folders around it, as they are named here."""
+    inside = file.relative_to(TESTS)
+    return frozenset(map(str, [inside, *inside.parents]))

@@ -33,7 +33,10 @@ def commands_of(run: str, only: str = "") -> dict[str, list[str]]:
         "test": {
             "SQLite, the gateway": [*PYTEST, GATEWAY],
             "SQLite, the rest": [*PYTEST, f"--ignore={GATEWAY}", f"--ignore={BROWSER}"],
-            "Postgres, where it matters": [*ON_POSTGRES, *(f"tests/{place}" for place in ENGINE)],
+            "Postgres, where it matters": [
+                *ON_POSTGRES,
+                *(f"tests/{place}" for place in sorted(ENGINE)),
+            ],
             "Browser": [*PYTEST, BROWSER],
         },
         "proof": {
