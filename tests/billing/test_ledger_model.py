@@ -384,7 +384,7 @@ def _small_gift(committed_books, settings):
 
 
 def test_the_ledger_agrees_with_the_pure_one():
-    compare(examples=60, steps=20)
+    compare(examples=25, steps=20)
 
 
 @pytest.mark.proof

@@ -48,10 +48,9 @@ def hello(fake) -> str:
     return fake.script_attempts(answers)
 
 
-@pytest.fixture(scope="module")
-def other_process(django_db_setup, django_db_blocker):
-    with django_db_blocker.unblock(), Gateway() as gateway:
-        yield gateway
+@pytest.fixture
+def other_process(gateways):
+    return gateways[1]
 
 
 def new_key() -> dict[str, str]:

@@ -102,7 +102,7 @@ def test_a_stream_is_taken_for_what_it_is(caller, path):
 
 
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
-@pytest.mark.parametrize("examples", [10, pytest.param(100, marks=pytest.mark.proof)])
+@pytest.mark.parametrize("examples", [5, pytest.param(100, marks=pytest.mark.proof)])
 def test_an_operation_does_what_it_says(caller, path, method, examples):
     operation = caller.operation(path, method)
     wanted = operation.as_strategy(GenerationMode.POSITIVE)
