@@ -64,6 +64,20 @@ def pytest_terminal_summary(terminalreporter, exitstatus, config):
         )
 
 
+# --- How long the tests of `make endurance` took --------------------------------------------------
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session):
+    if session.config.option.markexpr == "endurance":
+        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+        reporter.section("Endurance")
+        for outcome in ("passed", "failed"):
+            for report in reporter.getreports(outcome):
+                if report.when == "call":
+                    reporter.write_line(f"{report.duration:7.0f} s  {outcome}  {report.nodeid}")
+
+
 # --- Engines -------------------------------------------------------------------------------------
 
 

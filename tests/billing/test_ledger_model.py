@@ -389,4 +389,9 @@ def test_the_ledger_agrees_with_the_pure_one():
 
 @pytest.mark.proof
 def test_the_ledger_agrees_with_the_pure_one_at_length():
+    compare(examples=100, steps=40)
+
+
+@pytest.mark.endurance
+def test_the_ledger_agrees_with_the_pure_one_at_great_length():
     compare(examples=320, steps=40)
