@@ -27,7 +27,7 @@ def remembered(state_dir: Path) -> dict[str, int]:
     try:
         os.link(draft, path)  # Fails if another process was first: then its ports count.
     except FileExistsError:
-        if not _read(path):  # It can't be read: a full disk may have cut it off.
+        if not _read(path):  # A full disk may have cut the file off.
             draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)

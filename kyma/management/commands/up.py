@@ -26,7 +26,7 @@ from kyma.supervisor import (
 
 CHECK_INTERVAL_S = 0.2
 WRITABLE_BY_ALL = 0o002
-# How often a start finds other inner ports, and the variable by which it knows how often it has.
+# A start changes its inner ports at most this often. The variable counts the changes so far.
 MAX_PORT_CHANGES = 5
 PORT_CHANGES = "KYMA_UP_PORT_CHANGES"
 
@@ -101,7 +101,7 @@ class Command(BaseCommand):
         """Start on the own folder of `port`. Raises SupervisorError if `port` may have none."""
         if not beside.is_possible(port) or running.port in (None, port):
             raise SupervisorError(f"{running} {beside.remedy(port, running.port)}")
-        listen(port).close()  # In vain the folder isn't made: later starts would take it.
+        listen(port).close()  # Make no folder in vain: a later start would use it.
         self._start_on(beside.folder_of(port))
 
     def _start_on(self, folder: Path) -> NoReturn:
@@ -118,7 +118,7 @@ class Command(BaseCommand):
         self._start_over(**{PORT_CHANGES: str(self._port_changes + 1)})
 
     def _start_over(self, **environment: str) -> NoReturn:
-        """Become a new `manage.py up`: settings are read once, so other ones need a new program."""
+        """Become a new `manage.py up`, because a process reads its settings only once."""
         self.stdout.flush()
         command = [sys.executable, *sys.orig_argv[1:]]
         os.execve(command[0], command, {**os.environ, **environment})  # noqa: S606 - this program
