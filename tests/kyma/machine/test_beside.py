@@ -3,8 +3,8 @@
 import pytest
 
 from kyma.machine import beside
-from kyma.management.commands.up import Command
 from kyma.machine.supervisor import AlreadyRuns, SupervisorError
+from kyma.management.commands.up import Command
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 
 from kyma import inner_ports
 from kyma.machine import programs
-from kyma.management.commands.up import MAX_PORT_CHANGES, PORT_CHANGES, Command
 from kyma.machine.supervisor import SupervisorError
+from kyma.management.commands.up import MAX_PORT_CHANGES, PORT_CHANGES, Command
 from tests.support.ports import free_port, strangers_on
 
 
