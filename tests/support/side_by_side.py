@@ -82,7 +82,7 @@ class Part:
         return self.process.returncode
 
     def end(self) -> None:
-        self.process.terminate()
+        self.process.send_signal(signal.SIGINT)  # pytest then ends the gateways that it started.
         self._waiting.join()
 
 
