@@ -46,7 +46,6 @@ ENGINE = {
     "gateway/serving/test_usage.py",
     "kyma/api/test_pages.py",
     "kyma/demo",
-    "kyma/machine/test_up.py",
     "kyma/pages/test_overview.py",
     "kyma/pages/test_public_catalogue.py",
     "kyma/test_health.py",
