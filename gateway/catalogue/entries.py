@@ -22,7 +22,7 @@ from gateway.access.authentication import Caller
 from gateway.catalogue.strictness import marks_for
 from gateway.database import in_thread
 from gateway.errors import Unavailable
-from gateway.models import Model, Provider, Route
+from gateway.models import Model, Route
 from gateway.short_cache import SharedValue, ShortCache
 
 logger = logging.getLogger(__name__)
@@ -64,8 +64,7 @@ class PublicRoute:
             provider=provider.slug,
             provider_name=provider.name,
             privacy_policy_url=provider.privacy_policy_url,
-            # With a process of the operator's own nothing leaves the house.
-            retention=Provider.Retention.NONE if provider.self_hosted else provider.retention,
+            retention=provider.effective_retention,
             states_retention=provider.states_retention(today),
             price_version_id=route.price_version_id.hex,
             price=route.price_version.price,

@@ -89,8 +89,13 @@ class Provider(models.Model):
     def set_api_key(self, text: str | None) -> None:
         self.api_key_sealed = seal_under_master_key(text.encode(), self._place) if text else None
 
+    @property
+    def effective_retention(self) -> str:
+        """The retention that callers are shown: none for a process of the operator's own."""
+        return self.Retention.NONE if self.self_hosted else self.retention
+
     def states_retention(self, today: dt.date) -> bool:
-        """Whether it is known, with evidence younger than 90 days, what the provider keeps (P7)."""
+        """True when evidence younger than 90 days says what the provider keeps (P7)."""
         if self.self_hosted:
             return True
         if self.retention == self.Retention.UNKNOWN or self.retention_evidence_date is None:
