@@ -21,7 +21,7 @@ LINT_STATE := KYMA_STATE_DIR=$(CURDIR)/.venv/lint-state
 
 help:
 	@echo 'make run          Kyma on this machine: http://localhost:8000 (or PORT=…)'
-	@echo 'make demo         a second account with 30 days of usage (manage.py remove_demo ends it)'
+	@echo 'make demo         a Kyma of its own, whose demo account has 30 days of usage'
 	@echo 'make test         all tests, on SQLite and on Postgres'
 	@echo 'make proof        the long proofs, on both'
 	@echo 'make screenshots  a picture of each page, phone and desktop, light and dark'
@@ -33,8 +33,17 @@ help:
 run: .venv/run.stamp
 	@exec $(BIN)/python manage.py up --port $(PORT)
 
+# In a state folder and databases of its own, new each time: its books never mix with others.
 demo: .venv/run.stamp
-	@$(BIN)/python manage.py make_demo
+	@$(call refuse_if_running,var/demo)
+	@rm -rf var/demo
+	@exec env KYMA_STATE_DIR=$(CURDIR)/var/demo DATABASE_URL= KEYRING_DATABASE_URL= REDIS_URL= \
+		$(BIN)/python manage.py up --demo --port $(PORT)
+
+define refuse_if_running
+if [ -e $(1)/up.lock ] && ! flock --nonblock $(1)/up.lock true; then \
+	echo 'Kyma is running: stop it first.'; exit 1; fi
+endef
 
 test: .venv/test.stamp chromium
 	@echo '— Tests'
@@ -91,8 +100,8 @@ format: .venv/test.stamp
 	@$(BIN)/ruff format .
 
 clean-state:
-	@if [ -e var/up.lock ] && ! flock --nonblock var/up.lock true; then \
-		echo 'Kyma is running: stop it first.'; exit 1; fi
+	@$(call refuse_if_running,var)
+	@$(call refuse_if_running,var/demo)
 	@rm -rf var
 
 # --- The virtual environment. A stamp is older than its requirements when they have changed.

@@ -17,8 +17,8 @@ from django.test import TransactionTestCase
 from django.test.utils import setup_databases, teardown_databases
 
 from accounts.models import User
-from billing import append_only
 from gateway.models import Provider
+from tests.support.append_only import lifted
 from tests.support.factories import make_account, make_user
 from tests.support.provider.fake import FakeProvider
 
@@ -89,7 +89,7 @@ _flush = TransactionTestCase._fixture_teardown
 
 
 def _flush_with_triggers_lifted(test_case):
-    with append_only.lifted(connections["default"]):
+    with lifted(connections["default"]):
         _flush(test_case)
 
 
@@ -109,7 +109,7 @@ def django_db_setup(django_test_environment, django_db_modify_db_settings, djang
 def start_anew() -> None:
     """Empty both databases, if tests of running gateways have left rows behind."""
     if User.objects.exists() or Provider.objects.exists():
-        with append_only.lifted(connections["default"]):
+        with lifted(connections["default"]):
             for database in DATABASES:
                 call_command("flush", verbosity=0, interactive=False, database=database)
 

@@ -59,10 +59,11 @@ def local_provider_port() -> int | None:
 def check_inner_ports() -> None:
     """Raises SupervisorError when a port that only Kyma itself uses is taken."""
     if port := redis_port():
-        remedy = f"Start Kyma with another: make run KYMA_REDIS_PORT={port + 1}"
+        remedy = f"Stop it, or add to your make command: KYMA_REDIS_PORT={port + 1}"
         listen(port, purpose=", for the embedded Redis,", remedy=remedy).close()
     if port := local_provider_port():
-        remedy = f"Start Kyma with another: make run LOCAL_PROVIDER_URL=http://{HOST}:{port + 1}/v1"
+        address = f"http://{HOST}:{port + 1}/v1"
+        remedy = f"Stop it, or add to your make command: LOCAL_PROVIDER_URL={address}"
         listen(port, purpose=", for the local provider,", remedy=remedy).close()
 
 

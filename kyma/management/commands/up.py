@@ -12,6 +12,7 @@ from django.db import OperationalError, connection
 from accounts import mailbox
 from gateway.log import partitions
 from kyma import schema
+from kyma.demo import making
 from kyma.machine import first_run, programs, welcome
 from kyma.machine.processes import RunFile
 from kyma.machine.supervisor import Stopped, StopSignals, Supervisor, SupervisorError, only_one
@@ -25,24 +26,29 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser):
         parser.add_argument("--port", type=int, default=8000, help="of the web process")
+        parser.add_argument(
+            "--demo", action="store_true", help=f"with {making.EMAIL}, who has a past"
+        )
 
-    def handle(self, *, port, **options):
+    def handle(self, *, port, demo, **options):
         signals = StopSignals()
         try:
             refuse_production()
             make_private_folders()
             with only_one(settings.STATE_DIR / "up.lock"):
-                self._run(port, signals)
+                self._run(port, signals, demo)
         except Stopped:
             self._say("Kyma has stopped.")
         except SupervisorError as error:
             sys.exit(str(error))
 
-    def _run(self, port: int, signals: StopSignals) -> None:
+    def _run(self, port: int, signals: StopSignals, with_demo: bool) -> None:
         run_file = RunFile(settings.STATE_DIR / "run.json", f"KYMA_STATE_DIR={settings.STATE_DIR}")
         if count := run_file.stop_stale():
             self._say(f"Stopped what an earlier run had left behind ({count} processes).")
-        listener = programs.listen(port, remedy=f"Start Kyma on another: make run PORT={port + 1}")
+        listener = programs.listen(
+            port, remedy=f"Stop it, or add to your make command: PORT={port + 1}"
+        )
         programs.check_inner_ports()
         supervisor = Supervisor(
             directory=settings.BASE_DIR,
@@ -51,9 +57,11 @@ class Command(BaseCommand):
             run_file=run_file,
         )
         try:
-            login = self._start(supervisor, listener)
+            self._start(supervisor, listener)
+            demo_login = self._make_demo() if with_demo else ""
+            login = first_run.ensure_admin(settings.STATE_DIR / "first_run.json")
             programs.wait_until_ready(supervisor, port)
-            self._say(welcome.text(port, login, first_run.first_key(login)))
+            self._say(welcome.text(port, login, first_run.first_key(login)) + demo_login)
             self._watch(supervisor, signals)
         except SupervisorError as error:
             self.stderr.write(str(error))
@@ -76,7 +84,7 @@ class Command(BaseCommand):
                     said.add(mail.id)
             time.sleep(CHECK_INTERVAL_S)
 
-    def _start(self, supervisor: Supervisor, listener: socket.socket) -> first_run.Login:
+    def _start(self, supervisor: Supervisor, listener: socket.socket) -> None:
         """Start each program as soon as what it needs is there, and prepare the rest meanwhile."""
         self._say(f"Starting Kyma. Its state lies in {settings.STATE_DIR}")
         if redis_port := programs.redis_port():
@@ -90,7 +98,15 @@ class Command(BaseCommand):
         supervisor.start(programs.beat())
         partitions.ensure(connection)
         call_command("load_catalog", stdout=self.stdout)
-        return first_run.ensure_admin(settings.STATE_DIR / "first_run.json")
+
+    def _make_demo(self) -> str:
+        """Make the demo's account, and return the text that says how to sign in there."""
+        self._say(f"Making {making.EMAIL}, with {making.DAYS} days of usage …")
+        made = making.make()
+        return (
+            f"\nThe demo: {made.requests:,} requests and {made.conversations} conversations.\n"
+            f"Sign in as {making.EMAIL} with the password {made.password}\n"
+        )
 
     def _migrate(self) -> None:
         for alias in settings.DATABASES:

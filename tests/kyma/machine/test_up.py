@@ -19,6 +19,7 @@ import pytest
 import requests
 from django.db import connection
 
+from kyma.demo import making
 from kyma.machine import processes
 from kyma.machine.supervisor import SupervisorError
 from kyma.management.commands.up import make_private_folders, refuse_production
@@ -63,10 +64,10 @@ class Up:
         self._process: subprocess.Popen | None = None
         self._family: set[tuple[int, int]] = set()
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "manage.py", "up", "--port", str(self.machine.port)],
+                [sys.executable, "manage.py", "up", "--port", str(self.machine.port), *options],
                 cwd=ROOT,
                 env=self._environment,
                 stdout=output,
@@ -160,8 +161,9 @@ def machine(tmp_path, django_db_setup):  # The engine of the other tests, in eac
 
 def test_a_first_start_shows_login_key_and_a_question_and_a_second_the_same_login(machine):
     with Up(machine, **REAL_MODEL) as first:
-        first.start()
+        first.start("--demo")
         first.wait_until_ready()
+        assert first.find(r"Sign in as (\S+) with the password \S+") == making.EMAIL
         assert {one.stem for one in (machine.state_dir / "log").glob("*.log")} == PROGRAMS
         assert machine.mode_of(".") == 0o700
         assert machine.mode_of("first_run.json") == 0o600
@@ -240,7 +242,7 @@ def test_a_taken_port_is_said_before_anything_is_started(machine, of):
         up.start()
         assert up.wait() == 1
         assert re.match(
-            rf"Port {ports[of]}\b.* is taken by another program\. .*make run", up.output
+            rf"Port {ports[of]}\b.* is taken by another program\. .*make command", up.output
         )
         assert not list((machine.state_dir / "log").iterdir())
 
