@@ -198,7 +198,9 @@ def read_catalogue() -> dict[str, ModelEntry[Candidate]]:
         try:
             found.append((route.model, _candidate(route, today)))
         except SealBroken:
-            logger.error("the key of provider %s doesn't open: set it anew", route.provider.slug)
+            logger.error(
+                "the key of provider %s can't be decrypted: set it again", route.provider.slug
+            )
     return _by_model(found)
 
 

@@ -61,13 +61,21 @@ class ApiRequest(models.Model):
     completion_tokens = models.PositiveIntegerField(default=0)
     reasoning_tokens = models.PositiveIntegerField(default=0)
     images = models.PositiveIntegerField(default=0)
-    estimated = models.BooleanField(default=False, help_text="Counted by us, not by the provider.")
-    flagged = models.BooleanField(default=False, help_text="The provider's usage was absurd.")
+    estimated = models.BooleanField(
+        default=False, help_text="Kyma counted the tokens, as the provider stated no usage."
+    )
+    flagged = models.BooleanField(
+        default=False, help_text="The provider stated an impossible usage."
+    )
 
     hold_nano = models.BigIntegerField(default=0)
     cost_nano = models.BigIntegerField(default=0)
-    loss_nano = models.BigIntegerField(default=0, help_text="Cost beyond the hold: ours to bear.")
-    upstream_cost_nano = models.BigIntegerField(null=True, help_text="What it cost us.")
+    loss_nano = models.BigIntegerField(
+        default=0, help_text="Cost beyond the hold, which Kyma bears."
+    )
+    upstream_cost_nano = models.BigIntegerField(
+        null=True, help_text="What the provider charges Kyma."
+    )
 
     overhead_ms = models.FloatField(null=True)
     first_token_ms = models.FloatField(null=True)
@@ -140,7 +148,7 @@ class IdempotentRequest(models.Model):
     account = models.ForeignKey(CreditAccount, models.PROTECT, related_name="+")
     request_id = models.UUIDField()
     body_digest = models.CharField(max_length=64)
-    deadline = models.DateTimeField(help_text="In flight until then, at the most.")
+    deadline = models.DateTimeField(help_text="Without an answer by then, the key is free again.")
     completed_at = models.DateTimeField(null=True)
     answer = models.BinaryField(null=True)
     expires_at = models.DateTimeField(db_index=True)
