@@ -44,6 +44,13 @@ class Demo:
     requests: int
     conversations: int
 
+    @property
+    def summary(self) -> str:
+        return (
+            f"The demo: {self.requests:,} requests and {self.conversations} conversations.\n"
+            f"Sign in as {EMAIL} with the password {self.password}"
+        )
+
 
 def make(*, days: int = DAYS, a_day: int = A_DAY, now: dt.datetime | None = None) -> Demo:
     """Make the account with `days` of usage up to an hour ago.

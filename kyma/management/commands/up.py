@@ -58,10 +58,10 @@ class Command(BaseCommand):
         )
         try:
             self._start(supervisor, listener)
-            demo_login = self._make_demo() if with_demo else ""
+            demo = self._make_demo() if with_demo else ""
             login = first_run.ensure_admin(settings.STATE_DIR / "first_run.json")
             programs.wait_until_ready(supervisor, port)
-            self._say(welcome.text(port, login, first_run.first_key(login)) + demo_login)
+            self._say(welcome.text(port, login, first_run.first_key(login)) + demo)
             self._watch(supervisor, signals)
         except SupervisorError as error:
             self.stderr.write(str(error))
@@ -102,11 +102,7 @@ class Command(BaseCommand):
     def _make_demo(self) -> str:
         """Make the demo's account, and return the text that says how to sign in there."""
         self._say(f"Making {making.EMAIL}, with {making.DAYS} days of usage …")
-        made = making.make()
-        return (
-            f"\nThe demo: {made.requests:,} requests and {made.conversations} conversations.\n"
-            f"Sign in as {making.EMAIL} with the password {made.password}\n"
-        )
+        return f"\n{making.make().summary}\n"
 
     def _migrate(self) -> None:
         for alias in settings.DATABASES:

@@ -1,6 +1,7 @@
 """The demo: an account with a past, right in the books of a Kyma of its own."""
 
 import datetime as dt
+import re
 
 import pytest
 from django.utils import timezone
@@ -102,6 +103,11 @@ def test_the_data_map_finds_its_rows_and_nobody_elses(made, alice):
     assert rows[ApiRequest].count() == made.requests == ApiRequest.objects.count() - 1
     assert rows[Conversation].count() == made.conversations
     assert not rows[LedgerEntry].filter(account=alice.credit_account).exists()
+
+
+def test_its_summary_says_how_to_sign_in(made, client):
+    (password,) = re.findall(rf"Sign in as {making.EMAIL} with the password (\S+)", made.summary)
+    assert client.login(username=making.EMAIL, password=password)
 
 
 def test_it_is_not_made_beside_other_accounts(routes, alice):

@@ -19,7 +19,6 @@ import pytest
 import requests
 from django.db import connection
 
-from kyma.demo import making
 from kyma.machine import processes
 from kyma.machine.supervisor import SupervisorError
 from kyma.management.commands.up import make_private_folders, refuse_production
@@ -64,10 +63,10 @@ class Up:
         self._process: subprocess.Popen | None = None
         self._family: set[tuple[int, int]] = set()
 
-    def start(self, *options: str) -> None:
+    def start(self) -> None:
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "manage.py", "up", "--port", str(self.machine.port), *options],
+                [sys.executable, "manage.py", "up", "--port", str(self.machine.port)],
                 cwd=ROOT,
                 env=self._environment,
                 stdout=output,
@@ -161,9 +160,8 @@ def machine(tmp_path, django_db_setup):  # The engine of the other tests, in eac
 
 def test_a_first_start_shows_login_key_and_a_question_and_a_second_the_same_login(machine):
     with Up(machine, **REAL_MODEL) as first:
-        first.start("--demo")
+        first.start()
         first.wait_until_ready()
-        assert first.find(r"Sign in as (\S+) with the password \S+") == making.EMAIL
         assert {one.stem for one in (machine.state_dir / "log").glob("*.log")} == PROGRAMS
         assert machine.mode_of(".") == 0o700
         assert machine.mode_of("first_run.json") == 0o600
