@@ -21,7 +21,7 @@ LINT_STATE := KYMA_STATE_DIR=$(CURDIR)/.venv/lint-state
 
 help:
 	@echo 'make run          Kyma on this machine: http://localhost:8000 (or PORT=…)'
-	@echo 'make demo         a Kyma of its own, whose demo account has 30 days of usage'
+	@echo 'make demo         a Kyma apart, with 30 days of usage: http://localhost:8001 (or PORT=…)'
 	@echo 'make test         all tests, on SQLite and on Postgres'
 	@echo 'make proof        the long proofs, on both'
 	@echo 'make screenshots  a picture of each page, phone and desktop, light and dark'
@@ -34,15 +34,18 @@ run: .venv/run.stamp
 	@exec $(BIN)/python manage.py up --port $(PORT)
 
 # In a state folder and databases of its own, new each time: its books never mix with others.
+demo: PORT = 8001
 demo: .venv/run.stamp
 	@$(call refuse_if_running,var/demo)
 	@rm -rf var/demo
 	@exec env KYMA_STATE_DIR=$(CURDIR)/var/demo DATABASE_URL= KEYRING_DATABASE_URL= REDIS_URL= \
 		$(BIN)/python manage.py up --demo --port $(PORT)
 
+# Stops make while Kyma runs on one of the state folders $(1).
 define refuse_if_running
-if [ -e $(1)/up.lock ] && ! flock --nonblock $(1)/up.lock true; then \
-	echo 'Kyma is running: stop it first.'; exit 1; fi
+for lock in $(addsuffix /up.lock,$(1)); do \
+	if [ -e $$lock ] && ! flock --nonblock $$lock true; then \
+		echo 'Kyma is running: stop it first.'; exit 1; fi; done
 endef
 
 test: .venv/test.stamp chromium
@@ -100,8 +103,7 @@ format: .venv/test.stamp
 	@$(BIN)/ruff format .
 
 clean-state:
-	@$(call refuse_if_running,var)
-	@$(call refuse_if_running,var/demo)
+	@$(call refuse_if_running,var var/port-* var/demo)
 	@rm -rf var
 
 # --- The virtual environment. A stamp is older than its requirements when they have changed.
