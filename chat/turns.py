@@ -9,7 +9,6 @@ import logging
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from typing import Any
 
 import orjson
 from django.db import Error as DatabaseError
@@ -57,8 +56,8 @@ class Answer:
         said = b""
         for choice in chunk["choices"]:
             delta = choice.get("delta") or {}
-            text = _plain(delta.get("content")) + _plain(delta.get("refusal"))
-            reasoning = _plain(delta.get("reasoning") or delta.get("reasoning_content"))
+            text = (delta.get("content") or "") + (delta.get("refusal") or "")
+            reasoning = delta.get("reasoning") or ""
             self._text.append(text)
             self._reasoning.append(reasoning)
             said += (reasoning + text).encode()
@@ -73,15 +72,6 @@ class Answer:
     def fail(self, error: GatewayError) -> bytes:
         self.error = error
         return b""
-
-
-def _plain(said: Any) -> str:
-    """Return the text of a string, or of a list of parts as some providers send it."""
-    if isinstance(said, list):
-        return "".join(map(_plain, said))
-    if isinstance(said, dict):
-        return _plain(said.get("text"))
-    return said if isinstance(said, str) else ""
 
 
 class Turn:

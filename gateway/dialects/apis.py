@@ -11,7 +11,7 @@ from gateway.dialects.anthropic import api as anthropic_api
 from gateway.dialects.chat import custom_tools
 from gateway.dialects.chat import request as chat_request
 from gateway.dialects.chat.chunks import Identity
-from gateway.dialects.chat.stream import ChatStream, CustomToolStream, _whole_chat, _whole_text
+from gateway.dialects.chat.stream import ChatStream, CustomToolStream, whole_chat, whole_text
 from gateway.dialects.request import AGENT_MAX_TOKENS, ProviderRequest
 from gateway.dialects.responses import answer as responses_answer
 from gateway.dialects.responses.request import chat_body as responses_chat_body
@@ -125,7 +125,7 @@ def _responses(seal: Seal | None) -> Dialect:
 CHAT = Dialect(
     "chat",
     read=chat_request.parse,
-    whole=_whole_chat,
+    whole=whole_chat,
     open=_open_chat,
 )
 MESSAGES = Dialect(
@@ -138,7 +138,7 @@ RESPONSES = _responses(None)
 COMPLETIONS = Dialect(
     "completions",
     read=text_request.parse,
-    whole=_whole_text,
+    whole=whole_text,
     open=_open_text,
     prompt_field="prompt",
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from gateway.dialects.chat.answer import index_of, name_and_arguments, spoken, tool_calls
+from gateway.dialects.chat.answer import logged_answers, name_and_arguments, tool_calls
 
 MAX_TEXT = 100_000  # characters of one message, and of the JSON: a page stays readable
 _DEEPEST = 20
@@ -90,21 +90,9 @@ def _answers(answer: Any) -> Iterator[Said]:
     """Choices of a whole answer, or messages gathered from a stream."""
     if isinstance(answer, dict):  # Of embeddings, only how many there were.
         yield _said("answer", ", ".join(f"{value} {name}" for name, value in answer.items()))
-    if not isinstance(answer, list):
-        return
-    choices = [one for one in answer if isinstance(one, dict)]
-    for choice in sorted(choices, key=index_of):
-        nested = choice.get("message")
-        message = nested if isinstance(nested, dict) else choice
-        reasoning, text = spoken({"content": message.get("text"), **message})
-        calls = [_call(*name_and_arguments(_whole(call))) for call in tool_calls(message)]
-        parts = [one for one in (text, *calls) if one]
-        yield Said("assistant", _short("\n\n".join(parts)), _short(reasoning))
-
-
-def _whole(call: dict) -> dict:
-    """A call that was gathered from a stream has its function's members beside its id."""
-    return call if "function" in call else {"function": call}
+    for one in logged_answers(answer if isinstance(answer, list) else []):
+        parts = [part for part in (one.text, *(_call(*call) for call in one.calls)) if part]
+        yield Said("assistant", _short("\n\n".join(parts)), _short(one.thought))
 
 
 def _said(role: str, content: Any) -> Said:

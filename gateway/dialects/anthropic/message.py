@@ -8,8 +8,6 @@ import orjson
 from gateway.dialects.chat.answer import (
     finish_meaning,
     name_and_arguments,
-    spoken,
-    thought_in,
     tool_calls,
 )
 
@@ -42,12 +40,12 @@ def message(
     choice = (answer.get("choices") or [{}])[0]
     said = choice.get("message") or {}
     own_id = message_id(answer["id"])
-    reasoning, text = spoken(said)
-    reasoning = reasoning or thought_in(said.get("reasoning_details"))
+    thought = said.get("reasoning")
+    text = (said.get("content") or "") + (said.get("refusal") or "")
     calls = tool_calls(said)
     content: list[dict] = []
-    if reasoning and tells_thinking:
-        content.append({"type": "thinking", "thinking": reasoning, "signature": SIGNATURE})
+    if thought and tells_thinking:
+        content.append({"type": "thinking", "thinking": thought, "signature": SIGNATURE})
     if text:
         content.append({"type": "text", "text": text})
     content += [_tool_use(call, own_id, place) for place, call in enumerate(calls)]

@@ -22,7 +22,7 @@ from gateway.dialects.anthropic.message import (
     tool_use_id,
     usage_object,
 )
-from gateway.dialects.chat.answer import index_of, name_and_arguments, spoken, tool_calls
+from gateway.dialects.chat.answer import index_of, name_and_arguments, tool_calls
 from gateway.dialects.chat.messages import size_of
 from gateway.errors import GatewayError
 
@@ -208,13 +208,13 @@ class MessageStream:
             self._finish_reason = choice["finish_reason"]
             self._stopped_at = stopped_at(choice, self._stop_sequences)
         delta = choice.get("delta") or {}
-        reasoning, text = spoken(delta)
         self._refused = self._refused or bool(delta.get("refusal"))
-        if reasoning and self._tells_thinking:
-            self._block_of("thinking").add(reasoning)
-        else:
-            self._untold += size_of(reasoning)
-        if text:
+        if thought := delta.get("reasoning"):
+            if self._tells_thinking:
+                self._block_of("thinking").add(thought)
+            else:
+                self._untold += size_of(thought)
+        if text := (delta.get("content") or "") + (delta.get("refusal") or ""):
             self._block_of("text").add(text)
         for call in tool_calls(delta):
             self._call_of(call).add(call)

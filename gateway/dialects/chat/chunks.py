@@ -2,17 +2,14 @@
 
 import dataclasses
 import functools
-from typing import Any
 
 import orjson
 
 from billing.pricing import Usage, usd
 from gateway.dialects.chat import mending
-from gateway.dialects.chat.answer import content_bytes
+from gateway.dialects.chat.answer import content_bytes, hide_thoughts
 from gateway.dialects.request import CHAT, Endpoint
 from gateway.errors import GatewayError
-
-REASONING = ("reasoning", "reasoning_content", "reasoning_details")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +39,7 @@ class Identity:
 
 
 def own(answer: dict, identity: Identity) -> dict:
-    """The whole answer under Kyma's identity, without the provider's usage, its calls mended."""
+    """Return the whole answer, mended, under Kyma's identity and without the provider's usage."""
     answer.pop("usage", None)
     answer.update(identity.of(identity.endpoint.answer_object))
     mending.mend_whole(answer)
@@ -68,16 +65,9 @@ def hide_reasoning(answer: dict) -> int:
     size = 0
     for choice in answer.get("choices") or ():
         said = choice.get("delta") or choice.get("message") or {}
-        for name in REASONING:
-            said.pop(name, None)
-        if isinstance(said.get("content"), list):
-            said["content"] = [one for one in said["content"] if not _is_thought(one)]
+        hide_thoughts(said)
         size += content_bytes(said)
     return size
-
-
-def _is_thought(part: Any) -> bool:
-    return isinstance(part, dict) and "thinking" in part
 
 
 def usage_object(usage: Usage, cost_nano: int) -> dict:

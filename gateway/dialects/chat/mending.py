@@ -1,14 +1,21 @@
-"""A provider's tool calls, made what OpenAI's clients expect, for every API that tells them.
+"""A provider's answer, mended where it arrives: plain texts, and tool calls as OpenAI writes them.
 
-Some providers give each call the same index, or none; repeat id and name in every fragment; leave
-out ids and types; or write arguments as an object. What is sound stays as it came.
+Some providers send content in parts. Some give each call the same index, or none; repeat id and
+name in every fragment; leave out ids and types; or write arguments as an object. Whatever is sound
+stays as it came. Every API reads the mended answer.
 """
 
 from dataclasses import dataclass, field
 
 import orjson
 
-from gateway.dialects.chat.answer import finish_meaning, index_of, name_and_arguments
+from gateway.dialects.chat.answer import (
+    finish_meaning,
+    index_of,
+    make_plain,
+    name_and_arguments,
+    thought_in,
+)
 
 # Of an answer's id, in the ids made for its calls: some providers take no longer ones than 40.
 _TAIL = 24
@@ -49,14 +56,24 @@ def _complete(call: dict, ids: _Ids, name: str, arguments: str) -> None:
 
 
 def mend_whole(answer: dict) -> None:
-    """Mend the calls in a whole answer."""
+    """Mend a whole answer in place."""
     for choice in answer.get("choices") or ():
-        if calls := (choice.get("message") or {}).get("tool_calls"):
-            ids = _Ids(answer["id"], index_of(choice))
-            nothing = "" if _is_cut_off(choice) else "{}"
-            for call in calls:
-                name, arguments = name_and_arguments(call)
-                _complete(call, ids, name, arguments if arguments.strip() else nothing)
+        message = choice.get("message") or {}
+        make_plain(message)
+        if not message.get("reasoning") and (
+            thought := thought_in(message.get("reasoning_details"))
+        ):
+            message["reasoning"] = thought
+        if message.get("tool_calls"):
+            _mend_calls(message["tool_calls"], choice, answer["id"])
+
+
+def _mend_calls(calls: list[dict], choice: dict, answer_id: str) -> None:
+    ids = _Ids(answer_id, index_of(choice))
+    nothing = "" if _is_cut_off(choice) else "{}"
+    for call in calls:
+        name, arguments = name_and_arguments(call)
+        _complete(call, ids, name, arguments if arguments.strip() else nothing)
 
 
 def _is_cut_off(choice: dict) -> bool:
@@ -91,8 +108,8 @@ class _Call:
         return True
 
 
-class StreamedCalls:
-    """The calls in the chunks of one answer; those of each choice get indexes from 0 on."""
+class Mender:
+    """Mends the chunks of one streamed answer. The calls of each choice get indexes from 0 on."""
 
     def __init__(self, answer_id: str):
         self._answer_id = answer_id
@@ -100,14 +117,18 @@ class StreamedCalls:
 
     def mend(self, chunk: dict) -> None:
         for choice in chunk["choices"]:
-            if (delta := choice.get("delta")) and delta.get("tool_calls"):
-                owner = index_of(choice)
-                if owner not in self._choices:
-                    self._choices[owner] = _Fragments(_Ids(self._answer_id, owner))
-                for fragment in delta["tool_calls"]:
-                    self._choices[owner].mend(fragment)
+            if delta := choice.get("delta"):
+                make_plain(delta)
+                if calls := delta.get("tool_calls"):
+                    self._mend_calls(index_of(choice), calls)
             if self._choices and choice.get("finish_reason") and not _is_cut_off(choice):
                 self._end(choice)
+
+    def _mend_calls(self, owner: int, calls: list[dict]) -> None:
+        if owner not in self._choices:
+            self._choices[owner] = _Fragments(_Ids(self._answer_id, owner))
+        for fragment in calls:
+            self._choices[owner].mend(fragment)
 
     def _end(self, choice: dict) -> None:
         fragments = self._choices.get(index_of(choice))

@@ -3,13 +3,7 @@
 import orjson
 
 from gateway.dialects.chat import custom_tools
-from gateway.dialects.chat.answer import (
-    index_of,
-    spoken,
-    state_finish_reason,
-    thought_in,
-    tool_calls,
-)
+from gateway.dialects.chat.answer import index_of, state_finish_reason, tool_calls
 from gateway.dialects.chat.chunks import Identity, error_chunk, own_chunk, usage_chunk
 from gateway.errors import GatewayError
 from gateway.wire import sse
@@ -37,12 +31,8 @@ class ChatStream:
             index = index_of(choice)
             if index not in self._begun:
                 self._begin(choice)
-            if delta := choice.get("delta"):
-                # Most have neither, and a call would cost each of them.
-                if type(delta.get("content")) is list or "reasoning_content" in delta:
-                    _speak_plainly(delta)
-                if delta.get("tool_calls"):
-                    self._calling.add(index)
+            if (delta := choice.get("delta")) and delta.get("tool_calls"):
+                self._calling.add(index)
             if choice.get("finish_reason"):
                 self._end(choice)
         return sse.event(orjson.dumps(chunk))
@@ -119,30 +109,16 @@ class CustomToolStream(ChatStream):
         return self._tell(self._custom.owners) + super().finish(usage)
 
 
-def _whole_chat(answer: dict, usage: dict, body: dict) -> dict:
-    whole = _whole_text(answer, usage, body)
+def whole_chat(answer: dict, usage: dict, body: dict) -> dict:
+    whole = whole_text(answer, usage, body)
     if names := custom_tools.names_in(body):
         whole["choices"] = [custom_tools.calling(choice, names) for choice in whole["choices"]]
     return whole
 
 
-def _whole_text(answer: dict, usage: dict, _: dict) -> dict:
+def whole_text(answer: dict, usage: dict, _: dict) -> dict:
     for choice in answer["choices"]:
-        said = choice.get("message") or {}
-        _speak_plainly(said)
-        if not said.get("reasoning") and (thought := thought_in(said.get("reasoning_details"))):
-            said["reasoning"] = thought
         if choice.get("finish_reason"):
-            state_finish_reason(choice, called=bool(said.get("tool_calls")))
+            calls = (choice.get("message") or {}).get("tool_calls")
+            state_finish_reason(choice, called=bool(calls))
     return {**answer, "usage": usage}
-
-
-def _speak_plainly(said: dict) -> None:
-    """Put what was thought into `reasoning`, whichever name its provider has for it, which stays;
-    and content in parts, with thoughts among them, as the text that OpenAI's clients expect.
-    """
-    thought, _ = spoken(said)
-    if thought:
-        said["reasoning"] = thought
-    if type(said.get("content")) is list:
-        _, said["content"] = spoken({"content": said["content"]})

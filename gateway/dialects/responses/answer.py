@@ -6,7 +6,7 @@ the response again.
 
 from typing import Any
 
-from gateway.dialects.chat.answer import finish_meaning, spoken, thought_in
+from gateway.dialects.chat.answer import finish_meaning
 from gateway.dialects.responses import tools as responses_tools
 from gateway.dialects.responses.output import Output, Wanted
 from gateway.dialects.responses.seal import Seal
@@ -23,10 +23,7 @@ def response(answer: dict, usage: dict, request: dict, seal: Seal | None = None)
     # Here a call's place is where it stands; what some providers write as its index isn't.
     calls = [{**call, "index": None} for call in message.get("tool_calls") or ()]
     output = Output(suffix_of(answer["id"]), _ignore, wanted(request, seal))
-    said = {**message, "tool_calls": calls}
-    if not spoken(message)[0]:
-        said["reasoning"] = thought_in(message.get("reasoning_details"))
-    output.add(said, choice.get("logprobs"))
+    output.add({**message, "tool_calls": calls}, choice.get("logprobs"))
     head = header(answer["id"], answer["created"], answer["model"])
     return {**head, **echo(request), **ending(output, choice.get("finish_reason"), usage)}
 

@@ -193,13 +193,11 @@ class Output:
 
     def add(self, delta: dict, logprobs: Any = None) -> None:
         """Take in a delta of a chat answer, or its whole message."""
-        said = delta.get("content")
-        thought = delta.get("reasoning") or delta.get("reasoning_content")
-        self._say(self._reasoning, _text(thought) or "".join(_thoughts(said)))
-        self._say(_TEXT, _text(said), logprobs)
+        self._say(self._reasoning, delta.get("reasoning"))
+        self._say(_TEXT, delta.get("content"), logprobs)
         for annotation in _citations(delta.get("annotations")):
             self._annotate(annotation)
-        self._say(_REFUSAL, _text(delta.get("refusal")))
+        self._say(_REFUSAL, delta.get("refusal"))
         for place, call in enumerate(delta.get("tool_calls") or ()):
             self._hear(call, place)
 
@@ -228,7 +226,7 @@ class Output:
 
     # --- Reasoning and messages
 
-    def _say(self, kind: _Kind, text: str, logprobs: Any = None) -> None:
+    def _say(self, kind: _Kind, text: str | None, logprobs: Any = None) -> None:
         if not text:
             return
         speech = self._speech_of(kind)
@@ -287,7 +285,7 @@ class Output:
     # --- Calls
 
     def _hear(self, call: dict, place: int) -> None:
-        call_id = _text(call.get("id"))
+        call_id = call.get("id") or ""
         name, arguments = name_and_arguments(call)
         place = call["index"] if type(call.get("index")) is int else place
         known = self._calls.get(place)
@@ -364,22 +362,6 @@ class Output:
         self._emit("response.output_item.done", event)
 
 
-def _text(said: Any) -> str:
-    """What is said in a string, or in a list of parts as some providers send content."""
-    if isinstance(said, str):
-        return said
-    if isinstance(said, list):
-        return "".join(_text(part.get("text")) for part in said if isinstance(part, dict))
-    return ""
-
-
-def _thoughts(said: Any) -> Iterator[str]:
-    """The reasoning among the parts of content."""
-    for part in said if isinstance(said, list) else ():
-        if isinstance(part, dict):
-            yield _text(part.get("thinking"))
-
-
 def _citations(given: Any) -> Iterator[dict]:
     """Chat's annotations that cite a page, as far as they are what they should be."""
     for one in given if isinstance(given, list) else ():
@@ -388,7 +370,7 @@ def _citations(given: Any) -> Iterator[dict]:
             yield {
                 "type": "url_citation",
                 "url": cited["url"],
-                "title": _text(cited.get("title")),
+                "title": title if isinstance(title := cited.get("title"), str) else "",
                 "start_index": _place(cited.get("start_index")),
                 "end_index": _place(cited.get("end_index")),
             }

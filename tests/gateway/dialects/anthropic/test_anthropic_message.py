@@ -62,9 +62,9 @@ def test_a_whole_answer():
             [THINKING, TEXT],
         ),
         ({"content": None, "refusal": "Hi"}, [TEXT]),
-        ({"content": 5, "reasoning": {}, "tool_calls": "x"}, []),
-        ({"tool_calls": [call(id=None)]}, [tool_use(id="toolu_req1_0")]),
-        ({"tool_calls": [5, {"id": "c1", "function": None}]}, [tool_use(name="")]),
+        ({"content": 5, "reasoning": {}, "refusal": []}, []),
+        ({"content": {"text": "Hi"}, "reasoning": [{"text": "h"}, "m"]}, [THINKING, TEXT]),
+        ({"tool_calls": [{"id": "c1", "function": None}]}, [tool_use(name="")]),
     ],
 )
 def test_what_the_blocks_are(said, content):

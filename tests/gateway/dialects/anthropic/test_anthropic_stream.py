@@ -174,7 +174,7 @@ def test_thinking_that_nobody_asked_for_makes_no_block():
 def test_thinking_that_is_not_told_never_counts_as_delivered():
     stream = MessageStream(tells_thinking=False)
     stream.start(answer_id="chatcmpl-1", model="m", input_tokens=1)
-    assert stream.feed(chunk(reasoning_content="Grüße")) == b""
+    assert stream.feed(chunk(reasoning="Grüße")) == b""
     assert stream.feed(chunk(content="Hi"))
     assert stream.waiting == 7
 
@@ -375,8 +375,7 @@ _said = st.fixed_dictionaries(
     {},
     optional={
         **dict.fromkeys(["content", "reasoning", "reasoning_content", "refusal"], _json),
-        "tool_calls": _json
-        | st.lists(
+        "tool_calls": st.lists(
             st.fixed_dictionaries(
                 {"function": st.fixed_dictionaries({"name": _json, "arguments": _json})},
                 optional={"id": _json, "index": _json},

