@@ -88,16 +88,16 @@ def _stop_sequences(body: dict) -> list[str]:
 
 
 def _message(answer: dict, usage: dict, body: dict) -> dict:
-    tells_thinking = anthropic_api.tells_thinking(body)
+    shows_thinking = anthropic_api.shows_thinking(body)
     return anthropic_api.message(
-        answer, usage, _stop_sequences(body), tells_thinking=tells_thinking
+        answer, usage, _stop_sequences(body), shows_thinking=shows_thinking
     )
 
 
 def _open_messages(opening: Opening) -> tuple[Stream, bytes]:
-    tells_thinking = anthropic_api.tells_thinking(opening.body)
+    shows_thinking = anthropic_api.shows_thinking(opening.body)
     stream = anthropic_api.MessageStream(
-        _stop_sequences(opening.body), tells_thinking=tells_thinking
+        _stop_sequences(opening.body), shows_thinking=shows_thinking
     )
     identity = opening.identity
     return stream, stream.start(

@@ -180,7 +180,7 @@ class _Fragments:
 
 def _continue(call: _Call, fragment: dict, given: str, name: str, arguments: str) -> None:
     """Leave out what was told when the call began."""
-    if given:
+    if fragment.get("id"):
         call.given_id = call.given_id or given
         del fragment["id"]
         fragment.pop("type", None)

@@ -81,32 +81,32 @@ class CustomToolStream(ChatStream):
 
     def __init__(self, identity: Identity, *, include_usage: bool, names: frozenset[str]):
         super().__init__(identity, include_usage=include_usage)
-        self._custom = custom_tools.StreamedCalls(names)
+        self._held = custom_tools.HeldCalls(names)
 
     def feed(self, chunk: dict) -> bytes:
         ended = [index_of(choice) for choice in chunk["choices"] if choice.get("finish_reason")]
         chunk["choices"] = [choice for choice in chunk["choices"] if self._says(choice)]
-        written = self._tell(ended)
-        self.waiting = self._custom.waiting
+        written = self._release(ended)
+        self.waiting = self._held.waiting
         return written + super().feed(chunk) if chunk["choices"] else written
 
     def _says(self, choice: dict) -> bool:
         """Whether anything is left in it once calls of custom tools are held back."""
         delta = choice.get("delta") or {}
-        calls = self._custom.take(index_of(choice), tool_calls(delta))
+        calls = self._held.take(index_of(choice), tool_calls(delta))
         rest = {name: member for name, member in delta.items() if name != "tool_calls"}
         choice["delta"] = rest | ({"tool_calls": calls} if calls else {})
         left = (choice.get("finish_reason"), choice.get("logprobs"), *choice["delta"].values())
         return index_of(choice) not in self._begun or any(left)
 
-    def _tell(self, owners: list[int]) -> bytes:
+    def _release(self, owners: list[int]) -> bytes:
         """A chunk with what was held back of these answers, if anything was."""
-        told = {"choices": self._custom.tell(owners)}
-        own = own_chunk(told, self._identity, include_usage=self._include_usage)
+        released = {"choices": self._held.release(owners)}
+        own = own_chunk(released, self._identity, include_usage=self._include_usage)
         return super().feed(own) if own else b""
 
     def finish(self, usage: dict) -> bytes:
-        return self._tell(self._custom.owners) + super().finish(usage)
+        return self._release(self._held.owners) + super().finish(usage)
 
 
 def whole_chat(answer: dict, usage: dict, body: dict) -> dict:

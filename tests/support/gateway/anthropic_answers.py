@@ -68,10 +68,10 @@ def fragment(index: int, arguments: str = "", **members) -> dict:
 
 
 def streamed(
-    *chunks: dict, stop_sequences: Collection[str] = (), tells_thinking: bool = True
+    *chunks: dict, stop_sequences: Collection[str] = (), shows_thinking: bool = True
 ) -> list[dict]:
     """The events of a whole stream, in good order."""
-    stream = MessageStream(stop_sequences, tells_thinking=tells_thinking)
+    stream = MessageStream(stop_sequences, shows_thinking=shows_thinking)
     raw = stream.start(answer_id="chatcmpl-req1", model="kyma/m", input_tokens=9)
     mender = Mender("chatcmpl-req1")
     for one in orjson.loads(orjson.dumps(chunks)):

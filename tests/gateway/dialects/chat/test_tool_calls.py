@@ -74,6 +74,10 @@ ODD: dict[str, tuple[list[list[dict]], list[tuple[str, str, str]]]] = {
         [[opened(0, "c1", "f", '{"a"')], [one(0, "x", None, ":1}")]],
         BOTH[:1],
     ),
+    "an id that is a number": (
+        [[opened(0, 7, "f", '{"a"')], [one(0, 7, None, ":1}")]],
+        [(MADE[0], *F)],
+    ),
     "an empty id in each": ([[opened()], [one(0, "", "", F[1])]], BOTH[:1]),
     "the id late": ([[one(0, None, "f", "")], [one(0, "c1", None, F[1])]], [(MADE[0], *F)]),
     "the name late": ([[one(0, "c1")], [one(0, "c1", "f", F[1])]], BOTH[:1]),

@@ -135,14 +135,6 @@ def test_only_what_was_said_last_is_incomplete():
     assert [item["status"] for item in made["output"]] == ["completed", "completed", "incomplete"]
 
 
-def test_arguments_that_a_provider_sends_as_an_object_are_not_lost():
-    call = {**CHAT_CALL, "function": {"name": "search", "arguments": {"q": "ü"}}}
-    made = whole({"content": None, "tool_calls": [call]})
-    assert made["output"][0]["arguments"] == '{"q":"ü"}'
-    events = stream_of({"tool_calls": [call]})
-    assert events[-1]["response"]["output"] == made["output"]
-
-
 def test_a_refusal_is_a_part_of_the_message():
     made = whole({"content": None, "refusal": "No."})
     assert made["output"][0]["content"] == [{"type": "refusal", "refusal": "No."}]
