@@ -155,7 +155,7 @@ class Turn:
         await completions.proceed(self._completion)
         async with aclosing(self._completion.events()) as parts:
             async for _ in parts:
-                self._tell()
+                self._announce()
 
     def _end(self) -> State:
         """Return how the reading has ended. Settling the cost begins then."""
@@ -186,7 +186,7 @@ class Turn:
     async def _enter(self, state: State, cost_nano: int | None) -> None:
         await self._store(self._snapshot(state, cost_nano))
         self._state, self._cost_nano = state, cost_nano
-        self._tell()
+        self._announce()
 
     async def _store_until_done(self, task: asyncio.Task) -> None:
         while not (await asyncio.wait({task}, timeout=STORE_INTERVAL_S))[0]:
@@ -203,7 +203,7 @@ class Turn:
             if ends_as is not None:
                 self._break_off(ends_as)
 
-    def _tell(self) -> None:
+    def _announce(self) -> None:
         self.news.set()
         self.news = asyncio.Event()
 

@@ -34,7 +34,7 @@ class Said:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Told:
+class Transcript:
     messages: list[Said]
     answers: list[Said]
     ip: str
@@ -42,11 +42,11 @@ class Told:
     request_json: str
 
 
-def told(content: bytes) -> Told:
+def transcript_of(content: bytes) -> Transcript:
     """`content` as it was sealed: request, answer, IP address and user agent."""
     said = orjson.loads(content)
     request, answer = said.get("request"), said.get("answer")
-    return Told(
+    return Transcript(
         messages=list(_messages(request)) if isinstance(request, dict) else [],
         answers=list(_answers(answer)),
         ip=said.get("ip") or "",

@@ -202,11 +202,11 @@ def _check_total(receipt: dict) -> Iterator[Check]:
 
 def _compare(what: str, expected: int, found: int) -> Check:
     if expected == found:
-        return Check(True, f"{what}: {_told(expected)}")
-    return Check(False, f"{what}: it is {_told(expected)}, but the receipt says {_told(found)}.")
+        return Check(True, f"{what}: {_shown(expected)}")
+    return Check(False, f"{what}: it is {_shown(expected)}, but the receipt says {_shown(found)}.")
 
 
-def _told(value: int) -> str:
+def _shown(value: int) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value} nano-dollars"

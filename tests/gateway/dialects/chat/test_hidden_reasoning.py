@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.log.transcript import told as transcript_of
+from gateway.log.transcript import transcript_of
 from tests.support.gateway.receipts import INPUT, OUTPUT, both, events_of
 from tests.support.provider.scripts import (
     Done,
