@@ -1,7 +1,7 @@
-"""What was said in a request, for people to read: messages and answers as text, whichever API.
+"""Logged content as text for people to read: the messages and answers of every API.
 
-Content is what a caller sent, checked or not: whatever doesn't look like a message is shown as
-the JSON that it is, and nothing of it can fail.
+Content is stored as the caller sent it, even if Kyma refused it. So nothing here may fail, and
+anything that doesn't look like a message is shown as JSON.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ _NOT_TEXT = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Said:
-    """One message: who said it, its text, and what was thought before."""
+    """One message: the role of its writer, its text, and the thoughts before it."""
 
     role: str
     text: str
@@ -43,7 +43,7 @@ class Transcript:
 
 
 def transcript_of(content: bytes) -> Transcript:
-    """`content` as it was sealed: request, answer, IP address and user agent."""
+    """Return the transcript of `content`: request, answer, IP address and user agent as JSON."""
     said = orjson.loads(content)
     request, answer = said.get("request"), said.get("answer")
     return Transcript(
@@ -56,7 +56,7 @@ def transcript_of(content: bytes) -> Transcript:
 
 
 def _messages(request: dict) -> Iterator[Said]:
-    """In the order in which the model reads them."""
+    """Yield the messages in the order in which the model reads them."""
     for field in ("system", "instructions"):
         if request.get(field):
             yield _said("system", request[field])
@@ -87,8 +87,8 @@ def _called(call: dict) -> str:
 
 
 def _answers(answer: Any) -> Iterator[Said]:
-    """Choices of a whole answer, or messages gathered from a stream."""
-    if isinstance(answer, dict):  # Of embeddings, only how many there were.
+    """Yield the choices of a whole answer, or the messages that were gathered from a stream."""
+    if isinstance(answer, dict):  # Embeddings: the log keeps only their number and size.
         yield _said("answer", ", ".join(f"{value} {name}" for name, value in answer.items()))
     for one in logged_answers(answer if isinstance(answer, list) else []):
         parts = [part for part in (one.text, *(_call(*call) for call in one.calls)) if part]
@@ -142,7 +142,7 @@ def _call(name: Any, arguments: Any) -> str:
 def _json(value: Any) -> str:
     try:
         return _short(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
-    except orjson.JSONEncodeError:  # It reads deeper than it writes.
+    except orjson.JSONEncodeError:  # orjson reads deeper nesting than it writes.
         return "[nested too deeply to be shown]"
 
 

@@ -1,4 +1,4 @@
-"""Chat's answers as its clients read them: chunk by chunk, or whole."""
+"""Answers of chat and text completions as clients read them: chunk by chunk, or whole."""
 
 import orjson
 
@@ -10,11 +10,10 @@ from gateway.wire import sse
 
 
 class ChatStream:
-    """A stream of chat or text: the chunks as they are, but a message begins with its role, has its
-    content as text and what was thought in `reasoning`, and ends for one of OpenAI's reasons.
+    """A stream of mended chunks. Each message begins with its role and ends with a finish reason.
 
-    Some providers leave the role out, and then OpenAI's package makes a message of it that has
-    none, which can't be sent back. A few say of an answer that is whole no reason why it ended.
+    Some providers leave the role out, and then OpenAI's package makes a message without one, which
+    can't be sent back. A few send no finish reason at the end of a whole answer.
     """
 
     waiting = 0
@@ -58,7 +57,7 @@ class ChatStream:
         return written + sse.DONE
 
     def _end_all(self) -> bytes:
-        """A chunk that ends the answers which nothing has ended, if there are any."""
+        """Return a chunk that ends the answers for which the provider sent no finish reason."""
         nothing = self._identity.endpoint.says_nothing
         choices = [
             {"index": index, **nothing, "finish_reason": None}
@@ -75,9 +74,7 @@ class ChatStream:
 
 
 class CustomToolStream(ChatStream):
-    """A stream of chat whose caller offers custom tools: calls of these are told once they are
-    whole.
-    """
+    """A stream of chat whose caller offers custom tools. Calls of them are sent when complete."""
 
     def __init__(self, identity: Identity, *, include_usage: bool, names: frozenset[str]):
         super().__init__(identity, include_usage=include_usage)
@@ -91,7 +88,7 @@ class CustomToolStream(ChatStream):
         return written + super().feed(chunk) if chunk["choices"] else written
 
     def _says(self, choice: dict) -> bool:
-        """Whether anything is left in it once calls of custom tools are held back."""
+        """True when a choice still holds something after calls of custom tools are held back."""
         delta = choice.get("delta") or {}
         calls = self._held.take(index_of(choice), tool_calls(delta))
         rest = {name: member for name, member in delta.items() if name != "tool_calls"}
@@ -100,7 +97,7 @@ class CustomToolStream(ChatStream):
         return index_of(choice) not in self._begun or any(left)
 
     def _release(self, owners: list[int]) -> bytes:
-        """A chunk with what was held back of these answers, if anything was."""
+        """Return a chunk with the held calls of these answers, or nothing if there are none."""
         released = {"choices": self._held.release(owners)}
         own = own_chunk(released, self._identity, include_usage=self._include_usage)
         return super().feed(own) if own else b""
