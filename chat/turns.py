@@ -9,7 +9,6 @@ import logging
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from typing import Any
 
 import orjson
 from django.db import Error as DatabaseError
@@ -57,8 +56,8 @@ class Answer:
         said = b""
         for choice in chunk["choices"]:
             delta = choice.get("delta") or {}
-            text = _plain(delta.get("content")) + _plain(delta.get("refusal"))
-            reasoning = _plain(delta.get("reasoning") or delta.get("reasoning_content"))
+            text = (delta.get("content") or "") + (delta.get("refusal") or "")
+            reasoning = delta.get("reasoning") or ""
             self._text.append(text)
             self._reasoning.append(reasoning)
             said += (reasoning + text).encode()
@@ -73,15 +72,6 @@ class Answer:
     def fail(self, error: GatewayError) -> bytes:
         self.error = error
         return b""
-
-
-def _plain(said: Any) -> str:
-    """Return the text of a string, or of a list of parts as some providers send it."""
-    if isinstance(said, list):
-        return "".join(map(_plain, said))
-    if isinstance(said, dict):
-        return _plain(said.get("text"))
-    return said if isinstance(said, str) else ""
 
 
 class Turn:
@@ -165,7 +155,7 @@ class Turn:
         await completions.proceed(self._completion)
         async with aclosing(self._completion.events()) as parts:
             async for _ in parts:
-                self._tell()
+                self._announce()
 
     def _end(self) -> State:
         """Return how the reading has ended. Settling the cost begins then."""
@@ -196,7 +186,7 @@ class Turn:
     async def _enter(self, state: State, cost_nano: int | None) -> None:
         await self._store(self._snapshot(state, cost_nano))
         self._state, self._cost_nano = state, cost_nano
-        self._tell()
+        self._announce()
 
     async def _store_until_done(self, task: asyncio.Task) -> None:
         while not (await asyncio.wait({task}, timeout=STORE_INTERVAL_S))[0]:
@@ -213,7 +203,7 @@ class Turn:
             if ends_as is not None:
                 self._break_off(ends_as)
 
-    def _tell(self) -> None:
+    def _announce(self) -> None:
         self.news.set()
         self.news = asyncio.Event()
 
