@@ -42,8 +42,8 @@ from gateway.providers.metering import Ending
 from gateway.receipts.generation import answer_id
 from gateway.routing.resolution import Resolution, resolve
 from gateway.serving import idempotency, sessions, settlement
-from gateway.serving.call import Call, ClientGone
 from gateway.serving.delivery import Delivery
+from gateway.serving.exchange import ClientGone, Exchange
 from gateway.serving.forwarding import Forwarding
 from gateway.serving.idempotency import Kept
 from gateway.serving.reservation import Reservation, ask_for, reserve, tokens_of
@@ -56,16 +56,16 @@ CLIENT_CLOSED_REQUEST = 499  # nginx's number for it; no client ever sees it.
 FLUSH = b""
 
 
-async def begin(call: Call, dialect: Dialect) -> "Completion":
+async def begin(exchange: Exchange, dialect: Dialect) -> "Completion":
     """Steps 1 to 5: returns once a provider has begun to answer.
 
     Raises GatewayError; then the request is logged, and nothing is held or charged.
     """
-    completion = Completion(call, await authenticate(call.headers), dialect)
+    completion = Completion(exchange, await authenticate(exchange.headers), dialect)
     try:
         await proceed(completion)
     except (ClientGone, asyncio.CancelledError):
-        completion.abandon(call.broken_off_as)
+        completion.abandon(exchange.broken_off_as)
         raise
     return completion
 
@@ -75,9 +75,9 @@ async def proceed(completion: "Completion") -> None:
 
     Whoever cancels it, or raises ClientGone, abandons the completion: they know why it ends.
     """
-    call, caller = completion.call, completion.caller
+    exchange, caller = completion.exchange, completion.caller
     try:
-        admit(caller, call.ip)
+        admit(caller, exchange.ip)
         key_rules.refuse_management(caller)
         await completion.read()
         await completion.look_up()
@@ -93,7 +93,7 @@ async def proceed(completion: "Completion") -> None:
     except ClientGone:
         raise
     except Exception as error:  # The outermost edge: a fault of ours must not leave a hold.
-        log_fault(call.id, error)
+        log_fault(exchange.id, error)
         masked = InternalError("Kyma failed. Nothing was charged.")
         raise await completion.refuse(masked) from error
 
@@ -121,11 +121,11 @@ class Completion:
     limit_headers: Mapping[str, str] = {}
     kept: Kept | None = None
 
-    def __init__(self, call: Call, caller: Caller, dialect: Dialect):
-        self.call = call
+    def __init__(self, exchange: Exchange, caller: Caller, dialect: Dialect):
+        self.exchange = exchange
         self.caller = caller
         self.dialect = dialect.under(caller.cipher)
-        self.record: RequestRecord = call.record(caller, dialect.api)
+        self.record: RequestRecord = exchange.new_record(caller, dialect.api)
         self._delivery: Delivery | None = None
         self._reservation: Reservation | None = None
         self._claim: Claim | None = None
@@ -135,19 +135,19 @@ class Completion:
 
     async def read(self) -> None:
         """Take in the body. Raises GatewayError."""
-        self._body = json_body.parse(await self.call.read_json_body())
-        self.call.is_json = True
+        self._body = json_body.parse(await self.exchange.read_json_body())
+        self.exchange.is_json = True
         self.request = self.dialect.read(self._body)
         self.record.streamed = self.request.stream
         self.record.images = self.request.images
         self.record.session_hash = sessions.session_hash(
-            self.request, self.call.headers, self.caller.account_id
+            self.request, self.exchange.headers, self.caller.account_id
         )
         self.record.user_hash = sessions.user_hash(self.request, self.caller.account_id)
 
     async def look_up(self) -> None:
         """Find what was answered before under its Idempotency-Key. Raises GatewayError."""
-        self._claim = idempotency.claim_of(self.call, self.caller, self.dialect.api)
+        self._claim = idempotency.claim_of(self.exchange, self.caller, self.dialect.api)
         if self._claim is not None:
             await self._find_kept(self._claim)
 
@@ -176,7 +176,7 @@ class Completion:
                 raise idempotency.in_flight() from taken
             return
         max_tokens = self._reservation.grant.max_tokens
-        deadline = self.call.started + settings.REQUEST_TOTAL_TIMEOUT_S
+        deadline = self.exchange.started + settings.REQUEST_TOTAL_TIMEOUT_S
         self.forwarding = Forwarding(self.request, routes, max_tokens, self.record, deadline)
 
     async def _count(self, ask: Ask) -> None:
@@ -198,10 +198,10 @@ class Completion:
 
     async def forward(self) -> None:
         """Return once a provider has begun to answer. Raises GatewayError."""
-        begun_ms = self.call.elapsed_ms()
+        begun_ms = self.exchange.elapsed_ms()
         try:
             await self.forwarding.open()
-            self.record.first_token_ms = self.call.elapsed_ms()
+            self.record.first_token_ms = self.exchange.elapsed_ms()
             await self._wait_for_hold()
             self._identify()
             self.content = b"" if self.request.stream else self._content()
@@ -209,7 +209,7 @@ class Completion:
             await self._wait_for_hold()  # Without one there is nothing to settle.
             raise failure.gateway_error().after(len(self.record.attempts)) from failure
         self.record.status = 200
-        own_ms = begun_ms + self.call.elapsed_ms() - self.record.first_token_ms
+        own_ms = begun_ms + self.exchange.elapsed_ms() - self.record.first_token_ms
         self.record.overhead_ms = round(own_ms, 3)
 
     async def _wait_for_hold(self) -> None:
@@ -228,7 +228,7 @@ class Completion:
         self.record.route_id = route.route_id
         self.record.provider = route.provider
         self.identity = Identity(
-            id=f"{self.request.endpoint.id_prefix}{self.call.id}",
+            id=f"{self.request.endpoint.id_prefix}{self.exchange.id}",
             created=int(time.time()),
             model=self.record.model,
             provider=route.provider_name,
@@ -281,7 +281,7 @@ class Completion:
             await self._settle_quietly(Ending.UPSTREAM_FAILED)
             yield stream.fail(error)
         except (CommitFailed, HoldClosed) as failure:
-            logger.error("request %s could not be settled: %r", self.call.id, failure)
+            logger.error("request %s could not be settled: %r", self.exchange.id, failure)
             yield stream.fail(InternalError("Kyma could not settle this answer."))
         else:
             yield end
@@ -340,8 +340,8 @@ class Completion:
             self._take_bill(ending)
         if record.flagged:
             logger.warning("request %s: absurd usage from %s", record.id, record.provider)
-        record.latency_ms = self.call.elapsed_ms()
-        content = settlement.sealed_content(self.call, self.caller, self._said())
+        record.latency_ms = self.exchange.elapsed_ms()
+        content = settlement.sealed_content(self.exchange, self.caller, self._said())
         return await settlement.settle(record, self._price_nano, content, self._claim_end(ending))
 
     def _claim_end(self, ending: Ending) -> ClaimEnd | None:
@@ -428,14 +428,14 @@ class Completion:
     def _log(self, outcome: ApiRequest.Outcome) -> None:
         self._is_logged = True
         self.record.outcome = outcome
-        self.record.latency_ms = self.call.elapsed_ms()
-        settlement.log(self.record, settlement.sealed_content(self.call, self.caller, None))
+        self.record.latency_ms = self.exchange.elapsed_ms()
+        settlement.log(self.record, settlement.sealed_content(self.exchange, self.caller, None))
 
     async def _settle_quietly(self, ending: Ending) -> None:
         try:
             await self.settle(ending)
         except (CommitFailed, HoldClosed) as failure:
-            logger.error("request %s could not be settled: %r", self.call.id, failure)
+            logger.error("request %s could not be settled: %r", self.exchange.id, failure)
 
 
 def log_fault(request_id: str, error: Exception) -> None:

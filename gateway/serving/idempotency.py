@@ -23,7 +23,7 @@ from gateway.dialects.chat.chunks import usage_object
 from gateway.errors import Conflict, InvalidRequest, Unavailable, Unprocessable
 from gateway.models import ApiRequest, IdempotentRequest, kept_answer_place
 from gateway.receipts.generation import answer_id, usage_of
-from gateway.serving.call import Call
+from gateway.serving.exchange import Exchange
 
 HEADER = "idempotency-key"
 LONGEST_KEY = 255
@@ -55,9 +55,9 @@ class Kept:
         return cls(**orjson.loads(head), body=body)
 
 
-def claim_of(call: Call, caller: Caller, api: str) -> Claim | None:
+def claim_of(exchange: Exchange, caller: Caller, api: str) -> Claim | None:
     """What a request claims by its Idempotency-Key; None without one. Raises InvalidRequest."""
-    text = call.headers.get(HEADER)
+    text = exchange.headers.get(HEADER)
     if text is None:
         return None
     if not 0 < len(text) <= LONGEST_KEY:
@@ -67,7 +67,7 @@ def claim_of(call: Call, caller: Caller, api: str) -> Claim | None:
     now = dt.datetime.now(dt.UTC)
     return Claim(
         id=_digest(f"key:{caller.account_id}:{text}".encode()),
-        body_digest=_digest(f"body:{api}:".encode() + call.raw),
+        body_digest=_digest(f"body:{api}:".encode() + exchange.raw),
         expires_at=now + LIFETIME,
     )
 

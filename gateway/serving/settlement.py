@@ -21,7 +21,7 @@ from gateway.dialects.chat.answer import finish_meaning
 from gateway.models import ApiRequest, content_place
 from gateway.providers.metering import Bill
 from gateway.serving import metrics
-from gateway.serving.call import Call
+from gateway.serving.exchange import Exchange
 
 logger = logging.getLogger(__name__)
 
@@ -101,25 +101,27 @@ def log(record: RequestRecord, content: Content | None) -> None:
     metrics.observe(record)
 
 
-def sealed_content(call: Call, caller: Caller, answer: object) -> Content | None:
+def sealed_content(exchange: Exchange, caller: Caller, answer: object) -> Content | None:
     """Messages, answer, IP address and user agent, sealed; None if the key keeps nothing (P2)."""
     if caller.retention_days == 0:
         return None
     plain = orjson.dumps(
         {
-            "request": _request(call),
+            "request": _request(exchange),
             "answer": answer,
-            "ip": call.ip,
-            "user_agent": call.user_agent,
+            "ip": exchange.ip,
+            "user_agent": exchange.user_agent,
         }
     )
-    sealed = caller.cipher.seal(plain, content_place(call.id))
+    sealed = caller.cipher.seal(plain, content_place(exchange.id))
     now = dt.datetime.now(dt.UTC)
     return Content(
         base64.b64encode(sealed).decode(), now + dt.timedelta(days=caller.retention_days)
     )
 
 
-def _request(call: Call) -> orjson.Fragment | str | None:
-    """The body as it came: JSON as it stands, anything else as a text."""
-    return orjson.Fragment(call.raw) if call.is_json else call.raw.decode(errors="replace") or None
+def _request(exchange: Exchange) -> orjson.Fragment | str | None:
+    """Return the body as it came: as JSON if it is JSON, and as text otherwise."""
+    if exchange.is_json:
+        return orjson.Fragment(exchange.raw)
+    return exchange.raw.decode(errors="replace") or None

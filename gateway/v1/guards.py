@@ -23,7 +23,7 @@ from gateway.errors import (
 )
 from gateway.models import ApiRequest
 from gateway.serving import completions, settlement
-from gateway.serving.call import Call, ClientGone, GatewayRequest
+from gateway.serving.exchange import ClientGone, Exchange, GatewayRequest
 
 Outcome = ApiRequest.Outcome
 
@@ -88,11 +88,11 @@ def telling_anthropic(view: View) -> View:
 
 
 async def _admit_read(
-    call: Call, caller: Caller, rule: Callable[[Caller], None]
+    exchange: Exchange, caller: Caller, rule: Callable[[Caller], None]
 ) -> Mapping[str, str]:
     """Returns the headers that tell how the limit of reads stands. Raises GatewayError."""
     try:
-        completions.admit(caller, call.ip)
+        completions.admit(caller, exchange.ip)
         rule(caller)
     except Forbidden as refusal:
         await limits.count_refusal(caller, refusal)
@@ -111,12 +111,12 @@ def logged(
     def decorate(view: View) -> View:
         @functools.wraps(view)
         async def recorded(request: GatewayRequest, *arguments, **named) -> AnyResponse:
-            call = request.call
-            caller = await authenticate(call.headers)
-            record = call.record(caller, api)
+            exchange = request.exchange
+            caller = await authenticate(exchange.headers)
+            record = exchange.new_record(caller, api)
             _note(record, Outcome.KYMA_FAILED, InternalError)
             try:
-                limit_headers = await _admit_read(call, caller, rule)
+                limit_headers = await _admit_read(exchange, caller, rule)
                 response = await view(request, caller, *arguments, **named)
                 for name, value in limit_headers.items():
                     response.headers[name] = value
@@ -124,7 +124,7 @@ def logged(
                 record.error_type = ""
                 return response
             except (ClientGone, asyncio.CancelledError):
-                if call.is_client_gone():
+                if exchange.is_client_gone():
                     record.outcome = Outcome.CLIENT_GONE
                     record.status, record.error_type = completions.CLIENT_CLOSED_REQUEST, ""
                 raise
@@ -135,8 +135,8 @@ def logged(
                 _note(record, Outcome.REFUSED, Unavailable)
                 raise Unavailable("Kyma can't read that right now. Try again shortly.") from error
             finally:
-                record.latency_ms = call.elapsed_ms()
-                settlement.log(record, settlement.sealed_content(call, caller, None))
+                record.latency_ms = exchange.elapsed_ms()
+                settlement.log(record, settlement.sealed_content(exchange, caller, None))
 
         return recorded
 

@@ -1,4 +1,4 @@
-"""The views of /v1: each reads its call, asks one rule, and answers as JSON or as events."""
+"""The views of /v1: each reads its request, asks one rule, and answers with JSON or events."""
 
 import uuid
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from gateway.receipts.keys import published
 from gateway.receipts.receipt import signed_receipt
 from gateway.routing import resolution
 from gateway.serving import completions
-from gateway.serving.call import GatewayRequest
+from gateway.serving.exchange import GatewayRequest
 from gateway.serving.idempotency import Kept
 from gateway.v1 import model_query
 from gateway.v1.guards import AnyResponse, CompletionResponse, allow, logged
@@ -40,7 +40,7 @@ NOT_BUFFERED = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 @allow("POST")
 async def answer(request: GatewayRequest, dialect: Dialect) -> AnyResponse:
     """What a model says, in the dialect that the URL is for."""
-    completion = await completions.begin(request.call, dialect)
+    completion = await completions.begin(request.exchange, dialect)
     if completion.kept is not None:
         return _replayed(completion.kept, completion.limit_headers)
     headers = {
@@ -63,7 +63,7 @@ def _replayed(kept: Kept, limit_headers: Mapping[str, str]) -> HttpResponse:
 @logged("count_tokens")
 async def count_tokens(request: GatewayRequest, caller: Caller) -> HttpResponse:
     """About how many tokens a Messages request is."""
-    body = json_body.parse(await request.call.read_json_body())
+    body = json_body.parse(await request.exchange.read_json_body())
     return json_response({"input_tokens": anthropic_api.count_tokens(body)})
 
 
@@ -77,10 +77,10 @@ async def models(request: GatewayRequest, caller: Caller) -> HttpResponse:
     for alias in ALIASES:
         if slug := resolution.alias_target(alias, entries, caller):
             data.append(alias_object(alias, entries[slug].seen_by(caller)))
-    query = request.call.query
+    query = request.exchange.query
     levels = await in_thread(showcase.recent_levels) if model_query.needs_levels(query) else {}
     data = model_query.in_order(model_query.chosen(data, query), query, levels)
-    if claude_code.is_asked_for(request.call.headers):
+    if claude_code.is_asked_for(request.exchange.headers):
         data = [claude_code.renamed(one) for one in data]
     return json_response(model_query.page(data, query))
 
@@ -122,7 +122,9 @@ async def balance(request: GatewayRequest, caller: Caller) -> HttpResponse:
 @logged("generation")
 async def generation(request: GatewayRequest, caller: Caller) -> HttpResponse:
     """One request of this account, and its signed receipt."""
-    found = await in_thread(_own_generation, caller, _asked_id(request.call.query.get("id", "")))
+    found = await in_thread(
+        _own_generation, caller, _asked_id(request.exchange.query.get("id", ""))
+    )
     if found is None:
         raise NotFound("There is no such generation in this account.")
     return json_response({"data": found})
