@@ -14,7 +14,7 @@ from django.conf import settings
 from billing.pricing import Price, cost_nano
 from gateway.access.authentication import Caller
 from gateway.commits import queue as commit_queue
-from gateway.commits.operations import ClaimEnd, Content, HoldClosed, Record, Settle
+from gateway.commits.operations import ClaimEnd, Content, HoldClosed, Log, Settle
 from gateway.commits.queue import CommitFailed
 from gateway.commits.record import RequestRecord
 from gateway.dialects.chat.answer import finish_meaning
@@ -97,7 +97,7 @@ async def finish() -> None:
 
 def log(record: RequestRecord, content: Content | None) -> None:
     """Log a request that held nothing, some time soon."""
-    commit_queue.queue().record(Record(record, content))
+    commit_queue.queue().log_soon(Log(record, content))
     metrics.observe(record)
 
 
