@@ -25,6 +25,8 @@ from gateway.errors import GatewayError, InternalError
 from gateway.models import ApiRequest
 from gateway.providers.metering import Ending
 from gateway.serving import completions, metrics
+from gateway.serving.answers import StreamedAnswer
+from gateway.serving.endings import Completion
 from gateway.serving.exchange import Exchange
 
 logger = logging.getLogger(__name__)
@@ -109,7 +111,7 @@ class Turn:
         self._cost_nano: int | None = None
         self._ends_as = State.FINISHED
         exchange = Exchange(headers={}, query={}, ip="", receive=_given(body), id=request_id.hex)
-        self._completion = completions.Completion(exchange, caller, _dialect(self._answer))
+        self._completion = Completion(exchange, caller, _dialect(self._answer))
 
     def begin(self) -> None:
         self._reading = asyncio.create_task(self._read())
@@ -162,8 +164,9 @@ class Turn:
         await self._enter(*self._bill(state, settling))
 
     async def _read(self) -> None:
-        await completions.proceed(self._completion)
-        async with aclosing(self._completion.events()) as parts:
+        answer = await completions.proceed(self._completion)
+        assert isinstance(answer, StreamedAnswer)  # Without an Idempotency-Key no replay is found.
+        async with aclosing(answer.parts()) as parts:
             async for _ in parts:
                 self._tell()
 

@@ -3,7 +3,7 @@
 import asyncio
 import datetime as dt
 import functools
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from django.db import Error as DatabaseError
@@ -23,24 +23,26 @@ from gateway.errors import (
 )
 from gateway.models import ApiRequest
 from gateway.serving import completions, settlement
+from gateway.serving.answers import Answer
+from gateway.serving.endings import CLIENT_CLOSED_REQUEST
 from gateway.serving.exchange import ClientGone, Exchange, GatewayRequest
 
 Outcome = ApiRequest.Outcome
 
 
 class CompletionResponse:
-    """An answer on its way, with the completion that has to be settled whatever becomes of it.
+    """The response that sends an answer, which must be settled even if it can't be sent.
 
-    Django's own response would check and encode one header after the other: the web server checks
-    them anyway, and there are many.
+    Django's own response would check and encode each header, of which there are many. The web
+    server checks them anyway.
     """
 
     status_code = 200
 
-    def __init__(self, completion: completions.Completion, parts: AsyncGenerator[bytes], headers):
-        self.completion = completion
-        self.parts = parts
-        self.headers: dict[str, str] = headers
+    def __init__(self, answer: Answer, headers: dict[str, str]):
+        self.answer = answer
+        self.parts = answer.parts()
+        self.headers = headers
 
     def items(self) -> Iterable[tuple[str, str]]:
         return self.headers.items()
@@ -126,7 +128,7 @@ def logged(
             except (ClientGone, asyncio.CancelledError):
                 if exchange.is_client_gone():
                     record.outcome = Outcome.CLIENT_GONE
-                    record.status, record.error_type = completions.CLIENT_CLOSED_REQUEST, ""
+                    record.status, record.error_type = CLIENT_CLOSED_REQUEST, ""
                 raise
             except GatewayError as error:
                 _note(record, Outcome.REFUSED, error)

@@ -25,6 +25,7 @@ from gateway.errors import Forbidden, GatewayError, InternalError, NotFound
 from gateway.providers import upstream
 from gateway.providers.metering import Ending
 from gateway.serving import completions, forwarding, metrics, settlement
+from gateway.serving.answers import StreamedAnswer
 from gateway.serving.exchange import ClientGone, GatewayRequest
 from gateway.v1 import urls
 from gateway.v1.guards import AnyResponse, CompletionResponse
@@ -62,8 +63,7 @@ class GatewayHandler(ASGIHandler):
         async with contextlib.aclosing(response.parts) as parts:
             async for part in parts:
                 await send({"type": "http.response.body", "body": part, "more_body": True})
-        last = response.completion.content[-1:]  # It may leave only now that the receipt exists.
-        await send({"type": "http.response.body", "body": last})
+        await send({"type": "http.response.body", "body": response.answer.last_part})
 
     async def __call__(self, scope, receive, send) -> None:
         task = asyncio.current_task()
@@ -93,14 +93,14 @@ class GatewayHandler(ASGIHandler):
 
 def _counted(response: AnyResponse) -> AbstractContextManager:
     """Count a stream in the metrics while it is being sent."""
-    if isinstance(response, CompletionResponse) and response.completion.request.stream:
+    if isinstance(response, CompletionResponse) and isinstance(response.answer, StreamedAnswer):
         return metrics.open_streams.track_inprogress()
     return nullcontext()
 
 
 def _abandon(response: AnyResponse | None, ending: Ending) -> None:
     if isinstance(response, CompletionResponse):
-        response.completion.abandon(ending)
+        response.answer.abandon(ending)
 
 
 class _Client:
@@ -234,7 +234,7 @@ async def start() -> None:
 async def close() -> None:
     """Settle open requests, write queued commits and close the connections to providers."""
     await forwarding.stop_draining()
-    await settlement.finish()
+    await settlement.wait_for_all()
     await commit_queue.close()
     await token_buckets.close()
     await upstream.close()

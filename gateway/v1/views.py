@@ -1,7 +1,6 @@
 """The views of /v1: each reads its request, asks one rule, and answers with JSON or events."""
 
 import uuid
-from collections.abc import Mapping
 
 from django.http import HttpResponse
 
@@ -26,8 +25,8 @@ from gateway.receipts.keys import published
 from gateway.receipts.receipt import signed_receipt
 from gateway.routing import resolution
 from gateway.serving import completions
+from gateway.serving.answers import Replay, WholeAnswer
 from gateway.serving.exchange import GatewayRequest
-from gateway.serving.idempotency import Kept
 from gateway.v1 import model_query
 from gateway.v1.guards import AnyResponse, CompletionResponse, allow, logged
 from gateway.v1.model_objects import alias_object, model_object
@@ -39,23 +38,22 @@ NOT_BUFFERED = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 @allow("POST")
 async def answer(request: GatewayRequest, dialect: Dialect) -> AnyResponse:
-    """What a model says, in the dialect that the URL is for."""
-    completion = await completions.begin(request.exchange, dialect)
-    if completion.kept is not None:
-        return _replayed(completion.kept, completion.limit_headers)
-    headers = {
-        "Content-Type": completion.content_type,
-        **completion.headers,
-        **completion.limit_headers,
-    }
-    if completion.request.stream:
-        return CompletionResponse(completion, completion.events(), headers | NOT_BUFFERED)
-    headers["Content-Length"] = str(len(completion.content))
-    return CompletionResponse(completion, completion.body(), headers)
+    """Return a model's answer, in the dialect that the URL is for."""
+    answer = await completions.begin(request.exchange, dialect)
+    if isinstance(answer, Replay):
+        return _replayed(answer)
+    headers = {"Content-Type": answer.content_type, **answer.headers, **answer.limit_headers}
+    if isinstance(answer, WholeAnswer):
+        headers["Content-Length"] = str(len(answer.content))
+    else:
+        headers |= NOT_BUFFERED
+    return CompletionResponse(answer, headers)
 
 
-def _replayed(kept: Kept, limit_headers: Mapping[str, str]) -> HttpResponse:
-    headers = {**kept.headers, **limit_headers, **NOT_BUFFERED, "idempotent-replayed": "true"}
+def _replayed(replay: Replay) -> HttpResponse:
+    kept = replay.kept
+    headers = {**kept.headers, **replay.limit_headers, **NOT_BUFFERED}
+    headers["idempotent-replayed"] = "true"
     return HttpResponse(kept.body, content_type=kept.content_type, headers=headers)
 
 

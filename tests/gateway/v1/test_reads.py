@@ -16,7 +16,7 @@ from gateway.models import ApiRequest, Model, Provider, Route
 from gateway.receipts.generation import usage_of as usage_of_row
 from gateway.serving import settlement
 from gateway.serving.exchange import ClientGone, Exchange
-from gateway.v1 import guards, views
+from gateway.v1 import guards
 from tests.gateway.conftest import live_route
 from tests.support.factories import make_caller, make_price
 from tests.support.gateway.http_client import error_of
@@ -60,7 +60,7 @@ def logged_of(end: type[BaseException], monkeypatch, **members) -> tuple[str, in
     """The row of a read that ends like this: its outcome, status and type of error."""
     logged = []
     caller = make_caller(allows_unstated_retention=False)
-    monkeypatch.setattr(views, "authenticate", AsyncMock(return_value=caller))
+    monkeypatch.setattr(guards, "authenticate", AsyncMock(return_value=caller))
     monkeypatch.setattr(settlement, "log", lambda record, content: logged.append(record))
     view = guards.logged("balance")(AsyncMock(side_effect=end))
     exchange = Exchange(headers={}, query={}, ip="", receive=None, **members)
