@@ -1,4 +1,4 @@
-"""Providers, models and routes; the log of requests and, apart from it, their content."""
+"""The catalogue in the database: providers, models, and the routes from one to the other."""
 
 import datetime as dt
 
@@ -81,7 +81,7 @@ class Provider(models.Model):
 
     @property
     def api_key(self) -> str | None:
-        """The key in clear, for the transport only. Raises SealBroken."""
+        """The key as plain text, only for sending it to the provider. Raises SealBroken."""
         if self.api_key_sealed is None:
             return None
         return open_under_master_key(self.api_key_sealed, self._place).decode()
@@ -90,7 +90,7 @@ class Provider(models.Model):
         self.api_key_sealed = seal_under_master_key(text.encode(), self._place) if text else None
 
     def states_retention(self, today: dt.date) -> bool:
-        """Whether it is known, with evidence younger than 90 days, what the provider keeps (P7)."""
+        """True if the retention is stated, with evidence younger than 90 days (P7)."""
         if self.self_hosted:
             return True
         if self.retention == self.Retention.UNKNOWN or self.retention_evidence_date is None:
@@ -103,7 +103,7 @@ class Provider(models.Model):
 
 
 class Model(models.Model):
-    """An open model, by the slug under which callers ask for it."""
+    """An open model. Callers name it by its slug."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     slug = models.CharField(max_length=96, unique=True)

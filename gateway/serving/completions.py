@@ -10,7 +10,7 @@
     8 finish         send the last byte only now: a complete answer always has its receipt
 
 `begin` takes steps 1 to 5; each returns a value that the next steps take. `Answer.parts`
-(answers.py) takes the other steps. Whatever happens meanwhile, the request ends once (endings.py).
+(answers.py) takes the other steps. The request ends once, whatever happens (endings.py).
 A request that was answered before, under the same Idempotency-Key, ends after step 2 with that
 answer.
 """

@@ -1,7 +1,6 @@
 """How a request for an answer ends: once, with one row in the log, and its hold settled.
 
-Whatever happens, a request ends in one of these ways. The first counts, and the others then change
-nothing.
+These are the ways to end. The first of them counts; the others then change nothing.
 
     refuse    it gets an error instead of an answer
     settle    its answer has ended, well or not, and is charged

@@ -1,4 +1,4 @@
-"""What stands around each view of /v1: its methods, its key, its row in the log."""
+"""The decorators of the views of /v1: they check method and key, and log the request."""
 
 import asyncio
 import datetime as dt
@@ -53,7 +53,7 @@ View = Callable[..., Coroutine[Any, Any, Any]]  # of AnyResponse: Django expects
 
 
 def allow(*methods: str) -> Callable[[View], View]:
-    """Answer other methods with 405 in OpenAI's shape."""
+    """Refuse other methods with 405, in OpenAI's format."""
 
     def decorate(view: View) -> View:
         @functools.wraps(view)
@@ -71,28 +71,28 @@ def allow(*methods: str) -> Callable[[View], View]:
     return decorate
 
 
-def telling_anthropic(view: View) -> View:
-    """Say how the rate limits stand as Anthropic's clients read it too."""
+def with_anthropic_limits(view: View) -> View:
+    """Add the rate limits in the headers that Anthropic's clients read."""
 
     @functools.wraps(view)
-    async def telling(request: GatewayRequest, *arguments, **named) -> AnyResponse:
+    async def answered(request: GatewayRequest, *arguments, **named) -> AnyResponse:
         try:
             response = await view(request, *arguments, **named)
         except GatewayError as error:
             error.headers |= anthropic_api.limit_headers(error.headers, dt.datetime.now(dt.UTC))
             raise
-        told = anthropic_api.limit_headers(response.headers, dt.datetime.now(dt.UTC))
-        for name, value in told.items():
+        added = anthropic_api.limit_headers(response.headers, dt.datetime.now(dt.UTC))
+        for name, value in added.items():
             response.headers[name] = value
         return response
 
-    return telling
+    return answered
 
 
 async def _admit_read(
     exchange: Exchange, caller: Caller, rule: Callable[[Caller], None]
 ) -> Mapping[str, str]:
-    """Returns the headers that tell how the limit of reads stands. Raises GatewayError."""
+    """Count a read, and return the headers that show its limit. Raises GatewayError."""
     try:
         completions.admit(caller, exchange.ip)
         rule(caller)
@@ -105,14 +105,14 @@ async def _admit_read(
 def logged(
     api: str, *, rule: Callable[[Caller], None] = key_rules.refuse_management
 ) -> Callable[[View], View]:
-    """Authenticate a read, and leave a row of it in the request log, whatever it answers.
+    """Authenticate a read, and leave its row in the request log, however it ends.
 
-    `rule` says which kind of key it is for.
+    `rule` refuses the kinds of keys that the view isn't for.
     """
 
     def decorate(view: View) -> View:
         @functools.wraps(view)
-        async def recorded(request: GatewayRequest, *arguments, **named) -> AnyResponse:
+        async def answered(request: GatewayRequest, *arguments, **named) -> AnyResponse:
             exchange = request.exchange
             caller = await authenticate(exchange.headers)
             record = exchange.new_record(caller, api)
@@ -140,7 +140,7 @@ def logged(
                 record.latency_ms = exchange.elapsed_ms()
                 settlement.log(record, settlement.sealed_content(exchange, caller, None))
 
-        return recorded
+        return answered
 
     return decorate
 

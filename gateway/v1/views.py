@@ -1,4 +1,4 @@
-"""The views of /v1: each reads its request, asks one rule, and answers with JSON or events."""
+"""The views of /v1. Each reads its request, calls one rule, and answers with JSON or events."""
 
 import uuid
 
@@ -60,7 +60,7 @@ def _replayed(replay: Replay) -> HttpResponse:
 @allow("POST")
 @logged("count_tokens")
 async def count_tokens(request: GatewayRequest, caller: Caller) -> HttpResponse:
-    """About how many tokens a Messages request is."""
+    """Return roughly how many tokens a Messages request has."""
     body = json_body.parse(await request.exchange.read_json_body())
     return json_response({"input_tokens": anthropic_api.count_tokens(body)})
 
@@ -68,7 +68,7 @@ async def count_tokens(request: GatewayRequest, caller: Caller) -> HttpResponse:
 @allow("GET", "HEAD")
 @logged("models")
 async def models(request: GatewayRequest, caller: Caller) -> HttpResponse:
-    """The models that this caller can use now."""
+    """Return the models that this caller can use now."""
     entries = await catalogue()
     usable = [entry.seen_by(caller) for entry in entries.values() if entry.usable_by(caller)]
     data = [model_object(entry) for entry in sorted(usable, key=lambda one: one.slug)]
@@ -86,7 +86,7 @@ async def models(request: GatewayRequest, caller: Caller) -> HttpResponse:
 @allow("GET", "HEAD")
 @logged("model")
 async def model(request: GatewayRequest, caller: Caller, slug: str) -> HttpResponse:
-    """One of these models, by its id or an alias."""
+    """Return one of these models, by its id or an alias."""
     entries = await catalogue()
     slug = claude_code.own_name(slug)
     meant = slug if slug in entries else resolution.alias_target(slug, entries, caller)
@@ -103,7 +103,7 @@ async def model(request: GatewayRequest, caller: Caller, slug: str) -> HttpRespo
 @allow("GET", "HEAD")
 @logged("balance", rule=key_rules.take_any)
 async def balance(request: GatewayRequest, caller: Caller) -> HttpResponse:
-    """Credit in USD, as exact decimal numbers."""
+    """Return the credit in USD, as exact decimal numbers."""
     account = await in_thread(_account, caller)
     return json_response(
         {
@@ -119,7 +119,7 @@ async def balance(request: GatewayRequest, caller: Caller) -> HttpResponse:
 @allow("GET", "HEAD")
 @logged("generation")
 async def generation(request: GatewayRequest, caller: Caller) -> HttpResponse:
-    """One request of this account, and its signed receipt."""
+    """Return one request of this account, with its signed receipt."""
     found = await in_thread(
         _own_generation, caller, _asked_id(request.exchange.query.get("id", ""))
     )
@@ -130,7 +130,7 @@ async def generation(request: GatewayRequest, caller: Caller) -> HttpResponse:
 
 @allow("GET", "HEAD")
 async def receipt_keys(request: GatewayRequest) -> HttpResponse:
-    """The public keys that check receipts, for everybody."""
+    """Return the public keys that verify receipts. No key is needed to ask for them."""
     response = json_response(published())
     response.headers["Cache-Control"] = "public, max-age=3600"
     return response
