@@ -159,7 +159,7 @@ class Turn:
         state = self._end()
         if state is State.STOPPED:  # Its person needn't wait for the bill.
             await self._enter(state, None)
-        settling = asyncio.create_task(self._completion.settled())
+        settling = asyncio.create_task(self._completion.wait_until_settled())
         await self._store_until_done(settling)
         await self._enter(*self._bill(state, settling))
 

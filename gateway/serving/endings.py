@@ -124,7 +124,7 @@ class Completion:
     def log_unsettled(self, failure: Exception) -> None:
         logger.error("request %s could not be settled: %r", self.record.id, failure)
 
-    async def settled(self) -> None:
+    async def wait_until_settled(self) -> None:
         """Wait until settling has ended, if it has begun; then `record` says the cost.
 
         Raises as `settlement.settle` does.
