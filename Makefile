@@ -7,6 +7,9 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 PORT ?= 8000
+# The state folder of this port, if it has one of its own: as in kyma/machine/beside.py.
+STATE = $(if $(KYMA_STATE_DIR)$(DATABASE_URL)$(KEYRING_DATABASE_URL)$(REDIS_URL),,$(patsubst \
+	%,KYMA_STATE_DIR=%,$(wildcard var/port-$(PORT))))
 # The first that runs: a shim that only says "not installed" is none.
 IS_SUITABLE := -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
 PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
@@ -21,7 +24,7 @@ LINT_STATE := KYMA_STATE_DIR=$(CURDIR)/.venv/lint-state
 
 help:
 	@echo 'make run          Kyma on this machine: http://localhost:8000 (or PORT=…)'
-	@echo 'make demo         a second account with 30 days of usage (manage.py remove_demo ends it)'
+	@echo 'make demo         a second account with 30 days of usage (or PORT=…; manage.py remove_demo ends it)'
 	@echo 'make test         all tests, on SQLite and on Postgres'
 	@echo 'make proof        the long proofs, on both'
 	@echo 'make screenshots  a picture of each page, phone and desktop, light and dark'
@@ -34,7 +37,7 @@ run: .venv/run.stamp
 	@exec $(BIN)/python manage.py up --port $(PORT)
 
 demo: .venv/run.stamp
-	@$(BIN)/python manage.py make_demo
+	@$(STATE) $(BIN)/python manage.py make_demo
 
 test: .venv/test.stamp chromium
 	@echo '— Tests'
@@ -91,8 +94,9 @@ format: .venv/test.stamp
 	@$(BIN)/ruff format .
 
 clean-state:
-	@if [ -e var/up.lock ] && ! flock --nonblock var/up.lock true; then \
-		echo 'Kyma is running: stop it first.'; exit 1; fi
+	@for lock in var/up.lock var/port-*/up.lock; do \
+		if [ -e $$lock ] && ! flock --nonblock $$lock true; then \
+			echo 'Kyma is running: stop it first.'; exit 1; fi; done
 	@rm -rf var
 
 # --- The virtual environment. A stamp is older than its requirements when they have changed.

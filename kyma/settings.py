@@ -12,6 +12,8 @@ from pathlib import Path
 
 import environ
 
+from kyma import inner_ports
+
 env = environ.Env()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -166,7 +168,9 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # --- Redis and jobs ----------------------------------------------------------------------------
 
 EMBEDDED_REDIS = not env.str("REDIS_URL", default="")  # `manage.py up` starts it.
-KYMA_REDIS_PORT = env.int("KYMA_REDIS_PORT", default=8793)  # of the embedded Redis
+# Of what `manage.py up` starts: kyma/inner_ports.py.
+_inner_ports = inner_ports.FIXED if PRODUCTION else inner_ports.remembered(STATE_DIR)
+KYMA_REDIS_PORT = env.int("KYMA_REDIS_PORT", default=_inner_ports["redis"])
 REDIS_URL = env.str("REDIS_URL", default="") or f"redis://127.0.0.1:{KYMA_REDIS_PORT}/0"
 REDIS_TIMEOUT_S = env.float("REDIS_TIMEOUT_S", default=0.5)  # then limits are kept per process
 WEB_PROCESSES = env.int("WEB_PROCESSES", default=1)  # that share the limits without Redis
@@ -337,7 +341,9 @@ DRAIN_TIMEOUT_S = env.float("DRAIN_TIMEOUT_S", default=120.0)
 TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXY_COUNT", default=0)
 SHOWCASE_TTL_S = env.float("SHOWCASE_TTL_S", default=60.0)  # public figures, in each process
 ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXY_COUNT
-LOCAL_PROVIDER_URL = env.str("LOCAL_PROVIDER_URL", default="http://127.0.0.1:8791/v1")
+LOCAL_PROVIDER_URL = env.str(
+    "LOCAL_PROVIDER_URL", default=f"http://127.0.0.1:{_inner_ports['local_provider']}/v1"
+)
 
 # --- Chat --------------------------------------------------------------------------------------
 

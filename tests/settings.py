@@ -1,14 +1,21 @@
 """Kyma's settings, for tests: state in a temporary folder, and dj-stripe's tables at once."""
 
 import atexit
+import json
 import os
 import shutil
 import tempfile
+from pathlib import Path
+
+from tests.support.ports import free_port
 
 if "KYMA_STATE_DIR" not in os.environ:
     # Set in the environment, so that processes that a test starts share it.
     os.environ["KYMA_STATE_DIR"] = tempfile.mkdtemp(prefix="kyma-tests-")
     atexit.register(shutil.rmtree, os.environ["KYMA_STATE_DIR"], ignore_errors=True)
+    # Nothing listens there as long as this process lives, so an absent Redis stays absent.
+    _ports = {"redis": free_port(), "local_provider": free_port()}
+    Path(os.environ["KYMA_STATE_DIR"], "ports.json").write_text(json.dumps(_ports))
 
 # In this process and in those that it starts: what a test has changed is seen at once, and a slow
 # machine doesn't look like a broken one. Tests of these times set their own (support/live.py).

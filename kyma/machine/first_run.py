@@ -1,7 +1,8 @@
-"""The admin that a new Kyma on one machine gets, so that it can be tried at once.
+"""The administrator of a new Kyma on one machine, who lets a person try it at once.
 
-E-mail and password are kept in a file that only its owner can read. The API key isn't. Whoever
-tries Kyma with a provider's key has chosen that provider, so this account may be sent to any.
+A file that only its owner can read keeps e-mail and password. The API key is kept nowhere. A
+person who gives Kyma a provider's key has chosen that provider, so this account's requests may
+go to any.
 """
 
 import dataclasses
@@ -26,9 +27,9 @@ class Login:
 
 
 def ensure_admin(path: Path) -> Login:
-    """The admin's login, kept at `path`; the admin is made if missing, with the sign-up gift.
+    """Return the administrator's login, kept at `path`. Make a missing one, with the sign-up gift.
 
-    Safe to repeat, whatever that gift is by then.
+    This is safe to repeat, even if the amount of the gift has changed meanwhile.
     """
     login = _read_or_make(path)
     if not User.objects.filter(email=login.email).exists():
@@ -45,7 +46,7 @@ def password_was_changed(login: Login) -> bool:
 
 
 def first_key(login: Login) -> str | None:
-    """An API key for the admin if they never had one: it can be shown only now."""
+    """Make an API key for an administrator who never had one. It can be shown only now."""
     admin = _admin(login)
     if ApiKey.objects.filter(user=admin).exists():
         return None

@@ -1,6 +1,6 @@
 """Processes as the kernel shows them below /proc.
 
-A process is known by pid and start time: a pid alone may belong to another one by now.
+A process is identified by pid and start time: a pid alone may belong to another one by now.
 """
 
 import contextlib
@@ -11,20 +11,20 @@ import time
 from pathlib import Path
 
 PROC = Path("/proc")
-# Fields of /proc/PID/stat, counted after the name, which is in parentheses.
+# The places of fields in /proc/PID/stat, counted from the end of the name in parentheses.
 _STATE, _SESSION, _START_TIME = 0, 3, 19
 STALE_STOP_TIMEOUT_S = 5.0
 POLL_S = 0.05
 
 
 def started_at(pid: int) -> int | None:
-    """When `pid` started, in clock ticks since boot; None if it has ended."""
+    """Return the start time of `pid`, in clock ticks since boot; None if it has ended."""
     fields = _stat(pid)
     return int(fields[_START_TIME]) if fields else None
 
 
 def in_session(session: int) -> list[int]:
-    """Every process that still runs in `session`, which is named after its first process."""
+    """Return each process that still runs in `session`, which bears its first process's pid."""
     pids = [int(path.name) for path in PROC.glob("[0-9]*")]
     return [pid for pid in pids if (stat := _stat(pid)) and int(stat[_SESSION]) == session]
 
@@ -40,21 +40,21 @@ def _stat(pid: int) -> list[str] | None:
 
 
 def send(pid: int, number: signal.Signals) -> None:
-    """Also to a process that has just ended."""
+    """Send a signal to `pid`, and ignore that it may have ended."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
 
 
 def kill_session(session: int) -> None:
-    """End at once what still runs in `session`."""
+    """End at once each process that still runs in `session`."""
     for pid in in_session(session):
         send(pid, signal.SIGKILL)
 
 
 class RunFile:
-    """Which processes a run has started, so that the next one can end what a crash left.
+    """The processes that a run has started, so the next run can end those that a crash left.
 
-    Each of them leads a session of its own, and bears `mark`, a NAME=VALUE, in its environment.
+    Each of them leads a session of its own and has `mark`, a NAME=VALUE, in its environment.
     """
 
     def __init__(self, path: Path, mark: str):
@@ -70,11 +70,11 @@ class RunFile:
         self._path.unlink(missing_ok=True)
 
     def stop_stale(self) -> int:
-        """End what the last run left behind. Returns how many processes that were."""
+        """End the processes that the last run left behind. Returns their number."""
         recorded = self._read()
         stale = self._left_over(recorded)
         for pid in stale:
-            send(pid, signal.SIGINT)  # SIGTERM they had when their parent died.
+            send(pid, signal.SIGINT)  # The kernel sent SIGTERM when their parent died.
         self._wait_for_the_end(recorded)
         for pid in self._left_over(recorded):
             send(pid, signal.SIGKILL)
@@ -97,7 +97,7 @@ class RunFile:
         return {pid for one in recorded for pid in self._left_of(**one)}
 
     def _left_of(self, pid: int, start_time: int) -> list[int]:
-        """What is left of the session that `pid` led: nothing, if the pid means another now."""
+        """Return the processes left of the session that `pid` led, none if the pid was reused."""
         leader_started_at = started_at(pid)
         if leader_started_at == start_time:
             return in_session(pid)

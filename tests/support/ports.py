@@ -1,6 +1,8 @@
 """Free ports for the servers that tests start."""
 
+import contextlib
 import socket
+from collections.abc import Iterable, Iterator
 
 _reserved: list[socket.socket] = []
 
@@ -16,3 +18,12 @@ def free_port() -> int:
     reserved.bind(("127.0.0.1", 0))
     _reserved.append(reserved)
     return reserved.getsockname()[1]
+
+
+@contextlib.contextmanager
+def strangers_on(ports: Iterable[int]) -> Iterator[None]:
+    """Other programs that listen on these ports."""
+    with contextlib.ExitStack() as stack:
+        for port in ports:
+            stack.enter_context(socket.create_server(("127.0.0.1", port)))
+        yield

@@ -1,6 +1,7 @@
 """`python -m kyma.machine.local_provider --host 127.0.0.1 --port 8791`"""
 
 import argparse
+import socket
 
 from aiohttp import web
 
@@ -15,16 +16,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="kyma.machine.local_provider", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8791)
+    parser.add_argument("--fd", type=int, help="A listening socket to use instead.")
     arguments = parser.parse_args()
+    if arguments.fd is None:
+        place, port = {"host": arguments.host, "port": arguments.port}, arguments.port
+    else:
+        listener = socket.socket(fileno=arguments.fd)
+        place, port = {"sock": listener}, listener.getsockname()[1]
     engine = load_engine()
     line = (
-        f"Local provider on http://{arguments.host}:{arguments.port}/v1, model {MODEL_ID}, "
+        f"Local provider on http://{arguments.host}:{port}/v1, model {MODEL_ID}, "
         f"engine {engine.name} ({engine.note})"
     )
     web.run_app(
         create_app(engine),
-        host=arguments.host,
-        port=arguments.port,
+        **place,
         access_log=None,
         # A client that hangs up must free the model.
         handler_cancellation=True,

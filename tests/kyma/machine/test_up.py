@@ -4,8 +4,8 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -23,7 +23,7 @@ from kyma.machine import processes
 from kyma.machine.supervisor import SupervisorError
 from kyma.management.commands.up import make_private_folders, refuse_production
 from tests.support.live import eventually
-from tests.support.ports import free_port
+from tests.support.ports import free_port, strangers_on
 
 ROOT = Path(__file__).resolve().parents[3]
 START_DEADLINE_S = 120
@@ -34,7 +34,9 @@ NO_MODEL = {"KYMA_LOCAL_ENGINE": "fallback"}
 
 
 class Machine:
-    """A state folder, with ports and databases of its own."""
+    """A state folder, with a port and databases of its own. The inner ports Kyma finds itself."""
+
+    root = ROOT
 
     def __init__(self, state_dir: Path):
         self.state_dir = state_dir
@@ -45,12 +47,26 @@ class Machine:
             **new_databases(),
             "REDIS_URL": "",
             "KYMA_STATE_DIR": str(state_dir),
-            "KYMA_REDIS_PORT": str(free_port()),
-            "LOCAL_PROVIDER_URL": f"http://127.0.0.1:{free_port()}/v1",
         }
+        for variable in ("KYMA_REDIS_PORT", "LOCAL_PROVIDER_URL"):
+            self.environment.pop(variable, None)
+
+    def inner_ports(self) -> dict[str, int]:
+        return json.loads((self.state_dir / "ports.json").read_text())
 
     def mode_of(self, name: str) -> int:
         return stat.S_IMODE((self.state_dir / name).stat().st_mode)
+
+
+class InClone(Machine):
+    """A Kyma in a copy of the code, whose environment names nothing: only the port differs."""
+
+    def __init__(self, root: Path):
+        super().__init__(root / "var")
+        self.root = root
+        self.environment |= {"DATABASE_URL": "", "KEYRING_DATABASE_URL": ""}
+        self.environment |= {"DJANGO_SETTINGS_MODULE": "quick_settings"}
+        del self.environment["KYMA_STATE_DIR"]
 
 
 class Up:
@@ -67,7 +83,7 @@ class Up:
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "manage.py", "up", "--port", str(self.machine.port)],
-                cwd=ROOT,
+                cwd=self.machine.root,
                 env=self._environment,
                 stdout=output,
                 stderr=output,
@@ -158,6 +174,25 @@ def machine(tmp_path, django_db_setup):  # The engine of the other tests, in eac
     return Machine(tmp_path / "state")
 
 
+@pytest.fixture
+def machine_on_sqlite(tmp_path):
+    return Machine(tmp_path / "state")
+
+
+@pytest.fixture
+def clone(tmp_path):
+    root = tmp_path / "clone"
+    apps = ("accounts", "billing", "chat", "gateway", "kyma", "privacy", "templates")
+    for folder in (*apps, "tests/djstripe_schema"):
+        shutil.copytree(ROOT / folder, root / folder)
+    for file in ("manage.py", "tests/__init__.py"):
+        shutil.copy2(ROOT / file, root / file)
+    (root / "quick_settings.py").write_text(
+        "from kyma.settings import *\nMIGRATION_MODULES = {'djstripe': 'tests.djstripe_schema'}\n"
+    )
+    return root
+
+
 def test_a_first_start_shows_login_key_and_a_question_and_a_second_the_same_login(machine):
     with Up(machine, **REAL_MODEL) as first:
         first.start()
@@ -182,9 +217,15 @@ def test_a_first_start_shows_login_key_and_a_question_and_a_second_the_same_logi
         assert first.survivors() == []
         assert not (machine.state_dir / "run.json").exists()
 
-    with Up(machine, **NO_MODEL, DRAIN_NOTICE_S="600") as second:
+    ports = machine.inner_ports()
+    with (
+        strangers_on(ports.values()),
+        Up(machine, **NO_MODEL, DRAIN_NOTICE_S="600") as second,
+    ):
         second.start()
         second.wait_until_ready()
+        assert not set(ports.values()) & set(machine.inner_ports().values())
+        assert requests.get(f"{machine.url}/ready", timeout=5).json()["status"] == "ready"
         assert second.find(r"Password +(\S+)") == login["password"]
         assert key not in second.output
         assert "about 40 s" not in second.output
@@ -199,7 +240,8 @@ def test_a_first_start_shows_login_key_and_a_question_and_a_second_the_same_logi
         assert second.survivors() == []
 
 
-def test_what_kill_9_leaves_behind_ends_by_itself_or_at_the_next_start(machine):
+def test_what_kill_9_leaves_behind_ends_by_itself_or_at_the_next_start(machine_on_sqlite):
+    machine = machine_on_sqlite
     with Up(machine, **NO_MODEL) as killed, Up(machine, **NO_MODEL) as following:
         killed.start()
         killed.wait_until_ready()
@@ -215,11 +257,6 @@ def test_what_kill_9_leaves_behind_ends_by_itself_or_at_the_next_start(machine):
         assert killed.survivors() == []
         assert "Stopped what an earlier run had left behind" in following.output
 
-        with Up(machine) as third:
-            third.start()
-            assert third.wait() == 1
-            assert "Kyma already runs on" in third.output
-
         os.kill(following.pid_of("local_provider"), signal.SIGKILL)
         assert following.wait() == 1
         log = machine.state_dir / "log" / "local_provider.log"
@@ -229,19 +266,43 @@ def test_what_kill_9_leaves_behind_ends_by_itself_or_at_the_next_start(machine):
         assert following.survivors() == []
 
 
-@pytest.mark.parametrize("of", ["web", "redis", "local provider"])
-def test_a_taken_port_is_said_before_anything_is_started(machine, of):
-    ports = {
-        "web": machine.port,
-        "redis": int(machine.environment["KYMA_REDIS_PORT"]),
-        "local provider": urlsplit(machine.environment["LOCAL_PROVIDER_URL"]).port,
-    }
-    with socket.create_server(("127.0.0.1", ports[of])), Up(machine) as up:
+def test_two_kymas_of_one_clone_run_side_by_side_and_none_runs_twice(clone):
+    one, other = InClone(clone), InClone(clone)
+    own_folder = clone / "var" / f"port-{other.port}"
+    with Up(one, **NO_MODEL) as first, Up(other, **NO_MODEL) as second:
+        first.start()
+        eventually(lambda: "Starting Kyma" in first.output, within_s=START_DEADLINE_S)
+        second.start()
+        for up in (first, second):
+            up.wait_until_ready()
+            answer = json.loads(run(up.find(r"(?m)^  (curl .*)$"), up.machine))
+            assert answer["usage"]["cost"] > 0
+            assert requests.get(f"{up.machine.url}/ready", timeout=5).json()["status"] == "ready"
+
+        assert f"Its state lies in {clone}/var\n" in first.output
+        assert f"Its state lies in {own_folder}\n" in second.output
+        assert "of its own" not in first.output
+        assert f"chats lie in var/port-{other.port}." in second.output
+        ports = json.loads((own_folder / "ports.json").read_text())
+        assert len({*one.inner_ports().values(), *ports.values()}) == 4
+
+        with Up(one) as again, Up(other) as once_more:
+            again.start()
+            once_more.start()
+            for up, folder in ((again, clone / "var"), (once_more, own_folder)):
+                assert up.wait() == 1
+                port = up.machine.port
+                assert f"Kyma already runs on {folder} (http://localhost:{port}, " in up.output
+                assert up.output.rstrip().endswith(f"make run PORT={port + 1}")
+
+    assert not list((clone / "var").glob(f"port-{one.port}"))
+
+
+def test_a_taken_port_is_said_before_anything_is_started(machine):
+    with strangers_on([machine.port]), Up(machine) as up:
         up.start()
         assert up.wait() == 1
-        assert re.match(
-            rf"Port {ports[of]}\b.* is taken by another program\. .*make run", up.output
-        )
+        assert re.match(rf"Port {machine.port} is taken by another program\. .*make run", up.output)
         assert not list((machine.state_dir / "log").iterdir())
 
 
@@ -262,7 +323,12 @@ def test_it_refuses_a_folder_that_everybody_may_write_to(settings, tmp_path, mon
 
 def run(command: str, machine: Machine) -> str:
     done = subprocess.run(
-        command, shell=True, cwd=ROOT, env=machine.environment, capture_output=True, text=True
+        command,
+        shell=True,
+        cwd=machine.root,
+        env=machine.environment,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
