@@ -1,4 +1,4 @@
-"""Providers, models and routes; the log of requests and, apart from it, their content."""
+"""The catalogue in the database: providers, models, and the routes from one to the other."""
 
 import datetime as dt
 
@@ -84,7 +84,7 @@ class Provider(models.Model):
 
     @property
     def api_key(self) -> str | None:
-        """The key in clear, for the transport only. Raises SealBroken."""
+        """The key as plain text, only for sending it to the provider. Raises SealBroken."""
         if self.api_key_sealed is None:
             return None
         return open_under_master_key(self.api_key_sealed, self._place).decode()
@@ -98,7 +98,7 @@ class Provider(models.Model):
         return self.Retention.NONE if self.self_hosted else self.retention
 
     def states_retention(self, today: dt.date) -> bool:
-        """True when evidence younger than 90 days says what the provider keeps (P7)."""
+        """True if the retention is stated, with evidence younger than 90 days (P7)."""
         if self.self_hosted:
             return True
         if self.retention == self.Retention.UNKNOWN or self.retention_evidence_date is None:
@@ -111,7 +111,7 @@ class Provider(models.Model):
 
 
 class Model(models.Model):
-    """An open model, by the slug under which callers ask for it."""
+    """An open model. Callers name it by its slug."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     slug = models.CharField(max_length=96, unique=True)

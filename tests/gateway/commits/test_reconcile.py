@@ -16,7 +16,7 @@ from billing.accounts import give_signup_credit
 from billing.models import CreditAccount, Hold, KeySpend, LedgerEntry
 from gateway.commits import reconcile, sweeper
 from gateway.commits.now import commit_now
-from gateway.commits.operations import Record, undo
+from gateway.commits.operations import Log, undo
 from gateway.models import ApiRequest
 from tests.support.append_only import lifted
 from tests.support.factories import (
@@ -44,7 +44,7 @@ def account(books):
     )
     lost = make_reserve(account, price, make_ask(1000), now=NOW - dt.timedelta(hours=1))
     refused = make_record(make_reserve(account, price, make_ask(), now=NOW), outcome="refused")
-    commit_now([finished, spent, failed, running, lost, Record(refused)])
+    commit_now([finished, spent, failed, running, lost, Log(refused)])
     commit_now(
         [
             make_settle(finished, 700, prompt_tokens=8, cached_tokens=2),
