@@ -315,7 +315,7 @@ def _one_at_a_time(conversation: Conversation, model: str) -> Iterator[None]:
 # --- What may be said
 
 
-def check_told(role: str, text: str, images: Sequence[str]) -> None:
+def check_said(role: str, text: str, images: Sequence[str]) -> None:
     """Raise NotAllowed unless a file or a page may contain this message."""
     if role == Message.Role.USER:
         check(text, images)

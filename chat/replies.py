@@ -228,7 +228,7 @@ def _unstored(
     if not said or said[-1].role != Message.Role.USER:
         raise NotAllowed("Write something first.")
     for one in said:
-        messages.check_told(one.role, one.text, one.images)
+        messages.check_said(one.role, one.text, one.images)
     body = prompt.body_of(
         model=draft.model,
         system_prompt=system_prompt.strip(),

@@ -9,7 +9,6 @@ import logging
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from typing import Any
 
 import orjson
 from django.db import Error as DatabaseError
@@ -25,7 +24,9 @@ from gateway.errors import GatewayError, InternalError
 from gateway.models import ApiRequest
 from gateway.providers.metering import Ending
 from gateway.serving import completions, metrics
-from gateway.serving.call import Call
+from gateway.serving.answers import StreamedAnswer
+from gateway.serving.endings import Completion
+from gateway.serving.exchange import Exchange
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +58,8 @@ class Answer:
         said = b""
         for choice in chunk["choices"]:
             delta = choice.get("delta") or {}
-            text = _plain(delta.get("content")) + _plain(delta.get("refusal"))
-            reasoning = _plain(delta.get("reasoning") or delta.get("reasoning_content"))
+            text = (delta.get("content") or "") + (delta.get("refusal") or "")
+            reasoning = delta.get("reasoning") or ""
             self._text.append(text)
             self._reasoning.append(reasoning)
             said += (reasoning + text).encode()
@@ -73,15 +74,6 @@ class Answer:
     def fail(self, error: GatewayError) -> bytes:
         self.error = error
         return b""
-
-
-def _plain(said: Any) -> str:
-    """Return the text of a string, or of a list of parts as some providers send it."""
-    if isinstance(said, list):
-        return "".join(map(_plain, said))
-    if isinstance(said, dict):
-        return _plain(said.get("text"))
-    return said if isinstance(said, str) else ""
 
 
 class Turn:
@@ -108,8 +100,8 @@ class Turn:
         self._state = State.STREAMING
         self._cost_nano: int | None = None
         self._ends_as = State.FINISHED
-        call = Call(headers={}, query={}, ip="", receive=_given(body), id=request_id.hex)
-        self._completion = completions.Completion(call, caller, _dialect(self._answer))
+        exchange = Exchange(headers={}, query={}, ip="", receive=_given(body), id=request_id.hex)
+        self._completion = Completion(exchange, caller, _dialect(self._answer))
 
     def begin(self) -> None:
         self._reading = asyncio.create_task(self._read())
@@ -157,15 +149,16 @@ class Turn:
         state = self._end()
         if state is State.STOPPED:  # Its person needn't wait for the bill.
             await self._enter(state, None)
-        settling = asyncio.create_task(self._completion.settled())
+        settling = asyncio.create_task(self._completion.wait_until_settled())
         await self._store_until_done(settling)
         await self._enter(*self._bill(state, settling))
 
     async def _read(self) -> None:
-        await completions.proceed(self._completion)
-        async with aclosing(self._completion.events()) as parts:
+        answer = await completions.proceed(self._completion)
+        assert isinstance(answer, StreamedAnswer)  # Without an Idempotency-Key no replay is found.
+        async with aclosing(answer.parts()) as parts:
             async for _ in parts:
-                self._tell()
+                self._announce()
 
     def _end(self) -> State:
         """Return how the reading has ended. Settling the cost begins then."""
@@ -174,7 +167,7 @@ class Turn:
         if isinstance(fault, GatewayError):
             self._answer.error = fault
         elif isinstance(fault, Exception):
-            completions.log_fault(self._completion.call.id, fault)
+            completions.log_fault(self._completion.exchange.id, fault)
             self._answer.error = InternalError("Kyma failed. Nothing was charged.")
         was_stopped = was_broken_off and self._ends_as is State.STOPPED
         self._completion.abandon(Ending.CLIENT_GONE if was_stopped else Ending.KYMA_FAILED)
@@ -190,13 +183,13 @@ class Turn:
             return State.FINISHED if was_too_late else state, record.cost_nano
         if not isinstance(failure, CommitFailed | HoldClosed):
             raise failure
-        logger.error("chat request %s could not be settled", self._completion.call.id)
+        logger.error("chat request %s could not be settled", self._completion.exchange.id)
         return state, 0
 
     async def _enter(self, state: State, cost_nano: int | None) -> None:
         await self._store(self._snapshot(state, cost_nano))
         self._state, self._cost_nano = state, cost_nano
-        self._tell()
+        self._announce()
 
     async def _store_until_done(self, task: asyncio.Task) -> None:
         while not (await asyncio.wait({task}, timeout=STORE_INTERVAL_S))[0]:
@@ -213,7 +206,7 @@ class Turn:
             if ends_as is not None:
                 self._break_off(ends_as)
 
-    def _tell(self) -> None:
+    def _announce(self) -> None:
         self.news.set()
         self.news = asyncio.Event()
 

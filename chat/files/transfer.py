@@ -180,7 +180,7 @@ def _draft(user: User, one: Portable, model: str, cipher: Cipher) -> Conversatio
             parameters=one.parameters,
         )
         for said in one.messages:
-            messages.check_told(said.role, said.text, said.images)
+            messages.check_said(said.role, said.text, said.images)
     except NotAllowed as refusal:
         raise ImportRefused(str(refusal)) from refusal
     first = one.messages[0].text if one.messages else ""

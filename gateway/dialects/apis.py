@@ -1,4 +1,4 @@
-"""The APIs in which Kyma is asked: how each is read as a request to a provider, and answered."""
+"""Kyma's inference APIs: how each reads a request for a provider, and how it answers."""
 
 import dataclasses
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from gateway.dialects.anthropic import api as anthropic_api
 from gateway.dialects.chat import custom_tools
 from gateway.dialects.chat import request as chat_request
 from gateway.dialects.chat.chunks import Identity
-from gateway.dialects.chat.stream import ChatStream, CustomToolStream, _whole_chat, _whole_text
+from gateway.dialects.chat.stream import ChatStream, CustomToolStream, whole_chat, whole_text
 from gateway.dialects.request import AGENT_MAX_TOKENS, ProviderRequest
 from gateway.dialects.responses import answer as responses_answer
 from gateway.dialects.responses.request import chat_body as responses_chat_body
@@ -21,30 +21,30 @@ from gateway.errors import GatewayError
 
 
 class Stream(Protocol):
-    """Writes the events of one answer.
+    """Writes the events of one answer from its mended chunks.
 
-    `waiting` is the number of bytes of content that it was fed and can't write, or not yet.
+    `waiting` is the number of bytes of content that the stream was fed and hasn't written.
     """
 
     @property
     def waiting(self) -> int: ...
 
     def feed(self, chunk: dict) -> bytes:
-        """One chunk; nothing, if it has to wait for what follows."""
+        """Return the events of a chunk, or nothing if they have to wait for later chunks."""
 
     def ping(self) -> bytes:
-        """Something that keeps a silent stream alive."""
+        """Return bytes that keep a silent stream alive."""
 
     def finish(self, usage: dict) -> bytes:
-        """How a stream ends that is complete and settled."""
+        """Return the end of a stream that is complete and settled."""
 
     def fail(self, error: GatewayError) -> bytes:
-        """How a stream ends that isn't."""
+        """Return the end of a stream that failed."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Opening:
-    """What a stream begins from: who answers, what was asked, and how long about the prompt is."""
+    """The facts from which a stream begins. `prompt_tokens` is an estimate."""
 
     identity: Identity
     request: ProviderRequest
@@ -54,10 +54,10 @@ class Opening:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Dialect:
-    """`read` takes the caller's body; `whole` answer, usage and that body; `open` gives a stream's
-    first bytes too.
+    """One API. `api` is its name in the request log.
 
-    `api` is its name in the request log, `prompt_field` the field that a long prompt is in.
+    `read` takes the caller's body, and `whole` takes answer, usage and that body. `open` returns a
+    stream and its first bytes. `prompt_field` is the field to blame for a prompt that is too long.
     """
 
     api: str
@@ -68,7 +68,7 @@ class Dialect:
     sealing: Callable[[Cipher], "Dialect"] | None = None
 
     def under(self, cipher: Cipher) -> "Dialect":
-        """The same for one person, whose cipher seals what is to come back unread."""
+        """Return the dialect for one person. Their cipher seals reasoning for the next request."""
         return self.sealing(cipher) if self.sealing else self
 
 
@@ -88,16 +88,16 @@ def _stop_sequences(body: dict) -> list[str]:
 
 
 def _message(answer: dict, usage: dict, body: dict) -> dict:
-    tells_thinking = anthropic_api.tells_thinking(body)
+    shows_thinking = anthropic_api.shows_thinking(body)
     return anthropic_api.message(
-        answer, usage, _stop_sequences(body), tells_thinking=tells_thinking
+        answer, usage, _stop_sequences(body), shows_thinking=shows_thinking
     )
 
 
 def _open_messages(opening: Opening) -> tuple[Stream, bytes]:
-    tells_thinking = anthropic_api.tells_thinking(opening.body)
+    shows_thinking = anthropic_api.shows_thinking(opening.body)
     stream = anthropic_api.MessageStream(
-        _stop_sequences(opening.body), tells_thinking=tells_thinking
+        _stop_sequences(opening.body), shows_thinking=shows_thinking
     )
     identity = opening.identity
     return stream, stream.start(
@@ -107,8 +107,8 @@ def _open_messages(opening: Opening) -> tuple[Stream, bytes]:
 
 def _responses(seal: Seal | None) -> Dialect:
     def opened(opening: Opening) -> tuple[Stream, bytes]:
-        stream, who = ResponseStream(opening.body, seal), opening.identity
-        return stream, stream.start(id=who.id, created=who.created, model=who.model)
+        stream, identity = ResponseStream(opening.body, seal), opening.identity
+        return stream, stream.start(id=identity.id, created=identity.created, model=identity.model)
 
     return Dialect(
         "responses",
@@ -125,7 +125,7 @@ def _responses(seal: Seal | None) -> Dialect:
 CHAT = Dialect(
     "chat",
     read=chat_request.parse,
-    whole=_whole_chat,
+    whole=whole_chat,
     open=_open_chat,
 )
 MESSAGES = Dialect(
@@ -138,7 +138,7 @@ RESPONSES = _responses(None)
 COMPLETIONS = Dialect(
     "completions",
     read=text_request.parse,
-    whole=_whole_text,
+    whole=whole_text,
     open=_open_text,
     prompt_field="prompt",
 )

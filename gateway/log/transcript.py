@@ -1,7 +1,7 @@
-"""What was said in a request, for people to read: messages and answers as text, whichever API.
+"""Logged content as text for people to read: the messages and answers of every API.
 
-Content is what a caller sent, checked or not: whatever doesn't look like a message is shown as
-the JSON that it is, and nothing of it can fail.
+Content is stored as the caller sent it, even if Kyma refused it. So nothing here may fail, and
+anything that doesn't look like a message is shown as JSON.
 """
 
 import dataclasses
@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from gateway.dialects.chat.answer import index_of, name_and_arguments, spoken, tool_calls
+from gateway.dialects.chat.answer import logged_answers, name_and_arguments, tool_calls
 
 MAX_TEXT = 100_000  # characters of one message, and of the JSON: a page stays readable
 _DEEPEST = 20
@@ -26,7 +26,7 @@ _NOT_TEXT = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Said:
-    """One message: who said it, its text, and what was thought before."""
+    """One message: the role of its writer, its text, and the thoughts before it."""
 
     role: str
     text: str
@@ -34,7 +34,7 @@ class Said:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Told:
+class Transcript:
     messages: list[Said]
     answers: list[Said]
     ip: str
@@ -42,11 +42,11 @@ class Told:
     request_json: str
 
 
-def told(content: bytes) -> Told:
-    """`content` as it was sealed: request, answer, IP address and user agent."""
+def transcript_of(content: bytes) -> Transcript:
+    """Return the transcript of `content`: request, answer, IP address and user agent as JSON."""
     said = orjson.loads(content)
     request, answer = said.get("request"), said.get("answer")
-    return Told(
+    return Transcript(
         messages=list(_messages(request)) if isinstance(request, dict) else [],
         answers=list(_answers(answer)),
         ip=said.get("ip") or "",
@@ -56,7 +56,7 @@ def told(content: bytes) -> Told:
 
 
 def _messages(request: dict) -> Iterator[Said]:
-    """In the order in which the model reads them."""
+    """Yield the messages in the order in which the model reads them."""
     for field in ("system", "instructions"):
         if request.get(field):
             yield _said("system", request[field])
@@ -87,24 +87,12 @@ def _called(call: dict) -> str:
 
 
 def _answers(answer: Any) -> Iterator[Said]:
-    """Choices of a whole answer, or messages gathered from a stream."""
-    if isinstance(answer, dict):  # Of embeddings, only how many there were.
+    """Yield the choices of a whole answer, or the messages that were gathered from a stream."""
+    if isinstance(answer, dict):  # Embeddings: the log keeps only their number and size.
         yield _said("answer", ", ".join(f"{value} {name}" for name, value in answer.items()))
-    if not isinstance(answer, list):
-        return
-    choices = [one for one in answer if isinstance(one, dict)]
-    for choice in sorted(choices, key=index_of):
-        nested = choice.get("message")
-        message = nested if isinstance(nested, dict) else choice
-        reasoning, text = spoken({"content": message.get("text"), **message})
-        calls = [_call(*name_and_arguments(_whole(call))) for call in tool_calls(message)]
-        parts = [one for one in (text, *calls) if one]
-        yield Said("assistant", _short("\n\n".join(parts)), _short(reasoning))
-
-
-def _whole(call: dict) -> dict:
-    """A call that was gathered from a stream has its function's members beside its id."""
-    return call if "function" in call else {"function": call}
+    for one in logged_answers(answer if isinstance(answer, list) else []):
+        parts = [part for part in (one.text, *(_call(*call) for call in one.calls)) if part]
+        yield Said("assistant", _short("\n\n".join(parts)), _short(one.thought))
 
 
 def _said(role: str, content: Any) -> Said:
@@ -154,7 +142,7 @@ def _call(name: Any, arguments: Any) -> str:
 def _json(value: Any) -> str:
     try:
         return _short(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
-    except orjson.JSONEncodeError:  # It reads deeper than it writes.
+    except orjson.JSONEncodeError:  # orjson reads deeper nesting than it writes.
         return "[nested too deeply to be shown]"
 
 

@@ -15,7 +15,7 @@ from accounts.keyring import data_keys
 from accounts.signed_in import SignedInRequest
 from billing.accounts import open_account
 from gateway.log import content
-from gateway.log.transcript import told
+from gateway.log.transcript import transcript_of
 from gateway.models import ApiRequest, RequestContent
 from gateway.pages import request_search
 from gateway.pages.request_forms import SearchForm
@@ -64,7 +64,7 @@ def one_request(request: SignedInRequest, request_id: uuid.UUID) -> HttpResponse
         "row": row,
         "lines": [_line(one) for one in receipt["lines"] if _is_worth_a_line(one)],
         "capped": receipt["capped"],
-        "told": told(plain) if plain is not None else None,
+        "transcript": transcript_of(plain) if plain is not None else None,
         "purge_at": kept.purge_at if kept else None,
         "why_none": "" if plain is not None else _why_none(row, is_kept=kept is not None),
     }

@@ -1,4 +1,4 @@
-"""What went through, and what of it is billed: the endings table, as functions.
+"""Counts an answer, and decides how much of it is billed: this table, as functions.
 
 | ending | billed |
 |---|---|
@@ -6,7 +6,7 @@
 | finished, usage absent | an estimate: the prompt count if seen, else ⌈bytes / 4⌉ each |
 | finished, usage negative or beyond the context | the estimate |
 | no content at all | nothing |
-| client gone | the part that was handed to the socket, never more |
+| client gone | the part that was handed to the socket |
 | upstream failed | nothing |
 | Kyma failed, or its process ended | nothing |
 
@@ -21,9 +21,9 @@ from billing.pricing import Usage
 from gateway.dialects.chat.answer import BROKEN_OFF, content_bytes, index_of
 from gateway.dialects.request import BYTES_PER_TOKEN
 
-BYTES_PER_NUMBER = 4  # In a vector.
+BYTES_PER_NUMBER = 4  # in a vector
 
-# What `Meter.saw` raises for JSON that isn't shaped like an answer.
+# The errors that `Meter.saw` raises for JSON that isn't shaped like an answer.
 MALFORMED = (AttributeError, TypeError, RecursionError)
 
 
@@ -40,7 +40,7 @@ class Ending(Enum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Bill:
-    """What is billed (`usage`), and what the provider will bill us for (`upstream`)."""
+    """The usage that the caller pays for (`usage`), and that the provider bills us (`upstream`)."""
 
     usage: Usage
     upstream: Usage
@@ -50,7 +50,7 @@ class Bill:
 
 
 class Meter:
-    """Counts one answer as it is seen and as it is delivered; with no `answers`, vectors."""
+    """Counts one answer as it is seen and as it is delivered; vectors if it has no `answers`."""
 
     def __init__(
         self,
@@ -69,13 +69,13 @@ class Meter:
         self._echoed_bytes = echoed_bytes
         self._images = images
         self._raw_usage: dict | None = None
-        self._reported: tuple[Usage | None, bool] | None = None  # What it says, once it was read.
+        self._reported: tuple[Usage | None, bool] | None = None  # `_raw_usage`, once it was read.
         self.seen_bytes = 0
         self.delivered_bytes = 0
         self.finish_reasons: dict[int, str] = {}
 
     def saw(self, chunk: dict) -> int:
-        """Take in one chunk or whole answer; returns the bytes of content in it.
+        """Take in one chunk or whole answer, and return the bytes of content in it.
 
         Raises one of MALFORMED.
         """
@@ -94,27 +94,27 @@ class Meter:
 
     @property
     def has_answered(self) -> bool:
-        """Whether anything came that is worth handing on: content, or an end without any."""
+        """True when content came, or a finish reason without any: Kyma can hand that on."""
         return bool(self.seen_bytes or self.finish_reasons)
 
     @property
     def has_begun(self) -> bool:
-        """Whether anything came that the provider may bill: an answer, or usage alone."""
+        """True when the provider may bill us: an answer came, or usage alone."""
         return self.has_answered or bool(self._raw_usage)
 
     @property
     def is_complete(self) -> bool:
-        """Whether every answer has its finish reason."""
+        """True when every answer has its finish reason."""
         return len(self.finish_reasons) >= self._answers
 
     @property
     def broke_off(self) -> bool:
-        """Whether the provider says that it couldn't go on."""
+        """True when a finish reason says that the provider gave up."""
         reasons = self.finish_reasons.values()
         return any(isinstance(reason, str) and reason in BROKEN_OFF for reason in reasons)
 
     def reported(self) -> tuple[Usage | None, bool]:
-        """The provider's usage, None when it sent none; and whether what it sent is absurd."""
+        """Return the provider's usage, or None, and True if the provider sent absurd figures."""
         if self._raw_usage is None:
             return None, False
         if self._reported is None:
@@ -127,7 +127,7 @@ class Meter:
         return self._reported
 
     def bill(self, ending: Ending) -> Bill:
-        """What to charge for an answer that ended like this."""
+        """Return the bill of an answer that ended like this."""
         reported, absurd = self.reported()
         upstream = reported or self._estimate(self.seen_bytes)
         if ending is Ending.CLIENT_GONE:
@@ -143,7 +143,7 @@ class Meter:
         )
 
     def _delivered(self, reported: Usage | None) -> Usage:
-        """The part that reached the socket: by its share in what was seen, rounded down."""
+        """Return the usage of the bytes that reached the socket: their share, rounded down."""
         if not self.delivered_bytes:
             return Usage()
         if reported is None:
@@ -167,9 +167,9 @@ class Meter:
 def read_usage(
     raw: dict, *, images: int, most_prompt: int, most_completion: int
 ) -> tuple[Usage | None, bool]:
-    """A provider's usage, checked: (None, False) without counts, (None, True) if absurd."""
+    """Return a provider's usage: (None, False) without counts, (None, True) if they are absurd."""
     prompt, completion = raw.get("prompt_tokens"), raw.get("completion_tokens")
-    if not most_completion:  # Embeddings: there is nothing to count, and few say 0.
+    if not most_completion:  # Embeddings have no completion, and few providers send a 0.
         completion = completion or 0
     if not _is_int(prompt) or not _is_int(completion):
         return None, False
@@ -188,10 +188,13 @@ def read_usage(
 
 
 def _cached(raw: dict) -> int:
-    """What came from the provider's cache, and is cheaper: some tell it at a place of their own."""
-    told = (raw.get("cached_tokens"), raw.get("prompt_cache_hit_tokens"))
+    """Return the tokens from the provider's cache, which are cheaper.
+
+    Kimi and DeepSeek have members of their own for them.
+    """
+    own = (raw.get("cached_tokens"), raw.get("prompt_cache_hit_tokens"))
     standard = _detail(raw, "prompt_tokens_details", "cached_tokens")
-    return standard or next(filter(_is_count, told), 0)
+    return standard or next(filter(_is_count, own), 0)
 
 
 def _detail(raw: dict, group: str, name: str) -> int:

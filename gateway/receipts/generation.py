@@ -70,8 +70,8 @@ def finish_of(row: ApiRequest) -> tuple[str | None, str | None]:
     A row of an older Kyma holds the provider's word alone.
     """
     last = row.attempts[-1] if row.attempts else {}
-    told = finish_meaning(row.finish_reason) if row.finish_reason else None
-    return told, last.get("finish_reason", row.finish_reason) or None
+    meaning = finish_meaning(row.finish_reason) if row.finish_reason else None
+    return meaning, last.get("finish_reason", row.finish_reason) or None
 
 
 def _cost_details(row: ApiRequest) -> dict | None:

@@ -16,7 +16,7 @@ import orjson
 
 from billing.pricing import MILLION, Price, Usage, cost_lines
 from gateway.dialects.anthropic.message import tool_input
-from gateway.dialects.chat.answer import index_of, name_and_arguments, spoken, tool_calls
+from gateway.dialects.chat.answer import logged_answers
 from gateway.models import BILLED, ApiRequest
 from gateway.receipts import keys as receipt_keys
 from gateway.receipts.canonical_json import canonical
@@ -119,20 +119,16 @@ def answers_hashed(logged: list[dict]) -> list[dict]:
     These look the same in every API, whole or streamed. `logged` holds the choices of a whole
     answer, or messages gathered from a stream.
     """
-    in_order = sorted(logged, key=index_of)
-    return [_answer_hashed(one.get("message") or one) for one in in_order]
-
-
-def _answer_hashed(message: dict) -> dict:
-    # A choice of the completions API holds `text` and no `content`.
-    _, text = spoken({"content": message.get("text"), **message})
-    return {"text": text, "tool_calls": [_call_hashed(one) for one in tool_calls(message)]}
-
-
-def _call_hashed(call: dict) -> dict:
-    is_gathered = "function" not in call
-    name, arguments = name_and_arguments({"function": call} if is_gathered else call)
-    return {"name": name, "arguments": tool_input(arguments)}
+    return [
+        {
+            "text": answer.text,
+            "tool_calls": [
+                {"name": name, "arguments": tool_input(arguments)}
+                for name, arguments in answer.calls
+            ],
+        }
+        for answer in logged_answers(logged)
+    ]
 
 
 # --- Checking one --------------------------------------------------------------------------------
@@ -206,11 +202,11 @@ def _check_total(receipt: dict) -> Iterator[Check]:
 
 def _compare(what: str, expected: int, found: int) -> Check:
     if expected == found:
-        return Check(True, f"{what}: {_told(expected)}")
-    return Check(False, f"{what}: it is {_told(expected)}, but the receipt says {_told(found)}.")
+        return Check(True, f"{what}: {_shown(expected)}")
+    return Check(False, f"{what}: it is {_shown(expected)}, but the receipt says {_shown(found)}.")
 
 
-def _told(value: int) -> str:
+def _shown(value: int) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value} nano-dollars"

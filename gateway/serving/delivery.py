@@ -1,4 +1,4 @@
-"""Step 6 of a stream: what is written to the client, and what is remembered of it."""
+"""Step 6 of a stream: it is written to the client, and as much as is needed later is kept."""
 
 import time
 from collections import defaultdict
@@ -9,17 +9,17 @@ from django.conf import settings
 from gateway.dialects.apis import Stream
 from gateway.dialects.chat.answer import index_of, name_and_arguments
 from gateway.dialects.chat.chunks import Identity, own_chunk
-from gateway.dialects.chat.mending import StreamedCalls
+from gateway.dialects.chat.mending import Mender
 from gateway.serving.forwarding import Forwarding
 from gateway.serving.idempotency import MAX_KEPT_BYTES
 
-SAID_IN = frozenset({"content", "reasoning", "reasoning_content", "refusal", "text"})
+_LOGGED = frozenset({"content", "reasoning", "refusal", "text"})
 
 
 class Delivery:
     """One answer on its way to its client.
 
-    `said` is for the content log; `written`, all bytes but pings, for those who ask again.
+    `said` is for the content log. `written`, all bytes but pings, is for an idempotent replay.
     """
 
     def __init__(
@@ -36,16 +36,18 @@ class Delivery:
         self._identity = identity
         self._include_usage = include_usage
         self._keeps_bytes = keeps_bytes
-        self._transcript = Transcript()
-        self._calls = StreamedCalls(identity.id)
+        self._gathered = GatheredAnswer()
+        self._mender = Mender(identity.id)
         self._pieces: list[bytes] = []
         self._kept_bytes = 0
+        self.has_begun = False
 
     async def write(self, opening: bytes) -> AsyncIterator[bytes]:
-        """The bytes from `opening` on, but for the end. Raises UpstreamFailed.
+        """Yield the bytes from `opening` on, but for the end. Raises UpstreamFailed.
 
-        What was yielded counts as delivered once the next is asked for.
+        A part counts as delivered once the next is asked for.
         """
+        self.has_begun = True
         written = self.note(opening)
         meter, fed = self._forwarding.meter, 0  # bytes of content
         interval_s, said = settings.KEEP_ALIVE_INTERVAL_S, time.monotonic()
@@ -55,8 +57,8 @@ class Delivery:
             for chunk, size in chunks:
                 own = own_chunk(chunk, self._identity, include_usage=self._include_usage)
                 if own is not None:
-                    self._calls.mend(own)
-                    self._transcript.add(own)
+                    self._mender.mend(own)
+                    self._gathered.add(own)
                     written += self.note(self._stream.feed(own))
                     fed += size
             if not written and time.monotonic() - said >= interval_s:
@@ -64,16 +66,14 @@ class Delivery:
             if written:
                 yield written
                 written, said = b"", time.monotonic()
-                # What the stream keeps until its turn has come is no part of it.
+                # Content that the stream holds back for later isn't delivered yet.
                 handed_over = fed - self._stream.waiting
                 meter.delivered_bytes = max(meter.delivered_bytes, handed_over)
         if written:  # The provider said nothing at all.
             yield written
 
     def note(self, written: bytes) -> bytes:
-        """The same bytes, remembered if they may have to be repeated: no more than shows that
-        there are too many.
-        """
+        """Return `written`, keeping a copy for idempotent replay. Stop past MAX_KEPT_BYTES."""
         if self._keeps_bytes and self._kept_bytes <= MAX_KEPT_BYTES:
             self._pieces.append(written)
             self._kept_bytes += len(written)
@@ -85,32 +85,31 @@ class Delivery:
 
     @property
     def calls_tools(self) -> bool:
-        """Whether its first answer does."""
-        return self._transcript.calls(0)
+        """True if the first answer in it calls tools."""
+        return self._gathered.calls(0)
 
     @property
     def said(self) -> list[dict]:
-        return self._transcript.messages()
+        return self._gathered.messages()
 
 
-class Transcript:
-    """The answer as it was said, gathered from its chunks for the content log. Their calls have
-    been mended.
-    """
+class GatheredAnswer:
+    """A streamed answer, gathered from its mended chunks for the content log."""
 
     def __init__(self) -> None:
-        self._parts: defaultdict[int, dict[str, list]] = defaultdict(lambda: defaultdict(list))
+        self._texts: defaultdict[int, defaultdict[str, list[str]]]
+        self._texts = defaultdict(lambda: defaultdict(list))
         self._calls: defaultdict[int, dict[int, dict]] = defaultdict(dict)
 
     def add(self, chunk: dict) -> None:
         for choice in chunk["choices"]:
-            delta = choice.get("delta") or choice
+            said = choice.get("delta") or choice
             index = index_of(choice)
-            parts = self._parts[index]
-            for field, said in delta.items():
-                if said and field in SAID_IN:
-                    parts[field].append(said)
-            for call in delta.get("tool_calls") or ():
+            texts = self._texts[index]
+            for name, text in said.items():
+                if text and name in _LOGGED and type(text) is str:
+                    texts[name].append(text)
+            for call in said.get("tool_calls") or ():
                 self._add_call(index, call)
 
     def _add_call(self, owner: int, call: dict) -> None:
@@ -121,19 +120,14 @@ class Transcript:
         known["arguments"] += arguments
 
     def calls(self, index: int) -> bool:
-        """Whether this answer calls tools."""
+        """True when this answer calls tools."""
         return index in self._calls
 
     def messages(self) -> list[dict]:
-        """One message per answer."""
+        """Return one message per answer."""
         messages = []
-        for index, parts in sorted(self._parts.items()):
-            message: dict = {field: _joined(pieces) for field, pieces in parts.items()}
+        for index, texts in sorted(self._texts.items()):
+            message: dict = {name: "".join(pieces) for name, pieces in texts.items()}
             calls = self._calls.get(index)
             messages.append({**message, "tool_calls": [*calls.values()]} if calls else message)
         return messages
-
-
-def _joined(pieces: list) -> str | list:
-    """One text, unless a provider sends content in parts."""
-    return "".join(pieces) if all(isinstance(one, str) for one in pieces) else pieces

@@ -111,9 +111,11 @@ def _check_integer(digits: str) -> None:
 
 
 def _decimal(text: str) -> Decimal:
+    if len(text) > _LONGEST_FRACTION:
+        raise InvalidRequest(f"A number is longer than {_LONGEST_FRACTION} characters: shorten it.")
     try:
-        if len(text) <= _LONGEST_FRACTION:
-            return Decimal(text)
-    except InvalidOperation:  # Its exponent is too large for Decimal.
-        pass
-    raise InvalidRequest(f"A number is longer than {_LONGEST_FRACTION} characters: shorten it.")
+        return Decimal(text)
+    except InvalidOperation:
+        raise InvalidRequest(
+            "A number has an exponent that doesn't fit: write the number without an exponent."
+        ) from None

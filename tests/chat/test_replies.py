@@ -99,6 +99,15 @@ def test_reasoning_is_kept_apart(writer, fake):
     assert (end.reasoning, end.text) == ("Hm. ", "Hello ")
 
 
+def test_reasoning_among_the_parts_of_content_is_shown_too(writer, fake):
+    """Mistral answers like this."""
+    thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "Hm. "}]}
+    parts = [[thinking], [{"type": "text", "text": "Hello "}]]
+    events = [Event(chunk({"content": part})) for part in parts]
+    end = run(ask(begin(writer), fake.script([Head(), *events, STOP, *END])))
+    assert (end.reasoning, end.text) == ("Hm. ", "Hello ")
+
+
 def test_a_reply_is_shown_as_it_grows(writer, fake):
     prompt = held_up(fake)
 

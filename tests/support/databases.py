@@ -10,8 +10,7 @@ import psycopg
 from django.conf import settings
 from django.db import connections, transaction
 
-from billing import append_only
-from tests.support import migrated
+from tests.support import append_only, migrated
 from tests.support.on_postgres import MIGRATED
 
 # The migrations leave these rows behind, and no test commits a change to them.
@@ -65,10 +64,9 @@ def empty(alias: str) -> None:
         full = [table for (table,) in cursor.fetchall()]
         if not full:
             return
-        append_only.remove(connection)
-        for table in full:
-            cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)}")
-        append_only.install(connection)
+        with append_only.lifted(connection):
+            for table in full:
+                cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)}")
 
 
 @cache

@@ -2,7 +2,7 @@
 
     chat_body       a request as a chat request
     message         a whole answer as a Message
-    tells_thinking  true when a request wants the model's thoughts in the answer
+    shows_thinking  true when a request wants the model's thoughts in the answer
     MessageStream   the chunks of an answer as the events of a stream
     count_tokens    the size of a prompt
     error_body      an error
@@ -14,7 +14,7 @@ of JSON.
 
 from gateway.dialects.anthropic.errors import error_body
 from gateway.dialects.anthropic.limits import limit_headers
-from gateway.dialects.anthropic.message import message, tells_thinking
+from gateway.dialects.anthropic.message import message, shows_thinking
 from gateway.dialects.anthropic.request import chat_body, count_tokens
 from gateway.dialects.anthropic.stream import MessageStream
 
@@ -25,5 +25,5 @@ __all__ = [
     "error_body",
     "limit_headers",
     "message",
-    "tells_thinking",
+    "shows_thinking",
 ]

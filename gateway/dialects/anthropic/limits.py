@@ -8,7 +8,7 @@ from collections.abc import Mapping
 _DURATION = re.compile(r"(?:(?P<m>\d+)m)?(?:(?P<s>[\d.]+)s)?(?:(?P<ms>\d+)ms)?")
 
 
-def limit_headers(told: Mapping[str, str], now: dt.datetime) -> dict[str, str]:
+def limit_headers(stated: Mapping[str, str], now: dt.datetime) -> dict[str, str]:
     """Return an `anthropic-ratelimit-*` header for each `x-ratelimit-*` header.
 
     gateway.access.limits writes the latter. A reset becomes the first whole second at which the
@@ -16,11 +16,11 @@ def limit_headers(told: Mapping[str, str], now: dt.datetime) -> dict[str, str]:
     """
     headers = {}
     for kind in ("requests", "tokens"):
-        if limit := told.get(f"x-ratelimit-limit-{kind}"):
+        if limit := stated.get(f"x-ratelimit-limit-{kind}"):
             name = f"anthropic-ratelimit-{kind}"
             headers[f"{name}-limit"] = limit
-            headers[f"{name}-remaining"] = told[f"x-ratelimit-remaining-{kind}"]
-            headers[f"{name}-reset"] = _moment(told[f"x-ratelimit-reset-{kind}"], now)
+            headers[f"{name}-remaining"] = stated[f"x-ratelimit-remaining-{kind}"]
+            headers[f"{name}-reset"] = _moment(stated[f"x-ratelimit-reset-{kind}"], now)
     return headers
 
 

@@ -1,20 +1,14 @@
-"""A chat answer as a Message: what its parts are called, whether it comes whole or in chunks."""
+"""A whole chat answer as a Message, and the members that a streamed Message shares with it."""
 
 from collections.abc import Collection
 from typing import Any
 
 import orjson
 
-from gateway.dialects.chat.answer import (
-    finish_meaning,
-    name_and_arguments,
-    spoken,
-    thought_in,
-    tool_calls,
-)
+from gateway.dialects.chat.answer import finish_meaning, name_and_arguments
 
-# Says that a thinking block is Kyma's. No open model checks one, but some clients drop the blocks
-# that have none. It has to be base64.
+# Marks a thinking block as Kyma's. Open models check no signature, but some clients drop blocks
+# without one. It has to be base64.
 SIGNATURE = "a3ltYQ=="
 # The key that Anthropic proposes for tool input that a model got wrong. An empty object in its
 # place would be a call without arguments, which a tool might obey.
@@ -24,36 +18,25 @@ _STOP_REASONS = {"length": "max_tokens", "content_filter": "refusal"}
 _FEW_BRACKETS = 200  # JSON with no more of them is not too deep to be written out again.
 
 
-def tells_thinking(body: dict) -> bool:
-    """Whether a request wants to read what is thought. Whoever doesn't say so reads the first block
-    as the answer.
-    """
+def shows_thinking(body: dict) -> bool:
+    """True when a request asks for thinking. Other callers read the first block as the answer."""
     thinking = body.get("thinking")
     return thinking is not None and thinking["type"] != "disabled"
 
 
 def message(
-    answer: dict, usage: dict, stop_sequences: Collection[str] = (), *, tells_thinking: bool = True
+    answer: dict, usage: dict, stop_sequences: Collection[str] = (), *, shows_thinking: bool = True
 ) -> dict:
-    """The whole answer, of which only the first choice counts: there is never another.
+    """Return a mended answer as a Message. There is never more than one choice.
 
-    `stop_sequences` are those that were asked for.
+    `stop_sequences` are those of the request.
     """
     choice = (answer.get("choices") or [{}])[0]
     said = choice.get("message") or {}
-    own_id = message_id(answer["id"])
-    reasoning, text = spoken(said)
-    reasoning = reasoning or thought_in(said.get("reasoning_details"))
-    calls = tool_calls(said)
-    content: list[dict] = []
-    if reasoning and tells_thinking:
-        content.append({"type": "thinking", "thinking": reasoning, "signature": SIGNATURE})
-    if text:
-        content.append({"type": "text", "text": text})
-    content += [_tool_use(call, own_id, place) for place, call in enumerate(calls)]
+    calls = said.get("tool_calls") or ()
     return {
-        **opening(own_id, answer["model"]),
-        "content": content,
+        **opening(message_id(answer["id"]), answer["model"]),
+        "content": _content(said, shows_thinking) + [_tool_use(call) for call in calls],
         **ending(
             choice.get("finish_reason"),
             calls=bool(calls),
@@ -64,12 +47,22 @@ def message(
     }
 
 
+def _content(said: dict, shows_thinking: bool) -> list[dict]:
+    content: list[dict] = []
+    thought = said.get("reasoning")
+    if thought and shows_thinking:
+        content.append({"type": "thinking", "thinking": thought, "signature": SIGNATURE})
+    if text := (said.get("content") or "") + (said.get("refusal") or ""):
+        content.append({"type": "text", "text": text})
+    return content
+
+
 def message_id(answer_id: str) -> str:
     return f"msg_{answer_id.removeprefix('chatcmpl-')}"
 
 
 def opening(own_id: str, model: str) -> dict:
-    """The members of a Message that are known before it begins."""
+    """Return the members of a Message that are known before it begins."""
     return {
         "id": own_id,
         "type": "message",
@@ -81,15 +74,8 @@ def opening(own_id: str, model: str) -> dict:
     }
 
 
-def tool_use_id(given: Any, own_id: str, place: int) -> str:
-    """The provider's id for a tool call, or one made from the message's."""
-    if type(given) is str and given:
-        return given
-    return f"toolu_{own_id.removeprefix('msg_')}_{place}"
-
-
 def tool_input(arguments: str) -> dict:
-    """The arguments of a tool call as an object, come what may."""
+    """Return the arguments of a tool call as an object, even if the model wrote something else."""
     if arguments.strip() in ("", "null"):
         return {}
     try:
@@ -102,7 +88,7 @@ def tool_input(arguments: str) -> dict:
 
 
 def _can_be_written(arguments: str, parsed: dict) -> bool:
-    """Whether a message may hold the object: orjson reads deeper than it writes."""
+    """True when a message may hold the object: orjson reads deeper nesting than it writes."""
     if arguments.count("{") + arguments.count("[") <= _FEW_BRACKETS:
         return True
     try:
@@ -112,19 +98,15 @@ def _can_be_written(arguments: str, parsed: dict) -> bool:
     return True
 
 
-def _tool_use(call: dict, own_id: str, place: int) -> dict:
+def _tool_use(call: dict) -> dict:
     name, arguments = name_and_arguments(call)
-    return {
-        "type": "tool_use",
-        "id": tool_use_id(call.get("id"), own_id, place),
-        "name": name,
-        "input": tool_input(arguments),
-    }
+    return {"type": "tool_use", "id": call["id"], "name": name, "input": tool_input(arguments)}
 
 
 def ending(finish_reason: Any, *, calls: bool, refused: bool, stopped_at: str | None) -> dict:
-    """Why it ended. Clients look for tool calls only where the reason is tool_use: providers aren't
-    so strict.
+    """Return the members that say why the answer ended.
+
+    Clients look for tool calls only if the reason is tool_use. Providers aren't so strict.
     """
     reason = _STOP_REASONS.get(finish_meaning(finish_reason))
     if reason is None and refused:
@@ -138,13 +120,13 @@ def ending(finish_reason: Any, *, calls: bool, refused: bool, stopped_at: str | 
 
 
 def stopped_at(choice: dict, stop_sequences: Collection[str]) -> str | None:
-    """The stop sequence at which a choice ended, where its provider tells: vLLM and SGLang do."""
-    told = (choice.get(name) for name in ("stop_reason", "matched_stop"))
-    return next((one for one in told if isinstance(one, str) and one in stop_sequences), None)
+    """Return the stop sequence that ended a choice, if its provider names it (vLLM, SGLang)."""
+    named = (choice.get(name) for name in ("stop_reason", "matched_stop"))
+    return next((one for one in named if isinstance(one, str) and one in stop_sequences), None)
 
 
 def usage_object(usage: dict) -> dict:
-    """Kyma's usage as Anthropic counts it: input without what came from the cache."""
+    """Return Kyma's usage as Anthropic counts it: input tokens exclude those from the cache."""
     cached = usage["prompt_tokens_details"]["cached_tokens"]
     return {
         "input_tokens": usage["prompt_tokens"] - cached,

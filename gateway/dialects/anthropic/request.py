@@ -235,8 +235,8 @@ def _parts(block: dict) -> list[dict]:
     return [_part(block)]
 
 
-def _framed(block: dict, inner: list[dict], *told: str) -> list[dict]:
-    lines = [f"<{name}>{block[name]}</{name}>" for name in told if block.get(name)]
+def _framed(block: dict, inner: list[dict], *names: str) -> list[dict]:
+    lines = [f"<{name}>{block[name]}</{name}>" for name in names if block.get(name)]
     parts = [_line(f"<{block['type']}>"), *map(_line, lines)]
     for one in inner:
         part = _part(one)

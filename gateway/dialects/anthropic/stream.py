@@ -1,9 +1,9 @@
 """Chat chunks as the events of a Messages stream.
 
-Clients break unless one block at a time is open, and indexes rise from 0 without gaps. So blocks
-wait in a queue: the first one is open and speaks as it is spoken, and the others gather what they
-will say. Text and thinking are over as soon as another block waits; a tool call is over when its
-arguments are whole, for fragments of parallel calls may come in any order.
+Clients break unless one block at a time is open and indexes rise from 0 without gaps. So blocks
+wait in a queue. The first block is open and sends what it gets; the others gather it. Text and
+thinking are over as soon as another block waits. A tool call is over when its arguments are whole,
+because fragments of parallel calls may come in any order.
 """
 
 from collections import deque
@@ -11,18 +11,16 @@ from collections.abc import Collection
 
 import orjson
 
+from gateway.dialects.anthropic.blocks import Speech, ToolUse
 from gateway.dialects.anthropic.errors import error_object
 from gateway.dialects.anthropic.message import (
-    SIGNATURE,
     ending,
     message_id,
     opening,
     stopped_at,
-    tool_input,
-    tool_use_id,
     usage_object,
 )
-from gateway.dialects.chat.answer import index_of, name_and_arguments, spoken, tool_calls
+from gateway.dialects.chat.answer import index_of
 from gateway.dialects.chat.messages import size_of
 from gateway.errors import GatewayError
 
@@ -33,126 +31,24 @@ def event(data: dict) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (data["type"].encode(), orjson.dumps(data))
 
 
-class _Speech:
-    """A block of text or thinking."""
-
-    def __init__(self, kind: str):
-        self.kind = kind
-        self._unsent = ""
-
-    @property
-    def waiting(self) -> int:
-        return size_of(self._unsent)
-
-    def add(self, piece: str) -> None:
-        self._unsent += piece
-
-    def is_over(self) -> bool:
-        return True
-
-    def start(self) -> dict:
-        signature = {"signature": ""} if self.kind == "thinking" else {}
-        return {"type": self.kind, self.kind: "", **signature}
-
-    def deltas(self) -> list[dict]:
-        """What can be said now."""
-        piece, self._unsent = self._unsent, ""
-        return [{"type": f"{self.kind}_delta", self.kind: piece}] if piece else []
-
-    def last_deltas(self) -> list[dict]:
-        """What is left to say before the block closes."""
-        deltas = self.deltas()
-        if self.kind == "thinking":
-            deltas.append({"type": "signature_delta", "signature": SIGNATURE})
-        return deltas
-
-
-class _ToolUse:
-    """A block for one tool call."""
-
-    kind = "tool_use"
-
-    def __init__(self, own_id: str, place: int):
-        self.given_id: str | None = None
-        self._own_id = own_id
-        self._place = place
-        self._name = ""
-        self._pieces: list[str] = []
-        self._sent = 0  # pieces
-        self._checked = 0  # pieces, when they were last seen not to be whole
-        self.waiting = 0  # bytes of the name and the arguments
-
-    def add(self, call: dict) -> None:
-        name, arguments = name_and_arguments(call)
-        if name != self._name:  # Some providers repeat it in every fragment.
-            self._name += name
-        self.waiting += size_of(name) + size_of(arguments)
-        self.given_id = self.given_id or call.get("id")
-        if arguments and (self._pieces or arguments.strip()):
-            self._pieces.append(arguments)
-
-    def is_over(self) -> bool:
-        """Whether the arguments are a whole object, after which nothing can come."""
-        count = len(self._pieces)
-        if count == self._checked or not self._pieces[-1].rstrip().endswith("}"):
-            return False
-        self._checked = count
-        try:
-            orjson.loads("".join(self._pieces))
-        except orjson.JSONDecodeError:
-            return False
-        return True
-
-    def start(self) -> dict:
-        return {
-            "type": "tool_use",
-            "id": tool_use_id(self.given_id, self._own_id, self._place),
-            "name": self._name,
-            "input": {},
-        }
-
-    def deltas(self) -> list[dict]:
-        """Arguments as they come, once they have begun like an object."""
-        if not self._pieces or not self._pieces[0].lstrip().startswith("{"):
-            return []
-        return self._rest()
-
-    def last_deltas(self) -> list[dict]:
-        if self._sent:
-            return self._rest()
-        arguments = "".join(self._pieces)
-        return [_json_delta(orjson.dumps(tool_input(arguments)).decode())]
-
-    def _rest(self) -> list[dict]:
-        rest = "".join(self._pieces[self._sent :])
-        self._sent = len(self._pieces)
-        self.waiting = 0
-        return [_json_delta(rest)] if rest else []
-
-
-def _json_delta(piece: str) -> dict:
-    return {"type": "input_json_delta", "partial_json": piece}
-
-
 class MessageStream:
-    """The events of one answer: start, then feed for each chunk, then finish or fail.
+    """Writes the events of one answer: `start`, `feed` for each chunk, then `finish` or `fail`.
 
-    `stop_sequences` are those that were asked for.
+    The chunks are mended. `stop_sequences` are those of the request.
     """
 
     def __init__(
-        self, stop_sequences: Collection[str] = (), *, tells_thinking: bool = True
+        self, stop_sequences: Collection[str] = (), *, shows_thinking: bool = True
     ) -> None:
         self._stop_sequences = stop_sequences
-        self._tells_thinking = tells_thinking
-        self._untold = 0  # bytes of thinking that no event tells
+        self._shows_thinking = shows_thinking
+        self._hidden = 0  # bytes of thinking that no event shows
         self._stopped_at: str | None = None
         self._own_id = ""
         self._index = 0  # of the first block in the queue
         self._is_open = False  # the first block in the queue
-        self._queue: deque[_Speech | _ToolUse] = deque()
-        self._calls: dict[int, _ToolUse] = {}
-        self._calls_seen = 0
+        self._queue: deque[Speech | ToolUse] = deque()
+        self._calls: list[ToolUse] = []  # by their index in the chunks
         self._finish_reason: object = None
         self._refused = False
 
@@ -170,11 +66,11 @@ class MessageStream:
 
     @property
     def waiting(self) -> int:
-        """Bytes of content in blocks whose turn hasn't come, or that have none."""
-        return self._untold + sum(block.waiting for block in self._queue)
+        """The bytes of content in blocks whose turn hasn't come, and of hidden thinking."""
+        return self._hidden + sum(block.waiting for block in self._queue)
 
     def feed(self, chunk: dict) -> bytes:
-        """The events that the chunk makes: none if it says nothing, or nothing yet."""
+        """Return the events of a chunk: none if it is empty or everything in it has to wait."""
         for choice in chunk.get("choices") or ():
             if index_of(choice) == 0:
                 self._take(choice)
@@ -184,13 +80,13 @@ class MessageStream:
         return PING
 
     def finish(self, usage: dict) -> bytes:
-        """The end of an answer that is complete."""
+        """Return the end of an answer that is complete."""
         events = [self._speak()]
         while self._queue:
             events.append(self._close())
         delta = ending(
             self._finish_reason,
-            calls=bool(self._calls_seen),
+            calls=bool(self._calls),
             refused=self._refused,
             stopped_at=self._stopped_at,
         )
@@ -198,7 +94,7 @@ class MessageStream:
         return b"".join([*events, event(end), event({"type": "message_stop"})])
 
     def fail(self, error: GatewayError) -> bytes:
-        """The end of an answer that broke off. Its open block stays open: it isn't complete."""
+        """Return the end of an answer that broke off. Its open block stays incomplete."""
         return event({"type": "error", "error": error_object(error)})
 
     # --- What comes in
@@ -208,44 +104,41 @@ class MessageStream:
             self._finish_reason = choice["finish_reason"]
             self._stopped_at = stopped_at(choice, self._stop_sequences)
         delta = choice.get("delta") or {}
-        reasoning, text = spoken(delta)
-        self._refused = self._refused or bool(delta.get("refusal"))
-        if reasoning and self._tells_thinking:
-            self._block_of("thinking").add(reasoning)
-        else:
-            self._untold += size_of(reasoning)
-        if text:
+        if thought := delta.get("reasoning"):
+            self._think(thought)
+        refusal = delta.get("refusal") or ""
+        self._refused = self._refused or bool(refusal)
+        if text := (delta.get("content") or "") + refusal:
             self._block_of("text").add(text)
-        for call in tool_calls(delta):
-            self._call_of(call).add(call)
+        for fragment in delta.get("tool_calls") or ():
+            self._call_of(fragment).add(fragment)
 
-    def _block_of(self, kind: str) -> _Speech:
+    def _think(self, thought: str) -> None:
+        if self._shows_thinking:
+            self._block_of("thinking").add(thought)
+        else:
+            self._hidden += size_of(thought)
+
+    def _block_of(self, kind: str) -> Speech:
         last = self._queue[-1] if self._queue else None
-        if isinstance(last, _Speech) and last.kind == kind:
+        if isinstance(last, Speech) and last.kind == kind:
             return last
-        block = _Speech(kind)
+        block = Speech(kind)
         self._queue.append(block)
         return block
 
-    def _call_of(self, fragment: dict) -> _ToolUse:
-        """The call that the fragment belongs to: a new one if it brings another id and a name."""
-        index = index_of(fragment)
-        known = self._calls.get(index)
-        given_id = fragment.get("id")
-        if known is not None:
-            is_other = given_id and known.given_id and given_id != known.given_id
-            if not (is_other and name_and_arguments(fragment)[0]):
-                return known
-        block = _ToolUse(self._own_id, self._calls_seen)
-        self._calls[index] = block
-        self._calls_seen += 1
-        self._queue.append(block)
-        return block
+    def _call_of(self, fragment: dict) -> ToolUse:
+        """Return the call of a fragment: a new one for the next index, which brings its id."""
+        index = fragment["index"]
+        if index == len(self._calls):
+            self._calls.append(ToolUse(fragment["id"]))
+            self._queue.append(self._calls[index])
+        return self._calls[index]
 
     # --- What goes out
 
     def _speak(self) -> bytes:
-        """What the first block in the queue has to say, and the next if that one is over."""
+        """Return what the first block in the queue can send, and the next one if that is over."""
         events = []
         while self._queue:
             first = self._queue[0]

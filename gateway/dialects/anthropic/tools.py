@@ -18,7 +18,7 @@ class ClientTool:
     parameters: Schema
 
 
-def _told(schema: Schema, description: str) -> Schema:
+def _input(schema: Schema, description: str) -> Schema:
     return {**schema, "description": description}
 
 
@@ -28,18 +28,20 @@ _BASH = ClientTool(
     {
         "type": "object",
         "properties": {
-            "command": _told(TEXT, "The command to run. Required unless `restart` is true."),
-            "restart": _told(BOOLEAN, "True to begin a new session."),
+            "command": _input(TEXT, "The command to run. Required unless `restart` is true."),
+            "restart": _input(BOOLEAN, "True to begin a new session."),
         },
     },
 )
 
-_PATH = _told(TEXT, "The file or directory.")
+_PATH = _input(TEXT, "The file or directory.")
 _EDITING: dict[str, Schema] = {
-    "file_text": _told(TEXT, "With `create`: the content of the new file."),
-    "old_str": _told(TEXT, "With `str_replace`: the text to replace. It must stand there once."),
-    "insert_line": _told(INTEGER, "With `insert`: the line after which the text goes; 0 is first."),
-    "view_range": _told(
+    "file_text": _input(TEXT, "With `create`: the content of the new file."),
+    "old_str": _input(TEXT, "With `str_replace`: the text to replace. It must stand there once."),
+    "insert_line": _input(
+        INTEGER, "With `insert`: the line after which the text goes; 0 is first."
+    ),
+    "view_range": _input(
         array(INTEGER),
         "With `view` of a file: the first and the last line, counted from 1; -1 is the end.",
     ),
@@ -58,8 +60,8 @@ def _commanded(commands: tuple[str, ...], *required: str, **inputs: Schema) -> S
 
 _COMMANDS = ("view", "create", "str_replace", "insert")
 _NEW_TEXT = {
-    "new_str": _told(TEXT, f"{_NEW}."),
-    "insert_text": _told(TEXT, "With `insert`: the text to insert."),
+    "new_str": _input(TEXT, f"{_NEW}."),
+    "insert_text": _input(TEXT, "With `insert`: the text to insert."),
 }
 _EDITOR = ClientTool(
     "str_replace_based_edit_tool",
@@ -74,7 +76,7 @@ _OLDER_EDITOR = ClientTool(
         "path",
         path=_PATH,
         **_EDITING,
-        new_str=_told(TEXT, f"{_NEW}. With `insert`: the text to insert."),
+        new_str=_input(TEXT, f"{_NEW}. With `insert`: the text to insert."),
     ),
 )
 _MEMORY = ClientTool(
@@ -83,11 +85,11 @@ _MEMORY = ClientTool(
     f"anything else, and note there what will be needed later. {_EDITS}",
     _commanded(
         (*_COMMANDS, "delete", "rename"),
-        path=_told(TEXT, "The file or directory, below /memories; not with `rename`."),
+        path=_input(TEXT, "The file or directory, below /memories; not with `rename`."),
         **_EDITING,
         **_NEW_TEXT,
-        old_path=_told(TEXT, "With `rename`: the name so far."),
-        new_path=_told(TEXT, "With `rename`: the new name."),
+        old_path=_input(TEXT, "With `rename`: the name so far."),
+        new_path=_input(TEXT, "With `rename`: the new name."),
     ),
 )
 

@@ -2,22 +2,19 @@
 
 import dataclasses
 import functools
-from typing import Any
 
 import orjson
 
 from billing.pricing import Usage, usd
 from gateway.dialects.chat import mending
-from gateway.dialects.chat.answer import content_bytes
+from gateway.dialects.chat.answer import content_bytes, hide_thoughts
 from gateway.dialects.request import CHAT, Endpoint
 from gateway.errors import GatewayError
-
-REASONING = ("reasoning", "reasoning_content", "reasoning_details")
 
 
 @dataclasses.dataclass(frozen=True)
 class Identity:
-    """What stands in every chunk of one answer."""
+    """The members that every chunk of one answer has."""
 
     id: str
     created: int
@@ -27,11 +24,11 @@ class Identity:
 
     @functools.cached_property
     def of_chunks(self) -> dict:
-        """The members that say so in each chunk of a stream."""
+        """The identity as members of a chunk."""
         return self.of(self.endpoint.chunk_object)
 
     def of(self, kind: str) -> dict:
-        """The members that say so, in an object of this kind."""
+        """Return the identity as members of an object of this kind."""
         return {
             "id": self.id,
             "object": kind,
@@ -42,7 +39,7 @@ class Identity:
 
 
 def own(answer: dict, identity: Identity) -> dict:
-    """The whole answer under Kyma's identity, without the provider's usage, its calls mended."""
+    """Return the whole answer, mended, under Kyma's identity and without the provider's usage."""
     answer.pop("usage", None)
     answer.update(identity.of(identity.endpoint.answer_object))
     mending.mend_whole(answer)
@@ -50,7 +47,7 @@ def own(answer: dict, identity: Identity) -> dict:
 
 
 def own_chunk(chunk: dict, identity: Identity, *, include_usage: bool) -> dict | None:
-    """One chunk under Kyma's identity; None if it says nothing but usage."""
+    """Return one chunk under Kyma's identity, or None if it holds nothing but usage."""
     if not chunk.get("choices"):
         return None
     chunk.update(identity.of_chunks)
@@ -62,26 +59,20 @@ def own_chunk(chunk: dict, identity: Identity, *, include_usage: bool) -> dict |
 
 
 def hide_reasoning(answer: dict) -> int:
-    """Leave what the model thought out of a chunk or a whole answer, for those who exclude it: few
-    providers do. Returns the bytes of content that are left.
+    """Remove the thoughts from a chunk or whole answer. Return the bytes of content that are left.
+
+    Callers may exclude thoughts, but few providers leave them out.
     """
     size = 0
     for choice in answer.get("choices") or ():
         said = choice.get("delta") or choice.get("message") or {}
-        for name in REASONING:
-            said.pop(name, None)
-        if isinstance(said.get("content"), list):
-            said["content"] = [one for one in said["content"] if not _is_thought(one)]
+        hide_thoughts(said)
         size += content_bytes(said)
     return size
 
 
-def _is_thought(part: Any) -> bool:
-    return isinstance(part, dict) and "thinking" in part
-
-
 def usage_object(usage: Usage, cost_nano: int) -> dict:
-    """Usage as OpenAI shows it, with its price in USD as an exact decimal number."""
+    """Return usage as OpenAI shows it, with its price in USD as an exact decimal number."""
     return {
         "prompt_tokens": usage.prompt,
         "completion_tokens": usage.completion,
@@ -94,7 +85,7 @@ def usage_object(usage: Usage, cost_nano: int) -> dict:
 
 
 def usage_chunk(identity: Identity, usage: dict) -> dict:
-    """The extra chunk before the end, for those who asked for usage."""
+    """Return the last chunk before the end of a stream, for callers who asked for usage."""
     return {
         **identity.of_chunks,
         "choices": [],
@@ -103,7 +94,7 @@ def usage_chunk(identity: Identity, usage: dict) -> dict:
 
 
 def error_chunk(identity: Identity, error: GatewayError) -> dict:
-    """How a stream ends that cannot end well, once it has begun."""
+    """Return the last chunk of a stream that fails after it has begun."""
     return {
         **identity.of_chunks,
         "error": {**error.as_dict(), "code": error.status},

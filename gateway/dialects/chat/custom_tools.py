@@ -42,19 +42,19 @@ def function_of(tool: dict, grammar: dict | None) -> dict:
     }
 
 
-def arguments_of(told: str) -> str:
+def arguments_of(text: str) -> str:
     """Return the arguments with which the function gets the text for the custom tool."""
-    return orjson.dumps({_INPUT: told}).decode()
+    return orjson.dumps({_INPUT: text}).decode()
 
 
-def told_by(arguments: str) -> str:
+def input_in(arguments: str) -> str:
     """Return the text in such arguments, or all of them if the model wrote something else."""
     try:
         read = orjson.loads(arguments)
     except orjson.JSONDecodeError:
         return arguments
-    told = read.get(_INPUT, None if read else "") if isinstance(read, dict) else None
-    return told if isinstance(told, str) else arguments
+    given = read.get(_INPUT, None if read else "") if isinstance(read, dict) else None
+    return given if isinstance(given, str) else arguments
 
 
 # --- Custom tools in a chat request, replaced by functions
@@ -123,15 +123,18 @@ def calling(choice: dict, names: frozenset[str]) -> dict:
     calls = tool_calls(message)
     if not calls:
         return choice
-    return {**choice, "message": {**message, "tool_calls": [_told(call, names) for call in calls]}}
+    return {
+        **choice,
+        "message": {**message, "tool_calls": [_custom_call(call, names) for call in calls]},
+    }
 
 
-def _told(call: dict, names: frozenset[str]) -> dict:
+def _custom_call(call: dict, names: frozenset[str]) -> dict:
     name, arguments = name_and_arguments(call)
     if name not in names:
         return call
     kept = {member: value for member, value in call.items() if member != "function"}
-    return {**kept, "type": "custom", "custom": {"name": name, "input": told_by(arguments)}}
+    return {**kept, "type": "custom", "custom": {"name": name, "input": input_in(arguments)}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +148,12 @@ class _Call:
         if not self.is_custom:
             return self.fragments
         arguments = "".join(name_and_arguments(one)[1] for one in self.fragments)
-        told = {"name": self.name, "input": told_by(arguments)}
+        custom = {"name": self.name, "input": input_in(arguments)}
         place = index_of(self.fragments[0])
-        return [{"index": place, "id": self.id, "type": "custom", "custom": told}]
+        return [{"index": place, "id": self.id, "type": "custom", "custom": custom}]
 
 
-class StreamedCalls:
+class HeldCalls:
     """The calls of custom tools in one stream, held back until each input is whole and readable.
 
     Calls that begin after a held one wait too, because OpenAI's package expects calls in the order
@@ -187,15 +190,15 @@ class StreamedCalls:
         held.append(call)
         return call
 
-    def tell(self, owners: Iterable[int]) -> list[dict]:
+    def release(self, owners: Iterable[int]) -> list[dict]:
         """Return the held calls of answers that have ended, each custom call in one piece."""
         choices = []
         for owner in owners:
             self._sizes.pop(owner, None)
-            calls = [delta for call in self._held.pop(owner, ()) for delta in call.deltas()]
+            calls = [one for call in self._held.pop(owner, ()) for one in call.deltas()]
             if calls:
-                told = {"tool_calls": calls}
-                choices.append({"index": owner, "delta": told, "finish_reason": None})
+                delta = {"tool_calls": calls}
+                choices.append({"index": owner, "delta": delta, "finish_reason": None})
         return choices
 
     @property

@@ -1,42 +1,51 @@
-"""A provider's tool calls, made what OpenAI's clients expect, for every API that tells them.
+"""A provider's answer, mended where it arrives: plain texts, and tool calls as OpenAI writes them.
 
-Some providers give each call the same index, or none; repeat id and name in every fragment; leave
-out ids and types; or write arguments as an object. What is sound stays as it came.
+Some providers send content in parts. Some give each call the same index, or none; repeat id and
+name in every fragment; leave out ids and types; or write arguments as an object. Sound members
+stay as they came. Every API reads the mended answer.
 """
 
 from dataclasses import dataclass, field
 
 import orjson
 
-from gateway.dialects.chat.answer import finish_meaning, index_of, name_and_arguments
+from gateway.dialects.chat.answer import (
+    finish_meaning,
+    index_of,
+    make_plain,
+    name_and_arguments,
+    thought_in,
+)
 
-# Of an answer's id, in the ids made for its calls: some providers take no longer ones than 40.
+# The last characters of an answer's id that go into ids made for its calls. Some providers refuse
+# ids of more than 40 characters when a call is sent back.
 _TAIL = 24
 
 
 class _Ids:
-    """The ids of the calls in one choice: each call has one, and no two the same."""
+    """The ids of the calls in one choice. Each call gets one, and no two calls the same."""
 
     def __init__(self, answer_id: str, owner: int):
         self._stem = f"call_{answer_id.removeprefix('chatcmpl-')[-_TAIL:]}_{owner}"
         self._taken: set[str] = set()
 
     def of(self, call: dict) -> str:
-        """The provider's id for it, or one made up if it has none of its own."""
-        given = given_id(call)
-        told = given if given and given not in self._taken else f"{self._stem}_{len(self._taken)}"
-        self._taken.add(told)
-        return told
+        """Return the provider's id of the call, or a new one if that is missing or taken."""
+        own = _given_id(call)
+        if not own or own in self._taken:
+            own = f"{self._stem}_{len(self._taken)}"
+        self._taken.add(own)
+        return own
 
 
-def given_id(call: dict) -> str:
+def _given_id(call: dict) -> str:
     return call["id"] if type(call.get("id")) is str else ""
 
 
 def _complete(call: dict, ids: _Ids, name: str, arguments: str) -> None:
-    """What each call must have, and the first fragment of one."""
-    if (told := ids.of(call)) != call.get("id"):
-        call["id"] = told
+    """Add the members that a whole call, or the first fragment of a call, must have."""
+    if (own := ids.of(call)) != call.get("id"):
+        call["id"] = own
     if call.get("type") != "function":
         call["type"] = "function"
     if type(call.get("function")) is not dict:
@@ -49,18 +58,28 @@ def _complete(call: dict, ids: _Ids, name: str, arguments: str) -> None:
 
 
 def mend_whole(answer: dict) -> None:
-    """Mend the calls in a whole answer."""
+    """Mend a whole answer in place."""
     for choice in answer.get("choices") or ():
-        if calls := (choice.get("message") or {}).get("tool_calls"):
-            ids = _Ids(answer["id"], index_of(choice))
-            nothing = "" if _is_cut_off(choice) else "{}"
-            for call in calls:
-                name, arguments = name_and_arguments(call)
-                _complete(call, ids, name, arguments if arguments.strip() else nothing)
+        message = choice.get("message") or {}
+        make_plain(message)
+        if not message.get("reasoning") and (
+            thought := thought_in(message.get("reasoning_details"))
+        ):
+            message["reasoning"] = thought
+        if message.get("tool_calls"):
+            _mend_calls(message["tool_calls"], choice, answer["id"])
+
+
+def _mend_calls(calls: list[dict], choice: dict, answer_id: str) -> None:
+    ids = _Ids(answer_id, index_of(choice))
+    nothing = "" if _is_cut_off(choice) else "{}"
+    for call in calls:
+        name, arguments = name_and_arguments(call)
+        _complete(call, ids, name, arguments if arguments.strip() else nothing)
 
 
 def _is_cut_off(choice: dict) -> bool:
-    """Whether arguments may be missing that would have come: then a call isn't one without any."""
+    """True when the answer may lack its end. Then a call may lack arguments that were to come."""
     return finish_meaning(choice.get("finish_reason")) in ("length", "content_filter")
 
 
@@ -72,7 +91,7 @@ class _Call:
     pieces: list[str] = field(default_factory=list)
 
     def is_followed_by(self, given: str, name: str, arguments: str) -> bool:
-        """Whether a fragment that seems to be its own begins another call."""
+        """True when a fragment with this call's index or id begins another call."""
         if not name:
             return False
         if given and self.given_id and given != self.given_id:
@@ -91,8 +110,8 @@ class _Call:
         return True
 
 
-class StreamedCalls:
-    """The calls in the chunks of one answer; those of each choice get indexes from 0 on."""
+class Mender:
+    """Mends the chunks of one streamed answer. The calls of each choice get indexes from 0 on."""
 
     def __init__(self, answer_id: str):
         self._answer_id = answer_id
@@ -100,14 +119,18 @@ class StreamedCalls:
 
     def mend(self, chunk: dict) -> None:
         for choice in chunk["choices"]:
-            if (delta := choice.get("delta")) and delta.get("tool_calls"):
-                owner = index_of(choice)
-                if owner not in self._choices:
-                    self._choices[owner] = _Fragments(_Ids(self._answer_id, owner))
-                for fragment in delta["tool_calls"]:
-                    self._choices[owner].mend(fragment)
+            if delta := choice.get("delta"):
+                make_plain(delta)
+                if calls := delta.get("tool_calls"):
+                    self._mend_calls(index_of(choice), calls)
             if self._choices and choice.get("finish_reason") and not _is_cut_off(choice):
                 self._end(choice)
+
+    def _mend_calls(self, owner: int, calls: list[dict]) -> None:
+        if owner not in self._choices:
+            self._choices[owner] = _Fragments(_Ids(self._answer_id, owner))
+        for fragment in calls:
+            self._choices[owner].mend(fragment)
 
     def _end(self, choice: dict) -> None:
         fragments = self._choices.get(index_of(choice))
@@ -118,7 +141,7 @@ class StreamedCalls:
 
 
 class _Fragments:
-    """Those of one choice."""
+    """The fragments of the calls in one choice."""
 
     def __init__(self, ids: _Ids):
         self._ids = ids
@@ -127,7 +150,7 @@ class _Fragments:
 
     def mend(self, fragment: dict) -> None:
         name, arguments = name_and_arguments(fragment)
-        given, index = given_id(fragment), fragment.get("index")
+        given, index = _given_id(fragment), fragment.get("index")
         place = index if type(index) is int else given
         call = self._known.get(place)
         if call is None and place is given and self._calls:
@@ -143,7 +166,7 @@ class _Fragments:
             fragment["index"] = call.index
 
     def missing(self) -> list[dict]:
-        """The arguments of calls that were given none: clients read them as JSON."""
+        """Return `{}` as the arguments of each call without any, since clients parse them."""
         calls = [call for call in self._calls if not "".join(call.pieces).strip()]
         for call in calls:
             call.pieces.append("{}")
@@ -158,8 +181,8 @@ class _Fragments:
 
 
 def _continue(call: _Call, fragment: dict, given: str, name: str, arguments: str) -> None:
-    """Leave out what was told when the call began."""
-    if given:
+    """Remove id and name from a later fragment if the call's first fragment had them."""
+    if fragment.get("id"):
         call.given_id = call.given_id or given
         del fragment["id"]
         fragment.pop("type", None)

@@ -1,26 +1,19 @@
-"""Chat's answers as its clients read them: chunk by chunk, or whole."""
+"""Answers of chat and text completions as clients read them: chunk by chunk, or whole."""
 
 import orjson
 
 from gateway.dialects.chat import custom_tools
-from gateway.dialects.chat.answer import (
-    index_of,
-    spoken,
-    state_finish_reason,
-    thought_in,
-    tool_calls,
-)
+from gateway.dialects.chat.answer import index_of, state_finish_reason, tool_calls
 from gateway.dialects.chat.chunks import Identity, error_chunk, own_chunk, usage_chunk
 from gateway.errors import GatewayError
 from gateway.wire import sse
 
 
 class ChatStream:
-    """A stream of chat or text: the chunks as they are, but a message begins with its role, has its
-    content as text and what was thought in `reasoning`, and ends for one of OpenAI's reasons.
+    """A stream of mended chunks. Each message begins with its role and ends with a finish reason.
 
-    Some providers leave the role out, and then OpenAI's package makes a message of it that has
-    none, which can't be sent back. A few say of an answer that is whole no reason why it ended.
+    Some providers leave the role out, and then OpenAI's package makes a message without one, which
+    can't be sent back. A few send no finish reason at the end of a whole answer.
     """
 
     waiting = 0
@@ -37,12 +30,8 @@ class ChatStream:
             index = index_of(choice)
             if index not in self._begun:
                 self._begin(choice)
-            if delta := choice.get("delta"):
-                # Most have neither, and a call would cost each of them.
-                if type(delta.get("content")) is list or "reasoning_content" in delta:
-                    _speak_plainly(delta)
-                if delta.get("tool_calls"):
-                    self._calling.add(index)
+            if (delta := choice.get("delta")) and delta.get("tool_calls"):
+                self._calling.add(index)
             if choice.get("finish_reason"):
                 self._end(choice)
         return sse.event(orjson.dumps(chunk))
@@ -68,7 +57,7 @@ class ChatStream:
         return written + sse.DONE
 
     def _end_all(self) -> bytes:
-        """A chunk that ends the answers which nothing has ended, if there are any."""
+        """Return a chunk that ends the answers for which the provider sent no finish reason."""
         nothing = self._identity.endpoint.says_nothing
         choices = [
             {"index": index, **nothing, "finish_reason": None}
@@ -85,64 +74,48 @@ class ChatStream:
 
 
 class CustomToolStream(ChatStream):
-    """A stream of chat whose caller offers custom tools: calls of these are told once they are
-    whole.
-    """
+    """A stream of chat whose caller offers custom tools. Calls of them are sent when complete."""
 
     def __init__(self, identity: Identity, *, include_usage: bool, names: frozenset[str]):
         super().__init__(identity, include_usage=include_usage)
-        self._custom = custom_tools.StreamedCalls(names)
+        self._held = custom_tools.HeldCalls(names)
 
     def feed(self, chunk: dict) -> bytes:
         ended = [index_of(choice) for choice in chunk["choices"] if choice.get("finish_reason")]
         chunk["choices"] = [choice for choice in chunk["choices"] if self._says(choice)]
-        written = self._tell(ended)
-        self.waiting = self._custom.waiting
+        written = self._release(ended)
+        self.waiting = self._held.waiting
         return written + super().feed(chunk) if chunk["choices"] else written
 
     def _says(self, choice: dict) -> bool:
-        """Whether anything is left in it once calls of custom tools are held back."""
+        """True when a choice still holds something after calls of custom tools are held back."""
         delta = choice.get("delta") or {}
-        calls = self._custom.take(index_of(choice), tool_calls(delta))
+        calls = self._held.take(index_of(choice), tool_calls(delta))
         rest = {name: member for name, member in delta.items() if name != "tool_calls"}
         choice["delta"] = rest | ({"tool_calls": calls} if calls else {})
         left = (choice.get("finish_reason"), choice.get("logprobs"), *choice["delta"].values())
         return index_of(choice) not in self._begun or any(left)
 
-    def _tell(self, owners: list[int]) -> bytes:
-        """A chunk with what was held back of these answers, if anything was."""
-        told = {"choices": self._custom.tell(owners)}
-        own = own_chunk(told, self._identity, include_usage=self._include_usage)
+    def _release(self, owners: list[int]) -> bytes:
+        """Return a chunk with the held calls of these answers, or nothing if there are none."""
+        released = {"choices": self._held.release(owners)}
+        own = own_chunk(released, self._identity, include_usage=self._include_usage)
         return super().feed(own) if own else b""
 
     def finish(self, usage: dict) -> bytes:
-        return self._tell(self._custom.owners) + super().finish(usage)
+        return self._release(self._held.owners) + super().finish(usage)
 
 
-def _whole_chat(answer: dict, usage: dict, body: dict) -> dict:
-    whole = _whole_text(answer, usage, body)
+def whole_chat(answer: dict, usage: dict, body: dict) -> dict:
+    whole = whole_text(answer, usage, body)
     if names := custom_tools.names_in(body):
         whole["choices"] = [custom_tools.calling(choice, names) for choice in whole["choices"]]
     return whole
 
 
-def _whole_text(answer: dict, usage: dict, _: dict) -> dict:
+def whole_text(answer: dict, usage: dict, _: dict) -> dict:
     for choice in answer["choices"]:
-        said = choice.get("message") or {}
-        _speak_plainly(said)
-        if not said.get("reasoning") and (thought := thought_in(said.get("reasoning_details"))):
-            said["reasoning"] = thought
         if choice.get("finish_reason"):
-            state_finish_reason(choice, called=bool(said.get("tool_calls")))
+            calls = (choice.get("message") or {}).get("tool_calls")
+            state_finish_reason(choice, called=bool(calls))
     return {**answer, "usage": usage}
-
-
-def _speak_plainly(said: dict) -> None:
-    """Put what was thought into `reasoning`, whichever name its provider has for it, which stays;
-    and content in parts, with thoughts among them, as the text that OpenAI's clients expect.
-    """
-    thought, _ = spoken(said)
-    if thought:
-        said["reasoning"] = thought
-    if type(said.get("content")) is list:
-        _, said["content"] = spoken({"content": said["content"]})

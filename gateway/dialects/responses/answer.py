@@ -1,39 +1,38 @@
-"""A chat answer, as OpenAI's Responses API gives it.
+"""A whole chat answer as OpenAI's Responses API gives it, and the members that streams share.
 
-The request is the caller's, as responses_request.chat_body has accepted it: much of it stands in
-the response again.
+Much of the caller's request, which request.chat_body has accepted, is repeated in the response.
 """
 
 from typing import Any
 
-from gateway.dialects.chat.answer import finish_meaning, spoken, thought_in
+from gateway.dialects.chat.answer import finish_meaning
 from gateway.dialects.responses import tools as responses_tools
 from gateway.dialects.responses.output import Output, Wanted
 from gateway.dialects.responses.seal import Seal
 
 SEALED = "reasoning.encrypted_content"
-# Why an answer isn't whole, by chat's finish reason.
+# The reason why an answer isn't whole, by chat's finish reason.
 _CUT_OFF = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
 def response(answer: dict, usage: dict, request: dict, seal: Seal | None = None) -> dict:
-    """The Response object of a whole chat answer; `usage` is chat's usage object."""
+    """Return a mended chat answer as a Response. `usage` is chat's usage object."""
     choice = (answer.get("choices") or [{}])[0]
     message = choice.get("message") or {}
-    # Here a call's place is where it stands; what some providers write as its index isn't.
-    calls = [{**call, "index": None} for call in message.get("tool_calls") or ()]
+    # A call's index is its place in the list. Some providers write another one.
+    calls = message.get("tool_calls") or ()
+    indexed = [{**call, "index": index} for index, call in enumerate(calls)]
     output = Output(suffix_of(answer["id"]), _ignore, wanted(request, seal))
-    said = {**message, "tool_calls": calls}
-    if not spoken(message)[0]:
-        said["reasoning"] = thought_in(message.get("reasoning_details"))
-    output.add(said, choice.get("logprobs"))
+    output.add({**message, "tool_calls": indexed}, choice.get("logprobs"))
     head = header(answer["id"], answer["created"], answer["model"])
     return {**head, **echo(request), **ending(output, choice.get("finish_reason"), usage)}
 
 
 def wanted(request: dict, seal: Seal | None) -> Wanted:
-    """What the request says of its output. Its reasoning is sealed if it is asked for, or if the
-    request says that it will bring back what it needs.
+    """Return the wishes of a request about its output.
+
+    Reasoning is sealed if the request includes it, or is not stored: then the caller has to bring
+    back what the next request needs.
     """
     is_sealed = SEALED in (request.get("include") or ()) or request.get("store") is False
     return Wanted(
@@ -48,7 +47,7 @@ def _ignore(name: str, said: dict) -> None:
 
 
 def ending(output: Output, finish_reason: Any, usage: dict) -> dict:
-    """Close the output: the members of a Response that say how it ended, and what it holds."""
+    """Close the output. Return the members of a Response that say how it ended and what it has."""
     reason = _CUT_OFF.get(finish_meaning(finish_reason))
     output.close(is_whole=reason is None)
     return {
@@ -60,7 +59,7 @@ def ending(output: Output, finish_reason: Any, usage: dict) -> dict:
 
 
 def header(answer_id: str, created: int, model: str) -> dict:
-    """What each Response object of one answer begins with."""
+    """Return the first members of each Response object of one answer."""
     return {
         "id": f"resp_{suffix_of(answer_id)}",
         "object": "response",
@@ -75,12 +74,12 @@ def header(answer_id: str, created: int, model: str) -> dict:
 
 
 def suffix_of(answer_id: str) -> str:
-    """What the ids of a response and of its items share."""
+    """Return the part that the ids of a response and of its items share."""
     return answer_id.removeprefix("chatcmpl-")
 
 
 def echo(request: dict) -> dict:
-    """The members of a Response that repeat its request."""
+    """Return the members of a Response that repeat its request."""
     return {
         "background": False,
         "instructions": request.get("instructions"),
@@ -100,7 +99,7 @@ def echo(request: dict) -> dict:
         "tools": responses_tools.echo(request.get("tools")),
         "top_logprobs": request.get("top_logprobs") or 0,
         "top_p": request.get("top_p"),
-        "truncation": "disabled",  # Whatever was asked: Kyma leaves nothing out of a prompt.
+        "truncation": "disabled",  # Kyma leaves nothing out of a prompt, even if the caller asks.
         "user": request.get("user"),
     }
 

@@ -73,8 +73,8 @@ def _function(name: str, description: str, required: str, **inputs: Schema) -> d
 
 
 def _as_json(output: dict) -> str:
-    told = output["output"]
-    return told if isinstance(told, str) else orjson.dumps(told).decode()
+    given = output["output"]
+    return given if isinstance(given, str) else orjson.dumps(given).decode()
 
 
 def _status_and_output(output: dict) -> str:
@@ -171,9 +171,9 @@ def calls_of(kind: str) -> Check:
 def outputs_of(kind: str) -> Check:
     """Return the check of an output's item. For a local shell, `id` may name the call."""
     outputs: dict[type, Check] = {str: text(), list: list_of(object_of({}))}
-    told = by_type("a string or a list of outputs", outputs) if kind == "shell" else text()
+    output = by_type("a string or a list of outputs", outputs) if kind == "shell" else text()
     named = text(filled=True)
-    members: dict[str, Check] = {"call_id": named, "output": told}
+    members: dict[str, Check] = {"call_id": named, "output": output}
     if kind == "apply_patch":
         members["status"] = one_of("completed", "failed")
         return object_of(members, required=("call_id", "status"))

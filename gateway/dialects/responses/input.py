@@ -123,7 +123,7 @@ _message = tagged(
 )
 _CALLED = {"call_id": text(filled=True), "name": text(filled=True), "namespace": text()}
 _call = object_of({**_CALLED, "arguments": text()}, required=("call_id", "name", "arguments"))
-_told = object_of({**_CALLED, "input": text()}, required=("call_id", "name", "input"))
+_custom_call = object_of({**_CALLED, "input": text()}, required=("call_id", "name", "input"))
 _output = object_of(
     {
         "call_id": text(filled=True),
@@ -159,7 +159,7 @@ _typed_item = _tagged_but(
         "message": _message,
         "function_call": _call,
         "function_call_output": _output,
-        "custom_tool_call": _told,
+        "custom_tool_call": _custom_call,
         "custom_tool_call_output": _output,
         "reasoning": _reasoning,
         **{f"{kind}_call": calls_of(kind) for kind in CALLER_TOOLS},
@@ -318,19 +318,19 @@ class _Conversation:
                 f"`{param}` answers a call that no earlier item has made: send that item too.",
                 param=param,
             )
-        self._add({"role": "tool", "tool_call_id": call_id, "content": self._told(output)})
+        self._add({"role": "tool", "tool_call_id": call_id, "content": self._output(output)})
 
-    def _told(self, output: str | list[dict]) -> str | list[dict]:
+    def _output(self, output: str | list[dict]) -> str | list[dict]:
         content = _content(output)
         if isinstance(content, str):
             return content
-        told = []
+        parts = []
         for part in content:
             if part["type"] == "image_url":
                 self._images.append(part)
                 part = image_label(len(self._images))
-            told.append(part)
-        return told[0]["text"] if len(told) == 1 else told
+            parts.append(part)
+        return parts[0]["text"] if len(parts) == 1 else parts
 
 
 def _thoughts(item: dict, seal: Seal | None) -> list[str]:

@@ -1,8 +1,8 @@
 """A streamed chat answer, as the events of OpenAI's Responses API.
 
-response.created, response.in_progress; then, per output item, response.output_item.added, its
-parts and deltas, response.output_item.done; in the end one of response.completed,
-response.incomplete, response.failed. Sequence numbers rise by one from 0.
+The events are response.created and response.in_progress; per output item
+response.output_item.added, its parts and deltas, response.output_item.done; at the end one of
+response.completed, response.incomplete, response.failed. Sequence numbers rise by one from 0.
 """
 
 import orjson
@@ -16,9 +16,9 @@ from gateway.wire import sse
 
 
 class ResponseStream:
-    """Takes the chunks of one chat answer, gives the bytes of its events.
+    """Writes the events of one answer: `start`, `feed` for each chunk, then `finish` or `fail`.
 
-    First `start`, then `feed` for each chunk, then either `finish` or `fail`.
+    The chunks are mended.
     """
 
     def __init__(self, request: dict, seal: Seal | None = None):
@@ -29,7 +29,7 @@ class ResponseStream:
         self._finish_reason: object = None
 
     def start(self, *, id: str, created: int, model: str) -> bytes:
-        """`id`, `created` and `model` as they stand in the chunks."""
+        """`id`, `created` and `model` are those of the chunks."""
         self._header = header(id, created, model)
         self._output = Output(suffix_of(id), self._emit, self._wanted)
         self._emit_response("response.created")
@@ -38,7 +38,7 @@ class ResponseStream:
 
     @property
     def waiting(self) -> int:
-        """Bytes of content in calls that have no name yet."""
+        """The bytes of content in calls that have no name yet, or must be whole first."""
         return self._output.waiting
 
     def feed(self, chunk: dict) -> bytes:
@@ -57,18 +57,18 @@ class ResponseStream:
 
     def fail(self, error: GatewayError) -> bytes:
         self._output.break_off()
-        told = {
+        reason = {
             "code": _code_of(error),
             "message": error.message,
             "param": error.param,
             "type": error.type,
         }
         output = self._output.items()
-        self._emit_response("response.failed", status="failed", error=told, output=output)
+        self._emit_response("response.failed", status="failed", error=reason, output=output)
         return self._take()
 
     def ping(self) -> bytes:
-        """For silent gaps: a comment, which every client skips."""
+        """Return a comment, which every client skips."""
         return sse.KEEP_ALIVE
 
     def _emit_response(self, name: str, **members: object) -> None:
@@ -86,7 +86,7 @@ class ResponseStream:
 
 
 def _code_of(error: GatewayError) -> str:
-    """One of the few codes that a failed response may have."""
+    """Return one of the few codes that a failed response may have."""
     if isinstance(error, TooManyRequests):
         return "rate_limit_exceeded"
     return "invalid_prompt" if isinstance(error, InvalidRequest) else "server_error"

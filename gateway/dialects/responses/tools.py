@@ -169,11 +169,11 @@ def _offer(tool: dict, namespace: str | None) -> Tool:
 
 def echo(given: Iterable[dict] | None) -> list[dict]:
     """Return the tools that a response lists as offered to the model."""
-    told = []
+    echoed: list[dict] = []
     for tool in given or ():
         if tool["type"] == "namespace":
-            inner = [_told(one) for one in tool["tools"]]
-            told.append(
+            inner = [_echoed(one) for one in tool["tools"]]
+            echoed.append(
                 {
                     "type": "namespace",
                     "name": tool["name"],
@@ -182,14 +182,14 @@ def echo(given: Iterable[dict] | None) -> list[dict]:
                 }
             )
         elif tool["type"] in _MEMBERS:
-            told.append(_told(tool))
+            echoed.append(_echoed(tool))
         elif _runs_at_callers(tool):
-            told.append({"type": tool["type"]})
-    return told
+            echoed.append({"type": tool["type"]})
+    return echoed
 
 
-def _told(tool: dict) -> dict:
-    told = {"type": tool["type"], **{name: tool.get(name) for name in _MEMBERS[tool["type"]]}}
+def _echoed(tool: dict) -> dict:
+    echoed = {"type": tool["type"], **{name: tool.get(name) for name in _MEMBERS[tool["type"]]}}
     if tool["type"] == "custom":
-        told["format"] = told["format"] or {"type": "text"}
-    return told
+        echoed["format"] = echoed["format"] or {"type": "text"}
+    return echoed

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from billing.pricing import Price, Usage, cost_nano
 from gateway.dialects.chat.answer import content_bytes
 from gateway.dialects.chat.chunks import Identity, own_chunk
-from gateway.dialects.chat.mending import StreamedCalls
+from gateway.dialects.chat.mending import Mender
 from gateway.providers.metering import MALFORMED, Bill, Ending, Meter, read_usage
-from gateway.serving.delivery import Transcript
+from gateway.serving.delivery import GatheredAnswer
 from gateway.serving.settlement import price_of
 
 CONTEXT = 1000
@@ -331,17 +331,17 @@ chunks = st.fixed_dictionaries(
 
 @given(answer=st.lists(chunks, max_size=4), delivered=st.integers(0, 20))
 def test_whatever_a_provider_sends_is_counted_or_told_as_malformed(answer, delivered):
-    one, transcript = meter(delivered=delivered), Transcript()
-    calls = StreamedCalls(IDENTITY.id)
+    one, gathered = meter(delivered=delivered), GatheredAnswer()
+    mender = Mender(IDENTITY.id)
     for chunk in answer:
         try:
             one.saw(chunk)
         except MALFORMED:
             break
         if own := own_chunk(chunk, IDENTITY, include_usage=True):
-            calls.mend(own)
-            transcript.add(own)
+            mender.mend(own)
+            gathered.add(own)
     one.delivered_bytes = min(delivered, one.seen_bytes)
     for ending in Ending:
         assert price_of(one.bill(ending), PRICE) >= 0
-    orjson.dumps(transcript.messages())
+    orjson.dumps(gathered.messages())

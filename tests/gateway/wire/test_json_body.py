@@ -1,4 +1,5 @@
 import json
+from decimal import Decimal
 
 import orjson
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import GatewayError, InvalidRequest
-from gateway.wire.body import MAX_CONTAINERS, MAX_DEPTH, parse
+from gateway.wire.body import MAX_CONTAINERS, MAX_DEPTH, parse, parse_exactly
 
 
 def nested(depth: int) -> bytes:
@@ -140,6 +141,25 @@ def test_it_reads_compact_json_once(monkeypatch):
 
     monkeypatch.setattr(json, "loads", never)
     assert parse('{"a":[1,1.5,"é\\n"],"b":null}'.encode()) == {"a": [1, 1.5, "é\n"], "b": None}
+
+
+def test_amounts_of_money_are_read_exactly():
+    assert parse_exactly(b'{"a":0.1000000000000000055,"b":1e-9}') == {
+        "a": Decimal("0.1000000000000000055"),
+        "b": Decimal("1e-9"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        ("0." + 39 * "1", "longer than 40 characters"),
+        ("1e-99999999999999999999", "an exponent that doesn't fit"),
+    ],
+)
+def test_a_number_that_can_not_be_read_exactly_is_refused(number, said):
+    with pytest.raises(InvalidRequest, match=said):
+        parse_exactly(f'{{"a":{number}}}'.encode())
 
 
 def parsed_or_refused(raw: bytes) -> dict | None:

@@ -308,7 +308,7 @@ def test_a_taken_port_is_said_before_anything_is_started(machine):
     with strangers_on([machine.port]), Up(machine) as up:
         up.start()
         assert up.wait() == 1
-        assert re.match(rf"Port {machine.port} is taken by another program\. .*make run", up.output)
+        assert re.match(rf"Port {machine.port} is taken by another program\. .*PORT=", up.output)
         assert not list((machine.state_dir / "log").iterdir())
 
 

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 
 from gateway.dialects.anthropic.api import MessageStream, message
 from gateway.dialects.anthropic.message import SIGNATURE
+from gateway.dialects.chat.mending import Mender, mend_whole
 
 USAGE = {
     "prompt_tokens": 10,
@@ -34,8 +35,15 @@ def answer_with(finish_reason="stop", **said) -> dict:
 
 
 def message_with(finish_reason="stop", **said) -> dict:
-    made = message(answer_with(finish_reason, **said), USAGE)
+    made = message(mended(answer_with(finish_reason, **said)), USAGE)
     return Message.model_validate(orjson.loads(orjson.dumps(made))).to_dict()
+
+
+def mended(answer: dict) -> dict:
+    """Return a whole answer as a dialect gets it."""
+    answer = orjson.loads(orjson.dumps(answer))
+    mend_whole(answer)
+    return answer
 
 
 def call(name="search", arguments="{}", **members) -> dict:
@@ -60,12 +68,15 @@ def fragment(index: int, arguments: str = "", **members) -> dict:
 
 
 def streamed(
-    *chunks: dict, stop_sequences: Collection[str] = (), tells_thinking: bool = True
+    *chunks: dict, stop_sequences: Collection[str] = (), shows_thinking: bool = True
 ) -> list[dict]:
     """The events of a whole stream, in good order."""
-    stream = MessageStream(stop_sequences, tells_thinking=tells_thinking)
+    stream = MessageStream(stop_sequences, shows_thinking=shows_thinking)
     raw = stream.start(answer_id="chatcmpl-req1", model="kyma/m", input_tokens=9)
-    raw += b"".join(stream.feed(one) for one in chunks)
+    mender = Mender("chatcmpl-req1")
+    for one in orjson.loads(orjson.dumps(chunks)):
+        mender.mend(one)
+        raw += stream.feed(one)
     events = read(raw + stream.finish(USAGE))
     check_order(events)
     return events

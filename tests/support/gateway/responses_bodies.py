@@ -9,6 +9,7 @@ from openai.lib.streaming.responses._responses import ResponseStreamState
 from openai.types.responses import Response, ResponseStreamEvent
 
 from gateway.dialects.chat import request as chat_request
+from gateway.dialects.chat.mending import Mender, mend_whole
 from gateway.dialects.responses.answer import response
 from gateway.dialects.responses.request import chat_body
 from gateway.dialects.responses.seal import Seal
@@ -151,9 +152,12 @@ def stream_of(
     """The events of a stream with these deltas, each of them valid."""
     stream = ResponseStream(request, seal)
     written = stream.start(id="chatcmpl-1", created=1, model="m")
-    for delta in deltas:
-        written += stream.feed({"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
-    written += stream.feed({"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
+    choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
+    choices.append({"index": 0, "delta": {}, "finish_reason": finish})
+    mender = Mender("chatcmpl-1")
+    for choice in orjson.loads(orjson.dumps(choices)):
+        mender.mend({"choices": [choice]})
+        written += stream.feed({"choices": [choice]})
     return events_in(written + stream.finish(USAGE))
 
 
@@ -179,8 +183,9 @@ def whole(
     request: dict = FRANK,
     seal: Seal | None = None,
 ) -> dict:
-    answer = answer_with(message)
+    answer = orjson.loads(orjson.dumps(answer_with(message)))
     answer["choices"][0]["finish_reason"] = finish
+    mend_whole(answer)
     made = response(answer, USAGE, request, seal)
     Response.model_validate_json(orjson.dumps(made), strict=True)
     return orjson.loads(orjson.dumps(made))

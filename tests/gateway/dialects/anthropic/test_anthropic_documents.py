@@ -11,7 +11,7 @@ from anthropic.types import (
     ToolResultBlockParam,
 )
 
-from gateway.log import transcript
+from gateway.log.transcript import transcript_of
 from tests.support.gateway.anthropic_clients import asked, client_of
 from tests.support.live import eventually
 from tests.support.provider.scripts import answer, tool_call_answer
@@ -60,4 +60,4 @@ def test_documents_and_search_results_go_up_as_text(client, customer, fake):
     )
     rows = eventually(customer.requests, lambda rows: len(rows) == 2)
     assert [row.status for row in rows] == [200, 200]
-    assert "The sky is blue." in transcript.told(customer.content(rows[1].id)).messages[2].text
+    assert "The sky is blue." in transcript_of(customer.content(rows[1].id)).messages[2].text

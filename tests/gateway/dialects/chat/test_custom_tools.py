@@ -12,7 +12,7 @@ from gateway.dialects.apis import CHAT, Opening
 from gateway.dialects.chat.chunks import Identity
 from gateway.dialects.chat.stream import ChatStream, CustomToolStream
 from gateway.errors import Unprocessable
-from gateway.log import transcript
+from gateway.log.transcript import transcript_of
 from tests.support.gateway.chat_bodies import CALL, HELLO, TOOL, body_with, refusal, request_with
 from tests.support.gateway.openai_clients import check_price, client_of, says
 from tests.support.provider.scripts import (
@@ -93,7 +93,7 @@ def test_what_was_called_before_is_a_call_of_the_function():
     assert second == {"id": "c9", "type": "function", "function": function}
     assert request.text_bytes > len(TEXT.encode())
     assert orjson.dumps(body) == before
-    assert transcript.told(orjson.dumps({"request": body})).messages[1].text == (
+    assert transcript_of(orjson.dumps({"request": body})).messages[1].text == (
         f"search({{}})\n\nnote({TEXT})"
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from gateway.log.transcript import transcript_of
 from tests.support.gateway.receipts import INPUT, OUTPUT, both, events_of
 from tests.support.provider.scripts import (
     Done,
@@ -87,6 +88,8 @@ def test_content_in_parts_comes_as_text(customer, in_parts, streamed, excluded):
     said = said_in(customer.ask(in_parts, stream=streamed, **wish), streamed)
     assert said("content") == "Hi"
     assert said("reasoning") == ("" if excluded else THOUGHT)
+    (logged,) = transcript_of(customer.content(customer.settled_request().id)).answers
+    assert (logged.text, logged.reasoning) == ("Hi", "" if excluded else THOUGHT)
 
 
 # Under which name

@@ -10,7 +10,7 @@ from billing.pricing import Usage
 from gateway.dialects.apis import CHAT, MESSAGES, RESPONSES
 from gateway.dialects.chat import request as chat_request
 from gateway.dialects.chat.chunks import own, usage_object
-from gateway.dialects.chat.mending import StreamedCalls
+from gateway.dialects.chat.mending import Mender
 from tests.support.gateway.anthropic_answers import accumulated, read
 from tests.support.gateway.relaying import BODY, IDENTITY, relayed
 from tests.support.gateway.responses_bodies import events_in
@@ -73,6 +73,10 @@ ODD: dict[str, tuple[list[list[dict]], list[tuple[str, str, str]]]] = {
     "another id in each": (
         [[opened(0, "c1", "f", '{"a"')], [one(0, "x", None, ":1}")]],
         BOTH[:1],
+    ),
+    "an id that is a number": (
+        [[opened(0, 7, "f", '{"a"')], [one(0, 7, None, ":1}")]],
+        [(MADE[0], *F)],
     ),
     "an empty id in each": ([[opened()], [one(0, "", "", F[1])]], BOTH[:1]),
     "the id late": ([[one(0, None, "f", "")], [one(0, "c1", None, F[1])]], [(MADE[0], *F)]),
@@ -139,36 +143,36 @@ SOUND: list[list[list[dict]]] = [
 
 @pytest.mark.parametrize("deltas", SOUND)
 def test_what_is_sound_stays_as_it_came(deltas):
-    calls = StreamedCalls("chatcmpl-1")
+    mender = Mender("chatcmpl-1")
     for fragments in deltas:
         said = {"choices": [{"index": 0, "delta": {"tool_calls": fragments}}]}
         before = orjson.dumps(said)
-        calls.mend(said)
+        mender.mend(said)
         assert orjson.dumps(said) == before
 
 
 def test_arguments_are_made_up_once():
-    calls, said = StreamedCalls("chatcmpl-1"), []
+    mender, said = Mender("chatcmpl-1"), []
     for fragments, reason in (([opened()], None), ([], "stop"), ([], "stop")):
         choice = {"index": 0, "delta": {"tool_calls": fragments}, "finish_reason": reason}
-        calls.mend({"choices": [choice]})
+        mender.mend({"choices": [choice]})
         said += choice["delta"]["tool_calls"]
     assert said == [opened(), one(0, arguments="{}")]
 
 
 def test_arguments_that_were_cut_off_are_not_made_up():
     cut = {"index": 0, "delta": {"tool_calls": [opened()]}, "finish_reason": "length"}
-    StreamedCalls("chatcmpl-1").mend({"choices": [cut]})
+    Mender("chatcmpl-1").mend({"choices": [cut]})
     assert cut["delta"]["tool_calls"] == [opened()]
     (call,) = whole(CHAT, [opened()], "length")["choices"][0]["message"]["tool_calls"]
     assert call["function"]["arguments"] == ""
 
 
 def test_each_answer_has_calls_of_its_own():
-    calls = StreamedCalls(f"chatcmpl-{'0' * 32}")
+    mender = Mender(f"chatcmpl-{'0' * 32}")
     delta = {"tool_calls": [one(5, None, "f")]}
     said = [{"index": index, "delta": orjson.loads(orjson.dumps(delta))} for index in (0, 1)]
-    calls.mend({"choices": said})
+    mender.mend({"choices": said})
     told = [choice["delta"]["tool_calls"][0] for choice in said]
     assert [call["index"] for call in told] == [0, 0]
     assert told[0]["id"] != told[1]["id"]
@@ -182,6 +186,7 @@ WHOLE: dict[str, tuple[list[dict], list[tuple[str, str, str]]]] = {
         [opened(None, "c", *F), opened(None, "c", *G)],
         [("c", *F), (MADE[1], *G)],
     ),
+    "one index for all, no ids": ([one(0, "", *F), one(0, "", *G)], [(MADE[0], *F), (MADE[1], *G)]),
     "arguments as an object": ([opened(None, "c1", "f", {"a": 1})], BOTH[:1]),
     "no arguments": (
         [one(None, "c1", "f"), opened(None, "c2")],

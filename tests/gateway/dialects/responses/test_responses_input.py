@@ -263,6 +263,7 @@ def test_an_answer_comes_back_as_the_message_that_it_was(reasoning, content, cal
         ]
     if reasoning and (content or calls):
         message["reasoning_content"] = reasoning
-    output = response(answer_with(message), USAGE, {})["output"]
+    answered = {**message, "reasoning": message.get("reasoning_content")}
+    output = response(answer_with(answered), USAGE, {})["output"]
     expected = [message] if content or calls else []
     assert messages_of(USER, *output) == [USER, *expected]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.dialects.chat.custom_tools import arguments_of, told_by
+from gateway.dialects.chat.custom_tools import arguments_of, input_in
 from gateway.dialects.responses.stream import ResponseStream
 from tests.support.gateway.openai_clients import client_of, upstream
 from tests.support.gateway.responses_bodies import (
@@ -123,12 +123,12 @@ def test_calls_and_their_results_go_back_as_the_model_knows_them():
 
 @given(st.text())
 def test_a_text_comes_back_as_it_was(text):
-    assert told_by(arguments_of(text)) == text
+    assert input_in(arguments_of(text)) == text
 
 
 @pytest.mark.parametrize("arguments", ["", "*** Begin", '{"input": "cut', "5", '{"input": 5}'])
 def test_what_is_no_such_argument_is_told_as_it_is(arguments):
-    assert told_by(arguments) == arguments
+    assert input_in(arguments) == arguments
 
 
 CALLS = [

@@ -3,16 +3,16 @@
 import orjson
 import pytest
 
-from gateway.log.transcript import MAX_TEXT, Said, told
+from gateway.log.transcript import MAX_TEXT, Said, transcript_of
 from tests.support.gateway.anthropic_bodies import DOCUMENT, SEARCH_RESULT, user
 
 
 def messages_of(request) -> list[Said]:
-    return told(orjson.dumps({"request": request})).messages
+    return transcript_of(orjson.dumps({"request": request})).messages
 
 
 def answers_of(answer) -> list[Said]:
-    return told(orjson.dumps({"answer": answer})).answers
+    return transcript_of(orjson.dumps({"answer": answer})).answers
 
 
 @pytest.mark.parametrize(
@@ -151,14 +151,16 @@ def test_an_answer_is_told_whole_or_streamed(answer, expected):
     ],
 )
 def test_what_is_no_message_breaks_nothing(request_body):
-    told(orjson.dumps({"request": request_body, "answer": [None, 3, {"message": 1}], "ip": None}))
+    transcript_of(
+        orjson.dumps({"request": request_body, "answer": [None, 3, {"message": 1}], "ip": None})
+    )
 
 
 def test_what_is_nested_too_deeply_breaks_nothing():
     deep = b'{"request": {"messages": [' + b'{"content": [' * 150 + b"]}" * 150 + b"]}}"
-    assert len(told(deep).messages) == 1
+    assert len(transcript_of(deep).messages) == 1
     deeper = b'{"request": {"messages": ' + b"[" * 900 + b"]" * 900 + b"}}"
-    assert "too deeply" in told(deeper).request_json
+    assert "too deeply" in transcript_of(deeper).request_json
 
 
 def test_a_long_text_is_cut_and_says_so():
