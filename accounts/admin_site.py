@@ -6,7 +6,6 @@ password, has to show it now.
 """
 
 from allauth.account.decorators import secure_admin_login
-from allauth.core.internal.httpkit import add_query_params
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.admin import AdminSite
@@ -15,6 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.decorators import method_decorator
+from django.utils.http import urlencode
 
 from accounts import mfa
 
@@ -46,4 +46,4 @@ def _ask_for_second_factor(request: HttpRequest) -> HttpResponse:
     if address is None:
         messages.warning(request, MFA_IS_MISSING)
         return redirect("security")
-    return redirect(add_query_params(address, {"next": reverse("admin:index")}))
+    return redirect(f"{address}?{urlencode({'next': reverse('admin:index')})}")

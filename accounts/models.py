@@ -84,7 +84,8 @@ class User(AbstractBaseUser, PermissionsMixin):
         default=0,
         db_default=0,
         editable=False,
-        help_text="Sessions are of the epoch in which they began; those of an earlier are void.",
+        help_text="A session is valid only in the epoch in which it began. Raising the epoch "
+        "ends all sessions of the account.",
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -142,7 +143,10 @@ class ApiKey(models.Model):
     )
     # The database has defaults too: during a rolling upgrade, old processes insert without these.
     allowed_models = models.JSONField(
-        default=list, db_default=_NOTHING, blank=True, help_text="Slugs of models; empty: all."
+        default=list,
+        db_default=_NOTHING,
+        blank=True,
+        help_text="Slugs of the models that the key may use; empty: all.",
     )
     allowed_networks = models.JSONField(
         default=list,
@@ -152,7 +156,9 @@ class ApiKey(models.Model):
         help_text='Where the key works, as ["192.0.2.0/24", "2001:db8::1"]; empty: anywhere.',
     )
     requests_per_minute = models.PositiveIntegerField(
-        null=True, blank=True, help_text="Of its own, within the account's."
+        null=True,
+        blank=True,
+        help_text="A limit for this key; the account's limit applies as well.",
     )
     is_management = models.BooleanField(
         default=False,
@@ -223,7 +229,9 @@ class DisposableDomain(models.Model):
     """A domain of throw-away mailboxes. Nobody can sign up with an address in or below it."""
 
     domain = models.CharField(
-        max_length=253, unique=True, help_text="As example.com; what lies below it counts too."
+        max_length=253,
+        unique=True,
+        help_text="A domain such as example.com; its subdomains are included.",
     )
     is_refused = models.BooleanField(
         default=True, help_text="Off: addresses in this domain are accepted."

@@ -4,8 +4,6 @@ They are installed after every migrate, because SQLite drops a table's triggers 
 rebuilds the table. Installing is safe to repeat.
 """
 
-from contextlib import contextmanager
-
 TABLES = ("billing_ledgerentry", "billing_priceversion")
 
 _POSTGRES_FUNCTION = """
@@ -23,25 +21,6 @@ def install(connection) -> None:
         for table in existing.intersection(TABLES):
             for statement in _statements(connection.vendor, table):
                 cursor.execute(statement)
-
-
-def remove(connection) -> None:
-    """Remove the triggers. Only the flush between tests and the removal of the demo may do so."""
-    with connection.cursor() as cursor:
-        for table in TABLES:
-            on_table = f" ON {table}" if connection.vendor == "postgresql" else ""
-            for event in ("update", "delete", "truncate"):
-                cursor.execute(f"DROP TRIGGER IF EXISTS {table}_no_{event}{on_table}")
-
-
-@contextmanager
-def lifted(connection):
-    """Remove the triggers for the flush between tests, and put them back."""
-    remove(connection)
-    try:
-        yield
-    finally:
-        install(connection)
 
 
 def _statements(vendor: str, table: str) -> list[str]:

@@ -27,7 +27,9 @@ class PriceVersion(models.Model):
     image_nano = models.BigIntegerField("each image", default=0)
     source = models.CharField(max_length=200, blank=True)
     source_date = models.DateField(null=True, blank=True)
-    verified = models.BooleanField(default=False, help_text="Somebody checked it at the source.")
+    verified = models.BooleanField(
+        default=False, help_text="A person has compared it with the provider's price list."
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -73,7 +75,7 @@ class CreditAccount(models.Model):
         default=0, choices=[(number, f"T{number}") for number in range(len(TIERS))]
     )
     unlimited = models.BooleanField(
-        default=False, help_text="No limit on rate and concurrency. Money still is one."
+        default=False, help_text="No limits on rate and concurrency. The balance still limits it."
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 

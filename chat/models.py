@@ -74,7 +74,9 @@ class Conversation(SealedFields):
     user = models.ForeignKey(User, models.PROTECT, related_name="conversations")
     title = models.BinaryField(null=True)
     system_prompt = models.BinaryField(null=True)
-    model = models.CharField(max_length=96, help_text="The slug that the next reply is asked of.")
+    model = models.CharField(
+        max_length=96, help_text="The slug of the model that writes the next reply."
+    )
     parameters = models.JSONField(default=dict, help_text="temperature, top_p, max_tokens")
     leaf = models.ForeignKey(
         "chat.Message", models.DO_NOTHING, null=True, related_name="+", db_index=False
@@ -85,7 +87,7 @@ class Conversation(SealedFields):
         null=True,
         related_name="+",
         db_index=False,
-        help_text="The import that isn't stored wholly yet: it is shown nowhere.",
+        help_text="The running import that stores this. Until it is complete, no page shows this.",
     )
     pinned_at = models.DateTimeField(null=True)
     archived_at = models.DateTimeField(null=True)
@@ -143,11 +145,15 @@ class Message(SealedFields):
     provider = models.CharField(max_length=32, blank=True)
     prompt_tokens = models.PositiveIntegerField(default=0)
     completion_tokens = models.PositiveIntegerField(default=0)
-    estimated = models.BooleanField(default=False, help_text="Counted by us, not by the provider.")
+    estimated = models.BooleanField(
+        default=False, help_text="Kyma counted the tokens, as the provider stated no usage."
+    )
     cost_nano = models.BigIntegerField(null=True, default=0)
     request_id = models.UUIDField(null=True)
-    error = models.CharField(max_length=64, blank=True, help_text="Why it failed: a code.")
-    error_text = models.BinaryField(null=True, help_text="The same for people.")
+    error = models.CharField(
+        max_length=64, blank=True, help_text="The code of the error that ended it."
+    )
+    error_text = models.BinaryField(null=True, help_text="The error's message for people, sealed.")
     stop_requested_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(default=timezone.now, editable=False)

@@ -24,7 +24,9 @@ from gateway.errors import GatewayError, InternalError
 from gateway.models import ApiRequest
 from gateway.providers.metering import Ending
 from gateway.serving import completions, metrics
-from gateway.serving.call import Call
+from gateway.serving.answers import StreamedAnswer
+from gateway.serving.endings import Completion
+from gateway.serving.exchange import Exchange
 
 logger = logging.getLogger(__name__)
 
@@ -98,8 +100,8 @@ class Turn:
         self._state = State.STREAMING
         self._cost_nano: int | None = None
         self._ends_as = State.FINISHED
-        call = Call(headers={}, query={}, ip="", receive=_given(body), id=request_id.hex)
-        self._completion = completions.Completion(call, caller, _dialect(self._answer))
+        exchange = Exchange(headers={}, query={}, ip="", receive=_given(body), id=request_id.hex)
+        self._completion = Completion(exchange, caller, _dialect(self._answer))
 
     def begin(self) -> None:
         self._reading = asyncio.create_task(self._read())
@@ -147,13 +149,14 @@ class Turn:
         state = self._end()
         if state is State.STOPPED:  # Its person needn't wait for the bill.
             await self._enter(state, None)
-        settling = asyncio.create_task(self._completion.settled())
+        settling = asyncio.create_task(self._completion.wait_until_settled())
         await self._store_until_done(settling)
         await self._enter(*self._bill(state, settling))
 
     async def _read(self) -> None:
-        await completions.proceed(self._completion)
-        async with aclosing(self._completion.events()) as parts:
+        answer = await completions.proceed(self._completion)
+        assert isinstance(answer, StreamedAnswer)  # Without an Idempotency-Key no replay is found.
+        async with aclosing(answer.parts()) as parts:
             async for _ in parts:
                 self._announce()
 
@@ -164,7 +167,7 @@ class Turn:
         if isinstance(fault, GatewayError):
             self._answer.error = fault
         elif isinstance(fault, Exception):
-            completions.log_fault(self._completion.call.id, fault)
+            completions.log_fault(self._completion.exchange.id, fault)
             self._answer.error = InternalError("Kyma failed. Nothing was charged.")
         was_stopped = was_broken_off and self._ends_as is State.STOPPED
         self._completion.abandon(Ending.CLIENT_GONE if was_stopped else Ending.KYMA_FAILED)
@@ -180,7 +183,7 @@ class Turn:
             return State.FINISHED if was_too_late else state, record.cost_nano
         if not isinstance(failure, CommitFailed | HoldClosed):
             raise failure
-        logger.error("chat request %s could not be settled", self._completion.call.id)
+        logger.error("chat request %s could not be settled", self._completion.exchange.id)
         return state, 0
 
     async def _enter(self, state: State, cost_nano: int | None) -> None:

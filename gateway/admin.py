@@ -15,6 +15,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from accounts.admin import KeepingAdmin, ReadOnlyAdmin
 from billing.admin import usd_column
 from billing.pricing import usd
+from gateway.catalogue.files import MODEL_FIELDS, PROVIDER_FIELDS, ROUTE_FIELDS
 from gateway.models import ApiRequest, Model, Provider, Route
 from gateway.providers import probes
 
@@ -75,18 +76,7 @@ class ProviderAdmin(KeepingAdmin):
             "Set by gateway/catalogue/providers.toml",
             {
                 "description": SET_BY_FILE,
-                "fields": (
-                    "name",
-                    "base_url",
-                    "self_hosted",
-                    "privacy_policy_url",
-                    "retention",
-                    "retention_evidence_url",
-                    "retention_evidence_date",
-                    "stops_billing_on_cancel",
-                    "wants_max_completion_tokens",
-                    "unsupported",
-                ),
+                "fields": ("base_url", "self_hosted", *PROVIDER_FIELDS),
             },
         ),
     )
@@ -170,17 +160,7 @@ class ModelAdmin(KeepingAdmin):
             "Set by gateway/catalogue/catalog.toml",
             {
                 "description": SET_BY_FILE,
-                "fields": (
-                    "name",
-                    "maker",
-                    "license",
-                    "description",
-                    "hugging_face_id",
-                    "released",
-                    "context_length",
-                    "max_output_tokens",
-                    "capabilities",
-                ),
+                "fields": MODEL_FIELDS,
             },
         ),
     )
@@ -216,14 +196,7 @@ class RouteAdmin(KeepingAdmin):
             "Set by gateway/catalogue/catalog.toml",
             {
                 "description": SET_BY_FILE,
-                "fields": (
-                    "upstream_model",
-                    "context_length",
-                    "quantization",
-                    PRICES,
-                    "price_source",
-                    "price_version",
-                ),
+                "fields": (*ROUTE_FIELDS, PRICES, "price_source", "price_version"),
             },
         ),
         ("What the provider charges", {"fields": ("cost_version",)}),

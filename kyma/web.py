@@ -135,7 +135,7 @@ class DrainingServer(uvicorn.Server):
             connection.shutdown()
         state = self.server_state
         is_serving = bool(state.tasks or state.connections)
-        return is_serving or replies.are_being_written() or settlement.are_open()
+        return is_serving or replies.are_being_written() or settlement.are_running()
 
     async def _cancel_requests(self) -> None:
         tasks = list(self.server_state.tasks)

@@ -11,14 +11,12 @@ import hypothesis
 import pytest
 from django.conf import settings
 from django.core.cache import cache
-from django.core.management import call_command
 from django.db import connections
 from django.test import TransactionTestCase
-from django.test.utils import setup_databases, teardown_databases
 
 from accounts.models import User
-from billing import append_only
 from gateway.models import Provider
+from tests.support import databases, engines
 from tests.support.factories import make_account, make_user
 from tests.support.provider.fake import FakeProvider
 
@@ -66,52 +64,61 @@ def pytest_terminal_summary(terminalreporter, exitstatus, config):
         )
 
 
+# --- How long the tests of `make endurance` took --------------------------------------------------
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session):
+    if session.config.option.markexpr == "endurance":
+        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+        reporter.section("Endurance")
+        for outcome in ("passed", "failed"):
+            for report in reporter.getreports(outcome):
+                if report.when == "call":
+                    reporter.write_line(f"{report.duration:7.0f} s  {outcome}  {report.nodeid}")
+
+
 # --- Engines -------------------------------------------------------------------------------------
 
 
+@pytest.hookimpl(tryfirst=True)  # Before options select by these marks.
 def pytest_collection_modifyitems(config, items):
-    """On Postgres leave out what uses no database: it is the same on SQLite."""
+    for item in items:
+        engines.mark(item)
     if connections["default"].vendor == "sqlite":
         return
-    others = [item for item in items if not _uses_database(item)]
+    ours, others = [], []
+    for item in items:
+        (ours if engines.is_for_postgres(item) else others).append(item)
     config.hook.pytest_deselected(items=others)
-    items[:] = [item for item in items if item not in others]
-
-
-def _uses_database(item) -> bool:
-    fixtures = {"django_db_setup", "_some_books"} & set(item.fixturenames)
-    return bool(fixtures or item.get_closest_marker("django_db"))
+    items[:] = ours
 
 
 # --- Databases -----------------------------------------------------------------------------------
 
-_flush = TransactionTestCase._fixture_teardown
+
+def empty_databases(test_case=None) -> None:
+    for database in DATABASES:
+        databases.empty(database)
 
 
-def _flush_with_triggers_lifted(test_case):
-    with append_only.lifted(connections["default"]):
-        _flush(test_case)
-
-
-TransactionTestCase._fixture_teardown = _flush_with_triggers_lifted
+TransactionTestCase._fixture_teardown = empty_databases  # In place of Django's flush.
 
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_test_environment, django_db_modify_db_settings, django_db_blocker):
     """Both databases, whatever the collected tests say that they need."""
     with django_db_blocker.unblock():
-        config = setup_databases(verbosity=0, interactive=False)
+        databases.use_copies()
     yield
     with django_db_blocker.unblock():
-        teardown_databases(config, verbosity=0)
+        databases.close()
 
 
 def start_anew() -> None:
     """Empty both databases, if tests of running gateways have left rows behind."""
     if User.objects.exists() or Provider.objects.exists():
-        with append_only.lifted(connections["default"]):
-            for database in DATABASES:
-                call_command("flush", verbosity=0, interactive=False, database=database)
+        empty_databases()
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
-"""What can be asked for: each model with its routes, read from the database at most once a second.
+"""The catalogue: each model with its routes, read from the database at most once a second.
 
-A request keeps the entry that it was admitted with, so a price that changes meanwhile never
-re-prices it. Pages read a catalogue of their own, without keys and addresses of providers.
+A request keeps the routes that it found, so a price that changes meanwhile never re-prices it.
+Pages read a catalogue of their own, without the keys and addresses of providers.
 """
 
 import dataclasses
@@ -22,13 +22,13 @@ from gateway.access.authentication import Caller
 from gateway.catalogue.strictness import marks_for
 from gateway.database import in_thread
 from gateway.errors import Unavailable
-from gateway.models import Model, Provider, Route
+from gateway.models import Model, Route
 from gateway.short_cache import SharedValue, ShortCache
 
 logger = logging.getLogger(__name__)
 
-EMBEDDING = "embedding"  # A capability.
-# What only models with a capability can do.
+EMBEDDING = "embedding"  # a capability
+# The parameters that mean something only to models with a capability.
 PARAMETERS_OF = {
     "tools": ("tools", "tool_choice", "parallel_tool_calls"),
     "json": ("response_format", "structured_outputs"),
@@ -38,7 +38,7 @@ PARAMETERS_OF = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PublicRoute:
-    """A route with what everybody may know of it."""
+    """A route as everybody may know it."""
 
     route_id: str
     model: str
@@ -64,8 +64,7 @@ class PublicRoute:
             provider=provider.slug,
             provider_name=provider.name,
             privacy_policy_url=provider.privacy_policy_url,
-            # With a process of the operator's own nothing leaves the house.
-            retention=Provider.Retention.NONE if provider.self_hosted else provider.retention,
+            retention=provider.effective_retention,
             states_retention=provider.states_retention(today),
             price_version_id=route.price_version_id.hex,
             price=route.price_version.price,
@@ -79,7 +78,7 @@ class PublicRoute:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Candidate(PublicRoute):
-    """A route with all that a request needs to know of it, its provider's key among that."""
+    """A route as a request needs it, with its provider's address and key."""
 
     base_url: str
     api_key: str | None
@@ -120,12 +119,12 @@ class ModelEntry(Generic[AnyRoute]):
 
     @property
     def writes(self) -> bool:
-        """Whether it chats and completes: all do, but those that can do nothing but embed."""
+        """True if the model chats and completes: all do that don't only embed."""
         return not only_embeds(self.capabilities)
 
     @functools.cached_property
     def impossible(self) -> frozenset[str]:
-        """The parameters that it lacks the capability for."""
+        """The parameters that mean nothing to this model, for lack of a capability."""
         lacking = PARAMETERS_OF.keys() - set(self.capabilities)
         return frozenset(name for capability in lacking for name in PARAMETERS_OF[capability])
 
@@ -134,19 +133,20 @@ class ModelEntry(Generic[AnyRoute]):
         return tuple(one for one in self.candidates if one.states_retention)
 
     def admitted(self, *, allows_unstated: bool) -> tuple[AnyRoute, ...]:
-        """The routes that a data policy admits (P7): all, or those whose provider states what it
-        keeps.
+        """Return the routes that a data policy admits (P7).
+
+        Some policies admit only providers that state how long they keep data.
         """
         return self.candidates if allows_unstated else self._stating_retention
 
     def usable_by(self, caller: Caller) -> tuple[AnyRoute, ...]:
-        """The routes that the caller's key and data policy admit."""
+        """Return the routes that the caller's key and data policy admit."""
         if not key_rules.allows_model(caller, self.slug):
             return ()
         return self.admitted(allows_unstated=caller.allows_unstated_retention)
 
     def seen_by(self, caller: Caller) -> "ModelEntry[AnyRoute]":
-        """The model with those routes alone that the caller may use."""
+        """Return the model with only the routes that the caller may use."""
         return dataclasses.replace(self, candidates=self.usable_by(caller))
 
 
@@ -155,7 +155,7 @@ def only_embeds(capabilities: tuple[str, ...]) -> bool:
 
 
 async def catalogue() -> dict[str, ModelEntry[Candidate]]:
-    """All models with a route, by slug. Raises Unavailable without a database."""
+    """Return all models with a route, by slug. Raises Unavailable without a database."""
     try:
         return await _catalogue.get("all")
     except DatabaseError as error:
@@ -163,15 +163,15 @@ async def catalogue() -> dict[str, ModelEntry[Candidate]]:
 
 
 def public_catalogue() -> dict[str, ModelEntry[PublicRoute]]:
-    """All models with a route, by slug, for pages: as they were at most CACHE_TTL_S ago.
+    """Return all models with a route, by slug, for pages. They are at most CACHE_TTL_S old.
 
-    A route counts even if its provider's key doesn't open: here none is opened.
+    No provider's key is opened, so a route counts even if its key can't be opened.
     """
     return _public_catalogue.get(settings.CACHE_TTL_S)
 
 
 def offered(*, allows_unstated: bool) -> dict[str, ModelEntry[PublicRoute]]:
-    """The models that a data policy admits, with those routes alone that it does (P7)."""
+    """Return the models that a data policy admits (P7), with only the admitted routes."""
     return {
         entry.slug: dataclasses.replace(entry, candidates=routes)
         for entry in public_catalogue().values()
@@ -180,7 +180,7 @@ def offered(*, allows_unstated: bool) -> dict[str, ModelEntry[PublicRoute]]:
 
 
 def names_of(route_id: str) -> tuple[str, str] | None:
-    """The provider and the model of a route that this process has seen in its catalogue."""
+    """Return the provider and the model of a route that this process has loaded."""
     return _names.get(route_id)
 
 
@@ -192,14 +192,16 @@ async def _load(_: str) -> dict[str, ModelEntry[Candidate]]:
 
 
 def read_catalogue() -> dict[str, ModelEntry[Candidate]]:
-    """The models that have an enabled route through an enabled provider whose key opens."""
+    """Read the models that have an enabled route through an enabled provider whose key opens."""
     today = dt.datetime.now(dt.UTC).date()
     found = []
     for route in _routes_in_use().select_related("cost_version"):
         try:
             found.append((route.model, _candidate(route, today)))
         except SealBroken:
-            logger.error("the key of provider %s doesn't open: set it anew", route.provider.slug)
+            logger.error(
+                "the key of provider %s can't be decrypted: set it again", route.provider.slug
+            )
     return _by_model(found)
 
 
@@ -238,14 +240,14 @@ def _entry(model: Model, routes: list[AnyRoute]) -> ModelEntry[AnyRoute]:
 
 
 def _created(model: Model) -> int:
-    """When the model came out, as far as is known; Unix time."""
+    """Return the Unix time at which the model came out, or was added if that isn't known."""
     if model.released is None:
         return int(model.created_at.timestamp())
     return int(dt.datetime.combine(model.released, dt.time(), dt.UTC).timestamp())
 
 
 def _candidate(route: Route, today: dt.date) -> Candidate:
-    """Raises SealBroken."""
+    """Return the route with its provider's key. Raises SealBroken."""
     provider = route.provider
     return Candidate.of(
         route,
@@ -264,9 +266,10 @@ def _candidate(route: Route, today: dt.date) -> Candidate:
 
 
 def unsupported_over(route: Route) -> frozenset[str]:
-    """What can't be sent over it, for its provider's sake or its model's.
+    """Return the fields that can't be sent over a route: its provider or model rejects them.
 
-    Many providers refuse an effort for a model that doesn't think, and agents always send one.
+    Many providers refuse a reasoning effort for a model that doesn't think, and agents always send
+    one.
     """
     marks = marks_for(route.upstream_model, route.provider.unsupported)
     if route.passthrough or "reasoning" in route.model.capabilities:

@@ -26,8 +26,8 @@ from gateway.commits.operations import (
     GivenUp,
     HoldClosed,
     KeyTaken,
+    Log,
     Operation,
-    Record,
     Release,
     Reserve,
     Reverse,
@@ -88,7 +88,7 @@ class Books:
         This takes one round trip. It takes one more if any operation carries a claim, and one
         more if the hold of a request to settle or reverse is gone.
         """
-        bookings = [op for op in operations if not isinstance(op, Record)]
+        bookings = [op for op in operations if not isinstance(op, Log)]
         if not bookings:
             return
         holds = _ids(op.request_id for op in bookings)
@@ -214,7 +214,7 @@ class Books:
             self.entries.append(entry)
         return charged
 
-    def _log(self, op: Settle | Record) -> None:
+    def _log(self, op: Settle | Log) -> None:
         record, content = op.record, op.content
         self.requests.append(_row(record))
         if content is not None and self.owners.get(record.account_id, True):

@@ -1,4 +1,4 @@
-"""Commit operations outside of the queue: for jobs, commands and pages, which can wait."""
+"""Commits operations without the queue, for jobs, commands and pages, which may block."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,10 @@ from gateway.commits.sql import as_django, as_json, reads, statement
 
 
 def commit_now(operations: list[Operation], decided: Decided | None = None) -> list[Any]:
-    """Apply `operations` in one transaction, on this thread. Returns a result for each."""
+    """Apply `operations` in one transaction, on this thread. Return a result for each.
+
+    `decided` gets the results before they are written.
+    """
     with transaction.atomic():
         connection = connections["default"]
         run = _run_on_sqlite if connection.vendor == "sqlite" else _run_on_postgres
@@ -33,7 +36,7 @@ def _drive(connection, run: Callable, generator) -> tuple[list[Any], list[batch.
 
 
 def _run_on_sqlite(connection, name: str, rows: list[dict]) -> batch.Rows:
-    """Past Django's cursor, which would rewrite the statement each time."""
+    """Run a statement without Django's cursor, which would rewrite its SQL each time."""
     sql, sqlite = statement(name, "sqlite"), connection.connection
     values = as_django(name, rows)
     with connection.wrap_database_errors:

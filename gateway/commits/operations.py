@@ -1,10 +1,10 @@
-"""What requests ask of the books: the operations that one batch applies, and how each is refused.
+"""The operations that a batch applies to the books and to the request log, and their refusals.
 
-Reserve   a request is going to be forwarded
-Settle    it has ended, and costs something
-Release   it was never begun, since nobody waited for its reservation
-Reverse   it has ended, but its caller was told that it could not be settled
-Record    it was refused, and held nothing
+Reserve   hold credit for a request that is about to be forwarded
+Settle    charge a request that has ended, close its hold and log it
+Release   close the hold of a request that was never forwarded: its caller stopped waiting
+Reverse   give back a charge whose settlement was reported to the request as failed
+Log       log a request that held nothing
 """
 
 import dataclasses
@@ -18,15 +18,15 @@ from gateway.models import ApiRequest
 
 
 class HoldClosed(Exception):
-    """The hold to settle is gone: swept, since its process was taken for dead."""
+    """The hold to settle is gone: the sweeper took its process for dead and closed it."""
 
 
 class GivenUp(Exception):
-    """The caller was told that this settlement failed before its turn came: it changes nothing."""
+    """The settlement was reported as failed before its turn came, so it changes nothing."""
 
 
 class KeyTaken(Exception):
-    """Another request has the Idempotency-Key, or had it and was answered."""
+    """Another request holds the Idempotency-Key, or has been answered under it."""
 
     def __init__(self, claim: "Claim"):
         super().__init__(claim.id)
@@ -35,7 +35,7 @@ class KeyTaken(Exception):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Claim:
-    """An Idempotency-Key, by its digest, and that of the body it was sent with."""
+    """A request's claim to its Idempotency-Key: the digests of the key and of the body."""
 
     id: str
     body_digest: str
@@ -44,7 +44,10 @@ class Claim:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ClaimEnd:
-    """Keep the answer (sealed, base64 text; None: it isn't retained), or free the key."""
+    """The end of a claim: if `is_complete` the answer is kept, otherwise the key is free again.
+
+    `answer` is sealed, as base64 text. It is None if the caller's key keeps no content.
+    """
 
     id: str
     is_complete: bool
@@ -53,7 +56,7 @@ class ClaimEnd:
 
 @dataclasses.dataclass(slots=True)
 class Reserve:
-    """Set aside the most that a request can cost, and claim its key. Result: `ledger.Grant`."""
+    """Hold the most that a request can cost, and claim its key. Result: `ledger.Grant`."""
 
     request_id: str
     account_id: str
@@ -67,7 +70,7 @@ class Reserve:
 
 @dataclasses.dataclass(slots=True)
 class Content:
-    """Sealed content, base64 text, and when it is to be purged."""
+    """Sealed content as base64 text, and the time at which to purge it."""
 
     sealed: str
     purge_at: dt.datetime
@@ -75,7 +78,7 @@ class Content:
 
 @dataclasses.dataclass(slots=True)
 class _Logged:
-    """It leaves a row in the request log."""
+    """An operation that writes `record` to the request log."""
 
     record: RequestRecord
 
@@ -94,10 +97,10 @@ class _Logged:
 
 @dataclasses.dataclass(slots=True)
 class Settle(_Logged):
-    """Close the hold of `record`, charge its cost, log it. Result: the nano-dollars charged.
+    """Charge `cost_nano`, close the hold, log the request. Result: the nano-dollars charged.
 
-    `is_given_up` once its caller was told that it failed. It is followed by a `Reverse` then,
-    whether it was written or not.
+    `is_given_up` is set once the settlement has been reported as failed. A `Reverse` follows then,
+    whether the settlement was written or not.
     """
 
     cost_nano: int
@@ -109,7 +112,7 @@ class Settle(_Logged):
 
 @dataclasses.dataclass(slots=True)
 class Release:
-    """Close a hold whose request nobody waits for any more, if it is open. Result: None."""
+    """Close the hold of a request that was never forwarded, if it is open. Result: None."""
 
     request_id: str
     account_id: str
@@ -120,10 +123,10 @@ class Release:
 
 @dataclasses.dataclass(slots=True)
 class Reverse(_Logged):
-    """See that `record` costs nothing, whatever became of its settlement. Result: None.
+    """Make the request free, whether its settlement was written or not. Result: None.
 
-    What was charged is given back; a hold that is still open is closed. Either way the request is
-    logged as lost, as the sweeper would have it.
+    A charge is given back, and a hold that is still open is closed. Either way the request is
+    logged as lost, as the sweeper logs it.
     """
 
     settled_at: dt.datetime
@@ -132,19 +135,19 @@ class Reverse(_Logged):
 
 
 @dataclasses.dataclass(slots=True)
-class Record(_Logged):
+class Log(_Logged):
     """Log a request that held nothing. Result: None."""
 
     content: Content | None = None
 
 
 Booking = Reserve | Settle | Release | Reverse
-Operation = Booking | Record
+Operation = Booking | Log
 Decided = Callable[[list[Any]], object]
 
 
 def undo(op: Reserve | Settle, now: dt.datetime) -> Release | Reverse:
-    """What makes `op` as if it had never been, whether it was applied or not."""
+    """Return the operation that undoes `op`. It is right whether `op` was applied or not."""
     if isinstance(op, Reserve):
         return Release(op.request_id, op.account_id, op.key_id, now, op.claim)
     lost = dataclasses.replace(
@@ -155,7 +158,7 @@ def undo(op: Reserve | Settle, now: dt.datetime) -> Release | Reverse:
 
 
 def size_of(operation: Operation) -> int:
-    """About how many bytes of content an operation brings along."""
-    content = operation.content if isinstance(operation, Settle | Record) else None
+    """Return roughly how many bytes of content an operation carries."""
+    content = operation.content if isinstance(operation, Settle | Log) else None
     kept = operation.claim_end if isinstance(operation, Settle) else None
     return len(content.sealed if content else "") + len((kept and kept.answer) or "")

@@ -1,15 +1,16 @@
-"""Group commit: everything durable that requests do, one transaction for all that wait.
+"""Group commit: one transaction for the durable operations of all requests that wait.
 
-Requests hand over an operation and await its result; one writer per process takes all that
-wait, applies them in one transaction and resolves their futures after the commit. An operation
-that fails, fails alone. The queue is bounded: a full one refuses bookings and drops (and
-counts) the log rows of refused requests.
+A request hands over an operation and awaits its result. The one writer of the process takes all
+operations that wait, applies them in one transaction and resolves their futures after the commit.
+An operation that fails, fails alone. The queue is bounded: a full one refuses operations on money,
+and drops and counts the log rows of refused requests.
 
-What its caller was told had failed is undone, whatever became of it: where a commit came too late
-or its fate is unknown (`operations.undo`). What undoes is kept until the database has answered.
+An operation that was reported as failed is undone (`operations.undo`) if it may have been applied:
+its commit came too late, or nobody knows whether there was one. The undoing is retried until the
+database answers.
 
-An account that somebody else has locked holds up nobody else: its operations wait apart, and are
-tried again by themselves.
+The operations of an account that another session has locked wait apart and are retried by
+themselves, so all other accounts go on.
 """
 
 import asyncio
@@ -27,7 +28,7 @@ from django.db import connections
 
 from billing.ledger import Grant
 from gateway.commits.now import commit_now
-from gateway.commits.operations import Operation, Record, Reserve, Settle, size_of, undo
+from gateway.commits.operations import Log, Operation, Reserve, Settle, size_of, undo
 from gateway.commits.postgres import LOCK_WAIT_MS, PostgresEngine
 from gateway.commits.sqlite import SqliteEngine
 from gateway.commits.waiting import CommitFailed, Waiting
@@ -39,14 +40,13 @@ MAX_BATCH_BYTES = 8_000_000
 # A transaction costs much the same for one operation and for many: under load it waits for more.
 MANY = 16
 LINGER_S = 0.001
-# What says that the database is out of reach, rather than that an operation is at fault.
+# Errors by which the database is out of reach, so that no operation is at fault.
 _OUT_OF_REACH = ("OperationalError", "InterfaceError", "PoolTimeout", "AdminShutdown")
 _IS_LOCKED = "LockNotAvailable"
-RETRY_S = 1.0  # While the database is out of reach, what is kept asks for it so often.
+RETRY_S = 1.0  # The interval at which undoing is retried while the database is out of reach.
 CLOSE_WITHIN_S = 5.0
-# How long a batch waits for an account whose operations have waited in vain before: at first just
-# to see whether it is free, each time longer, since those who wait longer may come first. Then it
-# rests for so many times as long, so that the others have most of the time.
+# Lock wait when retrying a locked account: starts here and doubles up to LOCK_WAIT_MS. After each
+# try the account rests RESTS times as long, so the other accounts get most of the writer's time.
 PROBE_MS = 5
 RESTS = 4
 
@@ -58,15 +58,16 @@ class QueueFull(CommitFailed):
 
 
 class Promise:
-    """A reservation that is granted, and about to be committed; or is already, without a future."""
+    """A reservation that is granted. Without a future it is committed already."""
 
     def __init__(self, grant: Grant, committed: asyncio.Future | None = None):
         self.grant = grant
         self._committed = committed
 
     async def kept(self) -> Grant:
-        """Wait until it is durable. Another amount is granted if it had to be decided again.
+        """Wait until the reservation is durable, and return the grant.
 
+        The amount differs from the first one if the reservation had to be decided again.
         Raises as `CommitQueue.submit` does.
         """
         if self._committed is not None:
@@ -85,9 +86,9 @@ class CommitQueue:
         self._waiting: deque[Waiting] = deque()
         self._arrived = asyncio.Event()
         self._writer: asyncio.Task | None = None
-        self._kept: list[Waiting] = []  # Undoes what may have been applied; see `_lose`.
-        self._asks_again = False
-        self._apart: dict[str, deque[Waiting]] = {}  # by the account that somebody has locked
+        self._undoing: list[Waiting] = []  # See `_undo_later`.
+        self._will_retry = False
+        self._apart: dict[str, deque[Waiting]] = {}  # by locked account
         self._due: deque[Retry] = deque()
         self._closing = False
         self._last_count = 0
@@ -95,14 +96,14 @@ class CommitQueue:
 
     @property
     def depth(self) -> int:
-        """How many operations wait."""
-        return len(self._waiting) + len(self._kept) + sum(map(len, self._apart.values()))
+        """The number of operations that wait."""
+        return len(self._waiting) + len(self._undoing) + sum(map(len, self._apart.values()))
 
     async def submit(self, operation: Operation, timeout_s: float) -> Any:
         """Apply `operation` durably and return its result.
 
-        Raises what the rule raises (BillingError, HoldClosed), or CommitFailed when it could
-        not be committed in time. Then it is undone by itself, should it have been applied.
+        Raises the refusal (BillingError, HoldClosed, KeyTaken), or CommitFailed if the operation
+        could not be committed in time. Then the queue undoes it if it was applied after all.
         """
         waiting = self._enqueue(operation, timeout_s)
         try:
@@ -112,7 +113,7 @@ class CommitQueue:
             raise
 
     async def promise(self, operation: Reserve, timeout_s: float) -> Promise:
-        """Return as soon as `operation` is granted: its caller needn't wait for the disk to go on.
+        """Return as soon as `operation` is granted: the request goes on before it is on disk.
 
         Raises as `submit` does.
         """
@@ -126,7 +127,7 @@ class CommitQueue:
             raise
 
     def _forget(self, waiting: Waiting) -> None:
-        """Its caller was cancelled, perhaps just after a reservation was committed."""
+        """Release a reservation that was committed just before its caller was cancelled."""
         if isinstance(waiting.operation, Reserve) and _was_granted(waiting.future):
             self._undo(waiting.operation)
 
@@ -137,9 +138,10 @@ class CommitQueue:
         waiting.timer = asyncio.get_running_loop().call_later(timeout_s, waiting.time_out)
         return waiting
 
-    def record(self, operation: Record) -> None:
-        """Log a refused request some time soon. It is dropped and counted when the queue is full
-        or the database out of reach.
+    def log_soon(self, operation: Log) -> None:
+        """Log a request that held nothing, without waiting for the commit.
+
+        The row is dropped and counted if the queue is half full or the database out of reach.
         """
         if self.depth >= self._size // 2:
             self.dropped += 1
@@ -147,7 +149,7 @@ class CommitQueue:
         self._push(operation)
 
     async def close(self) -> None:
-        """Write what waits and stop; without a database, after a few seconds."""
+        """Write all that waits and stop. Without a database, give up after CLOSE_WITHIN_S."""
         self._closing = True
         self._arrived.set()
         if self._writer is not None:
@@ -175,16 +177,16 @@ class CommitQueue:
                     await self._due.popleft()()
                     continue
                 if MANY <= len(self._waiting) < self._last_count and not self._closing:
-                    await asyncio.sleep(LINGER_S)  # As many as last time are on their way.
+                    await asyncio.sleep(LINGER_S)  # About as many as last time will arrive.
                 await self._gather()
                 taken = self._take(self._waiting)
                 self._last_count = len(taken)
                 await self._write(taken)
-            if self._closing and not self._kept and not self._apart:
+            if self._closing and not self._undoing and not self._apart:
                 return
 
     async def _gather(self) -> None:
-        """Let those come that the loop has heard of, where one batch is cheaper than two."""
+        """Let requests that have just arrived join, where one batch is cheaper than two."""
         count = idle = 0
         while idle < self._engine.idle_turns and len(self._waiting) < MANY:
             idle = idle + 1 if len(self._waiting) == count else 0
@@ -192,7 +194,10 @@ class CommitQueue:
             await asyncio.sleep(0)
 
     def _take(self, waiting: deque[Waiting]) -> list[Waiting]:
-        """The next batch: not so much that it would take a statement of a hundred megabytes."""
+        """Return the next batch, bounded so that no statement takes a hundred megabytes.
+
+        Leave out operations that were given up, and those of accounts that wait apart.
+        """
         taken: list[Waiting] = []
         size = 0
         while waiting and len(taken) < MAX_BATCH and size < MAX_BATCH_BYTES:
@@ -219,25 +224,25 @@ class CommitQueue:
             self._resolve(one, result)
 
     async def _cope(self, taken: list[Waiting], error: Exception, lock_wait_ms: int) -> None:
-        """`taken` couldn't be written."""
+        """Handle a batch that couldn't be written."""
         if _is_locked(error):
             await self._set_apart(taken, lock_wait_ms)
             return
         is_out_of_reach = _is_out_of_reach(error)
         if len(taken) > 1 and not is_out_of_reach:
-            for one in taken:  # `_take` knows whether its account has turned out to be locked.
+            for one in taken:  # `_take` sets apart those whose account proves to be locked.
                 await self._write(self._take(deque((one,))), lock_wait_ms)
             return
         logger.error("commit failed: %s, %d operations", type(error).__name__, len(taken))
         failure = CommitFailed(type(error).__name__)
         for one in taken:
             if is_out_of_reach:
-                self._lose(one, failure)
+                self._undo_later(one, failure)
             else:
                 self._resolve(one, failure)
 
     async def _set_apart(self, taken: list[Waiting], waited_ms: int) -> None:
-        """An account is locked: it is found by halves, and all others are written."""
+        """Find the locked account by halving the batch, and write all others."""
         accounts = list(dict.fromkeys(one.operation.account_id for one in taken))
         half = set(accounts[: len(accounts) // 2])
         if half:
@@ -259,7 +264,7 @@ class CommitQueue:
             self._waiting.extendleft(reversed(waiting))
 
     async def _apply(self, taken: list[Waiting], lock_wait_ms: int) -> list[Any]:
-        """One transaction, tried twice when the connection was lost: `batch` may be repeated."""
+        """Apply `taken` in one transaction, twice if the connection was lost: that is safe."""
         operations = [one.operation for one in taken]
         decided = partial(_announce, taken) if any(one.decided for one in taken) else None
         try:
@@ -276,16 +281,19 @@ class CommitQueue:
             if isinstance(one.operation, Settle) or not isinstance(result, Exception):
                 self._undo(one.operation)
         elif one.future.done():
-            pass  # Its caller has gone, and is charged all the same.
+            pass  # The caller was cancelled. The settlement counts all the same.
         elif isinstance(result, Exception):
             one.fail(result)
         else:
             one.decide(result)
             one.future.set_result(result)
 
-    def _lose(self, one: Waiting, failure: Exception) -> None:
-        """Nobody knows whether `one` was applied: say that it failed, and keep what undoes it."""
-        if isinstance(one.operation, Record):
+    def _undo_later(self, one: Waiting, failure: Exception) -> None:
+        """Report `one` as failed and undo it later: nobody knows whether it was applied.
+
+        An undoing that failed is itself repeated. A log row is dropped.
+        """
+        if isinstance(one.operation, Log):
             self.dropped += 1
             return
         if isinstance(one.operation, Reserve | Settle):
@@ -293,17 +301,17 @@ class CommitQueue:
                 one.timer.cancel()
             one.fail(failure)
             one = Waiting(undo(one.operation, dt.datetime.now(dt.UTC)))
-        self._kept.append(one)
-        if not self._asks_again:
-            self._asks_again = True
-            self._call_later(RETRY_S, self._write_kept)
+        self._undoing.append(one)
+        if not self._will_retry:
+            self._will_retry = True
+            self._call_later(RETRY_S, self._write_undoing)
 
-    async def _write_kept(self) -> None:
-        """In batches of its own; the first is one operation, that asks whether anybody answers."""
-        self._asks_again = False
+    async def _write_undoing(self) -> None:
+        """Write the undoing in batches of its own. The first is one operation, as a probe."""
+        self._will_retry = False
         at_once = 1
-        while self._kept and not self._asks_again:
-            taken, self._kept = self._kept[:at_once], self._kept[at_once:]
+        while self._undoing and not self._will_retry:
+            taken, self._undoing = self._undoing[:at_once], self._undoing[at_once:]
             await self._write(self._take(deque(taken)))
             at_once = MAX_BATCH
 
@@ -334,7 +342,7 @@ def _is_out_of_reach(error: Exception) -> bool:
 
 
 def _is_locked(error: Exception) -> bool:
-    """Postgres says so, of an account or what stands in its place."""
+    """True for the error that Postgres raises when a lock isn't granted in time."""
     return type(error).__name__ == _IS_LOCKED
 
 
@@ -352,7 +360,7 @@ def queue() -> CommitQueue:
 
 
 async def close() -> None:
-    """Write what waits; the next use begins anew."""
+    """Write all that waits. The next use makes a new queue."""
     global _queue
     if _queue is not None:
         await _queue.close()

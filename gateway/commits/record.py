@@ -1,4 +1,4 @@
-"""The record of one request as it goes: it ends as a row of the request log."""
+"""The record of one request: it is filled in while the request runs and becomes its log row."""
 
 import dataclasses
 import datetime as dt
@@ -8,7 +8,7 @@ from billing.pricing import Usage
 
 @dataclasses.dataclass(slots=True)
 class RequestRecord:
-    """The columns of `ApiRequest`. Ids are 32 hexadecimal digits, amounts nano-dollars."""
+    """The columns of `ApiRequest`. Ids are 32 hexadecimal digits, amounts are nano-dollars."""
 
     id: str
     account_id: str
@@ -44,7 +44,7 @@ class RequestRecord:
     user_hash: str = ""
 
     def count(self, usage: Usage) -> None:
-        """Take over the token counts of `usage`."""
+        """Set the token counts to those of `usage`."""
         self.prompt_tokens = usage.prompt
         self.cached_tokens = usage.cached
         self.completion_tokens = usage.completion

@@ -1,9 +1,10 @@
-"""Deletes the content of requests when its time has come: after 90 days at the most (P8). Answers
-that are kept for an Idempotency-Key go after a day.
+"""The content of requests: what was asked and answered, and the caller's IP address, sealed.
 
-Each row says itself when that is. On Postgres the partitions of days that lie wholly behind the
-longest retention are dropped, which leaves nothing of them in the table's files; on SQLite what
-is deleted is overwritten and taken out of the write-ahead log.
+Each row says when it is due for deletion, after 90 days at the most (P8). Its owner can delete it
+earlier. Answers kept for an Idempotency-Key go with the content, or after a day.
+
+Deleted content is really gone. On SQLite it is overwritten and taken out of the write-ahead log. On
+Postgres the partitions of days that lie wholly behind the longest retention are dropped.
 """
 
 import datetime as dt
@@ -11,6 +12,7 @@ import logging
 import uuid
 
 from django.db import connection, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from accounts.encryption import Cipher
@@ -22,48 +24,21 @@ from gateway.models import IdempotentRequest, RequestContent
 
 logger = logging.getLogger(__name__)
 
-BATCH = 500  # Rows of one transaction: writers never wait long.
+BATCH = 500  # The rows of one transaction are few, so that writers never wait long.
 
 
-def purge(now: dt.datetime | None = None) -> int:
-    """Delete what is due, in small transactions. Returns how many rows. Safe to run twice."""
-    now = now or timezone.now()
-    due = RequestContent.objects.filter(purge_at__lte=now)
-    purged = 0
-    while ids := list(due.values_list("id", flat=True)[:BATCH]):
-        purged += RequestContent.objects.filter(id__in=ids).delete()[0]
-    purged += _purge_kept_answers(now)
-    longest = dt.timedelta(days=max(RETENTION_CHOICES_DAYS))
-    partitions.drop_before(connection, (now - longest).date())
-    if purged:
-        leave_no_trace(connection)
-    return purged
-
-
-def leave_no_trace(connection) -> None:
-    """After a deletion: take what was deleted out of SQLite's write-ahead log, too."""
-    if connection.vendor == "sqlite" and not connection.in_atomic_block:
-        with connection.cursor() as cursor:
-            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-def _purge_kept_answers(now: dt.datetime) -> int:
-    expired = IdempotentRequest.objects.filter(expires_at__lte=now)
-    purged = 0
-    while ids := list(expired.values_list("id", flat=True)[:BATCH]):
-        purged += IdempotentRequest.objects.filter(id__in=ids).delete()[0]
-    return purged
+# --- Reading -------------------------------------------------------------------------------------
 
 
 def row_of(request_id: uuid.UUID, account_id: uuid.UUID) -> RequestContent | None:
-    """The sealed content of a request of this account, unless its time has come."""
+    """Return the sealed content of a request of this account, unless it is due for deletion."""
     now = dt.datetime.now(dt.UTC)
     rows = RequestContent.objects.filter(pk=request_id, account_id=account_id, purge_at__gt=now)
     return rows.first()
 
 
 def opened(row: RequestContent | None, cipher: Cipher) -> bytes | None:
-    """The content in clear, as JSON; None where there is none or it is damaged."""
+    """Return the content in clear, as JSON, or None if there is none or it is damaged."""
     if row is None:
         return None
     try:
@@ -73,8 +48,14 @@ def opened(row: RequestContent | None, cipher: Cipher) -> bytes | None:
         return None
 
 
+# --- Deleting, as its owner asks -----------------------------------------------------------------
+
+
 def delete_of_request(account_id: uuid.UUID, request_id: uuid.UUID) -> bool:
-    """In one transaction. Returns whether there was any. Safe to repeat."""
+    """Delete the content of one request, in one transaction. Safe to repeat.
+
+    Returns True when there was something to delete.
+    """
     with transaction.atomic():
         contents = RequestContent.objects.filter(pk=request_id, account_id=account_id)
         deleted, _ = contents.delete()
@@ -84,21 +65,57 @@ def delete_of_request(account_id: uuid.UUID, request_id: uuid.UUID) -> bool:
 
 
 def delete_all(account_id: uuid.UUID, now: dt.datetime | None = None) -> int:
-    """The content of all requests that came in before now, in small transactions.
+    """Delete the content of all requests that came in before now, in small transactions.
 
-    Returns of how many. What is being answered meanwhile keeps what it will say.
+    Returns the number of requests that had content. A request that is still being answered keeps
+    the content that it stores at its end.
     """
     before = first_id_at(now or dt.datetime.now(dt.UTC))
-    contents = RequestContent.objects.filter(account_id=account_id, id__lt=before)
-    deleted = 0
-    while ids := list(contents.values_list("id", flat=True)[:BATCH]):
-        deleted += RequestContent.objects.filter(id__in=ids).delete()[0]
+    deleted = _delete(RequestContent.objects.filter(account_id=account_id, id__lt=before))
     answers = _kept_answers(account_id).filter(request_id__lt=before)
-    while claims := list(answers.values_list("id", flat=True)[:BATCH]):
-        IdempotentRequest.objects.filter(id__in=claims).update(answer=None)
+    while ids := _next_ids(answers):
+        IdempotentRequest.objects.filter(id__in=ids).update(answer=None)
     leave_no_trace(connection)
     return deleted
 
 
-def _kept_answers(account_id: uuid.UUID):
+def _kept_answers(account_id: uuid.UUID) -> QuerySet[IdempotentRequest]:
+    """Return the rows with an answer. Emptied, they still say that their key has been used."""
     return IdempotentRequest.objects.filter(account=account_id, answer__isnull=False)
+
+
+# --- Purging, when it is due ---------------------------------------------------------------------
+
+
+def purge(now: dt.datetime | None = None) -> int:
+    """Delete what is due, in small transactions, and return the number of rows. Safe to repeat."""
+    now = now or timezone.now()
+    purged = _delete(RequestContent.objects.filter(purge_at__lte=now))
+    purged += _delete(IdempotentRequest.objects.filter(expires_at__lte=now))
+    longest = dt.timedelta(days=max(RETENTION_CHOICES_DAYS))
+    partitions.drop_before(connection, (now - longest).date())
+    if purged:
+        leave_no_trace(connection)
+    return purged
+
+
+# --- Both ----------------------------------------------------------------------------------------
+
+
+def leave_no_trace(connection) -> None:
+    """Take what has just been deleted out of SQLite's write-ahead log, too."""
+    if connection.vendor == "sqlite" and not connection.in_atomic_block:
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _delete(rows: QuerySet) -> int:
+    """Delete `rows` in small transactions, and return their number."""
+    deleted = 0
+    while ids := _next_ids(rows):
+        deleted += rows.model.objects.filter(id__in=ids).delete()[0]
+    return deleted
+
+
+def _next_ids(rows: QuerySet) -> list:
+    return list(rows.values_list("id", flat=True)[:BATCH])

@@ -1,4 +1,4 @@
-"""Providers, models and routes; the log of requests and, apart from it, their content."""
+"""The catalogue in the database: providers, models, and the routes from one to the other."""
 
 import datetime as dt
 
@@ -26,7 +26,7 @@ class Provider(models.Model):
     class ProbeNote(models.TextChoices):
         ANSWERS = "answers", "answers"
         KEY_REFUSED = "key-refused", "refuses the key"
-        KEY_UNREADABLE = "key-unreadable", "its stored key doesn't open: set it anew"
+        KEY_UNREADABLE = "key-unreadable", "its stored key can't be decrypted: set it again"
         UNREACHABLE = "unreachable", "can't be reached"
         ODD = "odd", "gives no list of models"
 
@@ -37,7 +37,7 @@ class Provider(models.Model):
         max_length=200,
         # Not URLField, which refuses a host without a dot, as containers have.
         validators=[RegexValidator(r"^https?://[^\s/?#@]+(/[^\s?#]*)?$", "An http(s) address.")],
-        help_text="What comes before /chat/completions.",
+        help_text="The part of the address before /chat/completions.",
     )
     api_key_sealed = models.BinaryField(null=True, editable=False)
     privacy_policy_url = models.URLField(blank=True)
@@ -45,20 +45,23 @@ class Provider(models.Model):
         max_length=10,
         choices=Retention,
         default=Retention.UNKNOWN,
-        help_text="How long the provider keeps what it is sent (P7).",
+        help_text="How long the provider keeps the data that it is sent (P7).",
     )
     retention_evidence_url = models.URLField(blank=True)
     retention_evidence_date = models.DateField(null=True, blank=True)
     self_hosted = models.BooleanField(
-        default=False, help_text="A process of the operator's own: nothing leaves the house."
+        default=False,
+        help_text="A process of the operator's own, so no data goes to a third party.",
     )
     stops_billing_on_cancel = models.BooleanField(
-        default=False, help_text="Else an abandoned answer is read to its end, to know its cost."
+        default=False,
+        help_text="The provider stops charging when Kyma hangs up. Without this, Kyma reads an "
+        "abandoned answer to its end, to learn its cost.",
     )
     unsupported = models.JSONField(
         default=list,
         blank=True,
-        help_text="Request fields that this provider rejects, and parts of them, as "
+        help_text="Request fields, or parts of them, that this provider rejects, as "
         "gateway/catalogue/strictness.py lists them.",
     )
     wants_max_completion_tokens = models.BooleanField(default=False)
@@ -81,7 +84,7 @@ class Provider(models.Model):
 
     @property
     def api_key(self) -> str | None:
-        """The key in clear, for the transport only. Raises SealBroken."""
+        """The key as plain text, only for sending it to the provider. Raises SealBroken."""
         if self.api_key_sealed is None:
             return None
         return open_under_master_key(self.api_key_sealed, self._place).decode()
@@ -89,8 +92,13 @@ class Provider(models.Model):
     def set_api_key(self, text: str | None) -> None:
         self.api_key_sealed = seal_under_master_key(text.encode(), self._place) if text else None
 
+    @property
+    def effective_retention(self) -> str:
+        """The retention that callers are shown: none for a process of the operator's own."""
+        return self.Retention.NONE if self.self_hosted else self.retention
+
     def states_retention(self, today: dt.date) -> bool:
-        """Whether it is known, with evidence younger than 90 days, what the provider keeps (P7)."""
+        """True if the retention is stated, with evidence younger than 90 days (P7)."""
         if self.self_hosted:
             return True
         if self.retention == self.Retention.UNKNOWN or self.retention_evidence_date is None:
@@ -103,7 +111,7 @@ class Provider(models.Model):
 
 
 class Model(models.Model):
-    """An open model, by the slug under which callers ask for it."""
+    """An open model. Callers name it by its slug."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     slug = models.CharField(max_length=96, unique=True)
@@ -139,18 +147,17 @@ class Route(models.Model):
         null=True,
         blank=True,
         related_name="+",
-        help_text="What the provider charges, where it differs.",
+        help_text="What the provider charges, if that differs from the caller's price.",
     )
     context_length = models.PositiveIntegerField(
-        null=True, blank=True, help_text="Where it differs from the model's."
+        null=True, blank=True, help_text="Only if it differs from the model's."
     )
     image_tokens = models.PositiveIntegerField(
         default=2048, help_text="The most tokens that one image counts as."
     )
     template_tokens = models.PositiveIntegerField(
         default=512,
-        help_text="The most tokens that the chat template adds of its own, such as a system line "
-        "where the caller gives none.",
+        help_text="The most tokens that the chat template adds, such as a default system message.",
     )
     quantization = models.CharField(max_length=16, blank=True)
     passthrough = models.BooleanField(

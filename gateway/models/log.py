@@ -1,4 +1,4 @@
-"""The log of requests: what each counted, and apart from it what was said."""
+"""The request log: the counts of each request and, in a table apart, its content."""
 
 import datetime as dt
 import uuid
@@ -16,10 +16,10 @@ NEWEST_FIRST = ("-created_at", "-id")
 class ApiRequest(models.Model):
     """One authenticated request: counts, timing and money, keyed hashes, no free text (P9).
 
-    One row for each whose hold was settled or swept. Of any other, such as a refusal, there is at
-    most one: while the commit queue is half full or the database away, their rows are dropped and
-    counted. A request without a valid key leaves none. Amounts are nano-dollars, times
-    milliseconds.
+    A request whose hold was settled or swept has exactly one row. Any other, such as a refusal,
+    has at most one: its row is dropped and counted while the commit queue is half full or the
+    database out of reach. A request without a valid key has none. Amounts are nano-dollars, times
+    are milliseconds.
     """
 
     class Outcome(models.TextChoices):
@@ -33,7 +33,7 @@ class ApiRequest(models.Model):
         LOST = "lost", "it could not be settled, or its process died"
 
     id = models.UUIDField(primary_key=True, editable=False)
-    # The indexes of account and key are those below: they find the newest requests at once.
+    # The indexes below serve account and key: they find the newest requests at once.
     account = models.ForeignKey(
         CreditAccount, models.PROTECT, related_name="requests", db_index=False
     )
@@ -48,7 +48,7 @@ class ApiRequest(models.Model):
 
     model = models.CharField(max_length=96, blank=True)
     alias = models.CharField(max_length=32, blank=True)
-    # Only the rare deletion of a route would read an index of these; every request would write it.
+    # No index: every request would write it, and only the rare deletion of a route would read it.
     route = models.ForeignKey(Route, models.PROTECT, null=True, related_name="+", db_index=False)
     provider = models.CharField(max_length=32, blank=True)
     price_version = models.ForeignKey(
@@ -61,13 +61,21 @@ class ApiRequest(models.Model):
     completion_tokens = models.PositiveIntegerField(default=0)
     reasoning_tokens = models.PositiveIntegerField(default=0)
     images = models.PositiveIntegerField(default=0)
-    estimated = models.BooleanField(default=False, help_text="Counted by us, not by the provider.")
-    flagged = models.BooleanField(default=False, help_text="The provider's usage was absurd.")
+    estimated = models.BooleanField(
+        default=False, help_text="Kyma counted the tokens, as the provider stated no usage."
+    )
+    flagged = models.BooleanField(
+        default=False, help_text="The provider stated an impossible usage."
+    )
 
     hold_nano = models.BigIntegerField(default=0)
     cost_nano = models.BigIntegerField(default=0)
-    loss_nano = models.BigIntegerField(default=0, help_text="Cost beyond the hold: ours to bear.")
-    upstream_cost_nano = models.BigIntegerField(null=True, help_text="What it cost us.")
+    loss_nano = models.BigIntegerField(
+        default=0, help_text="Cost beyond the hold, which Kyma bears."
+    )
+    upstream_cost_nano = models.BigIntegerField(
+        null=True, help_text="What the provider charges Kyma."
+    )
 
     overhead_ms = models.FloatField(null=True)
     first_token_ms = models.FloatField(null=True)
@@ -103,10 +111,10 @@ BILLED = (ApiRequest.Outcome.FINISHED, ApiRequest.Outcome.CLIENT_GONE)
 
 
 class RequestContent(models.Model):
-    """What one request said: messages, answer, IP address and user agent, sealed (P2).
+    """The content of one request: messages, answer, IP address and user agent, sealed (P2).
 
-    Its id is the request's, without a foreign key: on Postgres the table is partitioned by
-    the day that is in the id. Sealed under the data key of the account's owner.
+    Its id is the request's, without a foreign key: on Postgres the table is partitioned by the day
+    in the id. The content is sealed under the data key of the account's owner.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
@@ -124,7 +132,7 @@ class RequestContent(models.Model):
 
 class IdempotentRequestQuerySet(models.QuerySet):
     def standing(self, now: dt.datetime):
-        """Keys that are taken: in flight in a process that lives, or answered and not expired."""
+        """Return the keys that are taken: in flight in a live process, or answered and valid."""
         in_flight = Q(completed_at=None, deadline__gt=now)
         return self.filter(in_flight | Q(completed_at__isnull=False, expires_at__gt=now))
 
@@ -132,15 +140,15 @@ class IdempotentRequestQuerySet(models.QuerySet):
 class IdempotentRequest(models.Model):
     """A request that came with an Idempotency-Key: in flight, or with its complete answer.
 
-    The answer is sealed under the data key of the account's owner, and null where the API key
-    keeps no content. Neither the key nor the body can be told from the digests.
+    The answer is sealed under the data key of the account's owner. It is null if the API key keeps
+    no content. The digests reveal neither the Idempotency-Key nor the body.
     """
 
     id = models.CharField(primary_key=True, max_length=64, editable=False)
     account = models.ForeignKey(CreditAccount, models.PROTECT, related_name="+")
     request_id = models.UUIDField()
     body_digest = models.CharField(max_length=64)
-    deadline = models.DateTimeField(help_text="In flight until then, at the most.")
+    deadline = models.DateTimeField(help_text="Without an answer by then, the key is free again.")
     completed_at = models.DateTimeField(null=True)
     answer = models.BinaryField(null=True)
     expires_at = models.DateTimeField(db_index=True)
@@ -164,16 +172,16 @@ class IdempotentRequest(models.Model):
 
 
 def kept_answer_place(claim_id: str) -> str:
-    """What a kept answer is bound to."""
+    """Return the place that a kept answer is sealed to."""
     return f"gateway.IdempotentRequest:{claim_id}"
 
 
 def content_place(request_id: str) -> str:
-    """What sealed content is bound to; `request_id` as 32 hexadecimal digits."""
+    """Return the place that content is sealed to; `request_id` is 32 hexadecimal digits."""
     return f"gateway.RequestContent:{request_id}"
 
 
 def older(rows: QuerySet, at: dt.datetime, id: uuid.UUID) -> QuerySet:
-    """Those of `rows` that come after the one with this `created_at` and id."""
+    """Return the rows that are older than the one with this `created_at` and id."""
     rows = rows.filter(Q(created_at__lt=at) | Q(created_at=at, id__lt=id))
-    return rows.filter(created_at__lte=at)  # The index can be entered by this.
+    return rows.filter(created_at__lte=at)  # Lets the database enter the index.

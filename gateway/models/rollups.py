@@ -122,8 +122,10 @@ class RollupState(models.Model):
     """How far the log has been folded: one row, which a process must change before it folds."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
-    final_until = models.DateTimeField(help_text="All hours before it are folded for good.")
-    folded_at = models.DateTimeField(help_text="When the log was looked at last.")
+    final_until = models.DateTimeField(
+        help_text="All hours before this are complete in the rollups."
+    )
+    folded_at = models.DateTimeField(help_text="When the log was last read.")
 
     class Meta:
         constraints = [models.CheckConstraint(condition=Q(id=1), name="one_rollup_state")]

@@ -5,7 +5,6 @@ import datetime as dt
 from billing.pricing import usd
 from gateway.analytics.levels import LEAST_SAMPLES, Level, Times
 from gateway.analytics.showcase import Measured, Offer, Showcase, ShownModel, ShownProvider
-from gateway.models import Provider
 from gateway.v1.model_objects import pricing
 
 
@@ -51,7 +50,7 @@ def _offer(offer: Offer) -> dict:
         "slug": provider.slug,
         "name": provider.name,
         "privacy_policy_url": provider.privacy_policy_url or None,
-        "retention": Provider.Retention.NONE if provider.self_hosted else provider.retention,
+        "retention": provider.effective_retention,
         "states_retention": offer.states_retention,
         "context_length": offer.context_length,
         "quantization": offer.route.quantization or None,

@@ -1,4 +1,4 @@
-"""Step 6 of a stream: what is written to the client, and what is remembered of it."""
+"""Step 6 of a stream: it is written to the client, and as much as is needed later is kept."""
 
 import time
 from collections import defaultdict
@@ -19,7 +19,7 @@ _LOGGED = frozenset({"content", "reasoning", "refusal", "text"})
 class Delivery:
     """One answer on its way to its client.
 
-    `said` is for the content log; `written`, all bytes but pings, for those who ask again.
+    `said` is for the content log. `written`, all bytes but pings, is for an idempotent replay.
     """
 
     def __init__(
@@ -40,12 +40,14 @@ class Delivery:
         self._mender = Mender(identity.id)
         self._pieces: list[bytes] = []
         self._kept_bytes = 0
+        self.has_begun = False
 
     async def write(self, opening: bytes) -> AsyncIterator[bytes]:
-        """The bytes from `opening` on, but for the end. Raises UpstreamFailed.
+        """Yield the bytes from `opening` on, but for the end. Raises UpstreamFailed.
 
-        What was yielded counts as delivered once the next is asked for.
+        A part counts as delivered once the next is asked for.
         """
+        self.has_begun = True
         written = self.note(opening)
         meter, fed = self._forwarding.meter, 0  # bytes of content
         interval_s, said = settings.KEEP_ALIVE_INTERVAL_S, time.monotonic()
@@ -64,16 +66,14 @@ class Delivery:
             if written:
                 yield written
                 written, said = b"", time.monotonic()
-                # What the stream keeps until its turn has come is no part of it.
+                # Content that the stream holds back for later isn't delivered yet.
                 handed_over = fed - self._stream.waiting
                 meter.delivered_bytes = max(meter.delivered_bytes, handed_over)
         if written:  # The provider said nothing at all.
             yield written
 
     def note(self, written: bytes) -> bytes:
-        """The same bytes, remembered if they may have to be repeated: no more than shows that
-        there are too many.
-        """
+        """Return `written`, keeping a copy for idempotent replay. Stop past MAX_KEPT_BYTES."""
         if self._keeps_bytes and self._kept_bytes <= MAX_KEPT_BYTES:
             self._pieces.append(written)
             self._kept_bytes += len(written)
@@ -85,7 +85,7 @@ class Delivery:
 
     @property
     def calls_tools(self) -> bool:
-        """Whether its first answer does."""
+        """True if the first answer in it calls tools."""
         return self._gathered.calls(0)
 
     @property

@@ -1,7 +1,7 @@
 """Steps 5 and 6: try the routes until one answers, then read that answer to its end.
 
-Until the first content of an answer nothing has reached the client, so a failure moves on to
-the next route; after it, never.
+Until the first content of an answer nothing has reached the client, so a failure moves on to the
+next route. After the first content it never does.
 """
 
 import asyncio
@@ -31,19 +31,15 @@ logger = logging.getLogger(__name__)
 
 Counted = tuple[dict, int]  # A chunk and the bytes of content in it.
 
-# The time of those who read on for clients that are gone.
+# The time limits of answers that are read on although their clients are gone.
 _draining: set[asyncio.Timeout] = set()
 
 
 class Forwarding:
     """One request on its way to a provider, and the answer on its way back.
 
-    `route`, and the `meter` of what comes over it, are those of the attempt that was begun last.
+    `route`, and the `meter` of its answer, belong to the latest attempt.
     """
-
-    route: Candidate
-    meter: Meter
-    _attempt: dict
 
     def __init__(
         self,
@@ -63,13 +59,16 @@ class Forwarding:
         self._fetching: asyncio.Task | None = None
         self._ended = False
         self._begun_writing = 0.0
+        self.route = routes[0]
+        self.meter = self._new_meter(self.route)
+        self._attempt = _attempt(self.route)
         self.answer: dict | None = None
         self.chunks: list[Counted] = []
 
     # --- 5 forward
 
     async def open(self) -> None:
-        """Return once a route has begun to answer. Raises the most telling UpstreamFailed."""
+        """Return once a route has begun to answer. Raises the most useful UpstreamFailed."""
         failures: list[UpstreamFailed] = []
         declinations: Declinations | None = None  # Hardly any request needs it.
         for route in self._routes:
@@ -82,7 +81,7 @@ class Forwarding:
                 if isinstance(failure, Declined):
                     declinations = declinations or Declinations()
                     declinations.note(route, failure)
-        raise _most_telling(failures)
+        raise _most_useful(failures)
 
     async def _try(self, route: Candidate) -> None:
         begun = time.monotonic()
@@ -108,11 +107,12 @@ class Forwarding:
             self._attempt["ms"] = round((time.monotonic() - begun) * 1000, 1)
 
     def _begin_attempt(self, route: Candidate) -> None:
-        self.route, self.chunks, self._ended = route, [], False
-        self._stream = self._fetching = None
-        self._attempt = {"provider": route.provider, "route": route.route_id, "status": None}
+        if route is not self.route:
+            self.route, self.chunks, self._ended = route, [], False
+            self._stream = self._fetching = None
+            self.meter = self._new_meter(route)
+            self._attempt = _attempt(route)
         self._record.attempts.append(self._attempt)
-        self.meter = self._new_meter(route)
 
     def _new_meter(self, route: Candidate) -> Meter:
         return Meter(
@@ -138,7 +138,7 @@ class Forwarding:
         path = self._request.endpoint.path
         fetch = upstream.fetch(route, path, self._body(route), self._deadline)
         self._fetching = asyncio.create_task(fetch)
-        # Shielded: what happens to it when the client hangs up is decided in `let_go`.
+        # Shielded: if the client hangs up, `let_go` decides whether it is cancelled.
         self._take_answer(await asyncio.shield(self._fetching))
 
     def _take_answer(self, answer: dict) -> None:
@@ -147,8 +147,13 @@ class Forwarding:
         self.answer, self._ended = accepted, True
 
     @property
+    def said(self) -> object:
+        """The whole answer for the content log; empty without one."""
+        return self._request.said(self.answer) if self.answer else []
+
+    @property
     def calls_tools(self) -> bool:
-        """Whether its whole answer does, if there is one: the first of them."""
+        """True if the whole answer, or the first of several, calls tools."""
         choices = (self.answer or {}).get("choices") or [{}]
         return bool((choices[0].get("message") or {}).get("tool_calls"))
 
@@ -165,7 +170,7 @@ class Forwarding:
             allowed_s = settings.UPSTREAM_IDLE_TIMEOUT_S
 
     def note(self, failure: UpstreamFailed) -> None:
-        """Count a failure against the route, unless it is the request's own."""
+        """Count a failure against the route, unless the request itself is at fault."""
         if failure.retryable:
             self._health_of(self.route).failed(time.monotonic(), failure.retry_after_s or 0)
 
@@ -175,7 +180,7 @@ class Forwarding:
     # --- 6 relay
 
     async def read(self) -> AsyncIterator[list[Counted]]:
-        """The answer's chunks, those of one read together; none of them in a silent gap.
+        """Yield the answer's chunks, those of one read together; an empty list in a silent gap.
 
         Raises UpstreamFailed.
         """
@@ -211,11 +216,11 @@ class Forwarding:
             self._health_of(self.route).wrote(tokens / writing_s)
 
     def _take(self, payloads: list[bytes] | None) -> list[Counted]:
-        """Count the events of one read; notes the end of the answer. Raises UpstreamFailed."""
+        """Count the events of one read, and note the end of the answer. Raises UpstreamFailed."""
         if payloads is None:
             if not self.meter.is_complete:
                 raise self._failed(Broken(status=200))
-            self._ended = True  # No [DONE], but every answer has its finish reason.
+            self._ended = True  # Without [DONE], but every answer has its finish reason.
             return []
         found = []
         try:
@@ -232,7 +237,7 @@ class Forwarding:
         return found
 
     def _count(self, chunk: dict) -> int:
-        """The bytes of content in it that are for the caller. Raises UpstreamFailed."""
+        """Count a chunk, and return its bytes of content for the caller. Raises UpstreamFailed."""
         try:
             size = self.meter.saw(chunk)
         except MALFORMED as error:
@@ -251,7 +256,10 @@ class Forwarding:
     # --- the end
 
     async def let_go(self) -> None:
-        """The client is gone: cancel upstream, or read on where that alone tells what it costs."""
+        """Stop after the client has hung up: cancel the answer upstream.
+
+        If the provider bills abandoned answers in full, read on instead, to learn the cost.
+        """
         if self._ended:
             return
         try:
@@ -277,7 +285,7 @@ class Forwarding:
             self._stream.close()
 
     def upstream_cost(self, bill: Bill) -> int | None:
-        """What the provider bills us, in nano-dollars; None if nothing tells."""
+        """Return the provider's charge to Kyma in nano-dollars; None if that is unknown."""
         if not self.meter.has_begun:
             return None
         return cost_nano(self.route.cost_price, bill.upstream)
@@ -285,7 +293,7 @@ class Forwarding:
 
 @contextlib.asynccontextmanager
 async def _drain_time() -> AsyncIterator[None]:
-    """Raises TimeoutError at its end, or that of this process."""
+    """Raise TimeoutError after DRAIN_AFTER_HANG_UP_S, or when this process ends."""
     async with asyncio.timeout(settings.DRAIN_AFTER_HANG_UP_S) as allowed:
         _draining.add(allowed)
         try:
@@ -295,18 +303,24 @@ async def _drain_time() -> AsyncIterator[None]:
 
 
 async def stop_draining() -> None:
-    """What nobody waits for stays unread: this process ends."""
-    await asyncio.sleep(0)  # What was to begin has begun.
+    """Stop reading answers whose clients are gone, because this process ends."""
+    await asyncio.sleep(0)  # Lets reading begin that is due, so that it is stopped too.
     now = asyncio.get_running_loop().time()
     for allowed in _draining:
         if not allowed.expired():
             allowed.reschedule(now)
 
 
-def _most_telling(failures: list[UpstreamFailed]) -> UpstreamFailed:
-    """The one to tell the caller: what it can act on itself, else "try later", else the last.
+def _attempt(route: Candidate) -> dict:
+    """Return an attempt as it stands in the request log."""
+    return {"provider": route.provider, "route": route.route_id, "status": None}
 
-    Of providers that are busy, the one that may be asked again first.
+
+def _most_useful(failures: list[UpstreamFailed]) -> UpstreamFailed:
+    """Return the failure that helps the caller most.
+
+    First one that the caller can mend, then that of the busy provider which may be asked again
+    soonest, and otherwise the last.
     """
     for failure in failures:
         if isinstance(failure, Declined):

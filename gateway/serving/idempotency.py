@@ -1,9 +1,9 @@
 """Idempotency-Key: a request that is sent again is answered again, and charged once.
 
-A key belongs to its account and counts for 24 hours. It is claimed in the transaction that holds
-the money and released or completed in the one that settles, so two attempts can never both reach a
-provider, in whichever processes they arrive. Only a complete answer is kept, sealed; any other
-ending frees the key. A claim that outlives its hold belongs to a process that died, and is free.
+A key belongs to its account and counts for 24 hours. It is claimed in the transaction that reserves
+and completed or freed in the one that settles, so two attempts can never both reach a provider, in
+whichever processes they arrive. Only a complete answer is kept, sealed; any other ending frees the
+key. A claim that outlives its hold belongs to a process that died, and is free.
 """
 
 import base64
@@ -23,25 +23,26 @@ from gateway.dialects.chat.chunks import usage_object
 from gateway.errors import Conflict, InvalidRequest, Unavailable, Unprocessable
 from gateway.models import ApiRequest, IdempotentRequest, kept_answer_place
 from gateway.receipts.generation import answer_id, usage_of
-from gateway.serving.call import Call
+from gateway.serving.exchange import Exchange
 
 HEADER = "idempotency-key"
 LONGEST_KEY = 255
 LIFETIME = dt.timedelta(hours=24)
-MAX_KEPT_BYTES = 10_000_000  # of one answer: open streams keep theirs in memory
+MAX_KEPT_BYTES = 10_000_000  # of one answer; open streams keep theirs in memory
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Kept:
-    """A complete answer as it was sent: the headers that name it, its type and its bytes."""
+    """A complete answer as it was sent: the headers that describe it, its type and its bytes."""
 
     headers: dict[str, str]
     content_type: str
     body: bytes
 
     def sealed(self, claim: Claim, caller: Caller) -> str | None:
-        """For the database, as base64 text; None if the caller's key keeps nothing (P2), and for
-        what is too long.
+        """Return the answer for the database, as base64 text.
+
+        It is None if the caller's key keeps nothing (P2) or the answer is too long.
         """
         if caller.retention_days == 0 or len(self.body) > MAX_KEPT_BYTES:
             return None
@@ -55,9 +56,9 @@ class Kept:
         return cls(**orjson.loads(head), body=body)
 
 
-def claim_of(call: Call, caller: Caller, api: str) -> Claim | None:
-    """What a request claims by its Idempotency-Key; None without one. Raises InvalidRequest."""
-    text = call.headers.get(HEADER)
+def claim_of(exchange: Exchange, caller: Caller, api: str) -> Claim | None:
+    """Return the claim that an Idempotency-Key makes, or None. Raises InvalidRequest."""
+    text = exchange.headers.get(HEADER)
     if text is None:
         return None
     if not 0 < len(text) <= LONGEST_KEY:
@@ -67,16 +68,16 @@ def claim_of(call: Call, caller: Caller, api: str) -> Claim | None:
     now = dt.datetime.now(dt.UTC)
     return Claim(
         id=_digest(f"key:{caller.account_id}:{text}".encode()),
-        body_digest=_digest(f"body:{api}:".encode() + call.raw),
+        body_digest=_digest(f"body:{api}:".encode() + exchange.raw),
         expires_at=now + LIFETIME,
     )
 
 
 async def find(claim: Claim, caller: Caller) -> Kept | None:
-    """The answer that is kept under the claimed key; None if the key is free.
+    """Return the answer that is kept under the claimed key, or None if the key is free.
 
-    Raises Conflict while another request has the key or when its answer wasn't kept,
-    Unprocessable when the key was used for another body, Unavailable without a database.
+    Raises Conflict while another request has the key or if its answer wasn't kept, Unprocessable
+    if the key was used for another body, and Unavailable without a database.
     """
     try:
         return await in_thread(_find, claim, caller)
@@ -102,13 +103,13 @@ def _find(claim: Claim, caller: Caller) -> Kept | None:
             f"content, or it was longer than {MAX_KEPT_BYTES:,} bytes. Nothing was charged for "
             "asking again.",
             code="content_not_retained",
-            metadata=_told_of(row),
+            metadata=_known_of(row),
         )
     return Kept.opened(row.answer, row.place, caller)
 
 
-def _told_of(row: IdempotentRequest) -> dict:
-    """What is known of an answer that wasn't kept: its id, and what it used."""
+def _known_of(row: IdempotentRequest) -> dict:
+    """Return the id and the usage of an answer that wasn't kept."""
     request = ApiRequest.objects.filter(pk=row.request_id, account=row.account_id).first()
     if request is None:
         return {}
@@ -122,20 +123,20 @@ def in_flight() -> Conflict:
     return Conflict(
         "A request with this Idempotency-Key is being answered. Wait for that answer.",
         code="idempotency_key_in_use",
-        headers={"Retry-After": "1"},  # For who repeats it on purpose; no package does by itself.
+        headers={"Retry-After": "1"},  # For callers who repeat it; no package does by itself.
     )
 
 
 def completed(claim: Claim, kept: Kept, caller: Caller) -> ClaimEnd:
-    """How a claim ends whose answer is complete."""
+    """Return the end of a claim whose answer is complete."""
     return ClaimEnd(claim.id, is_complete=True, answer=kept.sealed(claim, caller))
 
 
 def freed(claim: Claim) -> ClaimEnd:
-    """How it ends otherwise."""
+    """Return any other end of a claim: the key can be used again."""
     return ClaimEnd(claim.id, is_complete=False)
 
 
 def _digest(text: bytes) -> str:
-    """Keyed: what somebody wrote can't be guessed from it."""
+    """Return a keyed digest, from which nobody can guess the text."""
     return hmac.digest(settings.SECRET_KEY.encode(), text, hashlib.sha256).hex()

@@ -1,9 +1,8 @@
-"""What an operator watches, as Prometheus reads it: of this process alone, and of no person.
+"""The metrics of this process in Prometheus' format. None is about a person.
 
-Labels come from bounded sets: our own names, and the models and providers of the catalogue.
-Each request is observed once, when its row is written; what a process can tell at any time
-(its queue, its breakers) is read when it is asked. Children of instruments are looked up once:
-finding them costs more than counting does.
+Labels come from bounded sets: our own names, and the models and providers of the catalogue. Each
+request is observed once, when its row is written. The queue and the breakers are read when a scrape
+asks for them. Children of instruments are cached: finding one costs more than counting.
 """
 
 import functools
@@ -29,7 +28,7 @@ from gateway.routing import health as route_health
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
-disable_created_metrics()  # A second series for each, which says when it began.
+disable_created_metrics()  # It would add a series to each, with the time of its beginning.
 _REGISTRY = CollectorRegistry()
 _ROUTE = ["provider", "model"]
 _KNOWN_STATUSES = frozenset(HTTPStatus)
@@ -79,7 +78,7 @@ _tried: set[str] = set()  # routes
 
 
 def observe(record: RequestRecord, outcome: str | None = None) -> None:
-    """Count a request that has ended; `outcome` where its row doesn't tell."""
+    """Count a request that has ended. `outcome` replaces the record's own."""
     _requests_of(record.api, outcome or record.outcome, record.status // 100).inc()
     if record.overhead_ms is not None:
         _overhead.observe(record.overhead_ms / 1000)
@@ -96,7 +95,7 @@ def observe_settlement(seconds: float) -> None:
 
 
 def text() -> bytes:
-    """All of it, in Prometheus' text format."""
+    """Return all metrics in Prometheus' text format."""
     return generate_latest(_REGISTRY)
 
 
@@ -118,13 +117,13 @@ def _attempts_of(provider: str, status: int | None, fault: str) -> Counter:
 
 
 def _tried_by_names() -> dict[tuple[str, str], str]:
-    """The routes that were tried, by provider and model: of a fallback each has its own."""
+    """Return the routes that were tried, by provider and model."""
     known = ((names_of(route_id), route_id) for route_id in sorted(_tried))
     return {names: route_id for names, route_id in known if names is not None}
 
 
 class _Now(Collector):
-    """What is read when it is asked for."""
+    """The metrics that are read when a scrape asks for them."""
 
     def collect(self) -> Iterator[Metric]:
         queue = commit_queue.queue()

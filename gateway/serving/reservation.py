@@ -1,4 +1,4 @@
-"""What is set aside for a request before it is forwarded: the most that it can cost."""
+"""Step 4: before a request is forwarded, the most that it can cost is held."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -13,34 +13,34 @@ from billing.pricing import tokens_nano, usd
 from gateway import errors
 from gateway.catalogue.entries import Candidate
 from gateway.commits import queue as commit_queue
-from gateway.commits.operations import Claim, KeyTaken, Reserve
+from gateway.commits.operations import Claim, Reserve
 from gateway.commits.queue import CommitFailed, Promise
 from gateway.commits.record import RequestRecord
 from gateway.dialects.request import BYTES_PER_TOKEN, DEFAULT_MAX_TOKENS, ProviderRequest
 from gateway.serving import metrics
 
-MOST_BYTES_PER_TOKEN = 8  # No text of any length packs more into a token.
-DENSE_BYTES_PER_TOKEN = 3  # Code and JSON: what agents send.
-LEAST_ROOM = 1024  # For an answer, however long the prompt seems to be.
+MOST_BYTES_PER_TOKEN = 8  # No long text has more.
+DENSE_BYTES_PER_TOKEN = 3  # Code and JSON, which agents send, have about so many.
+LEAST_ROOM = 1024  # tokens for an answer, however long the prompt seems to be
 
 
 def prompt_estimate(request: ProviderRequest, route: Candidate) -> int:
-    """All prompts in tokens, before anybody has counted them."""
+    """Estimate the tokens of all prompts, before a provider has counted them."""
     return -(-request.text_bytes // BYTES_PER_TOKEN) + _exact_tokens(request, route)
 
 
 def prompt_bound(request: ProviderRequest, route: Candidate) -> int:
-    """The most tokens that all prompts can be."""
+    """Return the most tokens that all prompts can be."""
     most = route.context_length * request.prompts
     return min(most, request.text_bytes + _added_tokens(request, route))
 
 
 def output_room(request: ProviderRequest, route: Candidate) -> int:
-    """The most tokens of an answer that can be asked for over `route`, beside the prompt.
+    """Return the most tokens of an answer to ask for over `route`, beside the prompt.
 
-    Too few cut an answer that is longer, which is rare; too many have the request refused as too
-    long, and its agent forget what it was about. So the prompt is taken for a dense one, unless
-    that leaves next to nothing.
+    Too few cut off a longer answer, which is rare. Too many make the provider refuse the request
+    as too long, and then an agent drops part of its conversation. So the prompt is counted as
+    dense text, unless that leaves next to nothing.
     """
     dense = -(-request.text_bytes // DENSE_BYTES_PER_TOKEN) + _added_tokens(request, route)
     rooms = (
@@ -52,7 +52,7 @@ def output_room(request: ProviderRequest, route: Candidate) -> int:
 
 
 def _added_tokens(request: ProviderRequest, route: Candidate) -> int:
-    """The most that come on top of the text."""
+    """Return the most tokens that are added to those of the text."""
     template = request.frame_tokens + request.has_template * route.template_tokens
     return template + _exact_tokens(request, route)
 
@@ -62,9 +62,9 @@ def _exact_tokens(request: ProviderRequest, route: Candidate) -> int:
 
 
 def tokens_of(request: ProviderRequest, route: Candidate, ask: Ask) -> tuple[int, int]:
-    """How many tokens prompt and answers are likely to take, and the bound to count them by.
+    """Return the tokens that prompt and answers are likely to take, and the most to count.
 
-    Where no limit was named, an answer hardly ever takes a large one.
+    A request that sets no limit hardly ever gets an answer of the largest default.
     """
     limit = min(ask.max_tokens, DEFAULT_MAX_TOKENS) if ask.flexible else ask.max_tokens
     output = ask.answers * limit
@@ -72,7 +72,7 @@ def tokens_of(request: ProviderRequest, route: Candidate, ask: Ask) -> tuple[int
 
 
 def ask_for(request: ProviderRequest, routes: tuple[Candidate, ...]) -> Ask:
-    """The most that `request` can cost on any of `routes`. Raises ContextTooLong."""
+    """Return the most that `request` can cost on any of `routes`. Raises ContextTooLong."""
     context = max(route.context_length for route in routes)
     if request.text_bytes > context * request.prompts * MOST_BYTES_PER_TOKEN:
         raise errors.ContextTooLong(
@@ -93,24 +93,24 @@ def _fixed_nano(request: ProviderRequest, route: Candidate) -> int:
     price = route.price
     dearest = max(price.input, price.cached_input)
     input_nano = tokens_nano(prompt_bound(request, route), dearest)
-    # One nano-dollar more: cached and other input are each rounded up.
+    # Cached and other input are each rounded up, so together they may cost one nano-dollar more.
     return input_nano + 1 + price.request + request.images * price.image
 
 
 def _max_tokens(request: ProviderRequest, routes: tuple[Candidate, ...]) -> int:
-    """The output limit to ask for: the caller's, else the default, where there is room for it."""
+    """Return the caller's output limit or the default, or what a context has room for."""
     wanted, most = request.max_tokens or request.default_max_tokens, 0
     for route in routes:
         most = max(most, output_room(request, route))
-        if most >= wanted:  # As nearly always: no need to look at the others.
+        if most >= wanted:  # Nearly always so; the other routes needn't be looked at.
             return wanted
     return most
 
 
 class Reservation:
-    """Credit that is set aside for a request: granted, and durable soon.
+    """A hold on credit that is granted, and durable soon.
 
-    The provider may be asked meanwhile; nothing of the answer may leave before.
+    The provider may be asked meanwhile. Nothing of the answer may leave before it is durable.
     """
 
     def __init__(self, promise: Promise):
@@ -121,29 +121,25 @@ class Reservation:
         return self._promise.grant
 
     async def durable(self) -> None:
-        """Wait until a crash can't undo it. Raises PaymentRequired, TooManyRequests, Unavailable:
-        then nothing is set aside, or no longer than until the database answers again.
+        """Wait until a crash can't undo the hold.
+
+        Raises PaymentRequired, TooManyRequests, Unavailable. Then nothing is held, or it is
+        released as soon as the database answers.
         """
         try:
-            with _told():
-                await self._kept()
+            with _gateway_errors():
+                await self._promise.kept()
         except errors.GatewayError:
             metrics.open_holds.dec()
             raise
-
-    async def _kept(self) -> None:
-        try:
-            await self._promise.kept()
-        except KeyTaken as taken:  # By another, when the batch had to be decided again.
-            raise CommitFailed(taken.claim.id) from taken
 
 
 async def reserve(
     record: RequestRecord, ask: Ask, price_version_id: str, claim: Claim | None = None
 ) -> Reservation:
-    """Hold the cost of `ask`; durably at once if there is a `claim`.
+    """Hold the cost of `ask`. With a `claim`, return only when the hold is durable.
 
-    Raises PaymentRequired, TooManyRequests, Unavailable; KeyTaken when the claim comes too late.
+    Raises PaymentRequired, TooManyRequests, Unavailable; KeyTaken if another request has the key.
     """
     lifetime_s = settings.REQUEST_TOTAL_TIMEOUT_S + settings.HOLD_GRACE_S
     now = dt.datetime.now(dt.UTC)
@@ -158,22 +154,22 @@ async def reserve(
         claim=claim,
     )
     queue, timeout_s = commit_queue.queue(), settings.ADMISSION_TIMEOUT_S
-    with _told():
+    with _gateway_errors():
         if claim is None:
             promise = await queue.promise(operation, timeout_s)
-        else:  # To be asked once and no more, even if this process dies meanwhile.
+        else:  # The provider is asked once and no more, even if this process dies meanwhile.
             promise = Promise(await queue.submit(operation, timeout_s))
     metrics.open_holds.inc()
     return Reservation(promise)
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """A refusal as the caller is told of it."""
+def _gateway_errors() -> Iterator[None]:
+    """Raise refusals and failures as the errors that the caller gets."""
     try:
         yield
     except BillingError as refusal:
-        raise _refused(refusal) from refusal
+        raise _gateway_error(refusal) from refusal
     except CommitFailed as failure:
         raise errors.Unavailable(
             "Kyma can't reach its database right now. Nothing was charged. Try again shortly.",
@@ -181,7 +177,7 @@ def _told() -> Iterator[None]:
         ) from failure
 
 
-def _refused(refusal: BillingError) -> errors.GatewayError:
+def _gateway_error(refusal: BillingError) -> errors.GatewayError:
     if isinstance(refusal, TooManyOpenHolds):
         return errors.TooManyRequests(
             f"This account may run {refusal.limit} requests at once, and that many are running. "

@@ -1,7 +1,7 @@
-"""Who and which conversation a request is about, as the caller says: known here by keyed hashes.
+"""Keyed hashes of the conversation and the user that a request names.
 
-What the caller wrote never leaves Kyma and isn't logged (P7, P9). The hash is of the account too,
-so that the same name means something else in another account.
+The names themselves aren't logged and never leave Kyma (P7, P9). The account is part of the hash,
+so the same name in another account has another hash.
 """
 
 import hashlib
@@ -16,18 +16,18 @@ SESSION_HEADERS = ("x-session-id", "x-claude-code-session-id")
 
 
 def session_hash(request: ProviderRequest, headers: Mapping[str, str], account_id: str) -> str:
-    """The conversation: `session_id`, `prompt_cache_key` or a header; empty if none says."""
-    said = (request.session_id, *(headers.get(name) for name in SESSION_HEADERS))
-    return hash_of(next(filter(None, said), ""), account_id)
+    """Return the hash of the session in body or headers; empty if they name none."""
+    names = (request.session_id, *(headers.get(name) for name in SESSION_HEADERS))
+    return hash_of(next(filter(None, names), ""), account_id)
 
 
 def hash_of(session: str, account_id: str) -> str:
-    """Of a conversation by the name that its caller gave it; empty for none."""
+    """Return the hash of a conversation's name; empty for an empty name."""
     return _keyed("session", account_id, session)
 
 
 def user_hash(request: ProviderRequest, account_id: str) -> str:
-    """The caller's own user; empty if the request names none."""
+    """Return the hash of the caller's own user; empty if the request names none."""
     return _keyed("user", account_id, request.user or "")
 
 

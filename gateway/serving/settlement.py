@@ -1,4 +1,4 @@
-"""Closing a request: what it cost, what it said, one durable operation."""
+"""Settling a request: its price, its charge and its content, in one durable operation."""
 
 import asyncio
 import base64
@@ -11,41 +11,69 @@ from typing import Any
 import orjson
 from django.conf import settings
 
-from billing.pricing import Price, cost_nano
+from billing.pricing import Price, Usage, cost_nano
 from gateway.access.authentication import Caller
 from gateway.commits import queue as commit_queue
-from gateway.commits.operations import ClaimEnd, Content, HoldClosed, Record, Settle
+from gateway.commits.operations import ClaimEnd, Content, HoldClosed, Log, Settle
 from gateway.commits.queue import CommitFailed
 from gateway.commits.record import RequestRecord
 from gateway.dialects.chat.answer import finish_meaning
 from gateway.models import ApiRequest, content_place
-from gateway.providers.metering import Bill
+from gateway.providers.metering import Bill, Ending
 from gateway.serving import metrics
-from gateway.serving.call import Call
+from gateway.serving.exchange import Exchange
+from gateway.serving.forwarding import Forwarding
 
 logger = logging.getLogger(__name__)
 
-_LONGEST_WORD = 24  # characters, as the column
+_LONGEST_WORD = 24  # characters, like the column
 
-# Those of this process: they outlive their request, whose client may be gone.
-_open: set[asyncio.Task] = set()
+# The settlements of this process. They outlive their requests, whose clients may be gone.
+_running: set[asyncio.Task] = set()
+
+
+def take_bill(
+    record: RequestRecord,
+    forwarding: Forwarding,
+    ending: Ending,
+    *,
+    calls_tools: bool,
+    broke_off: bool,
+) -> tuple[Usage, int]:
+    """Note in `record` how the answer ended, and what it used and cost Kyma.
+
+    Return the usage and its price in nano-dollars; the caller pays no more than the hold.
+    `broke_off` says that the answer ended with an error after it had begun.
+    """
+    meter = forwarding.meter
+    is_empty = ending is Ending.FINISHED and not meter.seen_bytes
+    record.outcome = ApiRequest.Outcome.EMPTY if is_empty else ending.value
+    bill = meter.bill(ending)
+    record.count(bill.usage)
+    record.estimated, record.flagged = bill.estimated, bill.flagged
+    native = meter.finish_reasons.get(0)
+    note_finish_reason(record, native, calls_tools=calls_tools, broke_off=broke_off)
+    record.upstream_cost_nano = forwarding.upstream_cost(bill)
+    return bill.usage, price_of(bill, forwarding.route.price)
 
 
 def price_of(bill: Bill, price: Price) -> int:
-    """What the caller is to pay, in nano-dollars, before the hold caps it."""
+    """Return what the caller is to pay, in nano-dollars, before the hold caps it."""
     return 0 if bill.is_free else cost_nano(price, bill.usage)
 
 
-def note_finish(record: RequestRecord, native: Any, *, called: bool, broke_off: bool) -> None:
-    """Log why the answer ended, as it told itself: each whole stream does. Where its provider has
-    another word for that, or none, this stands with the attempt: few have.
+def note_finish_reason(
+    record: RequestRecord, native: Any, *, calls_tools: bool, broke_off: bool
+) -> None:
+    """Log why the answer ended, in the words of the chat API.
 
-    `broke_off` says that it ended with an error, once it had begun.
+    A provider's own word, if it differs, is kept with the attempt: few have one.
     """
     own_word = str(native or "").replace("\0", "")[:_LONGEST_WORD]  # Postgres takes no NUL.
     is_whole_stream = record.streamed and record.outcome == ApiRequest.Outcome.FINISHED
-    told = finish_meaning(native, called=called) if own_word or is_whole_stream else ""
-    record.finish_reason = "error" if broke_off else told
+    known = own_word or is_whole_stream  # Every whole stream has a reason, even unsaid.
+    meaning = finish_meaning(native, called=calls_tools) if known else ""
+    record.finish_reason = "error" if broke_off else meaning
     if own_word != record.finish_reason:
         record.attempts[-1]["finish_reason"] = own_word
 
@@ -53,10 +81,10 @@ def note_finish(record: RequestRecord, native: Any, *, called: bool, broke_off: 
 async def settle(
     record: RequestRecord, cost: int, content: Content | None, claim_end: ClaimEnd | None = None
 ) -> int:
-    """Charge `cost` against the hold, durably. Returns what was charged.
+    """Charge `cost` against the hold, durably. Return the nano-dollars charged.
 
-    Raises CommitFailed, HoldClosed: then nothing is charged. What turns out to be committed after
-    all is given back, and the hold is closed, as soon as the database answers.
+    Raises CommitFailed, HoldClosed: then nothing is charged. If it was committed after all, the
+    charge is reversed and the hold closed as soon as the database answers.
     """
     operation = Settle(record, cost, dt.datetime.now(dt.UTC), content, claim_end)
     begun = time.monotonic()
@@ -70,56 +98,59 @@ async def settle(
     return charged
 
 
-def begin(settling: Coroutine[Any, Any, int]) -> asyncio.Task[int]:
-    """Settle in a task of its own, which ends whatever becomes of the request."""
+def in_own_task(settling: Coroutine[Any, Any, int]) -> asyncio.Task[int]:
+    """Settle in a task that runs to its end even if the request is cancelled."""
     task = asyncio.create_task(settling)
-    _open.add(task)
+    _running.add(task)
     task.add_done_callback(_ended)
     return task
 
 
 def _ended(task: asyncio.Task) -> None:
-    _open.discard(task)
+    _running.discard(task)
     metrics.open_holds.dec()
     if not task.cancelled() and task.exception() is not None:
         logger.error("settlement failed: %r", task.exception())
 
 
-def are_open() -> bool:
-    return bool(_open)
+def are_running() -> bool:
+    """True while this process settles a request."""
+    return bool(_running)
 
 
-async def finish() -> None:
-    """Wait for those that have begun. Called when the process ends."""
-    while _open:
-        await asyncio.wait(_open)
+async def wait_for_all() -> None:
+    """Wait for all settlements of this process. Called when it ends."""
+    while _running:
+        await asyncio.wait(_running)
 
 
 def log(record: RequestRecord, content: Content | None) -> None:
-    """Log a request that held nothing, some time soon."""
-    commit_queue.queue().record(Record(record, content))
+    """Log a request that held nothing, without waiting for the commit."""
+    commit_queue.queue().log_soon(Log(record, content))
     metrics.observe(record)
 
 
-def sealed_content(call: Call, caller: Caller, answer: object) -> Content | None:
-    """Messages, answer, IP address and user agent, sealed; None if the key keeps nothing (P2)."""
+def sealed_content(exchange: Exchange, caller: Caller, answer: object) -> Content | None:
+    """Seal messages, answer, IP address and user agent; None if the key keeps nothing (P2)."""
     if caller.retention_days == 0:
         return None
     plain = orjson.dumps(
         {
-            "request": _request(call),
+            "request": _request(exchange),
             "answer": answer,
-            "ip": call.ip,
-            "user_agent": call.user_agent,
+            "ip": exchange.ip,
+            "user_agent": exchange.user_agent,
         }
     )
-    sealed = caller.cipher.seal(plain, content_place(call.id))
+    sealed = caller.cipher.seal(plain, content_place(exchange.id))
     now = dt.datetime.now(dt.UTC)
     return Content(
         base64.b64encode(sealed).decode(), now + dt.timedelta(days=caller.retention_days)
     )
 
 
-def _request(call: Call) -> orjson.Fragment | str | None:
-    """The body as it came: JSON as it stands, anything else as a text."""
-    return orjson.Fragment(call.raw) if call.is_json else call.raw.decode(errors="replace") or None
+def _request(exchange: Exchange) -> orjson.Fragment | str | None:
+    """Return the body as it came: as JSON if it is JSON, and as text otherwise."""
+    if exchange.is_json:
+        return orjson.Fragment(exchange.raw)
+    return exchange.raw.decode(errors="replace") or None

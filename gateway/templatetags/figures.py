@@ -38,12 +38,10 @@ def at_least(count: int) -> str:
 
 @register.filter
 def share_of(part: int, whole: int) -> int:
-    """Return the width of a bar, in hundredths."""
-    return share(part, whole)
+    """Return the width of a bar: `part` in hundredths of `whole`.
 
-
-def share(part: int, whole: int) -> int:
-    """Return `part` in hundredths of `whole`. A positive part gets at least 1, to be visible."""
+    A positive part gets at least 1, so that it can be seen.
+    """
     if part <= 0 or whole <= 0:
         return 0
     return max(1, min(100, part * 100 // whole))

@@ -18,7 +18,7 @@ from gateway.access.authentication import Caller
 from gateway.catalogue.entries import catalogue
 from gateway.database import in_thread
 from gateway.errors import Unavailable
-from gateway.serving.call import GatewayRequest
+from gateway.serving.exchange import GatewayRequest
 from gateway.short_cache import ShortCache
 from gateway.v1 import price_objects
 from gateway.v1.guards import allow, logged

@@ -1,9 +1,9 @@
-"""What stands around each view of /v1: its methods, its key, its row in the log."""
+"""The decorators of the views of /v1: they check method and key, and log the request."""
 
 import asyncio
 import datetime as dt
 import functools
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from django.db import Error as DatabaseError
@@ -23,24 +23,26 @@ from gateway.errors import (
 )
 from gateway.models import ApiRequest
 from gateway.serving import completions, settlement
-from gateway.serving.call import Call, ClientGone, GatewayRequest
+from gateway.serving.answers import Answer
+from gateway.serving.endings import CLIENT_CLOSED_REQUEST
+from gateway.serving.exchange import ClientGone, Exchange, GatewayRequest
 
 Outcome = ApiRequest.Outcome
 
 
 class CompletionResponse:
-    """An answer on its way, with the completion that has to be settled whatever becomes of it.
+    """The response that sends an answer, which must be settled even if it can't be sent.
 
-    Django's own response would check and encode one header after the other: the web server checks
-    them anyway, and there are many.
+    Django's own response would check and encode each header, of which there are many. The web
+    server checks them anyway.
     """
 
     status_code = 200
 
-    def __init__(self, completion: completions.Completion, parts: AsyncGenerator[bytes], headers):
-        self.completion = completion
-        self.parts = parts
-        self.headers: dict[str, str] = headers
+    def __init__(self, answer: Answer, headers: dict[str, str]):
+        self.answer = answer
+        self.parts = answer.parts()
+        self.headers = headers
 
     def items(self) -> Iterable[tuple[str, str]]:
         return self.headers.items()
@@ -51,7 +53,7 @@ View = Callable[..., Coroutine[Any, Any, Any]]  # of AnyResponse: Django expects
 
 
 def allow(*methods: str) -> Callable[[View], View]:
-    """Answer other methods with 405 in OpenAI's shape."""
+    """Refuse other methods with 405, in OpenAI's format."""
 
     def decorate(view: View) -> View:
         @functools.wraps(view)
@@ -69,30 +71,30 @@ def allow(*methods: str) -> Callable[[View], View]:
     return decorate
 
 
-def telling_anthropic(view: View) -> View:
-    """Say how the rate limits stand as Anthropic's clients read it too."""
+def with_anthropic_limits(view: View) -> View:
+    """Add the rate limits in the headers that Anthropic's clients read."""
 
     @functools.wraps(view)
-    async def telling(request: GatewayRequest, *arguments, **named) -> AnyResponse:
+    async def answered(request: GatewayRequest, *arguments, **named) -> AnyResponse:
         try:
             response = await view(request, *arguments, **named)
         except GatewayError as error:
             error.headers |= anthropic_api.limit_headers(error.headers, dt.datetime.now(dt.UTC))
             raise
-        told = anthropic_api.limit_headers(response.headers, dt.datetime.now(dt.UTC))
-        for name, value in told.items():
+        added = anthropic_api.limit_headers(response.headers, dt.datetime.now(dt.UTC))
+        for name, value in added.items():
             response.headers[name] = value
         return response
 
-    return telling
+    return answered
 
 
 async def _admit_read(
-    call: Call, caller: Caller, rule: Callable[[Caller], None]
+    exchange: Exchange, caller: Caller, rule: Callable[[Caller], None]
 ) -> Mapping[str, str]:
-    """Returns the headers that tell how the limit of reads stands. Raises GatewayError."""
+    """Count a read, and return the headers that show its limit. Raises GatewayError."""
     try:
-        completions.admit(caller, call.ip)
+        completions.admit(caller, exchange.ip)
         rule(caller)
     except Forbidden as refusal:
         await limits.count_refusal(caller, refusal)
@@ -103,20 +105,20 @@ async def _admit_read(
 def logged(
     api: str, *, rule: Callable[[Caller], None] = key_rules.refuse_management
 ) -> Callable[[View], View]:
-    """Authenticate a read, and leave a row of it in the request log, whatever it answers.
+    """Authenticate a read, and leave its row in the request log, however it ends.
 
-    `rule` says which kind of key it is for.
+    `rule` refuses the kinds of keys that the view isn't for.
     """
 
     def decorate(view: View) -> View:
         @functools.wraps(view)
-        async def recorded(request: GatewayRequest, *arguments, **named) -> AnyResponse:
-            call = request.call
-            caller = await authenticate(call.headers)
-            record = call.record(caller, api)
+        async def answered(request: GatewayRequest, *arguments, **named) -> AnyResponse:
+            exchange = request.exchange
+            caller = await authenticate(exchange.headers)
+            record = exchange.new_record(caller, api)
             _note(record, Outcome.KYMA_FAILED, InternalError)
             try:
-                limit_headers = await _admit_read(call, caller, rule)
+                limit_headers = await _admit_read(exchange, caller, rule)
                 response = await view(request, caller, *arguments, **named)
                 for name, value in limit_headers.items():
                     response.headers[name] = value
@@ -124,9 +126,9 @@ def logged(
                 record.error_type = ""
                 return response
             except (ClientGone, asyncio.CancelledError):
-                if call.is_client_gone():
+                if exchange.is_client_gone():
                     record.outcome = Outcome.CLIENT_GONE
-                    record.status, record.error_type = completions.CLIENT_CLOSED_REQUEST, ""
+                    record.status, record.error_type = CLIENT_CLOSED_REQUEST, ""
                 raise
             except GatewayError as error:
                 _note(record, Outcome.REFUSED, error)
@@ -135,10 +137,10 @@ def logged(
                 _note(record, Outcome.REFUSED, Unavailable)
                 raise Unavailable("Kyma can't read that right now. Try again shortly.") from error
             finally:
-                record.latency_ms = call.elapsed_ms()
-                settlement.log(record, settlement.sealed_content(call, caller, None))
+                record.latency_ms = exchange.elapsed_ms()
+                settlement.log(record, settlement.sealed_content(exchange, caller, None))
 
-        return recorded
+        return answered
 
     return decorate
 

@@ -8,11 +8,9 @@ the request is still settled.
 import asyncio
 import contextlib
 import functools
-import io
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
-from urllib.parse import parse_qsl
 
 from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
@@ -20,7 +18,6 @@ from django.http import HttpResponse
 from django.urls import Resolver404, ResolverMatch, get_resolver
 
 from gateway.access import token_buckets
-from gateway.access.client_address import client_address
 from gateway.analytics import history
 from gateway.commits import queue as commit_queue
 from gateway.dialects.anthropic import api as anthropic_api
@@ -28,12 +25,12 @@ from gateway.errors import Forbidden, GatewayError, InternalError, NotFound
 from gateway.providers import upstream
 from gateway.providers.metering import Ending
 from gateway.serving import completions, forwarding, metrics, settlement
-from gateway.serving.call import Call, ClientGone, GatewayRequest
+from gateway.serving.answers import StreamedAnswer
+from gateway.serving.exchange import ClientGone, GatewayRequest
 from gateway.v1 import urls
 from gateway.v1.guards import AnyResponse, CompletionResponse
 
 MESSAGES_PATH = "/v1/messages"
-FORWARDED_FOR = b"x-forwarded-for"
 # Optional hooks that our server puts into the ASGI scope: is the connection closing; send the head
 # together with the first body bytes, in one packet.
 IS_CLOSING = "kyma.is_closing"
@@ -66,14 +63,13 @@ class GatewayHandler(ASGIHandler):
         async with contextlib.aclosing(response.parts) as parts:
             async for part in parts:
                 await send({"type": "http.response.body", "body": part, "more_body": True})
-        last = response.completion.content[-1:]  # It may leave only now that the receipt exists.
-        await send({"type": "http.response.body", "body": last})
+        await send({"type": "http.response.body", "body": response.answer.last_part})
 
     async def __call__(self, scope, receive, send) -> None:
         task = asyncio.current_task()
         assert task is not None
         client = _Client(scope, receive, send, task)
-        request = _request(scope, client)
+        request = GatewayRequest(scope, client.receive, lambda: client.is_gone)
         response = None
         try:
             async with asyncio.timeout(settings.REQUEST_TOTAL_TIMEOUT_S + SENDING_GRACE_S):
@@ -81,14 +77,14 @@ class GatewayHandler(ASGIHandler):
                 with _counted(response):
                     await self.send_response(response, client.send)
         except asyncio.CancelledError:
-            _abandon(response, request.call.broken_off_as)
+            _abandon(response, request.exchange.broken_off_as)
             if not client.is_gone:  # The process is ending and breaks the answer off.
                 raise
             task.uncancel()
         except (ClientGone, TimeoutError):
             pass  # The client is gone or doesn't read. The server closes the connection.
         except Exception as error:  # The outermost edge: the server closes the connection.
-            completions.log_fault(request.call.id, error)
+            completions.log_fault(request.exchange.id, error)
             _abandon(response, Ending.KYMA_FAILED)  # The caller doesn't pay for Kyma's fault.
         finally:
             client.stop_watching()
@@ -97,14 +93,14 @@ class GatewayHandler(ASGIHandler):
 
 def _counted(response: AnyResponse) -> AbstractContextManager:
     """Count a stream in the metrics while it is being sent."""
-    if isinstance(response, CompletionResponse) and response.completion.request.stream:
+    if isinstance(response, CompletionResponse) and isinstance(response.answer, StreamedAnswer):
         return metrics.open_streams.track_inprogress()
     return nullcontext()
 
 
 def _abandon(response: AnyResponse | None, ending: Ending) -> None:
     if isinstance(response, CompletionResponse):
-        response.completion.abandon(ending)
+        response.answer.abandon(ending)
 
 
 class _Client:
@@ -153,22 +149,6 @@ class _Client:
             self._watch = None
 
 
-def _request(scope: dict, client: _Client) -> GatewayRequest:
-    request = GatewayRequest(scope, io.BytesIO())
-    request.call = Call(
-        headers={name.decode("latin1"): value.decode("latin1") for name, value in scope["headers"]},
-        query=dict(parse_qsl(query)) if (query := request.META["QUERY_STRING"]) else {},
-        ip=client_address(
-            request.META.get("REMOTE_ADDR", ""),
-            [value.decode("latin1") for name, value in scope["headers"] if name == FORWARDED_FOR],
-            settings.TRUSTED_PROXY_COUNT,
-        ),
-        receive=client.receive,
-        is_client_gone=lambda: client.is_gone,
-    )
-    return request
-
-
 async def _respond(request: GatewayRequest) -> AnyResponse:
     response: AnyResponse
     if request.method == "OPTIONS":
@@ -182,12 +162,12 @@ async def _respond(request: GatewayRequest) -> AnyResponse:
         except ClientGone:
             raise
         except Exception as error:  # The outermost edge: no traceback reaches a caller.
-            completions.log_fault(request.call.id, error)
+            completions.log_fault(request.exchange.id, error)
             response = error_response(InternalError("Kyma failed."), request)
-    response.headers["x-request-id"] = request.call.public_id
-    response.headers["openai-processing-ms"] = str(round(request.call.elapsed_ms()))
+    response.headers["x-request-id"] = request.exchange.public_id
+    response.headers["openai-processing-ms"] = str(round(request.exchange.elapsed_ms()))
     if request.path_info.startswith(MESSAGES_PATH):
-        response.headers["request-id"] = request.call.public_id
+        response.headers["request-id"] = request.exchange.public_id
     if response.status_code == 204:
         del response.headers["Content-Type"]
     elif isinstance(response, HttpResponse):
@@ -232,7 +212,7 @@ def _resolve(path: str) -> ResolverMatch:
 
 def error_response(error: GatewayError, request: GatewayRequest) -> HttpResponse:
     """Return an error in the format that clients of this path expect."""
-    request_id = request.call.public_id
+    request_id = request.exchange.public_id
     speaks_anthropic = request.path_info.startswith(MESSAGES_PATH)
     body = (
         anthropic_api.error_body(error, request_id) if speaks_anthropic else error.body(request_id)
@@ -254,7 +234,7 @@ async def start() -> None:
 async def close() -> None:
     """Settle open requests, write queued commits and close the connections to providers."""
     await forwarding.stop_draining()
-    await settlement.finish()
+    await settlement.wait_for_all()
     await commit_queue.close()
     await token_buckets.close()
     await upstream.close()

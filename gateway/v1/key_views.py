@@ -12,7 +12,7 @@ from gateway.access.authentication import Caller
 from gateway.database import in_thread
 from gateway.keys import fields as key_fields
 from gateway.keys import management as key_management
-from gateway.serving.call import GatewayRequest
+from gateway.serving.exchange import GatewayRequest
 from gateway.v1.guards import allow, logged
 from gateway.v1.key_objects import key_object
 from gateway.wire import body as json_body
@@ -38,7 +38,7 @@ async def keys(request: GatewayRequest, caller: Caller) -> HttpResponse:
         make = partial(key_management.make, by=await _asking(caller))
         row, text = await in_thread(make, _owner(caller), fields)
         return json_response({"key": text, "data": _shown(row, caller)}, status=201)
-    rows = await in_thread(_page, caller, request.call.query)
+    rows = await in_thread(_page, caller, request.exchange.query)
     return json_response({"data": [_shown(row, caller) for row in rows]})
 
 
@@ -73,9 +73,9 @@ def _key_id(key_hash: str) -> uuid.UUID | None:
 
 
 async def _body(request: GatewayRequest) -> dict:
-    call = request.call
-    body = json_body.parse_exactly(await call.read_json_body())
-    call.is_json = True
+    exchange = request.exchange
+    body = json_body.parse_exactly(await exchange.read_json_body())
+    exchange.is_json = True
     return body
 
 

@@ -92,7 +92,7 @@ def _provider(row: Provider, today: dt.date) -> dict:
         "slug": row.slug,
         "name": row.name,
         "privacy_policy_url": row.privacy_policy_url or None,
-        "retention": Provider.Retention.NONE if row.self_hosted else row.retention,
+        "retention": row.effective_retention,
         "retention_evidence_url": row.retention_evidence_url or None,
         "retention_evidence_date": date.isoformat() if date else None,
         "states_retention": row.states_retention(today),

@@ -1,7 +1,6 @@
-"""The views of /v1: each reads its call, asks one rule, and answers as JSON or as events."""
+"""The views of /v1. Each reads its request, calls one rule, and answers with JSON or events."""
 
 import uuid
-from collections.abc import Mapping
 
 from django.http import HttpResponse
 
@@ -26,8 +25,8 @@ from gateway.receipts.keys import published
 from gateway.receipts.receipt import signed_receipt
 from gateway.routing import resolution
 from gateway.serving import completions
-from gateway.serving.call import GatewayRequest
-from gateway.serving.idempotency import Kept
+from gateway.serving.answers import Replay, WholeAnswer
+from gateway.serving.exchange import GatewayRequest
 from gateway.v1 import model_query
 from gateway.v1.guards import AnyResponse, CompletionResponse, allow, logged
 from gateway.v1.model_objects import alias_object, model_object
@@ -39,48 +38,47 @@ NOT_BUFFERED = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 @allow("POST")
 async def answer(request: GatewayRequest, dialect: Dialect) -> AnyResponse:
-    """What a model says, in the dialect that the URL is for."""
-    completion = await completions.begin(request.call, dialect)
-    if completion.kept is not None:
-        return _replayed(completion.kept, completion.limit_headers)
-    headers = {
-        "Content-Type": completion.content_type,
-        **completion.headers,
-        **completion.limit_headers,
-    }
-    if completion.request.stream:
-        return CompletionResponse(completion, completion.events(), headers | NOT_BUFFERED)
-    headers["Content-Length"] = str(len(completion.content))
-    return CompletionResponse(completion, completion.body(), headers)
+    """Return a model's answer, in the dialect that the URL is for."""
+    answer = await completions.begin(request.exchange, dialect)
+    if isinstance(answer, Replay):
+        return _replayed(answer)
+    headers = {"Content-Type": answer.content_type, **answer.headers, **answer.limit_headers}
+    if isinstance(answer, WholeAnswer):
+        headers["Content-Length"] = str(len(answer.content))
+    else:
+        headers |= NOT_BUFFERED
+    return CompletionResponse(answer, headers)
 
 
-def _replayed(kept: Kept, limit_headers: Mapping[str, str]) -> HttpResponse:
-    headers = {**kept.headers, **limit_headers, **NOT_BUFFERED, "idempotent-replayed": "true"}
+def _replayed(replay: Replay) -> HttpResponse:
+    kept = replay.kept
+    headers = {**kept.headers, **replay.limit_headers, **NOT_BUFFERED}
+    headers["idempotent-replayed"] = "true"
     return HttpResponse(kept.body, content_type=kept.content_type, headers=headers)
 
 
 @allow("POST")
 @logged("count_tokens")
 async def count_tokens(request: GatewayRequest, caller: Caller) -> HttpResponse:
-    """About how many tokens a Messages request is."""
-    body = json_body.parse(await request.call.read_json_body())
+    """Return roughly how many tokens a Messages request has."""
+    body = json_body.parse(await request.exchange.read_json_body())
     return json_response({"input_tokens": anthropic_api.count_tokens(body)})
 
 
 @allow("GET", "HEAD")
 @logged("models")
 async def models(request: GatewayRequest, caller: Caller) -> HttpResponse:
-    """The models that this caller can use now."""
+    """Return the models that this caller can use now."""
     entries = await catalogue()
     usable = [entry.seen_by(caller) for entry in entries.values() if entry.usable_by(caller)]
     data = [model_object(entry) for entry in sorted(usable, key=lambda one: one.slug)]
     for alias in ALIASES:
         if slug := resolution.alias_target(alias, entries, caller):
             data.append(alias_object(alias, entries[slug].seen_by(caller)))
-    query = request.call.query
+    query = request.exchange.query
     levels = await in_thread(showcase.recent_levels) if model_query.needs_levels(query) else {}
     data = model_query.in_order(model_query.chosen(data, query), query, levels)
-    if claude_code.is_asked_for(request.call.headers):
+    if claude_code.is_asked_for(request.exchange.headers):
         data = [claude_code.renamed(one) for one in data]
     return json_response(model_query.page(data, query))
 
@@ -88,7 +86,7 @@ async def models(request: GatewayRequest, caller: Caller) -> HttpResponse:
 @allow("GET", "HEAD")
 @logged("model")
 async def model(request: GatewayRequest, caller: Caller, slug: str) -> HttpResponse:
-    """One of these models, by its id or an alias."""
+    """Return one of these models, by its id or an alias."""
     entries = await catalogue()
     slug = claude_code.own_name(slug)
     meant = slug if slug in entries else resolution.alias_target(slug, entries, caller)
@@ -105,7 +103,7 @@ async def model(request: GatewayRequest, caller: Caller, slug: str) -> HttpRespo
 @allow("GET", "HEAD")
 @logged("balance", rule=key_rules.take_any)
 async def balance(request: GatewayRequest, caller: Caller) -> HttpResponse:
-    """Credit in USD, as exact decimal numbers."""
+    """Return the credit in USD, as exact decimal numbers."""
     account = await in_thread(_account, caller)
     return json_response(
         {
@@ -121,8 +119,10 @@ async def balance(request: GatewayRequest, caller: Caller) -> HttpResponse:
 @allow("GET", "HEAD")
 @logged("generation")
 async def generation(request: GatewayRequest, caller: Caller) -> HttpResponse:
-    """One request of this account, and its signed receipt."""
-    found = await in_thread(_own_generation, caller, _asked_id(request.call.query.get("id", "")))
+    """Return one request of this account, with its signed receipt."""
+    found = await in_thread(
+        _own_generation, caller, _asked_id(request.exchange.query.get("id", ""))
+    )
     if found is None:
         raise NotFound("There is no such generation in this account.")
     return json_response({"data": found})
@@ -130,7 +130,7 @@ async def generation(request: GatewayRequest, caller: Caller) -> HttpResponse:
 
 @allow("GET", "HEAD")
 async def receipt_keys(request: GatewayRequest) -> HttpResponse:
-    """The public keys that check receipts, for everybody."""
+    """Return the public keys that verify receipts. No key is needed to ask for them."""
     response = json_response(published())
     response.headers["Cache-Control"] = "public, max-age=3600"
     return response

@@ -1,34 +1,30 @@
-"""A second account with a history to look at: `make demo` makes it, `remove_demo` removes it.
+"""An account with a history to look at, which `make demo` puts into a Kyma of its own.
 
-Its money comes and goes through the ledger, so the books are right with it and without it. It is
-the one account whose ledger entries are ever deleted, because nobody ever paid for its credit.
+Its money comes and goes through the ledger like everybody's, and ledger entries are never deleted.
+So the demo has a state folder of its own, and ends when that folder is deleted.
 """
 
 import dataclasses
 import datetime as dt
-import graphlib
 import random
 import secrets
 
-from django.apps import apps
-from django.db import connection, transaction
-from django.db.models import PROTECT, Model
 from django.utils import timezone
 
 from accounts import keys
+from accounts.addresses import mark_verified
 from accounts.keyring import data_keys
 from accounts.models import ApiKey, User
-from billing import append_only, ledger
+from billing import ledger
 from billing.accounts import open_account
 from billing.key_caps import set_caps
 from billing.models import CreditAccount, LedgerEntry
 from billing.pricing import NANO_PER_USD
 from gateway.analytics import rollups
-from gateway.log import content
 from gateway.models import Route
 from kyma.demo import chat as demo_chat
 from kyma.demo.usage import Habit, Past
-from privacy import data_map
+from kyma.machine.supervisor import SupervisorError
 
 EMAIL = "demo@kyma.local"
 DAYS = 30
@@ -40,11 +36,6 @@ CAPS: dict[str, dict[str, int | None]] = {
 }
 SEED = 4
 MODELS = 5
-BATCH = 500
-
-
-class DemoError(Exception):
-    """`str(error)` says how to solve the problem."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -53,20 +44,30 @@ class Demo:
     requests: int
     conversations: int
 
+    @property
+    def summary(self) -> str:
+        return (
+            f"The demo: {self.requests:,} requests and {self.conversations} conversations.\n"
+            f"Sign in as {EMAIL} with the password {self.password}"
+        )
+
 
 def make(*, days: int = DAYS, a_day: int = A_DAY, now: dt.datetime | None = None) -> Demo:
-    """Make the account with `days` of usage up to an hour ago, replacing an older one.
+    """Make the account with `days` of usage up to an hour ago.
 
-    Raises DemoError.
+    Raises SupervisorError when there are other accounts, whose books it would be mixed into.
     """
+    if User.objects.exists():
+        raise SupervisorError(
+            "The demo is made before any other account. It needs an empty state folder, "
+            "which `make demo` gives it."
+        )
     now = (now or timezone.now()) - dt.timedelta(hours=1)
     routes = _routes()
-    if User.objects.filter(email=EMAIL).exists():
-        remove()
     password = secrets.token_urlsafe(12)
     start = now - dt.timedelta(days=days)
     user = User.objects.create_user(EMAIL, password, created_at=start)
-    _verify_address(user)
+    mark_verified(user)
     account = _open_account(user, start)
     past = Past(account, data_keys.cipher_of(user.id), now, random.Random(SEED))
     habits = _habits(user, routes, a_day, start, now)
@@ -80,38 +81,11 @@ def make(*, days: int = DAYS, a_day: int = A_DAY, now: dt.datetime | None = None
     return Demo(password, account.requests.count(), user.conversations.count())
 
 
-def remove() -> None:
-    """Delete everything of the demo's account, including its ledger entries. Raises DemoError."""
-    user = User.objects.filter(email=EMAIL).first()
-    if user is None:
-        raise DemoError(f"There is no {EMAIL}.")
-    person = user.id
-    with transaction.atomic():
-        rows = {
-            model: list(found.values_list("pk", flat=True))
-            for model, found in data_map.rows_of(person)
-            if found.db == connection.alias
-        }
-        append_only.remove(connection)  # Undone with all the rest if anything fails.
-        for model in _dependents_first(set(rows)):
-            _delete(model, rows[model])
-        connection.check_constraints()  # Postgres makes no trigger while checks are pending.
-        append_only.install(connection)
-    data_keys.destroy(person)
-    content.leave_no_trace(connection)
-    rollups.rebuild()
-
-
-# --- Making --------------------------------------------------------------------------------------
-
-
 def _routes() -> list[Route]:
-    """Return one route to each of a few chat models. Raises DemoError without any."""
+    """Return one route to each of a few chat models."""
     rows = Route.objects.select_related("model", "provider", "price_version").order_by("-enabled")
     chatting = [row for row in rows if row.model.capabilities != ["embedding"]]
     by_model = {row.model_id: row for row in reversed(chatting)}
-    if not by_model:
-        raise DemoError("The catalogue is empty. Load it first: manage.py load_catalog")
     return sorted(by_model.values(), key=_dearness, reverse=True)[:MODELS]
 
 
@@ -119,12 +93,6 @@ def _dearness(route: Route) -> tuple[bool, bool, int]:
     """Return a sort key: usable routes first, then routes with a price of up to a few dollars."""
     price = route.price_version.output_nano
     return route.enabled and route.provider.enabled, price <= 3 * NANO_PER_USD, price
-
-
-def _verify_address(user: User) -> None:
-    if apps.is_installed("allauth.account"):
-        addresses = apps.get_model("account", "EmailAddress")._default_manager
-        addresses.create(user=user, email=user.email, verified=True, primary=True)
 
 
 def _open_account(user: User, at: dt.datetime) -> CreditAccount:
@@ -167,22 +135,3 @@ def _habits(
 def _key(user: User, name: str, created_at: dt.datetime, **fields) -> ApiKey:
     """Make a key whose text nobody knows."""
     return keys.issue(user, name=name, created_at=created_at, **fields)[0]
-
-
-# --- Removing ------------------------------------------------------------------------------------
-
-
-def _dependents_first(models: set[type[Model]]) -> list[type[Model]]:
-    """Return `models` in an order in which no deleted row is still protected by another."""
-    order: graphlib.TopologicalSorter = graphlib.TopologicalSorter({one: set() for one in models})
-    for model in models:
-        for field in model._meta.concrete_fields:
-            is_protecting = field.remote_field and field.remote_field.on_delete is PROTECT
-            if is_protecting and field.related_model in models:
-                order.add(field.related_model, model)
-    return list(order.static_order())
-
-
-def _delete(model: type[Model], pks: list) -> None:
-    for start in range(0, len(pks), BATCH):
-        model._base_manager.filter(pk__in=pks[start : start + BATCH]).delete()

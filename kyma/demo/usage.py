@@ -20,7 +20,7 @@ from billing.models import CreditAccount
 from billing.pricing import Price, Usage, cost_nano, tokens_nano
 from gateway import errors
 from gateway.commits.now import commit_now
-from gateway.commits.operations import Content, Operation, Record, Reserve, Settle
+from gateway.commits.operations import Content, Log, Operation, Reserve, Settle
 from gateway.commits.record import RequestRecord
 from gateway.models import ApiRequest, Route, content_place
 from gateway.serving import sessions
@@ -83,7 +83,7 @@ class Past:
             name = f"{at:%F} {at.hour // 6}"
             record.session_hash = sessions.hash_of(name, record.account_id)
         if ending in ("limited", "invalid"):
-            return [Record(_refused(record, ending))]
+            return [Log(_refused(record, ending))]
         if ending == "upstream-failed":
             return booked(self._failed(record, route), Usage(), route.price_version.price)
         usage = self._usage(habit)

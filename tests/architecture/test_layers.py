@@ -53,6 +53,16 @@ def test_only_jobs_and_commands_use_a_client_that_blocks():
     }
 
 
+def test_only_one_module_imports_what_another_package_calls_internal():
+    importers = {
+        name_of(path)
+        for path in files()
+        for _, module in imports(path)
+        if "internal" in module.split(".")
+    }
+    assert importers == {"accounts/allauth_internals.py"}
+
+
 def test_the_local_provider_knows_nothing_of_kyma():
     wrong = [
         f"{name_of(path)}:{line} imports {module}"

@@ -7,6 +7,7 @@ from django.db import DatabaseError, connection, transaction
 
 from billing import append_only
 from billing.models import LedgerEntry, PriceVersion
+from tests.support.append_only import lifted
 from tests.support.factories import make_account, make_price
 
 pytestmark = pytest.mark.usefixtures("books")
@@ -51,7 +52,7 @@ def test_they_can_be_installed_again():
 
 def test_lifting_them_puts_them_back_even_after_an_error():
     before = triggers()
-    with contextlib.suppress(RuntimeError), append_only.lifted(connection):
+    with contextlib.suppress(RuntimeError), lifted(connection):
         assert not any(name.startswith("billing_") for name in triggers())
         raise RuntimeError
     assert triggers() == before

@@ -384,9 +384,14 @@ def _small_gift(committed_books, settings):
 
 
 def test_the_ledger_agrees_with_the_pure_one():
-    compare(examples=60, steps=20)
+    compare(examples=25, steps=20)
 
 
 @pytest.mark.proof
 def test_the_ledger_agrees_with_the_pure_one_at_length():
+    compare(examples=100, steps=40)
+
+
+@pytest.mark.endurance
+def test_the_ledger_agrees_with_the_pure_one_at_great_length():
     compare(examples=320, steps=40)

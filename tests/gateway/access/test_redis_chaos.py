@@ -18,6 +18,7 @@ import pytest
 
 from billing.tiers import TIERS
 from gateway.commits import reconcile
+from tests.support.counts import counts
 from tests.support.gateway.limited import admitted, ask_both, flowed_in, statuses
 from tests.support.gateway.receipts import GOOD, PRICE
 from tests.support.live import Customer, Gateway, eventually
@@ -149,7 +150,7 @@ def hanging(valkey: Valkey) -> Iterator[None]:
 Fate = Callable[[Valkey], contextlib.AbstractContextManager]
 
 
-@pytest.mark.parametrize("rounds", [1, pytest.param(10, marks=pytest.mark.proof)])
+@pytest.mark.parametrize("rounds", counts(1, proof=3, endurance=10))
 def test_nothing_fails_and_no_money_is_lost_whatever_becomes_of_redis(
     crowd, customers, valkey, rounds
 ):

@@ -5,7 +5,6 @@ import datetime as dt
 import time
 import uuid
 
-import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
@@ -142,8 +141,7 @@ def test_only_the_newest_rows_are_read_and_none_that_tried_nothing(monkeypatch, 
 # --- A new process -------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def pair(gateway, fake) -> tuple[str, str, str]:
+def pair_at(fake) -> tuple[str, str, str]:
     """A model and its two providers, of which the first is cheaper by a twentieth."""
     slug = f"pair-{uuid.uuid4().hex[:8]}"
     live_route(slug, fake.base_url)
@@ -164,37 +162,39 @@ def ask_only(customer: Customer, provider: str, prompt: str, **fields) -> None:
     assert customer.ask(prompt, provider=wish, **fields).content
 
 
-def test_it_prefers_the_faster_of_two_routes_that_are_nearly_as_cheap(gateway, fake, pair):
-    model, slow, fast = pair
+def test_a_new_process_goes_by_speed_by_failures_and_without_a_history_by_price(gateway, fake):
+    timed, slow, fast = pair_at(fake)
+    failed, failing_one, other = pair_at(fake)
+    unknown, cheaper, _ = pair_at(fake)
+    serve_at_two_speeds(gateway, fake, timed, slow=slow, fast=fast)
+    fail_just_now(gateway, fake, failed, failing_one)
+    assert Route.objects.filter(model__slug=unknown).count() == 2
+    with Gateway() as fresh:
+        assert first_choice(fresh, timed) == fast
+        assert first_choice(fresh, failed) == other
+        assert first_choice(fresh, unknown) == cheaper
+
+
+def serve_at_two_speeds(gateway: Gateway, fake, model: str, *, slow: str, fast: str) -> None:
     customer = Customer(gateway)
     began = time.monotonic()
     ask_only(customer, fast, fake.script(stream(TEXT)), model=model, stream=True)
     slowly = Pause(time.monotonic() - began + 0.5)
     ask_only(customer, slow, fake.script([slowly, *stream(TEXT)]), model=model, stream=True)
-    with Gateway() as fresh:
-        assert first_choice(fresh, model) == fast
 
 
-def test_it_avoids_a_route_that_has_just_failed_elsewhere(gateway, fake, pair):
-    model, failing_one, other = pair
+def fail_just_now(gateway: Gateway, fake, model: str, failing_one: str) -> None:
+    """Fail often enough for a breaker, and recently however long the new process takes to start:
+    nothing is later than now.
+    """
     customer = Customer(gateway)
     failure = fake.script(error(500))
     for _ in range(20):
         ask_only(customer, failing_one, failure, model=model)
-    # So it's just now, however long the process takes to start: nothing is later than now.
     rows = eventually(customer.requests, lambda rows: len(rows) == 20)
     for row in rows:
         row.created_at += dt.timedelta(hours=1)
     ApiRequest.objects.bulk_update(rows, ["created_at"])
-    with Gateway() as fresh:
-        assert first_choice(fresh, model) == other
-
-
-def test_a_route_without_a_history_is_judged_by_its_price(gateway, fake, pair):
-    model, cheaper, _ = pair
-    assert Route.objects.filter(model__slug=model).count() == 2
-    with Gateway() as fresh:
-        assert first_choice(fresh, model) == cheaper
 
 
 def test_it_starts_without_the_log(monkeypatch, caplog):

@@ -10,7 +10,7 @@ from billing.errors import InsufficientCredit, NoSuchAccount, TooManyOpenHolds
 from billing.ledger import Grant
 from billing.models import CreditAccount, Hold, KeySpend, LedgerEntry
 from gateway.commits.now import commit_now
-from gateway.commits.operations import Claim, ClaimEnd, HoldClosed, Record
+from gateway.commits.operations import Claim, ClaimEnd, HoldClosed, Log
 from gateway.models import ApiRequest, IdempotentRequest, RequestContent
 from tests.support.books import differences, hold, sums
 from tests.support.factories import (
@@ -193,7 +193,7 @@ def test_a_release_leaves_no_trace(account, price, key):
 
 def test_a_refused_request_is_logged_without_touching_the_account(account, price, key):
     record = make_record(make_reserve(account, price, make_ask(), key=key), outcome="refused")
-    assert commit_now([Record(record, make_content())]) == [None]
+    assert commit_now([Log(record, make_content())]) == [None]
     assert ApiRequest.objects.get().outcome == "refused"
     assert RequestContent.objects.exists()
     assert sums(account) == (100_000, 0)
@@ -237,7 +237,7 @@ def test_a_mixed_batch_of_many_accounts(price):
         make_release(reserves[1]),
         make_reserve(accounts[2], price, make_ask(9000), now=NOW),
         make_reserve(accounts[3], price, make_ask(9001), now=NOW),
-        Record(make_record(make_reserve(accounts[4], price, make_ask()), outcome="refused")),
+        Log(make_record(make_reserve(accounts[4], price, make_ask()), outcome="refused")),
     ]
     charged, released, grant, refusal, logged = commit_now(operations)
     assert (charged, released, grant, logged) == (400, None, Grant(9000, 0), None)
@@ -346,7 +346,7 @@ def test_content_of_a_refused_request_is_dropped_too(account, price):
     record = make_record(make_reserve(account, price, make_ask(), now=NOW), outcome="refused")
     other = make_account()
     record_of_other = make_record(make_reserve(other, price, make_ask(), now=NOW))
-    commit_now([Record(record, make_content()), Record(record_of_other, make_content())])
+    commit_now([Log(record, make_content()), Log(record_of_other, make_content())])
     assert [one.account_id for one in RequestContent.objects.all()] == [other.id]
 
 

@@ -8,7 +8,7 @@ from django.db import connection
 from billing.ledger import Grant
 from billing.models import LedgerEntry
 from gateway.commits.now import commit_now
-from gateway.commits.operations import HoldClosed, Record
+from gateway.commits.operations import HoldClosed, Log
 from gateway.models import ApiRequest, RequestContent
 from tests.support.books import differences, hold, sums
 from tests.support.factories import (
@@ -95,9 +95,9 @@ def test_a_release_repeated_changes_nothing(account, price):
 
 def test_a_log_row_repeated_stays_as_it_was(account, price):
     record = make_record(make_reserve(account, price, make_ask(), now=NOW), outcome="refused")
-    commit_now([Record(record, make_content(b"first"))])
+    commit_now([Log(record, make_content(b"first"))])
     record.status = 429
-    commit_now([Record(record, make_content(b"second"))])
+    commit_now([Log(record, make_content(b"second"))])
     assert ApiRequest.objects.get().status == 200
     assert bytes(RequestContent.objects.get().sealed) == b"first"
 
@@ -108,7 +108,7 @@ def test_a_mixed_batch_repeated_changes_nothing(account, price, key):
         make_settle(first, 700, content=make_content(), prompt_tokens=7),
         make_release(second),
         make_reserve(account, price, make_ask(50), key=key, now=NOW),
-        Record(
+        Log(
             make_record(make_reserve(account, price, make_ask()), outcome="refused"), make_content()
         ),
     ]

@@ -20,9 +20,9 @@ from tests.support.gateway.watched_engine import (
     AMPLE_S,
     SOON_S,
     begun,
+    log_of_a_refusal,
     on_postgres,
     pass_time,
-    refused_record,
     reserves_of,
     run,
     submit_all,
@@ -71,7 +71,7 @@ def test_a_commit_whose_fate_is_unknown_is_repeated_and_counts_once(account, pri
         more = reserves_of(account, price, 3)
         return await submit_all(
             queue,
-            [make_settle(settled, 7), *more, refused_record(account, price)],
+            [make_settle(settled, 7), *more, log_of_a_refusal(account, price)],
         )
 
     assert run(story) == [7, *[Grant(10, 0)] * 3, None]
@@ -169,7 +169,7 @@ def test_logging_a_request_never_waits_for_an_account_that_another_process_has_l
         async with await connect() as locker, locker.transaction():
             sql = statement("lock_accounts", "postgresql")
             await locker.execute(sql, [f'[{{"id": "{account.id.hex}"}}]'])
-            await logger.run([refused_record(account, price)])
+            await logger.run([log_of_a_refusal(account, price)])
         await logger.close()
 
     asyncio.run(story())
@@ -401,7 +401,7 @@ def test_a_queue_closes_while_its_database_is_silent(account, price, monkeypatch
 def test_log_rows_that_are_lost_with_the_database_are_counted(account, price):
     async def story(queue, engine):
         engine.is_unreachable = True
-        queue.record(refused_record(account, price))
+        queue.log_soon(log_of_a_refusal(account, price))
         await submit_all(queue, reserves_of(account, price, 1))
         engine.is_unreachable = False
         return queue.dropped

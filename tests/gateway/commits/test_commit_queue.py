@@ -10,7 +10,7 @@ from billing.errors import InsufficientCredit
 from billing.ledger import Grant
 from gateway.commits import queue as commit_queue
 from gateway.commits import reconcile
-from gateway.commits.operations import HoldClosed, Record
+from gateway.commits.operations import HoldClosed, Log
 from gateway.commits.queue import MAX_BATCH, MAX_BATCH_BYTES, CommitFailed, CommitQueue, QueueFull
 from gateway.models import ApiRequest
 from tests.support.books import sums
@@ -28,7 +28,7 @@ from tests.support.gateway.watched_engine import (
     AMPLE_S,
     WatchedEngine,
     begun,
-    refused_record,
+    log_of_a_refusal,
     reserves_of,
     run,
     submit_all,
@@ -142,7 +142,7 @@ def unknown_price(reserve):
 
 
 def negative_tokens(reserve):
-    return Record(make_record(reserve, outcome="refused", prompt_tokens=-1))
+    return Log(make_record(reserve, outcome="refused", prompt_tokens=-1))
 
 
 @pytest.mark.parametrize("poison", [unknown_price, negative_tokens])
@@ -192,7 +192,7 @@ def test_log_rows_are_the_first_to_be_dropped_and_are_counted(account, price):
     async def story(queue, engine):
         engine.may_start.clear()
         for _ in range(5):
-            queue.record(refused_record(account, price))
+            queue.log_soon(log_of_a_refusal(account, price))
         booking = asyncio.create_task(queue.submit(reserves_of(account, price, 1)[0], AMPLE_S))
         await asyncio.sleep(0)
         engine.may_start.set()
@@ -205,8 +205,8 @@ def test_log_rows_are_the_first_to_be_dropped_and_are_counted(account, price):
 
 def test_a_log_row_that_cannot_be_written_disturbs_nobody(account, price, caplog):
     async def story(queue, engine):
-        queue.record(negative_tokens(make_reserve(account, price, make_ask())))
-        queue.record(refused_record(account, price))
+        queue.log_soon(negative_tokens(make_reserve(account, price, make_ask())))
+        queue.log_soon(log_of_a_refusal(account, price))
         return await submit_all(queue, reserves_of(account, price, 1))
 
     assert run(story) == [Grant(10, 0)]
@@ -236,7 +236,7 @@ def test_a_reservation_that_is_cancelled_as_it_is_granted_is_released(account, p
 
 def test_closing_writes_what_waits(account, price):
     async def story(queue, engine):
-        queue.record(refused_record(account, price))
+        queue.log_soon(log_of_a_refusal(account, price))
         booking = asyncio.create_task(queue.submit(reserves_of(account, price, 1)[0], AMPLE_S))
         await asyncio.sleep(0)
         return booking

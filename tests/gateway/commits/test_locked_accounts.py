@@ -21,8 +21,8 @@ from tests.support.gateway.watched_engine import (
     AMPLE_S,
     SOON_S,
     begun,
+    log_of_a_refusal,
     on_postgres,
-    refused_record,
     reserves_of,
     run,
     submit_all,
@@ -137,8 +137,8 @@ def test_who_waits_in_vain_is_told_in_time_and_owes_nothing(accounts, price):
 def test_log_rows_of_a_locked_account_are_written_later(accounts, price):
     async def story(queue, engine):
         engine.locked.add(accounts[0].id.hex)
-        queue.record(refused_record(accounts[0], price))
-        queue.record(refused_record(accounts[1], price))
+        queue.log_soon(log_of_a_refusal(accounts[0], price))
+        queue.log_soon(log_of_a_refusal(accounts[1], price))
         await submit_all(queue, reserves_of(accounts[1], price, 1))
         engine.locked.clear()
 
@@ -182,7 +182,7 @@ def test_a_queue_closes_while_an_account_is_locked(accounts, price, monkeypatch,
 
     async def story(queue, engine):
         engine.locked.add(accounts[0].id.hex)
-        queue.record(refused_record(accounts[0], price))
+        queue.log_soon(log_of_a_refusal(accounts[0], price))
         await submit_all(queue, reserves_of(accounts[1], price, 1))
 
     run(story)

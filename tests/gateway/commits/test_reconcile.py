@@ -11,13 +11,14 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from accounts.ids import uuid7
-from billing import append_only, ledger
+from billing import ledger
 from billing.accounts import give_signup_credit
 from billing.models import CreditAccount, Hold, KeySpend, LedgerEntry
 from gateway.commits import reconcile, sweeper
 from gateway.commits.now import commit_now
-from gateway.commits.operations import Record, undo
+from gateway.commits.operations import Log, undo
 from gateway.models import ApiRequest
+from tests.support.append_only import lifted
 from tests.support.factories import (
     cap_key,
     make_account,
@@ -43,7 +44,7 @@ def account(books):
     )
     lost = make_reserve(account, price, make_ask(1000), now=NOW - dt.timedelta(hours=1))
     refused = make_record(make_reserve(account, price, make_ask(), now=NOW), outcome="refused")
-    commit_now([finished, spent, failed, running, lost, Record(refused)])
+    commit_now([finished, spent, failed, running, lost, Log(refused)])
     commit_now(
         [
             make_settle(finished, 700, prompt_tokens=8, cached_tokens=2),
@@ -68,7 +69,7 @@ def found(account_id=None, now=NOW) -> list[str]:
 
 
 def tamper(sql, *parameters):
-    with append_only.lifted(connection), connection.cursor() as cursor:
+    with lifted(connection), connection.cursor() as cursor:
         ids = [one.hex if isinstance(one, uuid.UUID) else one for one in parameters]
         cursor.execute(sql, ids)
         assert cursor.rowcount == 1

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.commits import reconcile
+from tests.support.counts import counts
 from tests.support.gateway.chat_bodies import (
     CALLING,
     GIVEN,
@@ -125,7 +126,7 @@ def damaged(draw, raw: bytes) -> bytes:
     return raw[:at] + draw(st.binary(max_size=8)) + draw(st.sampled_from([raw[to:], b""]))
 
 
-@pytest.mark.parametrize("examples", [150, pytest.param(2000, marks=pytest.mark.proof)])
+@pytest.mark.parametrize("examples", counts(150, proof=500, endurance=2000))
 def test_no_body_makes_it_stumble(gateway, examples):
     customer = Customer(gateway, balance_nano=1000 * USD, unlimited=True)
     statuses = []

@@ -10,6 +10,7 @@ from billing.key_caps import CAPS, set_caps
 from billing.models import KeySpend
 from gateway.commits import reconcile
 from gateway.models import ApiRequest
+from tests.support.counts import counts
 from tests.support.gateway.races import (
     AFFORDABLE,
     REQUESTS,
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("within_a_day")
 
 
 @pytest.mark.parametrize("period", CAPS)
-@pytest.mark.parametrize("rounds", [1, pytest.param(10, marks=pytest.mark.proof)])
+@pytest.mark.parametrize("rounds", counts(1, proof=3, endurance=10))
 def test_a_cap_for_exactly_10_answers_10_of_200_at_once(gateways, fake, period, rounds):
     for _ in range(rounds):
         race(gateways, fake, period)

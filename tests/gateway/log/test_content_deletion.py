@@ -1,4 +1,4 @@
-"""What its owner deletes of a request is gone, and nobody else's is (P3)."""
+"""Content that its owner deletes is gone, and nobody else's is (P3)."""
 
 import datetime as dt
 import uuid

@@ -1,4 +1,4 @@
-"""Content is gone when its time has come, and not before (P8)."""
+"""Content is gone when it is due, and not before (P8)."""
 
 import datetime as dt
 import uuid

@@ -67,7 +67,7 @@ def test_what_a_screen_reader_says_names_the_peaks():
     ("part", "whole", "hundredths"), [(0, 5, 0), (1, 1000, 1), (1, 2, 50), (7, 7, 100), (1, 0, 0)]
 )
 def test_a_share_that_is_something_shows_as_something(part, whole, hundredths):
-    assert figures.share(part, whole) == hundredths
+    assert figures.share_of(part, whole) == hundredths
 
 
 def test_a_chart_has_a_name_a_description_and_a_table_twin_and_no_style():

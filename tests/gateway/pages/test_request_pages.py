@@ -14,7 +14,7 @@ from accounts.ids import first_id_at, uuid7
 from accounts.keyring import data_keys
 from accounts.models import ApiKey
 from gateway.commits.now import commit_now
-from gateway.commits.operations import Content, Record
+from gateway.commits.operations import Content, Log
 from gateway.models import ApiRequest, Provider, RequestContent, content_place
 from gateway.pages import request_search
 from gateway.receipts import keys as receipt_keys
@@ -86,7 +86,7 @@ def refused(key: ApiKey, **fields) -> ApiRequest:
     """A request that held nothing."""
     reserve = make_reserve(key.user.credit_account, make_price(), make_ask(), key=key)
     ending = {"outcome": "refused", "status": 400, "price_version_id": None, **fields}
-    commit_now([Record(make_record(reserve, **ending))])
+    commit_now([Log(make_record(reserve, **ending))])
     return ApiRequest.objects.get(pk=uuid.UUID(reserve.request_id))
 
 

@@ -14,7 +14,7 @@ from tests.support.gateway.chat_bodies import GIVEN, HELLO, IMAGE, NEVER_FORWARD
 from tests.support.gateway.http_client import error_of
 from tests.support.gateway.local_provider_process import MODEL
 from tests.support.gateway.wire_client import CHAT, WireClient
-from tests.support.live import DEADLINE_S, USD, Customer, Gateway
+from tests.support.live import DEADLINE_S, USD, Customer
 from tests.support.provider.scripts import answer
 
 GOOD = {"model": "scripted", "messages": [HELLO]}
@@ -284,15 +284,14 @@ def test_a_length_that_is_no_number_is_refused(customer):
     check_untouched(customer)
 
 
-def test_a_body_that_does_not_come_is_not_waited_for(committed, scripted):
-    with Gateway(BODY_TIMEOUT_S="0.3") as gateway:
-        customer = Customer(gateway)
-        with WireClient(gateway.port) as client:
-            client.send_head({**customer.headers, "Content-Length": "100"})
-            client.send(b'{"model":')
-            refused = client.read_to_the_end()
-        assert refused.status == 408
-        row = customer.settled_request()
+@pytest.mark.gateway_with(BODY_TIMEOUT_S="1")  # As in test_slow_clients.py: one process for all.
+def test_a_body_that_does_not_come_is_not_waited_for(customer):
+    with WireClient(customer.gateway.port) as client:
+        client.send_head({**customer.headers, "Content-Length": "100"})
+        client.send(b'{"model":')
+        refused = client.read_to_the_end()
+    assert refused.status == 408
+    row = customer.settled_request()
     assert (row.status, row.error_type) == (408, "timeout")
     check_untouched(customer)
 

@@ -283,7 +283,7 @@ def test_a_fault_of_ours_costs_nothing(customer, fake):
 
 
 @pytest.mark.parametrize(
-    "place", ["completions.Completion.read", "completions.limits.admit", "relay.Identity.__init__"]
+    "place", ["completions.read", "completions.limits.admit", "completions.Identity.__init__"]
 )
 @both
 def test_a_fault_of_ours_before_the_answer_is_told_as_ours(

@@ -13,6 +13,7 @@ from accounts.models import ApiKey
 from gateway.commits.reconcile import differences
 from gateway.log import content
 from gateway.models import ApiRequest, IdempotentRequest
+from tests.support.counts import counts
 from tests.support.factories import make_key
 from tests.support.gateway.receipts import events_of, refused, text_of
 from tests.support.live import KEPT_ALIVE, Customer, Gateway, eventually
@@ -48,10 +49,9 @@ def hello(fake) -> str:
     return fake.script_attempts(answers)
 
 
-@pytest.fixture(scope="module")
-def other_process(django_db_setup, django_db_blocker):
-    with django_db_blocker.unblock(), Gateway() as gateway:
-        yield gateway
+@pytest.fixture
+def other_process(gateways):
+    return gateways[1]
 
 
 def new_key() -> dict[str, str]:
@@ -293,7 +293,7 @@ def race(customer: Customer, gateways: list[Gateway], fake, count: int) -> None:
     charged_once(customer)
 
 
-@pytest.mark.parametrize("rounds", [3, pytest.param(100, marks=pytest.mark.proof)])
+@pytest.mark.parametrize("rounds", counts(3, proof=25, endurance=100))
 def test_of_many_racing_attempts_one_reaches_the_provider(gateway, other_process, fake, rounds):
     for _ in range(rounds):
         race(Customer(gateway, unlimited=True), [gateway, other_process], fake, 12)

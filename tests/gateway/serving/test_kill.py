@@ -22,6 +22,7 @@ from django.utils import timezone
 from accounts.models import ApiKey
 from gateway.commits import reconcile, sweeper
 from gateway.models import ApiRequest
+from tests.support.counts import counts
 from tests.support.gateway.wire_client import Answer, WireClient
 from tests.support.live import Customer, Gateway, eventually
 from tests.support.provider.scripts import Done, Pause, WaitFor, answer, either, stream, usage_of
@@ -55,7 +56,7 @@ def chance():
     return random.Random(seed)
 
 
-@pytest.mark.parametrize("rounds", [5, pytest.param(60, marks=pytest.mark.proof)])
+@pytest.mark.parametrize("rounds", counts(2, proof=15, endurance=60))
 def test_a_kill_at_any_moment_leaves_no_answer_unpaid_and_no_payment_unanswered(
     mortal, fake, chance, rounds
 ):
@@ -67,7 +68,7 @@ def test_a_kill_at_any_moment_leaves_no_answer_unpaid_and_no_payment_unanswered(
     assert seen["cut short"] >= rounds
 
 
-@pytest.mark.parametrize("rounds", [3, pytest.param(30, marks=pytest.mark.proof)])
+@pytest.mark.parametrize("rounds", counts(1, proof=8, endurance=30))
 def test_a_kill_while_answers_are_settled_is_no_exception(mortal, fake, chance, rounds):
     seen = Counter()
     for _ in range(rounds):

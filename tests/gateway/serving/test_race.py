@@ -8,6 +8,7 @@ import pytest
 from billing import pricing
 from gateway.commits import reconcile
 from gateway.models import ApiRequest
+from tests.support.counts import counts
 from tests.support.gateway.races import (
     AFFORDABLE,
     MAX_TOKENS,
@@ -19,7 +20,7 @@ from tests.support.gateway.races import (
 from tests.support.live import Customer, eventually
 
 
-@pytest.mark.parametrize("rounds", [3, pytest.param(50, marks=pytest.mark.proof)])
+@pytest.mark.parametrize("rounds", counts(1, proof=10, endurance=50))
 def test_credit_for_exactly_10_answers_10_of_200_at_once(gateways, fake, rounds):
     for _ in range(rounds):
         race(gateways, fake)

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.commits import reconcile
 from gateway.models import ApiRequest, Model
-from gateway.serving.completions import CLIENT_CLOSED_REQUEST
+from gateway.serving.endings import CLIENT_CLOSED_REQUEST
 from tests.gateway.conftest import live_route
 from tests.support.gateway.wire_client import CHAT, Answer, WireClient
 from tests.support.live import USD, Customer, Gateway, eventually

@@ -23,6 +23,7 @@ from gateway.models import Model
 from gateway.v1.openapi.document import document
 from gateway.v1.openapi.requests import EXAMPLES
 from tests.gateway.conftest import live_route
+from tests.support.counts import counts
 from tests.support.factories import make_key
 from tests.support.gateway.key_manager import Manager
 from tests.support.live import DEADLINE_S, USD
@@ -102,7 +103,7 @@ def test_a_stream_is_taken_for_what_it_is(caller, path):
 
 
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
-@pytest.mark.parametrize("examples", [10, pytest.param(100, marks=pytest.mark.proof)])
+@pytest.mark.parametrize("examples", counts(5, proof=20, endurance=100))
 def test_an_operation_does_what_it_says(caller, path, method, examples):
     operation = caller.operation(path, method)
     wanted = operation.as_strategy(GenerationMode.POSITIVE)

@@ -15,6 +15,7 @@ from gateway.v1.openapi.document import document
 from gateway.v1.openapi.requests import CHECKS, EXAMPLES, SCHEMAS
 from gateway.wire.checks import Mismatch
 from tests.gateway.dialects.test_body_fuzz import WHOLE, mutate
+from tests.support.counts import counts
 from tests.support.gateway import anthropic_bodies, responses_bodies, tools_of_agents
 from tests.support.gateway.chat_bodies import GIVEN, NEVER_FORWARDED, PIXEL
 
@@ -173,7 +174,7 @@ def has_tools_to_leave_out(body: dict) -> bool:
     )
 
 
-@pytest.mark.parametrize("examples", [60, pytest.param(2000, marks=pytest.mark.proof)])
+@pytest.mark.parametrize("examples", counts(60, proof=600, endurance=2000))
 @pytest.mark.parametrize("name", BODIES)
 def test_the_schema_takes_what_the_checks_take(name, examples):
     schema = validator(name)
@@ -190,7 +191,7 @@ def test_the_schema_takes_what_the_checks_take(name, examples):
     they_agree()
 
 
-@pytest.mark.parametrize("examples", [60, pytest.param(2000, marks=pytest.mark.proof)])
+@pytest.mark.parametrize("examples", counts(60, proof=600, endurance=2000))
 def test_the_schema_of_a_key_takes_what_is_taken(examples):
     schema = validator("KeyRequest")
     schema.validate(KEYS)

@@ -15,8 +15,8 @@ from billing.pricing import NANO_PER_USD, cost_lines
 from gateway.models import ApiRequest, Model, Provider, Route
 from gateway.receipts.generation import usage_of as usage_of_row
 from gateway.serving import settlement
-from gateway.serving.call import Call, ClientGone
-from gateway.v1 import guards, views
+from gateway.serving.exchange import ClientGone, Exchange
+from gateway.v1 import guards
 from tests.gateway.conftest import live_route
 from tests.support.factories import make_caller, make_price
 from tests.support.gateway.http_client import error_of
@@ -56,14 +56,15 @@ def test_a_process_that_ends_is_no_client_that_hung_up(monkeypatch):
     assert record == ("kyma-failed", 500, "server")
 
 
-def logged_of(end: type[BaseException], monkeypatch, **call) -> tuple[str, int, str]:
+def logged_of(end: type[BaseException], monkeypatch, **members) -> tuple[str, int, str]:
     """The row of a read that ends like this: its outcome, status and type of error."""
     logged = []
     caller = make_caller(allows_unstated_retention=False)
-    monkeypatch.setattr(views, "authenticate", AsyncMock(return_value=caller))
+    monkeypatch.setattr(guards, "authenticate", AsyncMock(return_value=caller))
     monkeypatch.setattr(settlement, "log", lambda record, content: logged.append(record))
     view = guards.logged("balance")(AsyncMock(side_effect=end))
-    request = SimpleNamespace(call=Call(headers={}, query={}, ip="", receive=None, **call))
+    exchange = Exchange(headers={}, query={}, ip="", receive=None, **members)
+    request = SimpleNamespace(exchange=exchange)
     with pytest.raises(end):
         asyncio.run(view(request))
     (record,) = logged

@@ -15,6 +15,7 @@ from tests.gateway.conftest import live_route
 from tests.gateway.v1.test_openapi_fuzz import CHECKS
 from tests.support.api_client import signed_in
 from tests.support.api_things import BODIES, MODEL, OPERATIONS, PATHS, QUERIES, Things
+from tests.support.counts import counts
 from tests.support.factories import make_key
 from tests.support.live import DEADLINE_S, USD, Customer
 
@@ -82,7 +83,7 @@ def test_every_operation_works(way_in, developer):
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
-@pytest.mark.parametrize("examples", [5, pytest.param(100, marks=pytest.mark.proof)])
+@pytest.mark.parametrize("examples", counts(5, proof=25, endurance=100))
 def test_an_operation_does_what_it_says(developer, method, path, examples):
     operation = developer.schema[path][method]
     wanted = operation.as_strategy(GenerationMode.POSITIVE)

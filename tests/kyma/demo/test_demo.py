@@ -1,23 +1,19 @@
-"""The demo: an account with a past, right in the books, and gone without a trace."""
+"""The demo: an account with a past, right in the books of a Kyma of its own."""
 
 import datetime as dt
-import io
+import re
 
 import pytest
-from allauth.usersessions.models import UserSession
-from django.contrib.sessions.models import Session
-from django.core.management import CommandError, call_command
-from django.db import DatabaseError, transaction
 from django.utils import timezone
 
-from accounts.keyring.models import DataKey
 from accounts.models import ApiKey, User
 from billing.models import LedgerEntry
 from chat.models import Conversation, Message
 from gateway.analytics import usage
 from gateway.log import content
-from gateway.models import ApiRequest, RequestContent, ServiceHour, UsageHour
+from gateway.models import ApiRequest, RequestContent, UsageHour
 from kyma.demo import making
+from kyma.machine.supervisor import SupervisorError
 from privacy import data_map
 from tests.support.books import differences
 from tests.support.factories import make_key, make_model, make_price, make_request, make_route
@@ -100,72 +96,22 @@ def test_a_reply_names_its_request_and_what_it_cost(made):
         assert reply.cost_nano == ApiRequest.objects.get(pk=reply.request_id).cost_nano > 0
 
 
-def test_nothing_is_left_of_it_and_everybody_else_stays(made, alice, routes):
-    make_key(alice)
-    make_request(alice.credit_account)
-    person = the_demo().id
-    assert all(rows.exists() for model, rows in data_map.rows_of(person) if model is ApiRequest)
-    making.remove()
-    assert [model.__name__ for model, rows in data_map.rows_of(person) if rows.exists()] == []
-    assert not DataKey.objects.filter(owner=person).exists()
-    assert (User.objects.get(), ApiKey.objects.get().user) == (alice, alice)
-    assert (ApiRequest.objects.count(), RequestContent.objects.count()) == (1, 0)
-    assert differences(timezone.now()) == []
+def test_the_data_map_finds_its_rows_and_nobody_elses(made, alice):
+    make_request(alice.credit_account, key=make_key(alice)[0])
+    rows = dict(data_map.rows_of(the_demo().id))
+    assert set(rows[User]) == {the_demo()}
+    assert rows[ApiRequest].count() == made.requests == ApiRequest.objects.count() - 1
+    assert rows[Conversation].count() == made.conversations
+    assert not rows[LedgerEntry].filter(account=alice.credit_account).exists()
 
 
-def test_the_ledger_is_append_only_again(made, alice):
-    making.remove()
-    with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
-        LedgerEntry.objects.all().delete()
+def test_its_summary_says_how_to_sign_in(made, client):
+    (password,) = re.findall(rf"Sign in as {making.EMAIL} with the password (\S+)", made.summary)
+    assert client.login(username=making.EMAIL, password=password)
 
 
-def test_whoever_is_signed_in_there_is_nobody_afterwards(made, client):
-    signed_in = {"login": making.EMAIL, "password": made.password}
-    assert client.post("/accounts/login/", signed_in).status_code == 302
-    assert client.get("/dashboard").status_code == 200
-    assert Session.objects.count() == UserSession.objects.count() == 1
-    making.remove()
-    assert not Session.objects.exists()
-    assert client.get("/dashboard").status_code == 302
-
-
-def test_made_twice_it_is_made_anew(made, client):
-    first = the_demo().id
-    again = making.make(days=1, a_day=8)
-    assert again.requests == ApiRequest.objects.count() < made.requests
-    assert [model.__name__ for model, rows in data_map.rows_of(first) if rows.exists()] == []
-    assert client.login(username=making.EMAIL, password=again.password)
-    assert not client.login(username=making.EMAIL, password=made.password)
-    assert differences(timezone.now()) == []
-
-
-def test_the_rollups_forget_it_too(made):
-    making.remove()
-    assert not UsageHour.objects.exists()
-    assert not ServiceHour.objects.exists()
-
-
-def test_without_a_catalogue_it_says_what_to_do():
-    with pytest.raises(making.DemoError, match="load_catalog"):
+def test_it_is_not_made_beside_other_accounts(routes, alice):
+    with pytest.raises(SupervisorError, match="make demo"):
         making.make()
-    assert not User.objects.exists()
-
-
-def test_the_commands_tell_what_they_did(routes, monkeypatch):
-    monkeypatch.setattr(making, "DAYS", 1)
-    make = making.make
-    monkeypatch.setattr(making, "make", lambda: make(days=1, a_day=8))
-    output = io.StringIO()
-    call_command("make_demo", stdout=output)
-    assert f"Sign in as {making.EMAIL}" in output.getvalue()
-    call_command("remove_demo", stdout=output)
-    assert "and all its data are gone" in output.getvalue()
-    with pytest.raises(CommandError, match="There is no"):
-        call_command("remove_demo")
-
-
-@pytest.mark.parametrize("command", ["make_demo", "remove_demo"])
-def test_production_has_no_demo(settings, command):
-    settings.PRODUCTION = True
-    with pytest.raises(CommandError, match="production"):
-        call_command(command)
+    assert User.objects.get() == alice
+    assert not ApiRequest.objects.exists()

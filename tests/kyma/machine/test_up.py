@@ -12,9 +12,7 @@ import sys
 import time
 import uuid
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
-import psycopg
 import pytest
 import requests
 from django.db import connection
@@ -22,6 +20,8 @@ from django.db import connection
 from kyma.machine import processes
 from kyma.machine.supervisor import SupervisorError
 from kyma.management.commands.up import make_private_folders, refuse_production
+from tests.support import migrated
+from tests.support.databases import new_on_server
 from tests.support.live import eventually
 from tests.support.ports import free_port, strangers_on
 
@@ -157,16 +157,17 @@ def new_databases() -> dict[str, str]:
     """Two empty databases on the server that the tests run on; on SQLite, files by default."""
     if connection.vendor == "sqlite":
         return {"DATABASE_URL": "", "KEYRING_DATABASE_URL": ""}
-    names = {
-        variable: f"up_{uuid.uuid4().hex}" for variable in ("DATABASE_URL", "KEYRING_DATABASE_URL")
-    }
-    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as server:
-        for name in names.values():
-            server.execute(f"CREATE DATABASE {name}")
     return {
-        variable: urlunsplit(urlsplit(os.environ[variable])._replace(path=f"/{name}"))
-        for variable, name in names.items()
+        variable: new_on_server(variable, is_migrated=False)
+        for variable in ("DATABASE_URL", "KEYRING_DATABASE_URL")
     }
+
+
+def migrate_beforehand(state_dir: Path) -> None:
+    """Put migrated SQLite databases into `state_dir`: only the first start has to make its own."""
+    state_dir.mkdir(mode=0o700, parents=True)
+    names = {"default": "kyma.sqlite3", "keyring": "keyring.sqlite3"}
+    migrated.copy_sqlite({alias: state_dir / name for alias, name in names.items()})
 
 
 @pytest.fixture
@@ -176,6 +177,7 @@ def machine(tmp_path, django_db_setup):  # The engine of the other tests, in eac
 
 @pytest.fixture
 def machine_on_sqlite(tmp_path):
+    migrate_beforehand(tmp_path / "state")
     return Machine(tmp_path / "state")
 
 
@@ -183,12 +185,13 @@ def machine_on_sqlite(tmp_path):
 def clone(tmp_path):
     root = tmp_path / "clone"
     apps = ("accounts", "billing", "chat", "gateway", "kyma", "privacy", "templates")
-    for folder in (*apps, "tests/djstripe_schema"):
+    for folder in (*apps, "tests/support/djstripe_schema"):
         shutil.copytree(ROOT / folder, root / folder)
-    for file in ("manage.py", "tests/__init__.py"):
+    for file in ("manage.py", "tests/__init__.py", "tests/support/__init__.py"):
         shutil.copy2(ROOT / file, root / file)
     (root / "quick_settings.py").write_text(
-        "from kyma.settings import *\nMIGRATION_MODULES = {'djstripe': 'tests.djstripe_schema'}\n"
+        "from kyma.settings import *\n"
+        "MIGRATION_MODULES = {'djstripe': 'tests.support.djstripe_schema'}\n"
     )
     return root
 
@@ -240,6 +243,7 @@ def test_a_first_start_shows_login_key_and_a_question_and_a_second_the_same_logi
         assert second.survivors() == []
 
 
+@pytest.mark.proof
 def test_what_kill_9_leaves_behind_ends_by_itself_or_at_the_next_start(machine_on_sqlite):
     machine = machine_on_sqlite
     with Up(machine, **NO_MODEL) as killed, Up(machine, **NO_MODEL) as following:
@@ -266,9 +270,11 @@ def test_what_kill_9_leaves_behind_ends_by_itself_or_at_the_next_start(machine_o
         assert following.survivors() == []
 
 
+@pytest.mark.proof
 def test_two_kymas_of_one_clone_run_side_by_side_and_none_runs_twice(clone):
     one, other = InClone(clone), InClone(clone)
     own_folder = clone / "var" / f"port-{other.port}"
+    migrate_beforehand(clone / "var")
     with Up(one, **NO_MODEL) as first, Up(other, **NO_MODEL) as second:
         first.start()
         eventually(lambda: "Starting Kyma" in first.output, within_s=START_DEADLINE_S)
@@ -302,7 +308,7 @@ def test_a_taken_port_is_said_before_anything_is_started(machine):
     with strangers_on([machine.port]), Up(machine) as up:
         up.start()
         assert up.wait() == 1
-        assert re.match(rf"Port {machine.port} is taken by another program\. .*make run", up.output)
+        assert re.match(rf"Port {machine.port} is taken by another program\. .*PORT=", up.output)
         assert not list((machine.state_dir / "log").iterdir())
 
 

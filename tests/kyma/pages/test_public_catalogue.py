@@ -5,9 +5,9 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from gateway import models, short_cache
+from gateway import short_cache
 from gateway.catalogue import entries
-from gateway.models import Route
+from gateway.models import Route, catalogue
 from tests.support.factories import make_provider, make_route
 
 PAGES = ["/", "/docs", "/api/models", "/api/prices", "/chat"]
@@ -49,7 +49,7 @@ def clock(monkeypatch, settings):
 @pytest.mark.parametrize("path", PAGES)
 def test_no_page_opens_or_reads_a_providers_key(path, a_route, reader, monkeypatch):
     opened = []
-    monkeypatch.setattr(models, "open_under_master_key", lambda *_: opened.append(path) or b"")
+    monkeypatch.setattr(catalogue, "open_under_master_key", lambda *_: opened.append(path) or b"")
     with CaptureQueriesContext(connection) as asked:
         page = reader.get(path)
     assert page.status_code == 200

@@ -7,7 +7,7 @@ from django.db import connection
 from psycopg import errors
 
 from gateway.commits.now import commit_now
-from gateway.commits.operations import Record
+from gateway.commits.operations import Log
 from gateway.commits.postgres import LOCK_WAIT_MS, PostgresEngine
 from gateway.commits.queue import CommitQueue
 from gateway.commits.sqlite import SqliteEngine
@@ -103,5 +103,5 @@ def reserves_of(account, price, number, amount_nano=10):
     return [make_reserve(account, price, make_ask(amount_nano)) for _ in range(number)]
 
 
-def refused_record(account, price):
-    return Record(make_record(make_reserve(account, price, make_ask()), outcome="refused"))
+def log_of_a_refusal(account, price):
+    return Log(make_record(make_reserve(account, price, make_ask()), outcome="refused"))

@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from billing.pricing import Usage
 from gateway.dialects.apis import CHAT, MESSAGES, RESPONSES, Dialect
 from gateway.dialects.chat.chunks import own, usage_object
+from tests.support.counts import counts
 from tests.support.gateway import anthropic_answers
 from tests.support.gateway.anthropic_answers import EVENT, accumulated, as_accumulated, check_order
 from tests.support.gateway.receipts import INPUT, OUTPUT
@@ -229,7 +230,7 @@ def test_nobody_can_tell_where_the_bytes_were_cut(monkeypatch, dialect, name, mo
     assert read(*(bytes([one]) for one in sent)) == expected
 
 
-@pytest.mark.parametrize("cuts", [3, pytest.param(40, marks=pytest.mark.proof)])
+@pytest.mark.parametrize("cuts", counts(3, proof=10, endurance=40))
 @each_dialect
 @each_answer
 def test_nor_can_they_over_http(gateway, fake, dialect, name, cuts):

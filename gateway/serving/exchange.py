@@ -1,19 +1,24 @@
-"""One HTTP call to the gateway, as its rules see it."""
+"""One HTTP exchange with a caller: the request as the gateway's rules see it."""
 
 import asyncio
 import dataclasses
 import datetime as dt
+import io
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from urllib.parse import parse_qsl
 
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 
 from accounts.ids import dashed, uuid7
 from gateway.access.authentication import Caller
+from gateway.access.client_address import client_address
 from gateway.commits.record import RequestRecord
 from gateway.errors import BodyTimeout, BodyTooLarge, InvalidRequest, UnsupportedMediaType
 from gateway.providers.metering import Ending
+
+FORWARDED_FOR = b"x-forwarded-for"
 
 
 class ClientGone(Exception):
@@ -21,11 +26,11 @@ class ClientGone(Exception):
 
 
 @dataclasses.dataclass(slots=True)
-class Call:
-    """Headers in lower case; `receive` is ASGI's.
+class Exchange:
+    """A request over HTTP. The names of `headers` are in lower case; `receive` is ASGI's.
 
-    `raw` is the body once it was read, and `is_json` says that it was found to be JSON.
-    `is_client_gone` tells whether it has hung up.
+    `raw` is the body once it has been read, and `is_json` says that it was found to be JSON.
+    `is_client_gone` returns True once the client has hung up.
     """
 
     headers: Mapping[str, str]
@@ -40,15 +45,15 @@ class Call:
 
     @property
     def public_id(self) -> str:
-        """The request's id as it stands in headers and error bodies."""
+        """The request's id in the form that headers and error bodies show."""
         return dashed(self.id)
 
     @property
     def user_agent(self) -> str:
         return self.headers.get("user-agent", "")
 
-    def record(self, caller: Caller, api: str) -> RequestRecord:
-        """The beginnings of this request's row in the log."""
+    def new_record(self, caller: Caller, api: str) -> RequestRecord:
+        """Return the log record of this request as it begins."""
         return RequestRecord(
             id=self.id,
             account_id=caller.account_id,
@@ -59,14 +64,17 @@ class Call:
 
     @property
     def broken_off_as(self) -> Ending:
-        """How it ends if it is cancelled now: for want of its client, or of this process."""
+        """The ending if the request is cancelled now: by its client, or because Kyma stops."""
         return Ending.CLIENT_GONE if self.is_client_gone() else Ending.KYMA_FAILED
 
     def elapsed_ms(self) -> float:
         return round((time.monotonic() - self.started) * 1000, 3)
 
     async def read_json_body(self) -> bytes:
-        """The whole body. Raises BodyTooLarge, BodyTimeout, UnsupportedMediaType, ClientGone."""
+        """Read the whole body.
+
+        Raises BodyTooLarge, BodyTimeout, UnsupportedMediaType, InvalidRequest, ClientGone.
+        """
         self._check_headers()
         try:
             async with asyncio.timeout(settings.BODY_TIMEOUT_S):
@@ -106,6 +114,24 @@ class Call:
 
 
 class GatewayRequest(ASGIRequest):
-    """Django's request, with the call that it is."""
+    """Django's request, with the exchange that the gateway's rules work on."""
 
-    call: Call
+    def __init__(
+        self,
+        scope: dict,
+        receive: Callable[[], Awaitable[dict]],
+        is_client_gone: Callable[[], bool],
+    ):
+        super().__init__(scope, io.BytesIO())  # The exchange reads the body.
+        query = self.META["QUERY_STRING"]
+        self.exchange = Exchange(
+            headers={k.decode("latin1"): value.decode("latin1") for k, value in scope["headers"]},
+            query=dict(parse_qsl(query)) if query else {},
+            ip=client_address(
+                self.META.get("REMOTE_ADDR", ""),
+                [value.decode("latin1") for k, value in scope["headers"] if k == FORWARDED_FOR],
+                settings.TRUSTED_PROXY_COUNT,
+            ),
+            receive=receive,
+            is_client_gone=is_client_gone,
+        )
