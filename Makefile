@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: run demo test proof screenshots bench lint format clean-state help rebuild chromium
+.PHONY: run demo test proof mutants screenshots bench lint format clean-state help rebuild chromium
 MAKEFLAGS += --no-print-directory
 
 PORT ?= 8000
@@ -24,6 +24,7 @@ help:
 	@echo 'make demo         a second account with 30 days of usage (manage.py remove_demo ends it)'
 	@echo 'make test         all tests, on SQLite and on Postgres'
 	@echo 'make proof        the long proofs, on both'
+	@echo 'make mutants      breaks 40 lines, one at a time: do the tests notice? (or ONLY=name …)'
 	@echo 'make screenshots  a picture of each page, phone and desktop, light and dark'
 	@echo 'make bench        what a request costs, beside nginx and LiteLLM (or ONLY=cpu, …): a quarter of an hour'
 	@echo 'make lint         style, types, missing migrations'
@@ -43,6 +44,9 @@ test: .venv/test.stamp chromium
 proof: .venv/test.stamp
 	@echo '— Proofs'
 	$(call at_once,-m proof)
+
+mutants: .venv/test.stamp
+	@$(BIN)/python -m tests.mutants $(ONLY)
 
 # Runs pytest on SQLite and on Postgres at once, and in the browser what $(2) names, as tests wait
 # more than they compute. The others are heard after the first.
