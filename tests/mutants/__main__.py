@@ -1,12 +1,13 @@
 """`make mutants`: breaks single lines of the product, one at a time, and says which test notices.
 
-    python -m tests.mutants [--list] [--at-once N] [NAME or AREA …]
+    python -m tests.mutants [--list] [--everything] [--at-once N] [NAME or AREA …]
 
 First all tests that the chosen mutants name run unbroken, as a control: none may fail. Then each
 mutant runs its tests, the nearest first, until one fails. A test that fails has to fail twice: once
 more by itself, or it failed by chance and is left out. Tests that take five times as long as in the
 control count as failed. The command fails if a mutant survives that mutants.toml doesn't call
-`unnoticed`. `--list` runs nothing, and says where each mutant's line is now.
+`unnoticed`. `--everything` lets a mutant that survives its own tests meet all others, which takes
+long. `--list` runs nothing, and says where each mutant's line is now.
 """
 
 import argparse
@@ -233,6 +234,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants")
     parser.add_argument("only", nargs="*", help="mutants or areas; all by default")
     parser.add_argument("--list", action="store_true", help="only say where the lines are")
+    parser.add_argument("--everything", action="store_true", help="run all tests in the end")
     parser.add_argument("--at-once", type=int, default=2, metavar="N", help="by default 2")
     return parser.parse_args()
 
@@ -249,7 +251,7 @@ def main() -> int:
     asked = arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # So that pytest ends, too.
     try:
-        mutants = table.chosen(table.read(ROOT), asked.only)
+        mutants = table.chosen(table.read(ROOT, widest=asked.everything), asked.only)
         for mutant in mutants:
             mutant.place(ROOT)
         if asked.list:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 TABLE = Path(__file__).with_name("mutants.toml")
 SUFFIXES = (".py", ".sql", ".lua")
-WIDEST = "everything"  # Each mutant's last step: a group of mutants.toml.
+WIDEST = "everything"  # A group of mutants.toml: the last step for what nothing else noticed.
 
 
 class Misfit(Exception):
@@ -49,14 +49,17 @@ class Mutant:
         return found[0]
 
 
-def read(root: Path) -> list[Mutant]:
-    """Return all mutants, in the order of the table. Raises Misfit."""
+def read(root: Path, *, widest: bool = False) -> list[Mutant]:
+    """Return all mutants, in the order of the table; with the widest step or without. Raises
+    Misfit.
+    """
     table = tomllib.loads(TABLE.read_text())
     names = [entry["name"] for entry in table["mutants"]]
     if twice := {name for name in names if names.count(name) > 1}:
         raise Misfit(f"more than one mutant has the name {', '.join(sorted(twice))}")
     tests = _Tests(root, table["groups"], table["never"])
-    return [_mutant(entry, tests) for entry in table["mutants"]]
+    last = [WIDEST] if widest else []
+    return [_mutant(entry, tests, last) for entry in table["mutants"]]
 
 
 def chosen(mutants: list[Mutant], words: list[str]) -> list[Mutant]:
@@ -67,11 +70,11 @@ def chosen(mutants: list[Mutant], words: list[str]) -> list[Mutant]:
     return [one for one in mutants if not words or {one.name, one.area} & set(words)]
 
 
-def _mutant(entry: dict, tests: "_Tests") -> Mutant:
+def _mutant(entry: dict, tests: "_Tests", last: list[str]) -> Mutant:
     if "\n" in entry["was"] + entry["becomes"]:
         raise Misfit(f"{entry['name']}: a mutant breaks one line")
     try:
-        steps = tests.steps([*entry["tests"], WIDEST])
+        steps = tests.steps([*entry["tests"], *last])
     except Misfit as misfit:
         raise Misfit(f"{entry['name']}: {misfit}") from None
     members = {name: value for name, value in entry.items() if name != "tests"}
