@@ -257,6 +257,7 @@ def main() -> int:
         if asked.list:
             show_places(mutants)
             return 0
+        commit = trees.commit()
         with ExitStack() as stack:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="kyma-mutants-"))
             copies = Trees(Path(folder), min(asked.at_once, len(mutants)))
@@ -264,7 +265,7 @@ def main() -> int:
             verdicts = check(mutants, copies)
     except (Misfit, NotGreen, BrokeOff) as problem:
         sys.exit(f"tests.mutants: {problem}")
-    print(f"Mutants of commit {trees.commit()}\n")
+    print(f"Mutants of commit {commit}\n")
     print("\n".join(map(render, rows(verdicts))), end="\n\n")
     print("\n".join(counts(verdicts)))
     return int(any(one.is_wrong for one in verdicts))
