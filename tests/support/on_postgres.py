@@ -158,7 +158,7 @@ def run(command: list[str], environment: dict[str, str], signals: StopSignals) -
 
 def end(child: subprocess.Popen) -> None:
     if child.poll() is None:
-        child.terminate()
+        child.send_signal(signal.SIGINT)  # Of a SIGTERM pytest dies, and its gateways live on.
     try:
         child.wait(CHILD_STOP_TIMEOUT_S)
     except subprocess.TimeoutExpired:

@@ -60,7 +60,10 @@ class Part:
         self._began = time.monotonic()
         self._log = log
         output = log.open("wb") if log else None
-        self.process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
+        # In a group of its own Ctrl-C reaches it once, by `end`: twice would cut its end short.
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, stdout=output, stderr=output, process_group=0
+        )
         if output:
             output.close()
         self.took_s = 0.0
