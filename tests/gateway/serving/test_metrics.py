@@ -192,7 +192,7 @@ def test_after_a_fallback_each_route_keeps_the_name_of_its_model(watched, fake):
     live_route("stumbling", fake.base_url)
     token = fake.script_attempts([error(500), stream("Hello.")])
     models = {"model": "stumbling", "models": ["scripted"]}
-    watched.ask(token, stream=True, **models)
+    assert watched.ask(token, stream=True, **models).content  # Its end comes after the metrics.
     row = watched.settled_request()
     tried = {one["provider"] for one in row.attempts}
     assert (row.model, tried) == ("scripted", {"stumbling", "scripted"})
