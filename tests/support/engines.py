@@ -54,6 +54,9 @@ ENGINE = {
 ONCE = {
     "browser",
     "gateway/clients",
+    "gateway/dialects/chat/test_stream_splits.py",
+    "gateway/dialects/test_body_fuzz.py",
+    "gateway/dialects/test_endpoint_fuzz.py",
     "gateway/v1/test_openapi_fuzz.py",
     "kyma/api/test_fuzz.py",
     "kyma/machine/test_local_provider.py",

@@ -12,7 +12,6 @@ from django.urls import reverse
 from chat import messages, replies
 from chat.models import Conversation, Message
 from gateway.errors import Unavailable
-from gateway.routing import resolution
 from tests.support.chat.writing import say, talk
 from tests.support.factories import make_provider, make_route
 
@@ -258,7 +257,7 @@ def test_without_a_database_for_it_nothing_is_begun_and_the_draft_stays(accept, 
     async def fail():
         raise Unavailable("Kyma can't read its catalogue right now.")
 
-    monkeypatch.setattr(resolution, "catalogue", fail)
+    monkeypatch.setattr(replies, "catalogue", fail)
     sent = {"text": "My draft", "model": "scripted"}
     answer = hers.post("/chat/start", sent, headers={"Accept": accept})
     assert answer.status_code == 503
