@@ -56,7 +56,8 @@ def site(django_db_setup, django_db_blocker):
 
 
 @pytest.fixture(scope="session")
-def browser(site):
+def browser(site, visitors):
+    """One Chromium. The visitors come first: the demo is made before any other account."""
     # Before Playwright: Django refuses the database to code below a running event loop, which
     # Playwright's own loop looks like. The web process isn't told.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"

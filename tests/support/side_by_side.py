@@ -19,7 +19,8 @@ from tests.support.engines import ENGINE
 ROOT = Path(__file__).resolve().parents[2]
 PYTEST = [sys.executable, "-m", "pytest"]
 ON_POSTGRES = [sys.executable, "-m", "tests.support.on_postgres", "pytest"]
-GATEWAY = "tests/gateway"
+# Folders below tests/gateway whose tests ask gateway processes. They share these processes.
+LIVE = ("access", "analytics", "clients", "dialects", "keys", "providers", "serving", "v1")
 BROWSER = "tests/browser"
 FOLLOWED_EVERY_S = 0.2
 NO_TESTS = 5  # pytest's code when nothing was selected.
@@ -29,10 +30,11 @@ NO_OTHERS = "not proof and not endurance"
 def commands_of(run: str, only: str = "") -> dict[str, list[str]]:
     """The command of each part, by what to call it."""
     chosen = ["-k", only] if only else []
+    live = [f"tests/gateway/{folder}" for folder in LIVE]
     return {
         "test": {
-            "SQLite, the gateway": [*PYTEST, GATEWAY],
-            "SQLite, the rest": [*PYTEST, f"--ignore={GATEWAY}", f"--ignore={BROWSER}"],
+            "SQLite, gateways that run": [*PYTEST, *live],
+            "SQLite, the rest": [*PYTEST, *(f"--ignore={place}" for place in (BROWSER, *live))],
             "Postgres, where it matters": [
                 *ON_POSTGRES,
                 *(f"tests/{place}" for place in sorted(ENGINE)),
