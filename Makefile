@@ -3,7 +3,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: run demo test proof endurance screenshots bench lint format clean-state help rebuild chromium
+.PHONY: run demo test proof endurance mutants screenshots bench lint format clean-state help \
+	rebuild chromium
 MAKEFLAGS += --no-print-directory
 
 PORT ?= 8000
@@ -26,6 +27,7 @@ help:
 	@echo 'make test         all tests on SQLite; on Postgres where the database matters: 7 minutes'
 	@echo 'make proof        longer counts on both, and the other tests on Postgres: 15 minutes'
 	@echo 'make endurance    what takes longer still, before an issue is closed (or ONLY=kill, …)'
+	@echo 'make mutants      breaks 40 lines, one at a time: do the tests notice? (or ONLY=name …)'
 	@echo 'make screenshots  a picture of each page, phone and desktop, light and dark'
 	@echo 'make bench        what a request costs, beside nginx and LiteLLM (or ONLY=cpu, …): a quarter of an hour'
 	@echo 'make lint         style, types, missing migrations'
@@ -58,6 +60,9 @@ proof: .venv/test.stamp
 
 endurance: .venv/test.stamp
 	@$(SIDE_BY_SIDE) endurance $(ONLY)
+
+mutants: .venv/test.stamp
+	@$(BIN)/python -m tests.mutants $(ONLY)
 
 screenshots: .venv/test.stamp chromium
 	@$(BIN)/pytest -q tests/browser/screenshots.py

@@ -1,4 +1,4 @@
-"""What every test stands on: the databases, the cast, and seeds that can be repeated.
+"""The fixtures of every test: the databases, the cast, and seeds that can be repeated.
 
 A test asks for `books` to use both databases inside a transaction that is rolled back, or for
 `committed_books` to see real commits, which other threads and processes see too.
@@ -150,7 +150,7 @@ def committed(django_db_setup, django_db_blocker):
 
 @pytest.fixture
 def _some_books(request):
-    """What the test uses of the databases by itself, else `books`."""
+    """The databases in the way that the test asks for; by default `books`."""
     asked = [name for name in ("committed_books", "committed") if name in request.fixturenames]
     if asked or not request.node.get_closest_marker("django_db"):
         request.getfixturevalue(asked[0] if asked else "books")
@@ -158,7 +158,7 @@ def _some_books(request):
 
 @pytest.fixture(autouse=True)
 def _no_attempts_yet():
-    """Limits on attempts count anew in each test."""
+    """Limits on attempts start at zero in each test."""
     cache.clear()
 
 

@@ -97,8 +97,7 @@ class GatheredAnswer:
     """A streamed answer, gathered from its mended chunks for the content log."""
 
     def __init__(self) -> None:
-        self._texts: defaultdict[int, defaultdict[str, list[str]]]
-        self._texts = defaultdict(lambda: defaultdict(list))
+        self._texts: defaultdict[int, dict[str, list]] = defaultdict(lambda: defaultdict(list))
         self._calls: defaultdict[int, dict[int, dict]] = defaultdict(dict)
 
     def add(self, chunk: dict) -> None:
@@ -107,7 +106,7 @@ class GatheredAnswer:
             index = index_of(choice)
             texts = self._texts[index]
             for name, text in said.items():
-                if text and name in _LOGGED and type(text) is str:
+                if text and name in _LOGGED:
                     texts[name].append(text)
             for call in said.get("tool_calls") or ():
                 self._add_call(index, call)
@@ -127,7 +126,12 @@ class GatheredAnswer:
         """Return one message per answer."""
         messages = []
         for index, texts in sorted(self._texts.items()):
-            message: dict = {name: "".join(pieces) for name, pieces in texts.items()}
+            message: dict = {name: _joined(pieces) for name, pieces in texts.items()}
             calls = self._calls.get(index)
             messages.append({**message, "tool_calls": [*calls.values()]} if calls else message)
         return messages
+
+
+def _joined(pieces: list) -> str:
+    # The `text` of text completions isn't mended.
+    return "".join(piece for piece in pieces if isinstance(piece, str))

@@ -2,7 +2,7 @@
 
 `make test` runs those of `ENGINE` on both, since there the database itself is the subject: commits,
 the log, analytics, keys, idempotency, billing, migrations, races and query plans. `make proof` runs
-the others on Postgres. What is about something else entirely never runs there.
+the others on Postgres. `ONCE` names the tests that no engine can change.
 """
 
 from functools import cache

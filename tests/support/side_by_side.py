@@ -116,7 +116,7 @@ def is_well(parts: dict[str, Part]) -> bool:
 
 
 def main(arguments: list[str]) -> int:
-    # What is running is ended then, too.
+    # Without this a SIGTERM would leave the parts running.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     parts = run(commands_of(*arguments))
     print_table(parts)

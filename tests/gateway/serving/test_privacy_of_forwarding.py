@@ -211,7 +211,7 @@ def test_all_that_an_answer_holds_is_kept(customer, fake):
     assert content_of(customer)["answer"] == [
         {
             "reasoning": "Well",
-            "content": [[{"type": "text", "text": "Oslo"}]],
+            "content": "Oslo",
             "tool_calls": [{"id": "c", "name": "look", "arguments": '{"a":1}'}],
         }
     ]
