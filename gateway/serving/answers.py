@@ -38,7 +38,7 @@ class Replay:
     limit_headers: Mapping[str, str]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)  # Not frozen: that would cost each request a microsecond.
 class Asked:
     """The caller's body, the request in it, and its claim to an Idempotency-Key if it has one."""
 
@@ -47,7 +47,7 @@ class Asked:
     claim: Claim | None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)  # Not frozen either.
 class Reserved:
     """A request with a hold, which providers are being asked to answer."""
 
@@ -101,6 +101,7 @@ class Reserved:
 class Answer(ABC):
     """An answer that a provider has begun to give."""
 
+    is_streamed = False
     content_type = "application/json"
     last_part = b""  # It may leave only when the receipt exists.
 
@@ -162,6 +163,7 @@ class Answer(ABC):
 class StreamedAnswer(Answer):
     """An answer that comes as events."""
 
+    is_streamed = True
     content_type = "text/event-stream; charset=utf-8"
 
     def __init__(self, reserved: Reserved, identity: Identity):
@@ -218,7 +220,9 @@ class WholeAnswer(Answer):
 
     @property
     def headers(self) -> dict[str, str]:
-        return {**super().headers, "x-kyma-cost": usd(self._cost_nano)}
+        headers = super().headers
+        headers["x-kyma-cost"] = usd(self._cost_nano)
+        return headers
 
     async def parts(self) -> AsyncGenerator[bytes]:
         yield self.content[:-1]

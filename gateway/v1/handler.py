@@ -25,7 +25,6 @@ from gateway.errors import Forbidden, GatewayError, InternalError, NotFound
 from gateway.providers import upstream
 from gateway.providers.metering import Ending
 from gateway.serving import completions, forwarding, metrics, settlement
-from gateway.serving.answers import StreamedAnswer
 from gateway.serving.exchange import ClientGone, GatewayRequest
 from gateway.v1 import urls
 from gateway.v1.guards import AnyResponse, CompletionResponse
@@ -93,7 +92,7 @@ class GatewayHandler(ASGIHandler):
 
 def _counted(response: AnyResponse) -> AbstractContextManager:
     """Count a stream in the metrics while it is being sent."""
-    if isinstance(response, CompletionResponse) and isinstance(response.answer, StreamedAnswer):
+    if isinstance(response, CompletionResponse) and response.answer.is_streamed:
         return metrics.open_streams.track_inprogress()
     return nullcontext()
 

@@ -1,9 +1,13 @@
 """What a key allows by itself: where it works, which models, and what it is for."""
 
+from ipaddress import ip_network
+
 import orjson
 import pytest
 
 from accounts.models import ApiKey
+from gateway.access.rules import check_networks
+from gateway.errors import Forbidden
 from gateway.models import ApiRequest
 from tests.gateway.conftest import live_route
 from tests.support.gateway.http_client import GET_PATHS, HELLO, error_of, send, use, wait_for_log
@@ -92,6 +96,12 @@ def test_behind_a_proxy_the_address_is_the_one_that_the_proxy_saw(proxied, forwa
     assert send(proxied, "POST", CHAT, headers=headers, json=HELLO).status_code == status
     content = orjson.loads(customer.content(customer.settled_request().id))
     assert content["ip"] == (ELSEWHERE if status == 200 else "127.0.0.1")
+
+
+@pytest.mark.parametrize("address", ["", "unix:", f"{ELSEWHERE}:http"])
+def test_an_address_that_cannot_be_read_is_in_no_network(address):
+    with pytest.raises(Forbidden):
+        check_networks([ip_network("0.0.0.0/0"), ip_network("::/0")], address)
 
 
 # Models

@@ -1,5 +1,6 @@
 """Rate limits as a client meets them: what is left, when it is refused, and for how long."""
 
+import asyncio
 import datetime as dt
 import time
 
@@ -9,10 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.tiers import TIERS
+from gateway.access import limits, token_buckets
 from gateway.access.limits import duration
+from gateway.access.token_buckets import Twin
 from gateway.dialects.anthropic.api import limit_headers
+from gateway.errors import Forbidden, TooManyRequests
 from tests.gateway.conftest import live_route
-from tests.support.factories import make_key
+from tests.support.factories import make_caller, make_key
 from tests.support.gateway.anthropic_clients import asked, client_of
 from tests.support.gateway.limited import (
     MOST,
@@ -54,6 +58,38 @@ def pair(_pair, scripted):
 def say(fake) -> str:
     """A prompt that is answered at once, over and over."""
     return fake.script(answer("Hi", prompt_tokens=3, completion_tokens=1))
+
+
+@pytest.fixture
+def still_buckets(monkeypatch):
+    """Full buckets in this process alone, for which time stands still."""
+    twin = Twin()
+
+    async def take(buckets):
+        return twin.take(buckets, 0.0)
+
+    monkeypatch.setattr(token_buckets, "take", take)
+
+
+# --- Without a network
+
+
+def test_the_token_limit_counts_the_most_tokens(still_buckets):
+    admitting = limits.admit(make_caller(), ["m"], likely_tokens=100, most_tokens=3000)
+    headers = asyncio.run(admitting)
+    assert headers["x-ratelimit-remaining-tokens"] == str(FREE.tokens - 3000)
+
+
+def test_a_forbidden_key_uses_up_nothing_of_the_accounts_other_keys(still_buckets):
+    def refuse(key_id: str | None) -> None:
+        asyncio.run(limits.count_refusal(make_caller(key_id=key_id), Forbidden("No.")))
+
+    for _ in range(FREE.requests):
+        refuse("forbidden")
+    with pytest.raises(TooManyRequests):
+        refuse("forbidden")
+    refuse("other")
+    refuse(None)
 
 
 @pytest.mark.parametrize(

@@ -198,6 +198,12 @@ def test_without_fallbacks_only_the_first_is_tried():
     assert order(routes, wishes({"allow_fallbacks": False})) == ["b"]
 
 
+def test_without_fallbacks_all_of_a_named_order_are_tried():
+    routes = [route("a", 1), route("b", 2)]
+    named = wishes({"order": ["b", "a"], "allow_fallbacks": False})
+    assert order(routes, named) == ["b", "a"]
+
+
 @pytest.mark.parametrize(
     ("slug", "plain", "sort"),
     [

@@ -74,6 +74,13 @@ def test_the_hold_covers_the_roomiest_route(route):
     assert ask_for(prompt_of(30_000), (narrow,)).max_tokens < 8192
 
 
+def test_the_hold_covers_the_dearest_output_wherever_its_route_stands(route):
+    dearest = dataclasses.replace(route.price, output=3 * route.price.output)
+    dear = dataclasses.replace(route, price=dearest)
+    for routes in ((route, dear), (dear, route)):
+        assert ask_for(prompt_of(0), routes).output_price == dearest.output
+
+
 # --- Without a limit -----------------------------------------------------------------------------
 
 SAID = [{"role": "user", "content": "Hi"}]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.dialects.chat.answer import Answer, logged_answers, make_plain
+from gateway.dialects.chat.answer import Answer, hide_thoughts, logged_answers, make_plain
 
 THINKING = {"type": "thinking", "thinking": [{"type": "text", "text": "Hm"}, {"text": "."}]}
 TEXT = {"type": "text", "text": "Hi"}
@@ -46,6 +46,20 @@ def test_what_is_plain_stays_as_it_came(said):
     before = dict(said)
     make_plain(said)
     assert said == before
+
+
+@pytest.mark.parametrize(
+    "thoughts",
+    [
+        {"reasoning": "Hm."},
+        {"reasoning_content": "Hm."},
+        {"reasoning_details": [{"type": "reasoning.text", "text": "Hm."}]},
+    ],
+)
+def test_thoughts_of_every_name_can_be_hidden(thoughts):
+    said = {"role": "assistant", "content": [THINKING, TEXT], **thoughts}
+    hide_thoughts(said)
+    assert said == {"role": "assistant", "content": [TEXT]}
 
 
 def test_the_log_is_read_whatever_form_its_answers_have():
