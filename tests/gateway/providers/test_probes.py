@@ -14,7 +14,7 @@ from gateway import tasks
 from gateway.models import Provider
 from gateway.providers import probes
 from gateway.providers.probes import Note, probe_provider
-from kyma import celery_app
+from kyma.celery import app as celery_app
 from tests.support.factories import make_model, make_provider, make_route, make_user
 from tests.support.gateway.endpoint_answers import VECTORS, vectors_answer
 from tests.support.gateway.receipts import LEAK, LEAKED

@@ -85,7 +85,7 @@ def test_usage_adds_up_to_the_ledger(made):
 def test_content_is_readable_where_the_key_keeps_it(made, client):
     client.force_login(the_demo())
     row = ApiRequest.objects.get(pk=RequestContent.objects.first().id)
-    assert client.get(f"/requests/{row.id}").context["told"].answers
+    assert client.get(f"/requests/{row.id}").context["transcript"].answers
     kept_nothing = ApiRequest.objects.filter(key__retention_days=0)
     assert kept_nothing.exists()
     assert not any(content.row_of(row.id, row.account_id) for row in kept_nothing)
