@@ -19,10 +19,15 @@ from tests.support.engines import ENGINE
 ROOT = Path(__file__).resolve().parents[2]
 PYTEST = [sys.executable, "-m", "pytest"]
 ON_POSTGRES = [sys.executable, "-m", "tests.support.on_postgres", "pytest"]
-# Folders below tests/gateway whose tests ask gateway processes. They share these processes.
-LIVE = ("access", "analytics", "clients", "dialects", "keys", "providers", "serving", "v1")
+# Folders below tests/gateway whose tests ask gateway processes: each part shares its processes.
+LIVE = ("providers", "serving")
+LIVE_TOO = ("access", "analytics", "clients", "dialects", "keys", "v1")
 BROWSER = "tests/browser"
 FOLLOWED_EVERY_S = 0.2
+# A hundred processes start, and without bytecode each of them would compile all of Kyma again.
+ENVIRONMENT = {
+    name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
+}
 NO_TESTS = 5  # pytest's code when nothing was selected.
 NO_OTHERS = "not proof and not endurance"
 
@@ -31,10 +36,13 @@ def commands_of(run: str, only: str = "") -> dict[str, list[str]]:
     """The command of each part, by what to call it."""
     chosen = ["-k", only] if only else []
     live = [f"tests/gateway/{folder}" for folder in LIVE]
+    live_too = [f"tests/gateway/{folder}" for folder in LIVE_TOO]
+    elsewhere = (BROWSER, *live, *live_too)
     return {
         "test": {
-            "SQLite, gateways that run": [*PYTEST, *live],
-            "SQLite, the rest": [*PYTEST, *(f"--ignore={place}" for place in (BROWSER, *live))],
+            "SQLite, serving": [*PYTEST, *live],
+            "SQLite, other gateways": [*PYTEST, *live_too],
+            "SQLite, the rest": [*PYTEST, *(f"--ignore={place}" for place in elsewhere)],
             "Postgres, where it matters": [
                 *ON_POSTGRES,
                 *(f"tests/{place}" for place in sorted(ENGINE)),
@@ -62,7 +70,7 @@ class Part:
         output = log.open("wb") if log else None
         # In a group of its own Ctrl-C reaches it once, by `end`: twice would cut its end short.
         self.process = subprocess.Popen(
-            command, cwd=ROOT, stdout=output, stderr=output, process_group=0
+            command, cwd=ROOT, env=ENVIRONMENT, stdout=output, stderr=output, process_group=0
         )
         if output:
             output.close()
