@@ -79,7 +79,7 @@ class Tree:
     ) -> list[Outcome]:
         """Run these test files or tests. Raises TimedOut, BrokeOff."""
         self._outcomes.write_text("")
-        engine = ["-m", "tests.on_postgres", sys.executable] if postgres else []
+        engine = ["-m", "tests.support.on_postgres", sys.executable] if postgres else []
         command = [sys.executable, *engine, "-m", "pytest", *OPTIONS.split(), *options, *tests]
         with open(self._temporary / "output", "w+") as output:
             code = self._wait(command, output, limit_s)
