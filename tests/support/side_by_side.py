@@ -22,7 +22,8 @@ ON_POSTGRES = [sys.executable, "-m", "tests.support.on_postgres", "pytest"]
 # Folders below tests/gateway whose tests ask gateway processes: each part shares its processes.
 LIVE = ("providers", "serving")
 LIVE_TOO = ("access", "analytics", "clients", "dialects", "keys", "v1")
-BROWSER = "tests/browser"
+# Chromium, and all programs of `make run`.
+PROGRAMS = ("tests/browser", "tests/kyma/machine")
 FOLLOWED_EVERY_S = 0.2
 # A hundred processes start, and without bytecode each of them would compile all of Kyma again.
 ENVIRONMENT = {
@@ -37,7 +38,7 @@ def commands_of(run: str, only: str = "") -> dict[str, list[str]]:
     chosen = ["-k", only] if only else []
     live = [f"tests/gateway/{folder}" for folder in LIVE]
     live_too = [f"tests/gateway/{folder}" for folder in LIVE_TOO]
-    elsewhere = (BROWSER, *live, *live_too)
+    elsewhere = (*PROGRAMS, *live, *live_too)
     return {
         "test": {
             "SQLite, serving": [*PYTEST, *live],
@@ -47,7 +48,7 @@ def commands_of(run: str, only: str = "") -> dict[str, list[str]]:
                 *ON_POSTGRES,
                 *(f"tests/{place}" for place in sorted(ENGINE)),
             ],
-            "Browser": [*PYTEST, BROWSER],
+            "Browser and make run": [*PYTEST, *PROGRAMS],
         },
         "proof": {
             "SQLite": [*PYTEST, "-m", "proof"],
