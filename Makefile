@@ -24,7 +24,7 @@ LINT_STATE := KYMA_STATE_DIR=$(CURDIR)/.venv/lint-state
 help:
 	@echo 'make run          Kyma on this machine: http://localhost:8000 (or PORT=…)'
 	@echo 'make demo         a Kyma apart, with 30 days of usage: http://localhost:8001 (or PORT=…)'
-	@echo 'make test         all tests on SQLite; on Postgres where the database matters: 7 minutes'
+	@echo 'make test         all tests on SQLite; on Postgres where the database matters'
 	@echo 'make proof        longer counts on both, and the other tests on Postgres: 15 minutes'
 	@echo 'make endurance    what takes longer still, before an issue is closed (or ONLY=kill, …)'
 	@echo 'make mutants      breaks 40 lines, one at a time: do the tests notice? (or ONLY=name …)'
