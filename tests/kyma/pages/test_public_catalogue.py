@@ -43,7 +43,7 @@ def clock(monkeypatch, settings):
     monkeypatch.setattr(short_cache, "time", Clock())
     entries._public_catalogue.clear()
     yield short_cache.time
-    entries._public_catalogue.clear()  # What this test made must not be shown to the next.
+    entries._public_catalogue.clear()  # The next test must not see these rows.
 
 
 @pytest.mark.parametrize("path", PAGES)
