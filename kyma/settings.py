@@ -5,14 +5,11 @@ Without any variable Kyma runs on one machine with embedded parts and keeps its 
 `kyma/checks.py` reports contradictions.
 """
 
-import base64
-import os
-import secrets
 from pathlib import Path
 
 import environ
 
-from kyma import inner_ports
+from kyma import inner_ports, own_secrets
 
 env = environ.Env()
 
@@ -25,21 +22,7 @@ DEBUG = env.bool("DEBUG", default=False)
 def _secret(variable: str, file_name: str) -> str:
     """Return a secret from the environment; on one machine, from a file made at the first start."""
     value = env.str(variable, default="")
-    if value or PRODUCTION:
-        return value
-    path = STATE_DIR / file_name
-    if not path.exists():
-        STATE_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = path.with_suffix(f".{os.getpid()}")
-        draft.touch(mode=0o600)
-        draft.write_text(base64.b64encode(secrets.token_bytes(32)).decode())
-        try:
-            os.link(draft, path)  # Fails if another process was first; its secret is then used.
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
-    return path.read_text().strip()
+    return value if value or PRODUCTION else own_secrets.kept(STATE_DIR / file_name)
 
 
 def _versioned_keys(variable: str, file_name: str) -> str:
@@ -105,6 +88,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     # Last, so that its pages have everything that other pages have.
     "accounts.suspension.SuspensionMiddleware",
+    "accounts.password_pages.BusyMiddleware",
 ]
 
 ROOT_URLCONF = "kyma.urls"
@@ -242,6 +226,9 @@ AUTH_USER_MODEL = "accounts.User"
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "overview"
 PASSWORD_HASHERS = ["accounts.passwords.KymaArgon2PasswordHasher"]
+# A hash takes 64 MiB and a core: so many at once in each process, and the others wait so long.
+PASSWORD_HASHES_AT_ONCE = env.int("PASSWORD_HASHES_AT_ONCE", default=2)
+PASSWORD_HASH_WAIT_S = env.float("PASSWORD_HASH_WAIT_S", default=2.0)
 AUTH_PASSWORD_VALIDATORS = [
     {
         "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
@@ -273,6 +260,9 @@ ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_REAUTHENTICATION_REQUIRED = True
 ACCOUNT_EMAIL_NOTIFICATIONS = True
 ACCOUNT_SESSION_REMEMBER = True
+# Browsers that the person has signed in with before have buckets of their own
+# (accounts/known_browsers.py), so the limit on an address is asked for all others only.
+ACCOUNT_RATE_LIMITS = {"login": None, "login_in_unknown_browser": "30/m/ip"}
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if PRODUCTION else "http"
 MFA_ADAPTER = "accounts.mfa.MfaAdapter"
 MFA_FORMS = {"add_webauthn": "accounts.forms.AddPasskeyForm"}

@@ -44,10 +44,10 @@ ROWS = {
     ),
     "kyma": (
         ("asgi", "urls", "management"),
-        ("web", "body_limit", "demo"),
+        ("web", "body_limit", "password_gate", "demo"),
         ("api", "machine", "health", "apps"),
         ("pages", "checks", "groups", "schema", "metrics", "admin", "settings"),
-        ("celery", "cache", "inner_ports"),
+        ("celery", "cache", "inner_ports", "own_secrets"),
     ),
 }
 SHARED_ROWS = {("chat", 2)}  # Their modules may import each other.
