@@ -192,6 +192,7 @@ class ApiKey(models.Model):
 
     class Meta:
         verbose_name = "API key"
+        permissions = [("disable_apikey", "Can disable and revoke API key")]
         constraints = [
             models.CheckConstraint(
                 condition=Q(retention_days__in=RETENTION_CHOICES_DAYS),
