@@ -62,7 +62,14 @@ def end_other_sessions(request: SignedInRequest) -> HttpResponse:
 @never_cache
 @login_not_required
 def show_mailbox(request: HttpRequest) -> HttpResponse:
-    """Show the mails of a Kyma without a mail server, to a person at this machine."""
+    """Show the mails of a Kyma without a mail server to the person who started it.
+
+    The token leads to the address without it, so that no history and no Referer keeps it.
+    """
+    if mailbox.opens(request.GET.get("token", "")):
+        response = redirect("mailbox")
+        mailbox.set_cookie(response)
+        return response
     if not mailbox.is_open_to(request):
         raise Http404
     return render(request, "account/mailbox.html", {"mails": mailbox.mails()[::-1]})

@@ -42,6 +42,9 @@ RECEIPT_SIGNING_KEYS = _versioned_keys("RECEIPT_SIGNING_KEYS", "receipt_signing_
 # Guards /metrics. In production there is no such page without it.
 METRICS_TOKEN = _secret("METRICS_TOKEN", "metrics_token")
 
+# Opens /mailbox where there is no mail server (accounts/mailbox.py).
+MAILBOX_TOKEN = _secret("MAILBOX_TOKEN", "mailbox_token")
+
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 
 INSTALLED_APPS = [
