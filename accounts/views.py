@@ -12,6 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts import mailbox, security_changes, session_list
 from accounts.signed_in import SignedInRequest
 
+KEYS_WORK_ON = "API keys work on: revoke the ones you don't know."
 CODE_HAS_ENDED = "This code works no longer. Sign in again, and we send you a new one."
 
 
@@ -39,6 +40,7 @@ def security(request: SignedInRequest) -> HttpResponse:
         "has_second_factor": bool(authenticators["totp"] or authenticators["webauthn"]),
         "unused_codes": len(codes[0].wrap().get_unused_codes()) if codes else None,
         "sessions": session_list.of(request.user),
+        "key_count": request.user.api_keys.filter(revoked_at=None).count(),
     }
     return render(request, "account/security.html", context)
 
@@ -54,7 +56,7 @@ def end_session(request: SignedInRequest, pk: int) -> HttpResponse:
 @require_POST
 def end_other_sessions(request: SignedInRequest) -> HttpResponse:
     session_list.end_others(request.user, current=request.session.session_key)
-    messages.success(request, security_changes.OTHERS_HAVE_ENDED)
+    messages.success(request, f"{security_changes.OTHERS_HAVE_ENDED} {KEYS_WORK_ON}")
     return redirect("security")
 
 
