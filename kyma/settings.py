@@ -204,6 +204,7 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": NOTICE_INTERVAL_S},
     },
     "purge sessions": {"task": "accounts.tasks.purge_sessions", "schedule": 24 * 60 * 60},
+    "purge gift places": {"task": "billing.tasks.purge_gift_places", "schedule": 24 * 60 * 60},
     "purge mailbox": {"task": "accounts.tasks.purge_mailbox", "schedule": 10 * 60},
 }
 
@@ -241,6 +242,9 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "accounts.password_rules.CommonCoreValidator"},
 ]
 SIGNUP_CREDIT_NANO = env.int("SIGNUP_CREDIT_NANO", default=500_000_000)  # nano-dollars: $0.50
+# The gifts that one network (IPv4 /24, IPv6 /48) gets in 89 days, and one mail domain in one.
+SIGNUP_GIFTS_PER_NETWORK = env.int("SIGNUP_GIFTS_PER_NETWORK", default=5)
+SIGNUP_GIFTS_PER_DOMAIN_A_DAY = env.int("SIGNUP_GIFTS_PER_DOMAIN_A_DAY", default=3)
 STAFF_MFA_REQUIRED = env.bool("STAFF_MFA_REQUIRED", default=PRODUCTION)  # to enter the admin
 
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
