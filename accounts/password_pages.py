@@ -13,13 +13,14 @@ from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.views.generic.edit import FormView
 
 from accounts import hashing, known_browsers
 from accounts.errors import PasswordsBusy
 from accounts.models import User
 
 
-class AnswersWhenBusy:
+class AnswersWhenBusy(FormView):
     """A form's view that keeps what was typed when no turn to hash came in time."""
 
     def post(self, request: HttpRequest, *arguments, **named) -> HttpResponse:
@@ -82,12 +83,12 @@ class Reauthenticate(AnswersWhenBusy, views.ReauthenticateView):
 
 class ChangePassword(AnswersWhenBusy, views.PasswordChangeView):
     def form_valid(self, form) -> HttpResponse:
-        return _known_from_now(self.request, super().form_valid(form), self.request.user)
+        return _known_from_now(self.request, super().form_valid(form), form.user)
 
 
 class SetPassword(AnswersWhenBusy, views.PasswordSetView):
     def form_valid(self, form) -> HttpResponse:
-        return _known_from_now(self.request, super().form_valid(form), self.request.user)
+        return _known_from_now(self.request, super().form_valid(form), form.user)
 
 
 class ResetPassword(AnswersWhenBusy, views.PasswordResetFromKeyView):

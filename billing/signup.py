@@ -44,9 +44,8 @@ def _give(user: User, address: str, network_address: str | None) -> LedgerEntry 
     if SignupGrant.objects.filter(digest__in=hashes).exists():
         raise _Refused(CreditAccount.NoGift.MAILBOX)
     may_have_it = _may_have_it(user)
-    is_bounded = may_have_it and network_address is not None
-    if is_bounded and (reason := gift_places.refusal(network_address, domain_of(address))):
-        raise _Refused(reason)
+    if may_have_it and network_address is not None:
+        _take_places(network_address, address)
     _, is_new = SignupGrant.objects.get_or_create(digest=hashes[0])
     if not is_new:
         raise _Refused(CreditAccount.NoGift.MAILBOX)
@@ -54,6 +53,11 @@ def _give(user: User, address: str, network_address: str | None) -> LedgerEntry 
         return None
     _remember(user, CreditAccount.NoGift.NONE)
     return give_signup_credit(user)
+
+
+def _take_places(network_address: str, address: str) -> None:
+    if reason := gift_places.refusal(network_address, domain_of(address)):
+        raise _Refused(reason)
 
 
 def _may_have_it(user: User) -> bool:
