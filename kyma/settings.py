@@ -345,14 +345,14 @@ LOCAL_PROVIDER_URL = env.str(
     "LOCAL_PROVIDER_URL", default=f"http://127.0.0.1:{_inner_ports['local_provider']}/v1"
 )
 
-# The helper process highlights what strangers write. Text that takes longer stays plain.
-UNTRUSTED_WAIT_S = env.float("UNTRUSTED_WAIT_S", default=1.0)  # for all of a page or a reply
-UNTRUSTED_CPU_S = env.float("UNTRUSTED_CPU_S", default=0.3)  # for one block of code
-
 # --- Chat --------------------------------------------------------------------------------------
 
 CHAT_SEARCHES_PER_MINUTE = env.int("CHAT_SEARCHES_PER_MINUTE", default=20)  # pages and API together
+CHAT_SEARCH_TIME_S = env.float("CHAT_SEARCH_TIME_S", default=2.0)  # then it can be gone on with
 CHAT_BYTES_PER_PERSON = env.int("CHAT_BYTES_PER_PERSON", default=500_000_000)  # chat/quota.py
+# The helper process highlights what strangers write. Text that takes longer stays plain.
+UNTRUSTED_WAIT_S = env.float("UNTRUSTED_WAIT_S", default=1.0)  # for all of a page or a reply
+UNTRUSTED_CPU_S = env.float("UNTRUSTED_CPU_S", default=0.3)  # for one block of code
 
 # --- The developers' API -------------------------------------------------------------------------
 

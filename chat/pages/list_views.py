@@ -30,15 +30,19 @@ def all_conversations(request: SignedInRequest) -> HttpResponse:
 
 
 def _found(request: SignedInRequest, text: str) -> HttpResponse:
-    context = {"q": text, "most_hits": search.MAX_HITS, "is_list": True, **sidebar(request.user)}
+    before = next(iter(_ids([request.GET.get("before", "")])), None)
+    context = {"q": text, "before": before, "is_list": True, **sidebar(request.user)}
     try:
         search.count(request.user)
+        found = search.search(request.user, text=text, before=before)
     except TooManyRequests as refusal:
         response = render(request, "chat/all.html", context | {"refusal": refusal.message})
         response.status_code, response["Retry-After"] = 429, refusal.headers["Retry-After"]
         return response
-    hits = search.search(request.user, text=text)
-    return render(request, "chat/all.html", context | {"hits": hits})
+    except NotAllowed as refusal:
+        context |= {"refusal": str(refusal)}
+        return render(request, "chat/all.html", context, status=422)
+    return render(request, "chat/all.html", context | {"hits": found.hits, "cursor": found.cursor})
 
 
 def _list(
