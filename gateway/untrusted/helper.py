@@ -41,6 +41,7 @@ Results = dict[int, Any]
 # -I: neither the environment nor the working folder decides which code runs.
 _PROGRAM = "import sys; sys.path.append(sys.argv.pop()); from gateway.untrusted.child import main"
 _COMMAND = [sys.executable, "-I", "-c", f"{_PROGRAM}; main()"]
+CPU_S = 0.3  # for one item
 MOST_WAITING = 16  # jobs; a job is a page or an update of a reply
 _MOST_MEMORY = 200_000_000  # bytes of the helper, and of the process that does a job
 _MOST_ANSWERED = 32_000_000  # bytes
@@ -74,7 +75,7 @@ class Helper:
             "work": work,
             "items": items,
             "within_s": settings.UNTRUSTED_WAIT_S * _SHARE,
-            "cpu_s": settings.UNTRUSTED_CPU_S,
+            "cpu_s": CPU_S,
         }
         future: Future[Results] = Future()
         self._feed()
