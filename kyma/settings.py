@@ -329,6 +329,8 @@ ADMISSION_TIMEOUT_S = env.float("ADMISSION_TIMEOUT_S", default=2.0)
 CACHE_TTL_S = env.float("CACHE_TTL_S", default=1.0)  # keys and catalogue, in each process
 COMMIT_QUEUE_SIZE = env.int("COMMIT_QUEUE_SIZE", default=4096)
 MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", default=10_000_000)
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
+FILE_UPLOAD_MAX_MEMORY_SIZE = 50_000_000  # Nothing that is sent is ever written to a file.
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES  # A temporary chat sends its pictures each time.
 BODY_TIMEOUT_S = env.float("BODY_TIMEOUT_S", default=30.0)
 DRAIN_NOTICE_S = env.float("DRAIN_NOTICE_S", default=0.5)  # readiness red, still accepting
@@ -345,7 +347,9 @@ LOCAL_PROVIDER_URL = env.str(
 # --- Chat --------------------------------------------------------------------------------------
 
 CHAT_SEARCHES_PER_MINUTE = env.int("CHAT_SEARCHES_PER_MINUTE", default=20)  # pages and API together
+CHAT_SEARCH_TIME_S = env.float("CHAT_SEARCH_TIME_S", default=2.0)  # then it can be gone on with
 CHAT_BYTES_PER_PERSON = env.int("CHAT_BYTES_PER_PERSON", default=500_000_000)  # chat/quota.py
+UNTRUSTED_WAIT_S = env.float("UNTRUSTED_WAIT_S", default=1.0)  # for highlighting a page's code
 
 # --- The developers' API -------------------------------------------------------------------------
 

@@ -21,7 +21,10 @@ ROWS = {
         ("catalogue", "receipts", "log"),
         ("dialects", "keys"),
         ("commits", "access", "wire", "failures"),
-        ("models", "errors", "short_cache", "database", "templatetags", "personal_data"),
+        (
+            *("models", "errors", "short_cache", "database", "untrusted", "templatetags"),
+            "personal_data",
+        ),
     ),
     "chat": (
         ("pages", "tasks"),
@@ -31,6 +34,7 @@ ROWS = {
             *(
                 "conversations",
                 "events",
+                "growing",
                 "length",
                 "messages",
                 "model_choice",
