@@ -103,8 +103,9 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "kyma.pages.time_zone.TimeZoneMiddleware",
     "allauth.account.middleware.AccountMiddleware",
-    # Last, so that its pages have everything that other pages have.
+    # Last, so that their pages have everything that other pages have.
     "accounts.suspension.SuspensionMiddleware",
+    "privacy.asking.ProviderChoiceMiddleware",
 ]
 
 ROOT_URLCONF = "kyma.urls"

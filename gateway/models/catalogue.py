@@ -9,9 +9,12 @@ from django.utils import timezone
 
 from accounts.encryption import open_under_master_key, seal_under_master_key
 from accounts.ids import uuid7
+from accounts.models import ProviderChoice
 from billing.models import PriceVersion
 
 EVIDENCE_LIFETIME = dt.timedelta(days=90)
+EVIDENCE_WARNS_AT = dt.timedelta(days=60)
+A_DAY = dt.timedelta(days=1)
 
 
 class Provider(models.Model):
@@ -97,13 +100,28 @@ class Provider(models.Model):
         """The retention that callers are shown: none for a process of the operator's own."""
         return self.Retention.NONE if self.self_hosted else self.retention
 
+    @property
+    def kept(self) -> str:
+        """The effective retention in words."""
+        return self.Retention(self.effective_retention).label
+
     def states_retention(self, today: dt.date) -> bool:
         """True if the retention is stated, with evidence younger than 90 days (P7)."""
         if self.self_hosted:
             return True
         if self.retention == self.Retention.UNKNOWN or self.retention_evidence_date is None:
             return False
-        return today - self.retention_evidence_date < EVIDENCE_LIFETIME
+        # A day ahead of UTC is today somewhere. A later date is a slip: it would count for years.
+        return -A_DAY <= today - self.retention_evidence_date < EVIDENCE_LIFETIME
+
+    def needed_choice(self, today: dt.date) -> str:
+        """Return the least choice of a person with which requests may go here (P7).
+
+        A provider that doesn't state its retention, or no longer, may store everything.
+        """
+        if self.self_hosted:
+            return ProviderChoice.NONE.value
+        return self.retention if self.states_retention(today) else ProviderChoice.STORED.value
 
     @property
     def _place(self) -> str:

@@ -26,7 +26,7 @@ def page(path: str = "/models", **query) -> str:
 
 def shown(**query) -> list[str]:
     """The slugs of the models that /models shows."""
-    return [one.model.slug for one in Client().get("/models", query).context["models"]]
+    return [one.model.slug for one, _ in Client().get("/models", query).context["models"]]
 
 
 def of_json(path: str = "/models.json") -> dict:
