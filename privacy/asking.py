@@ -22,6 +22,8 @@ def asks_nothing(view: Callable) -> Callable:
 
 
 class ProviderChoiceMiddleware:
+    """Stands after SuspensionMiddleware: a suspended person is asked nothing."""
+
     def __init__(self, get_response):
         self.get_response = get_response
 

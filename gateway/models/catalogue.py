@@ -2,6 +2,7 @@
 
 import datetime as dt
 
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
@@ -11,9 +12,9 @@ from accounts.encryption import open_under_master_key, seal_under_master_key
 from accounts.ids import uuid7
 from accounts.models import ProviderChoice
 from billing.models import PriceVersion
+from gateway.models.addresses import problem_of
 
 EVIDENCE_LIFETIME = dt.timedelta(days=90)
-EVIDENCE_WARNS_AT = dt.timedelta(days=60)
 A_DAY = dt.timedelta(days=1)
 
 
@@ -84,6 +85,13 @@ class Provider(models.Model):
 
     def __str__(self):
         return f"Provider {self.slug}"
+
+    def clean(self):
+        date = self.retention_evidence_date
+        if date and date > timezone.now().date() + A_DAY:
+            raise ValidationError({"retention_evidence_date": "This day is yet to come."})
+        if problem := problem_of(self.base_url, is_self_hosted=self.self_hosted):
+            raise ValidationError({"base_url": problem})
 
     @property
     def api_key(self) -> str | None:

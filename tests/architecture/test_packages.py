@@ -20,8 +20,8 @@ ROWS = {
         ("routing", "providers"),
         ("catalogue", "receipts", "log"),
         ("dialects", "keys"),
-        ("commits", "access", "wire", "failures"),
-        ("models", "errors", "short_cache", "database", "templatetags", "personal_data"),
+        ("commits", "access", "wire", "failures", "templatetags"),
+        ("models", "errors", "short_cache", "database", "personal_data"),
     ),
     "chat": (
         ("pages", "tasks"),
