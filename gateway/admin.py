@@ -52,12 +52,12 @@ class ProviderAdmin(KeepingAdmin):
         "slug",
         "name",
         "enabled",
+        "retention",
+        "evidence",
         "key_is_set",
         "probe_ok",
         "probe_note",
         "probed_at",
-        "retention",
-        "evidence",
         "self_hosted",
     )
     list_filter = ("enabled", "probe_ok", "retention")

@@ -1,4 +1,5 @@
 import datetime as dt
+from typing import cast
 
 from django import forms
 from django.forms.boundfield import BoundWidget
@@ -19,7 +20,8 @@ class ChoiceForm(forms.Form):
 
     def __init__(self, *arguments, today: dt.date, **options):
         super().__init__(*arguments, **options)
-        self.fields["choice"].choices = [(one.value, one.label) for one in self.offered]
+        question = cast(forms.ChoiceField, self.fields["choice"])
+        question.choices = [(one.value, one.label) for one in self.offered]
         self._providers = provider_policy.providers_by_choice(today)
 
     @property

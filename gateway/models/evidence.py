@@ -28,9 +28,9 @@ class DueEvidence:
 
     def __str__(self) -> str:
         if self.age_days is None:
-            return "no evidence: used only for accounts that allow `stored`"
+            return "missing: used only with consent to “stored”"
         if self.state is EvidenceState.TOO_OLD:
-            return f"{self.age_days} days old: used only for accounts that allow `stored`"
+            return f"{self.age_days} days old: used only with consent to “stored”"
         left = EVIDENCE_LIFETIME.days - self.age_days
         return f"{self.age_days} days old: counts for {left} more"
 

@@ -51,7 +51,7 @@ def test_the_oldest_comes_first_and_what_is_off_not_at_all():
     aged("off", 99, enabled=False)
     assert [one.provider.slug for one in due(TODAY)] == ["old", "young"]
     assert [str(one) for one in due(TODAY)] == [
-        "95 days old: used only for accounts that allow `stored`",
+        "95 days old: used only with consent to “stored”",
         "60 days old: counts for 30 more",
     ]
 
