@@ -1,12 +1,14 @@
 """Which routes a request is resolved to, and how many of them at the most."""
 
 import asyncio
+import datetime as dt
 
 import pytest
 
+from gateway.catalogue import aliases
 from gateway.catalogue.entries import read_catalogue
 from gateway.dialects.chat import request as chat_request
-from gateway.errors import NotFound
+from gateway.errors import GatewayError, ModelNotFound, NotFound
 from gateway.routing import resolution
 from tests.support.factories import make_caller, make_provider, make_route
 
@@ -79,3 +81,75 @@ def test_a_self_hosted_server_is_sent_no_address_of_a_picture(seeing, url):
 def test_a_picture_inside_the_request_goes_to_any_provider(seeing):
     assert providers_for(asked_to_see("own", PIXEL)) == ["ours"]
     assert providers_for(asked_to_see("both", PIXEL)) == ["ours", "theirs"]
+
+
+# --- What consent would add ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def kept(books, monkeypatch) -> None:
+    """A model whose providers keep data: two for a time, one for ever."""
+    today = dt.datetime.now(dt.UTC).date()
+    for name, retention in (("x", "abuse_30d"), ("y", "abuse_30d"), ("z", "stored")):
+        provider = make_provider(name, retention=retention, retention_evidence_date=today)
+        make_route("kept", provider=provider)
+    entries = read_catalogue()
+
+    async def catalogue():
+        return entries
+
+    monkeypatch.setattr(resolution, "catalogue", catalogue)
+    monkeypatch.setitem(aliases.ALIASES, "fast", ["gone", "kept"])
+
+
+def refused(choice: str, **body) -> GatewayError:
+    request = chat_request.parse({"messages": SAID, **body})
+    with pytest.raises(GatewayError) as refusal:
+        asyncio.run(resolution.resolve(request, make_caller(provider_choice=choice)))
+    return refusal.value
+
+
+@pytest.mark.parametrize("choice", ["", "none"])
+def test_a_refusal_says_what_each_choice_would_add(kept, choice):
+    refusal = refused(choice, model="kept")
+    assert refusal.code == "no_route"
+    assert refusal.metadata["with_consent"] == {"abuse_30d": 2, "stored": 3}
+    assert refusal.message == (
+        "This account allows no provider of kept. Allowing providers that keep up to 30 days "
+        "against abuse (abuse_30d) gives 2 providers. Allowing providers that store what they are "
+        "sent, or don't say (stored) gives 3 providers. Choose in the privacy settings, at "
+        "/settings/privacy."
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "reasons", "added"),
+    [
+        ({"provider": {"only": ["z"]}}, ["provider.only"], {"stored": 1}),
+        ({"provider": {"zdr": True}}, ["data_policy:zdr"], {}),
+    ],
+)
+def test_it_counts_only_providers_that_the_request_allows(kept, body, reasons, added):
+    refusal = refused("abuse_30d", model="kept", **body)
+    assert refusal.metadata["excluded_by"] == [resolution.DATA_POLICY, *reasons]
+    assert refusal.metadata["with_consent"] == added
+    assert ("/settings/privacy" in refusal.message) == bool(added)
+
+
+def test_so_does_the_refusal_of_an_alias(kept):
+    refusal = refused("", model="fast")
+    assert "(abuse_30d) gives 2 providers" in refusal.message
+    assert "/settings/privacy" in refusal.message
+    request = chat_request.parse({"model": "fast", "messages": SAID})
+    found = asyncio.run(resolution.resolve(request, make_caller(provider_choice="abuse_30d")))
+    assert sorted(route.provider for route in found.routes) == ["x", "y"]
+
+
+def test_nothing_is_promised_of_what_the_key_may_not_use(kept):
+    caller = make_caller(provider_choice="", allowed_models=frozenset({"other"}))
+    entry = read_catalogue()["kept"]
+    assert resolution.advice(entry, caller) == ""
+    request = chat_request.parse({"model": "fast", "messages": SAID})
+    with pytest.raises(ModelNotFound) as refusal:
+        asyncio.run(resolution.resolve(request, caller))
+    assert "/settings/privacy" not in refusal.value.message

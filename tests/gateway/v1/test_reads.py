@@ -193,6 +193,14 @@ def test_a_provider_that_keeps_data_is_for_those_who_consented(customer, fake, k
         assert status == (200 if allows(choice, needed) else 404)
 
 
+def test_a_key_of_a_person_who_never_answered_has_the_strict_choice(gateway, fake):
+    asker = Customer(gateway)
+    User.objects.filter(pk=asker.user.pk).update(provider_choice="")
+    for kept, status in (("none", 200), ("abuse_30d", 404), ("stored", 404)):
+        unstated(f"for-newcomers-{kept}", fake, retention=kept, retention_evidence_date=TODAY)
+        assert asker.ask("Hello", model=f"for-newcomers-{kept}").status_code == status
+
+
 def test_a_refusal_counts_only_providers_that_could_serve_the_request(customer, fake):
     unstated("two-keepers", fake, retention="stored", retention_evidence_date=TODAY)
     wish = {"only": ["no-such-provider"]}
