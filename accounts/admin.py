@@ -113,10 +113,11 @@ class UserAdmin(KeepingAdmin, BaseUserAdmin):
     search_fields = ("email",)
     search_help_text = "E-mail address"
     ordering = ("-id",)
-    readonly_fields = ("id", "created_at", "last_login")
+    # Only the person decides about the providers: privacy/provider_policy.py
+    readonly_fields = ("id", "created_at", "last_login", "provider_choice")
     fieldsets = (
         (None, {"fields": ("email", "password", "id")}),
-        ("Account", {"fields": ("state", "allows_unstated_retention")}),
+        ("Account", {"fields": ("state", "provider_choice")}),
         (
             "Access to this admin",
             {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")},

@@ -76,6 +76,18 @@ class UserManager(BaseUserManager["User"]):
         return self.get(email=(username or "").strip().lower())
 
 
+class ProviderChoice(models.TextChoices):
+    """The providers that a person's requests may go to (P7).
+
+    Each choice includes those before it. A person who hasn't chosen yet has "", which allows no
+    more than `NONE`.
+    """
+
+    NONE = "none", "only providers that keep nothing"
+    ABUSE_30D = "abuse_30d", "also providers that keep up to 30 days, against abuse"
+    STORED = "stored", "any provider, also those that keep more or don't say"
+
+
 class User(AbstractBaseUser, PermissionsMixin):
     """A person with an account: an e-mail address and a password hash, nothing else (P1)."""
 
@@ -89,9 +101,14 @@ class User(AbstractBaseUser, PermissionsMixin):
     state = models.CharField(max_length=10, choices=State, default=State.ACTIVE)
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField(default=False)
-    allows_unstated_retention = models.BooleanField(
-        default=False,
-        help_text="May be sent to providers that don't state how long they keep data (P7).",
+    provider_choice = models.CharField(
+        max_length=10,
+        choices=ProviderChoice,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Which providers requests may go to (P7). Empty: not chosen yet, so only those "
+        "that keep nothing.",
     )
     session_epoch = models.PositiveIntegerField(
         default=0,
@@ -110,6 +127,10 @@ class User(AbstractBaseUser, PermissionsMixin):
     class Meta:
         constraints = [
             models.CheckConstraint(condition=Q(email=Lower("email")), name="email_is_lower_case"),
+            models.CheckConstraint(
+                condition=Q(provider_choice__in=("", *ProviderChoice.values)),
+                name="provider_choice_is_a_choice",
+            ),
         ]
         permissions = [("suspend_user", "Can suspend and restore user")]
 

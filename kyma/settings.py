@@ -89,9 +89,9 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "kyma.pages.time_zone.TimeZoneMiddleware",
     "allauth.account.middleware.AccountMiddleware",
-    # Last, so that its pages have everything that other pages have.
     "accounts.suspension.SuspensionMiddleware",
     "accounts.password_pages.BusyMiddleware",
+    "privacy.asking.ProviderChoiceMiddleware",
 ]
 
 ROOT_URLCONF = "kyma.urls"
@@ -197,6 +197,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": ROLLUP_INTERVAL_S,
         "options": {"expires": ROLLUP_INTERVAL_S},
     },
+    "remind of evidence": {"task": "gateway.tasks.remind_of_evidence", "schedule": 60 * 60},
     "fold late usage": {"task": "gateway.tasks.fold_late_usage", "schedule": 60 * 60},
     "send notices": {
         "task": "accounts.tasks.send_notices",
@@ -313,6 +314,7 @@ EMAIL_BACKEND = (
 )
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Kyma <no-reply@kyma.local>")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
+OPERATOR_EMAIL = env.str("OPERATOR_EMAIL", default="")  # is warned of ageing evidence; empty: none
 
 # --- Gateway -----------------------------------------------------------------------------------
 
@@ -323,6 +325,8 @@ UPSTREAM_IDLE_TIMEOUT_S = env.float("UPSTREAM_IDLE_TIMEOUT_S", default=60.0)
 REQUEST_TOTAL_TIMEOUT_S = env.float("REQUEST_TOTAL_TIMEOUT_S", default=600.0)
 KEEP_ALIVE_INTERVAL_S = env.float("KEEP_ALIVE_INTERVAL_S", default=10.0)
 DRAIN_AFTER_HANG_UP_S = env.float("DRAIN_AFTER_HANG_UP_S", default=30.0)
+# Networks beside the public internet in which hosted providers may stand, over plain http too.
+HOSTED_PROVIDER_NETWORKS = env.list("HOSTED_PROVIDER_NETWORKS", default=[])
 HOLD_GRACE_S = env.float("HOLD_GRACE_S", default=60.0)  # after the total timeout
 SETTLE_TIMEOUT_S = env.float("SETTLE_TIMEOUT_S", default=10.0)
 ADMISSION_TIMEOUT_S = env.float("ADMISSION_TIMEOUT_S", default=2.0)

@@ -97,6 +97,7 @@ def composer(user: User, *, chosen: str = "") -> dict:
     return {
         "choices": choices,
         "choice": model_choice.preferring(chosen, user, choices),
+        "withheld": model_choice.withheld(user),
         "some_see_images": any(one.has_vision for one in choices),
         "max_images": messages.MAX_IMAGES,
     }

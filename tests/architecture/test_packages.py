@@ -20,11 +20,8 @@ ROWS = {
         ("routing", "providers"),
         ("catalogue", "receipts", "log"),
         ("dialects", "keys"),
-        ("commits", "access", "wire", "failures"),
-        (
-            *("models", "errors", "short_cache", "database", "untrusted", "templatetags"),
-            "personal_data",
-        ),
+        ("commits", "access", "wire", "failures", "templatetags"),
+        ("models", "errors", "short_cache", "database", "untrusted", "personal_data"),
     ),
     "chat": (
         ("pages", "tasks"),

@@ -40,6 +40,7 @@ def test_a_second_account_of_the_mailbox_works_without_the_gift(books, client):
     signup.grant(make_user("ann@gmail.com"), "ann@gmail.com")
     sign_up(client, "a.nn+again@gmail.com")
     enter_code(client)
+    client.post("/settings/privacy/choose", {"choice": "none"})
     for page in ("/dashboard", "/billing"):
         assert "this one had it before" in text_of(client.get(page))
     assert User.objects.filter(email="a.nn+again@gmail.com").exists()

@@ -55,6 +55,9 @@ def sign_up(page, address: str) -> None:
     mail = opened.value.get_by_role("article").filter(has_text=address)
     page.get_by_label("Code").fill(mail.locator(".secret code").inner_text())
     page.get_by_role("button", name="Confirm").click()
+    expect(page.get_by_label("Only providers that keep nothing")).to_be_checked()
+    assert axe(page) == []
+    page.get_by_role("button", name="Save and go on").click()
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
 
 

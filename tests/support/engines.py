@@ -29,6 +29,7 @@ ENGINE = {
     "chat/test_search.py",
     "gateway/analytics",
     "gateway/catalogue/test_catalog.py",
+    "gateway/catalogue/test_evidence.py",
     "gateway/commits",
     "gateway/keys/test_key_caps_race.py",
     "gateway/keys/test_key_limit_race.py",
@@ -49,6 +50,7 @@ ENGINE = {
     "kyma/pages/test_overview.py",
     "kyma/pages/test_public_catalogue.py",
     "kyma/test_health.py",
+    "privacy/test_provider_choice.py",
 }
 # The packages of others, and what draws thousands of examples.
 ONCE = {

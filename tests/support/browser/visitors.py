@@ -94,7 +94,7 @@ def is_no_page(answer) -> bool:
 def everybody(*, days: int, a_day: int) -> list[Visitor]:
     """One of each, on a site with `days` of usage, all of it looked at. Strangers come first."""
     making.make(days=days, a_day=a_day)
-    comers = (newcomer(), halfway(), forgetful(), careful(), beginner(), regular())
+    comers = (newcomer(), halfway(), forgetful(), careful(), unasked(), beginner(), regular())
     everybody = [stranger(), *comers]
     assert all(visitor.pages for visitor in everybody)
     return everybody
@@ -140,6 +140,12 @@ def forgetful() -> Visitor:
 def careful() -> Visitor:
     """Has a password and no second factor."""
     return Visitor("careful", just_signed_in(make_user(password=PASSWORD)), below="accounts/")
+
+
+def unasked() -> Visitor:
+    """Hasn't chosen yet which providers may answer."""
+    client = just_signed_in(make_user(provider_choice=""))
+    return Visitor("unasked", client, below="settings/privacy/choose")
 
 
 def beginner() -> Visitor:
