@@ -20,6 +20,9 @@ from chat.stored_replies import Snapshot
 LARGEST_SHARE = 0.1
 LONGEST_PAUSE_S = 2.0
 NOTHING_NEW = b": still here\n\n"
+# There is nothing to send, but the server asks for more only once all before it has been sent. So a
+# snapshot has left this process when the next is asked for.
+FLUSH = b""
 
 
 async def of(
@@ -39,6 +42,7 @@ async def of(
             # In a thread, because a long block takes a while and this loop serves other streams.
             update, took_s = await asyncio.to_thread(_update, snapshot, text, reasoning)
             yield event("update", {**update, "first": last is None})
+            yield FLUSH
             last = snapshot
             await asyncio.sleep(min(took_s / LARGEST_SHARE, LONGEST_PAUSE_S))
 
