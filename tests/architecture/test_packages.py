@@ -29,6 +29,7 @@ ROWS = {
         # The rules, each a module; they may import each other, but not in a circle.
         (
             *(
+                "answers",
                 "conversations",
                 "events",
                 "growing",
