@@ -9,7 +9,7 @@ from pathlib import Path
 
 import environ
 
-from kyma import inner_ports, own_secrets
+from kyma import inner_ports, own_secrets, schedule
 
 env = environ.Env()
 
@@ -172,42 +172,12 @@ HOLD_SWEEP_INTERVAL_S = env.int("HOLD_SWEEP_INTERVAL_S", default=30)
 PROBE_INTERVAL_S = env.int("PROBE_INTERVAL_S", default=300)
 ROLLUP_INTERVAL_S = env.int("ROLLUP_INTERVAL_S", default=300)
 NOTICE_INTERVAL_S = env.int("NOTICE_INTERVAL_S", default=15)
-CELERY_BEAT_SCHEDULE = {
-    "sweep expired holds": {
-        "task": "gateway.tasks.sweep_holds",
-        "schedule": HOLD_SWEEP_INTERVAL_S,
-    },
-    "make content partitions": {
-        "task": "gateway.tasks.make_partitions",
-        "schedule": 24 * 60 * 60,
-    },
-    "probe providers": {
-        "task": "gateway.tasks.probe_providers",
-        "schedule": PROBE_INTERVAL_S,
-        "options": {"expires": PROBE_INTERVAL_S},
-    },
-    "end silent replies": {
-        "task": "chat.tasks.end_silent_replies",
-        "schedule": HOLD_SWEEP_INTERVAL_S,
-    },
-    "take back imports": {"task": "chat.tasks.take_back_imports", "schedule": 10 * 60},
-    "purge content": {"task": "gateway.tasks.purge_content", "schedule": 60 * 60},
-    "fold usage": {
-        "task": "gateway.tasks.fold_usage",
-        "schedule": ROLLUP_INTERVAL_S,
-        "options": {"expires": ROLLUP_INTERVAL_S},
-    },
-    "remind of evidence": {"task": "gateway.tasks.remind_of_evidence", "schedule": 60 * 60},
-    "fold late usage": {"task": "gateway.tasks.fold_late_usage", "schedule": 60 * 60},
-    "send notices": {
-        "task": "accounts.tasks.send_notices",
-        "schedule": NOTICE_INTERVAL_S,
-        "options": {"expires": NOTICE_INTERVAL_S},
-    },
-    "purge sessions": {"task": "accounts.tasks.purge_sessions", "schedule": 24 * 60 * 60},
-    "purge gift places": {"task": "billing.tasks.purge_gift_places", "schedule": 24 * 60 * 60},
-    "purge mailbox": {"task": "accounts.tasks.purge_mailbox", "schedule": 10 * 60},
-}
+CELERY_BEAT_SCHEDULE = schedule.jobs(
+    sweep_s=HOLD_SWEEP_INTERVAL_S,
+    probe_s=PROBE_INTERVAL_S,
+    rollup_s=ROLLUP_INTERVAL_S,
+    notice_s=NOTICE_INTERVAL_S,
+)
 
 # --- Cache -------------------------------------------------------------------------------------
 

@@ -49,7 +49,7 @@ ROWS = {
         ("web", "body_limit", "password_gate", "demo"),
         ("api", "machine", "health", "apps"),
         ("pages", "checks", "groups", "schema", "metrics", "admin", "settings"),
-        ("celery", "cache", "inner_ports", "own_secrets"),
+        ("celery", "schedule", "cache", "inner_ports", "own_secrets"),
     ),
 }
 SHARED_ROWS = {("chat", 2)}  # Their modules may import each other.
