@@ -11,8 +11,10 @@ import secrets
 from pathlib import Path
 
 import environ
+from celery.schedules import crontab
 
 from kyma import inner_ports
+from kyma.limited_connection import LimitedConnection
 
 env = environ.Env()
 
@@ -136,11 +138,34 @@ SQLITE_OPTIONS = {
     "timeout": 20,
     "init_command": ("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON"),
 }
+# How long to wait for Postgres: for one query of a web process, for one of a job, for one batch of
+# group commit, for a free connection of the pool, and for a new one (whole seconds, at least 2).
+# Migrations and other commands wait for as long as it takes.
+DATABASE_TIMEOUT_S = env.float("DATABASE_TIMEOUT_S", default=2.0)
+DATABASE_JOB_TIMEOUT_S = env.float("DATABASE_JOB_TIMEOUT_S", default=300.0)
+COMMIT_TIMEOUT_S = env.float("COMMIT_TIMEOUT_S", default=5.0)
+DATABASE_POOL_TIMEOUT_S = env.float("DATABASE_POOL_TIMEOUT_S", default=2.0)
+DATABASE_CONNECT_TIMEOUT_S = env.int("DATABASE_CONNECT_TIMEOUT_S", default=2)
+DATABASE_DEAF_TIMEOUT_S = env.int("DATABASE_DEAF_TIMEOUT_S", default=10)  # acknowledges no byte
+# Readiness turns red when nothing was committed for so long although operations wait.
+COMMIT_STALLED_AFTER_S = env.float("COMMIT_STALLED_AFTER_S", default=3.0)
 POSTGRES_OPTIONS = {
     # Otherwise a failed INSERT writes the user's text into the server's log.
     "server_side_binding": True,
     "prepare_threshold": None,
-    "pool": {"min_size": 0, "max_size": env.int("DATABASE_POOL_SIZE", default=8), "timeout": 5},
+    "connect_timeout": DATABASE_CONNECT_TIMEOUT_S,
+    "tcp_user_timeout": 1000 * DATABASE_DEAF_TIMEOUT_S,
+    "keepalives_idle": DATABASE_DEAF_TIMEOUT_S,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "pool": {
+        "min_size": 0,
+        "max_size": env.int("DATABASE_POOL_SIZE", default=8),
+        "timeout": DATABASE_POOL_TIMEOUT_S,
+        # After a failure the next query connects, and not a clock that goes slower each time.
+        "reconnect_timeout": 0,
+        "connection_class": LimitedConnection,
+    },
 }
 
 
@@ -192,7 +217,8 @@ CELERY_BEAT_SCHEDULE = {
     },
     "make content partitions": {
         "task": "gateway.tasks.make_partitions",
-        "schedule": 24 * 60 * 60,
+        # By the clock: a beat that is started afresh each hour would never wait out an interval.
+        "schedule": crontab(minute=20),
     },
     "probe providers": {
         "task": "gateway.tasks.probe_providers",
@@ -204,7 +230,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": HOLD_SWEEP_INTERVAL_S,
     },
     "take back imports": {"task": "chat.tasks.take_back_imports", "schedule": 10 * 60},
-    "purge content": {"task": "gateway.tasks.purge_content", "schedule": 60 * 60},
+    "purge content": {"task": "gateway.tasks.purge_content", "schedule": crontab(minute=40)},
     "fold usage": {
         "task": "gateway.tasks.fold_usage",
         "schedule": ROLLUP_INTERVAL_S,

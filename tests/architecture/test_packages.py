@@ -47,7 +47,8 @@ ROWS = {
         ("web", "body_limit", "demo"),
         ("api", "machine", "health", "apps"),
         ("pages", "checks", "groups", "schema", "metrics", "admin", "settings"),
-        ("celery", "cache", "inner_ports"),
+        ("celery",),
+        ("cache", "inner_ports", "limited_connection"),
     ),
 }
 SHARED_ROWS = {("chat", 2)}  # Their modules may import each other.

@@ -45,6 +45,7 @@ def test_ready_names_every_check_and_is_only_degraded_without_redis(client, book
     assert body["checks"].pop("redis") == "failed: ConnectionError"
     assert body["checks"] == {
         "not draining": "ok",
+        "commits": "ok",
         "database": "ok",
         "migrations": "ok",
         "keyring": "ok",
