@@ -73,4 +73,6 @@ class LimitedConnection(psycopg.Connection):
             if timeout is not None:
                 raise  # The caller is psycopg itself and copes.
             self.close()
+            if self._pool is not None:
+                self._pool.drain()  # The others may be as dead, and each would be waited for.
             raise psycopg.OperationalError(f"no answer within {limit_s} s") from late
