@@ -38,13 +38,15 @@ Command = tuple[str, list[bytes] | None]  # The name of a statement and its rows
 BEGIN: Command = ("BEGIN", None)
 # Set for each transaction alone, as a pooler gives the session to others. The server ends what this
 # process no longer waits for, and a transaction whose process has frozen with its accounts locked.
-# It takes the JSON of a statement for a hundred rows, and then reads whole tables of some ten
-# thousand accounts rather than look a few of them up: without `enable_seqscan` it looks them up.
+# It takes the JSON of a statement for a hundred rows, and would rather read a whole table of ten
+# thousand accounts than look a few of them up. With the other ways off it looks them up by an index.
 _SETTINGS = """SELECT
     set_config('lock_timeout', '{lock_wait_ms}', true),
     set_config('statement_timeout', '{limit_ms}', true),
     set_config('idle_in_transaction_session_timeout', '{limit_ms}', true),
-    set_config('enable_seqscan', 'off', true)"""
+    set_config('enable_seqscan', 'off', true),
+    set_config('enable_hashjoin', 'off', true),
+    set_config('enable_mergejoin', 'off', true)"""
 COMMIT: Command = ("COMMIT", None)
 ROLLBACK: Command = ("ROLLBACK", None)
 # Errors that reveal a pooler which `is_direct` missed: prepared statements belong to another
