@@ -39,7 +39,7 @@ BEGIN: Command = ("BEGIN", None)
 # Set for each transaction alone, as a pooler gives the session to others. The server ends what this
 # process no longer waits for, and a transaction whose process has frozen with its accounts locked.
 # It takes the JSON of a statement for a hundred rows, and would rather read a whole table of ten
-# thousand accounts than look a few of them up. With the other ways off it looks them up by an index.
+# thousand accounts than look a few of them up by an index, unless its other ways are off.
 _SETTINGS = """SELECT
     set_config('lock_timeout', '{lock_wait_ms}', true),
     set_config('statement_timeout', '{limit_ms}', true),
