@@ -197,10 +197,16 @@ EMBEDDED_REDIS = not env.str("REDIS_URL", default="")  # `manage.py up` starts i
 _inner_ports = inner_ports.FIXED if PRODUCTION else inner_ports.remembered(STATE_DIR)
 KYMA_REDIS_PORT = env.int("KYMA_REDIS_PORT", default=_inner_ports["redis"])
 REDIS_URL = env.str("REDIS_URL", default="") or f"redis://127.0.0.1:{KYMA_REDIS_PORT}/0"
-REDIS_TIMEOUT_S = env.float("REDIS_TIMEOUT_S", default=0.5)  # then limits are kept per process
+REDIS_TIMEOUT_S = env.float("REDIS_TIMEOUT_S", default=0.3)  # then limits are kept per process
 WEB_PROCESSES = env.int("WEB_PROCESSES", default=1)  # that share the limits without Redis
 CELERY_BROKER_URL = REDIS_URL
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# Otherwise a worker would wait for ever for a Redis that has gone without a word.
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_connect_timeout": 5,
+    "socket_timeout": 30,
+    "socket_keepalive": True,
+}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_WORKER_SEND_TASK_EVENTS = False
