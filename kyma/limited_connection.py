@@ -43,6 +43,18 @@ def _wait_s() -> float | None:
     return None if _limit_s is None else _limit_s + GRACE_S
 
 
+def statement_limit(limit_s: float, backend_pid: int) -> str:
+    """Return the query that has the server end slow queries, unless a pooler stands in between.
+
+    A pooler refuses this as an option of the connection, and would give the next client a session
+    that has it set. It announces another `backend_pid` than the session's own.
+    """
+    return (
+        f"SELECT set_config('statement_timeout', '{round(1000 * limit_s)}', false) "
+        f"WHERE pg_backend_pid() = {backend_pid}"
+    )
+
+
 class LimitedConnection(psycopg.Connection):
     """A connection that is closed when an answer takes too long."""
 
@@ -50,20 +62,8 @@ class LimitedConnection(psycopg.Connection):
     def connect(cls, conninfo: str = "", **options: Any) -> Self:
         connection = super().connect(conninfo, **options)
         if _limit_s is not None:
-            connection._limit_statements(round(1000 * _limit_s))
+            connection.execute(statement_limit(_limit_s, connection.pgconn.backend_pid))
         return connection
-
-    def _limit_statements(self, limit_ms: int) -> None:
-        """Have the server end slow queries, unless a pooler stands in between.
-
-        A pooler refuses this as an option of the connection, and would give the next client a
-        session that has it set. It announces another process id than the session's own.
-        """
-        own_pid = self.pgconn.backend_pid
-        self.execute(
-            f"SELECT set_config('statement_timeout', '{limit_ms}', false) "
-            f"WHERE pg_backend_pid() = {own_pid}"
-        )
 
     def wait(self, gen, interval: float = 0.1, timeout: float | None = None):
         limit_s = _wait_s() if timeout is None else timeout
@@ -72,7 +72,8 @@ class LimitedConnection(psycopg.Connection):
         except _WaitTimeout as late:
             if timeout is not None:
                 raise  # The caller is psycopg itself and copes.
+            pool = getattr(self, "_pool", None)
             self.close()
-            if self._pool is not None:
-                self._pool.drain()  # The others may be as dead, and each would be waited for.
+            if pool is not None:
+                pool.drain()  # The others may be as dead, and each would be waited for.
             raise psycopg.OperationalError(f"no answer within {limit_s} s") from late

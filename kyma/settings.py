@@ -13,8 +13,7 @@ from pathlib import Path
 import environ
 from celery.schedules import crontab
 
-from kyma import inner_ports
-from kyma.limited_connection import LimitedConnection
+from kyma import databases, inner_ports
 
 env = environ.Env()
 
@@ -132,55 +131,24 @@ TEMPLATES = [
 
 # --- Databases ---------------------------------------------------------------------------------
 
-SQLITE_OPTIONS = {
-    # IMMEDIATE: otherwise concurrent writers get "database is locked". FULL survives a power loss.
-    "transaction_mode": "IMMEDIATE",
-    "timeout": 20,
-    "init_command": ("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON"),
-}
 # How long to wait for Postgres: for one query of a web process, for one of a job, for one batch of
-# group commit, for a free connection of the pool, and for a new one (whole seconds, at least 2).
-# Migrations and other commands wait for as long as it takes.
+# group commit, and for a connection of the pool. Migrations and other commands wait without a limit.
 DATABASE_TIMEOUT_S = env.float("DATABASE_TIMEOUT_S", default=2.0)
 DATABASE_JOB_TIMEOUT_S = env.float("DATABASE_JOB_TIMEOUT_S", default=300.0)
 COMMIT_TIMEOUT_S = env.float("COMMIT_TIMEOUT_S", default=5.0)
 DATABASE_POOL_TIMEOUT_S = env.float("DATABASE_POOL_TIMEOUT_S", default=2.0)
-DATABASE_CONNECT_TIMEOUT_S = env.int("DATABASE_CONNECT_TIMEOUT_S", default=2)
-DATABASE_DEAF_TIMEOUT_S = env.int("DATABASE_DEAF_TIMEOUT_S", default=10)  # acknowledges no byte
 # Readiness turns red when nothing was committed for so long although operations wait.
 COMMIT_STALLED_AFTER_S = env.float("COMMIT_STALLED_AFTER_S", default=3.0)
-POSTGRES_OPTIONS = {
-    # Otherwise a failed INSERT writes the user's text into the server's log.
-    "server_side_binding": True,
-    "prepare_threshold": None,
-    "connect_timeout": DATABASE_CONNECT_TIMEOUT_S,
-    "tcp_user_timeout": 1000 * DATABASE_DEAF_TIMEOUT_S,
-    "keepalives_idle": DATABASE_DEAF_TIMEOUT_S,
-    "keepalives_interval": 2,
-    "keepalives_count": 3,
-    "pool": {
-        "min_size": 0,
-        "max_size": env.int("DATABASE_POOL_SIZE", default=8),
-        "timeout": DATABASE_POOL_TIMEOUT_S,
-        # After a failure the next query connects, and not a clock that goes slower each time.
-        "reconnect_timeout": 0,
-        "connection_class": LimitedConnection,
-    },
-}
+_postgres_options = databases.postgres_options(
+    pool_size=env.int("DATABASE_POOL_SIZE", default=8), pool_timeout_s=DATABASE_POOL_TIMEOUT_S
+)
 
 
 def _database(variable: str, file_name: str) -> dict:
     """Return one database: Postgres (or SQLite) by URL, or else a SQLite file below STATE_DIR."""
     url = env.str(variable, default="") or f"sqlite:///{STATE_DIR / file_name}"
-    config = env.db_url_config(url)
-    is_sqlite = config["ENGINE"].endswith("sqlite3")
-    options = SQLITE_OPTIONS if is_sqlite else POSTGRES_OPTIONS
-    config["OPTIONS"] = {**options, **config.get("OPTIONS", {})}
-    config["CONN_MAX_AGE"] = 0  # More than zero leaks connections under ASGI.
-    config["DISABLE_SERVER_SIDE_CURSORS"] = True  # A transaction pooler may be in use.
-    # A file, because threads and other processes use the test database too.
-    config["TEST"] = {"NAME": str(STATE_DIR / f"test-{file_name}")} if is_sqlite else {}
-    return config
+    test_file = STATE_DIR / f"test-{file_name}"
+    return databases.configured(env.db_url_config(url), _postgres_options, test_file=test_file)
 
 
 DATABASES = {

@@ -23,6 +23,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
 
@@ -154,7 +155,7 @@ class TokenBuckets:
                 async with asyncio.timeout(settings.REDIS_TIMEOUT_S):
                     await self._redis.ping()
                 return
-            except Exception:  # noqa: BLE001 - whatever it is, Redis is still away
+            except (RedisError, OSError):
                 await self._hang_up()
 
     async def _hang_up(self) -> None:

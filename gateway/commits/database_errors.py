@@ -27,11 +27,8 @@ _SQLITE_CODES = frozenset(
         sqlite3.SQLITE_PROTOCOL,
     }
 )
+DATABASE_ERRORS = (psycopg.Error, DjangoError)
 _PRIMARY = 0xFF  # The rest of an SQLite code names a special case of the same error.
-
-
-def is_of_the_database(error: BaseException) -> bool:
-    return isinstance(error, psycopg.Error | DjangoError)
 
 
 def is_out_of_reach(error: BaseException) -> bool:

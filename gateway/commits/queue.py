@@ -17,7 +17,6 @@ themselves, so all other accounts go on.
 import asyncio
 import datetime as dt
 import logging
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -27,7 +26,7 @@ from django.conf import settings
 from django.db import connections
 
 from billing.ledger import Grant
-from gateway.commits.database_errors import is_locked, is_of_the_database, is_out_of_reach
+from gateway.commits.database_errors import DATABASE_ERRORS, is_locked, is_out_of_reach
 from gateway.commits.now import commit_now
 from gateway.commits.operations import (
     Log,
@@ -40,6 +39,7 @@ from gateway.commits.operations import (
     undo,
 )
 from gateway.commits.postgres import LOCK_WAIT_MS, PostgresEngine
+from gateway.commits.silence import Silence
 from gateway.commits.sqlite import SqliteEngine
 from gateway.commits.waiting import CommitFailed, Waiting
 
@@ -97,7 +97,7 @@ class CommitQueue:
         self._undoing: list[Waiting] = []  # See `_undo_later`.
         self._will_retry = False
         self._refused: dict[str, float] = {}  # Undoings, by request: the time to the next try.
-        self._silent_since: float | None = None  # See `silent_s`.
+        self._silence = Silence()
         self._apart: dict[str, deque[Waiting]] = {}  # by locked account
         self._due: deque[Retry] = deque()
         self._closing = False
@@ -117,12 +117,11 @@ class CommitQueue:
 
     @property
     def silent_s(self) -> float:
-        """For how long operations have waited while the database answered none. Any thread may ask.
+        """For how long the database has written nothing of what waits. Any thread may ask.
 
         Locked accounts don't count, because the database answers that they are locked.
         """
-        since = self._silent_since
-        return 0.0 if since is None else time.monotonic() - since
+        return self._silence.seconds
 
     async def submit(self, operation: Operation, timeout_s: float) -> Any:
         """Apply `operation` durably and return its result.
@@ -197,8 +196,6 @@ class CommitQueue:
 
     async def _write_all(self) -> None:
         while True:
-            if not self._undoing:
-                self._silent_since = None  # Nothing waits for an answer.
             await self._arrived.wait()
             self._arrived.clear()
             while self._waiting or self._due:
@@ -244,14 +241,15 @@ class CommitQueue:
     async def _write(self, taken: list[Waiting], lock_wait_ms: int = LOCK_WAIT_MS) -> None:
         if not taken:
             return
-        if self._silent_since is None:
-            self._silent_since = time.monotonic()
+        self._silence.asked()
         try:
             results = await self._apply(taken, lock_wait_ms)
         except Exception as error:  # noqa: BLE001 - the writer must outlive whatever a batch does
             await self._cope(taken, error, lock_wait_ms)
             return
-        self._silent_since = None
+        # Undoing what was never applied needs no disk, so it says nothing about a full one.
+        is_undoing = all(isinstance(one.operation, Release | Reverse) for one in taken)
+        self._silence.answered(ends=not is_undoing)
         for one, result in zip(taken, results, strict=True):
             self._resolve(one, result)
 
@@ -259,10 +257,11 @@ class CommitQueue:
         """Handle a batch that couldn't be written."""
         if is_out_of_reach(error):
             logger.error("commit failed: %s, %d operations", type(error).__name__, len(taken))
+            self._silence.failed()
             for one in taken:
                 self._undo_later(one, CommitFailed(type(error).__name__))
             return
-        self._silent_since = None
+        self._silence.answered(ends=True)
         if is_locked(error):
             await self._set_apart(taken, lock_wait_ms)
         elif len(taken) > 1:
@@ -322,8 +321,8 @@ class CommitQueue:
         decided = partial(_announce, taken) if any(one.decided for one in taken) else None
         try:
             return await self._engine.run(operations, decided, lock_wait_ms)
-        except Exception as error:
-            if not (is_of_the_database(error) and is_out_of_reach(error)):
+        except DATABASE_ERRORS as error:
+            if not is_out_of_reach(error):
                 raise
         return await self._engine.run(operations, decided, lock_wait_ms)
 

@@ -47,7 +47,7 @@ ROWS = {
         ("web", "body_limit", "demo"),
         ("api", "machine", "health", "apps"),
         ("pages", "checks", "groups", "schema", "metrics", "admin", "settings"),
-        ("celery",),
+        ("celery", "databases"),
         ("cache", "inner_ports", "limited_connection"),
     ),
 }
