@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from kyma.limited_connection import LimitedConnection
-
 SQLITE_OPTIONS = {
     # IMMEDIATE: otherwise concurrent writers get "database is locked". FULL survives a power loss.
     "transaction_mode": "IMMEDIATE",
@@ -17,7 +15,7 @@ CONNECT_TIMEOUT_S = 2  # whole seconds, and no fewer
 DEAF_TIMEOUT_S = 10  # A server that acknowledges no byte for so long counts as gone.
 
 
-def postgres_options(*, pool_size: int, pool_timeout_s: float) -> dict[str, Any]:
+def postgres_options(connection: type, pool_size: int, pool_timeout_s: float) -> dict[str, Any]:
     return {
         # Otherwise a failed INSERT writes the user's text into the server's log.
         "server_side_binding": True,
@@ -33,7 +31,7 @@ def postgres_options(*, pool_size: int, pool_timeout_s: float) -> dict[str, Any]
             "timeout": pool_timeout_s,
             # After a failure the next query connects, and not a clock that goes slower each time.
             "reconnect_timeout": 0,
-            "connection_class": LimitedConnection,
+            "connection_class": connection,
         },
     }
 

@@ -14,6 +14,7 @@ import environ
 from celery.schedules import crontab
 
 from kyma import databases, inner_ports
+from kyma.limited_connection import LimitedConnection
 
 env = environ.Env()
 
@@ -132,7 +133,7 @@ TEMPLATES = [
 # --- Databases ---------------------------------------------------------------------------------
 
 # How long to wait for Postgres: for one query of a web process, for one of a job, for one batch of
-# group commit, and for a connection of the pool. Migrations and other commands wait without a limit.
+# group commit, and for a connection of the pool. Migrations and other commands have no limit.
 DATABASE_TIMEOUT_S = env.float("DATABASE_TIMEOUT_S", default=2.0)
 DATABASE_JOB_TIMEOUT_S = env.float("DATABASE_JOB_TIMEOUT_S", default=300.0)
 COMMIT_TIMEOUT_S = env.float("COMMIT_TIMEOUT_S", default=5.0)
@@ -140,7 +141,7 @@ DATABASE_POOL_TIMEOUT_S = env.float("DATABASE_POOL_TIMEOUT_S", default=2.0)
 # Readiness turns red when nothing was committed for so long although operations wait.
 COMMIT_STALLED_AFTER_S = env.float("COMMIT_STALLED_AFTER_S", default=3.0)
 _postgres_options = databases.postgres_options(
-    pool_size=env.int("DATABASE_POOL_SIZE", default=8), pool_timeout_s=DATABASE_POOL_TIMEOUT_S
+    LimitedConnection, env.int("DATABASE_POOL_SIZE", default=8), DATABASE_POOL_TIMEOUT_S
 )
 
 

@@ -46,9 +46,8 @@ ROWS = {
         ("asgi", "urls", "management"),
         ("web", "body_limit", "demo"),
         ("api", "machine", "health", "apps"),
-        ("pages", "checks", "groups", "schema", "metrics", "admin", "settings"),
-        ("celery", "databases"),
-        ("cache", "inner_ports", "limited_connection"),
+        ("pages", "checks", "groups", "schema", "metrics", "admin", "settings", "celery"),
+        ("cache", "databases", "inner_ports", "limited_connection"),
     ),
 }
 SHARED_ROWS = {("chat", 2)}  # Their modules may import each other.
