@@ -181,7 +181,7 @@ class TokenBuckets:
     async def close(self) -> None:
         if self._sender is not None:
             await self._sender
-        if self._looking is not None:
+        if self._looking is not None and not self._looking.done():
             self._looking.cancel()
             await asyncio.wait({self._looking})
         await self._redis.aclose()

@@ -29,7 +29,7 @@ def test_nothing_waits_for_a_frozen_redis(committed, scripted, fake, tmp_path, a
         Valkey(tmp_path) as valkey,
         Gateway(REDIS_URL=valkey.url, REDIS_TIMEOUT_S=str(TIMEOUT_S)) as gateway,
     ):
-        load = Load(gateway, fake.script(GOOD), pause_s=0.2, account_fields=LIMITED)
+        load = Load(gateway, fake.script(GOOD), pause_s=0.3, account_fields=LIMITED)
         with load.pressing():
             time.sleep(AT_WORK_S)
             valkey.suspend()

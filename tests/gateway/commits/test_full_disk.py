@@ -69,7 +69,7 @@ def test_a_full_disk_fails_requests_at_once_and_leaves_the_books_right(
 ):
     environment = {"COMMIT_STALLED_AFTER_S": str(STALLED_AFTER_S), "CACHE_TTL_S": "1"}
     with Gateway(**environment) as gateway:
-        load = Load(gateway, fake.script(GOOD), pause_s=0.1)
+        load = Load(gateway, fake.script(GOOD), pause_s=0.3)
         with load.pressing():
             time.sleep(AT_WORK_S)
             with full(gateway):

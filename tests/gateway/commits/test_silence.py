@@ -33,7 +33,7 @@ class Pace:
 
 QUICK = Pace(
     away_s=4.5,
-    pause_s=0.2,
+    pause_s=0.4,
     environment={
         "DATABASE_TIMEOUT_S": "1",
         "DATABASE_POOL_TIMEOUT_S": "1",

@@ -14,7 +14,7 @@ from tests.support.factories import make_key
 from tests.support.live import Customer, Gateway
 
 MAX_TOKENS = 2  # of receipts.USAGE
-LOOK_S = 0.1
+LOOK_S = 0.2
 GIVE_UP_S = 30
 BROKEN_OFF = 0  # In place of a status: the answer lacks its end, as it couldn't be settled.
 
