@@ -5,6 +5,7 @@ ChatError
 │   ├── Deleted         the conversation was deleted after it was looked up
 │   ├── StillAnswering  another reply is being written: a conversation has one at a time
 │   ├── NoCredit        the account has no credit left
+│   ├── NoConsent       the account allows no provider of the model
 │   ├── NoVision        the message has images, and the model can't see images
 │   ├── ChatsFull       the person has stored as much as they may
 │   └── ImportRefused   the file is no conversation, or too large
@@ -30,6 +31,10 @@ class StillAnswering(NotAllowed):
 
 class NoCredit(NotAllowed):
     code = "insufficient_credits"
+
+
+class NoConsent(NotAllowed):
+    code = "no_route"  # as at /v1
 
 
 class NoVision(NotAllowed):

@@ -27,6 +27,9 @@ NOTHING_NEW = b": still here\n\n"
 # Whole replies wait for the highlighting of their code here, where no update waits behind them.
 _endings = ThreadPoolExecutor(4, thread_name_prefix="chat-endings")
 T = TypeVar("T")
+# There is nothing to send, but the server asks for more only once all before it has been sent. So a
+# snapshot has left this process when the next is asked for.
+FLUSH = b""
 
 
 async def of(
@@ -46,6 +49,7 @@ async def of(
                 continue
             update, took_s = await _update(snapshot, parts)
             yield event("update", {**update, "first": last is None})
+            yield FLUSH
             last = snapshot
             await asyncio.sleep(min(took_s / LARGEST_SHARE, LONGEST_PAUSE_S))
 

@@ -15,8 +15,10 @@ from chat import replies  # noqa: E402
 from gateway.untrusted.helper import helper  # noqa: E402
 from gateway.v1.handler import close, gateway_application, start  # noqa: E402
 from gateway.v1.urls import WITHOUT_VERSION  # noqa: E402
-from kyma import body_limit  # noqa: E402
+from kyma import body_limit, password_gate  # noqa: E402
 from kyma.metrics import PATH, metrics_application  # noqa: E402
+
+django_application = password_gate.Gate(django_application)
 
 
 async def application(scope, receive, send):

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Sequence
 
 from chat import markdown
+from chat.errors import NoConsent
 from chat.messages import Shown
 from chat.models import Message
 from chat.stored_replies import Snapshot
@@ -38,6 +39,10 @@ class Article:
     @property
     def wants_credit(self) -> bool:
         return self.message.error == NOT_AFFORDED
+
+    @property
+    def wants_consent(self) -> bool:
+        return self.message.error == NoConsent.code
 
 
 def article(shown: Shown) -> Article:

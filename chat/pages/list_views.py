@@ -14,7 +14,7 @@ from chat import conversations, model_choice, search
 from chat.errors import ImportBusy, NotAllowed
 from chat.files import transfer
 from chat.models import Conversation
-from chat.pages.conversation_page import own_conversation, sidebar
+from chat.pages.conversation_page import own_conversation, remains_of, sidebar
 from chat.pages.forms import ImportForm
 from gateway.database import by_part
 from gateway.errors import TooManyRequests
@@ -77,10 +77,11 @@ def _listed(user: User, is_archive: bool, number: int) -> list[conversations.Lis
 
 @require_POST
 def delete_many(request: SignedInRequest) -> HttpResponse:
-    count = conversations.delete(request.user, ids=_ids(request.POST.getlist("ids")))
-    if count:
+    deletion = conversations.delete(request.user, ids=_ids(request.POST.getlist("ids")))
+    if count := deletion.count:
         noun = "conversation" if count == 1 else "conversations"
-        notices.success(request, f"Deleted {count} {noun}, with every message in them.")
+        said = f"Deleted {count} {noun}, with every message in them.{remains_of(deletion)}"
+        notices.success(request, said)
     else:
         notices.warning(request, "Tick what you want to delete first.")
     return redirect("conversations")

@@ -36,6 +36,12 @@ DISTINCT = "each run ends at a character that isn't in it, so there is one way t
 ONE_RUN = "one run of one class; no two parts can match the same character"
 
 KNOWN = {
+    "accounts/urls.py: ^accounts/password/reset/key/(?P<ui… 2c7c74fd": Meets(
+        "a path, of at most 8 kB", DISTINCT, by="match"
+    ),
+    "gateway/failures.py: roles must alternate|(?:unexpected|… 94ffbac3": Meets(
+        "an error of a provider, cut to MAX_SEARCHED", FIXED
+    ),
     "accounts/mailbox.py: f'^{pattern}$'": Meets("our own mails, line by line", ONE_CLASS),
     r"chat/files/markdown_file.py: (?P<escape>\\*)( \#\#\ (?P<role>Sys… b601b432": Meets(
         "a line of an imported file", DISTINCT, by="fullmatch"
