@@ -48,10 +48,23 @@ def validate_scopes(value: list) -> None:
 
 
 class UserManager(BaseUserManager["User"]):
-    def create_user(self, email: str, password: str | None = None, **fields) -> "User":
-        """Make a person and their data key. Without a password they can't sign in by password."""
+    def create_user(
+        self,
+        email: str,
+        password: str | None = None,
+        *,
+        password_hash: str | None = None,
+        **fields,
+    ) -> "User":
+        """Make a person and their data key.
+
+        Without a password, or its hash, they can't sign in by password.
+        """
         user = self.model(email=email.strip().lower(), **fields)
-        user.set_password(password)
+        if password_hash is None:
+            user.set_password(password)
+        else:
+            user.password = password_hash
         data_keys.create(user.id)  # First, because a key without a user is harmless.
         user.save(using=self._db)
         return user
@@ -200,6 +213,7 @@ class ApiKey(models.Model):
 
     class Meta:
         verbose_name = "API key"
+        permissions = [("disable_apikey", "Can disable and revoke API key")]
         constraints = [
             models.CheckConstraint(
                 condition=Q(retention_days__in=RETENTION_CHOICES_DAYS),

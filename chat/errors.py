@@ -9,6 +9,7 @@ ChatError
 │   ├── NoVision        the message has images, and the model can't see images
 │   ├── ChatsFull       the person has stored as much as they may
 │   └── ImportRefused   the file is no conversation, or too large
+│       └── ImportBusy  this process is importing another file
 """
 
 
@@ -46,3 +47,7 @@ class ChatsFull(NotAllowed):
 
 class ImportRefused(NotAllowed):
     code = "import_refused"
+
+
+class ImportBusy(ImportRefused):
+    code = "import_busy"

@@ -30,6 +30,8 @@ PATIENCE = {
     "UPSTREAM_IDLE_TIMEOUT_S": "60",
     "KEEP_ALIVE_INTERVAL_S": "30",
     "DRAIN_AFTER_HANG_UP_S": "30",
+    "UNTRUSTED_WAIT_S": "20",
+    "CHAT_SEARCH_TIME_S": "30",
 }
 for _name, _seconds in PATIENCE.items():
     os.environ.setdefault(_name, _seconds)

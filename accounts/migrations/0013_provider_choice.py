@@ -23,7 +23,7 @@ def give_back(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("accounts", "0010_plain_help_texts"),
+        ("accounts", "0012_support_disables_keys"),
     ]
 
     operations = [

@@ -12,6 +12,7 @@ from accounts.keyring import data_keys
 from accounts.models import User
 from accounts.signed_in import SignedInRequest
 from chat import conversations, messages, model_choice
+from chat.conversations import Deletion
 from chat.errors import Deleted
 from chat.models import Conversation, Message
 from chat.pages.articles import articles
@@ -38,6 +39,16 @@ def what_is_deleted_is_404() -> Iterator[None]:
         yield
     except Deleted as error:
         raise Http404 from error
+
+
+def remains_of(deletion: Deletion) -> str:
+    """Return what a page adds to its notice if something of a deleted chat is left in a file."""
+    if deletion.is_complete:
+        return ""
+    return (
+        " Encrypted remains are left in the database's files, because something still reads them."
+        " Kyma tries each hour to remove them."
+    )
 
 
 def render_conversation(

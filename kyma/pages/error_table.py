@@ -84,6 +84,10 @@ CODES = {
     ),
     "provider_overloaded": (errors.TooManyRequests, "Every provider of the model is busy."),
     "reads_per_minute": (errors.TooManyRequests, "Too many requests that ask no model."),
+    "reauthentication_required": (
+        errors.Forbidden,
+        "Confirm at /accounts/reauthenticate/ that it is you, before a key gets scopes.",
+    ),
     "requests_per_minute": (errors.TooManyRequests, "More requests than the tier allows."),
     "thread_unsupported_request": (
         errors.InvalidRequest,

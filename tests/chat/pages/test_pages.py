@@ -118,6 +118,19 @@ def test_what_failed_for_want_of_credit_leads_to_billing(alice, hers):
     assert "Try again" in text
 
 
+@pytest.mark.parametrize(
+    ("cost_nano", "said"),
+    [(0, "nothing was charged for it"), (400, "and was charged"), (None, "shows within minutes")],
+)
+def test_an_interrupted_reply_says_what_it_cost(alice, hers, cost_nano, said):
+    conversation = talk(alice, "Hi")
+    say(conversation, "Hel", state="interrupted", cost_nano=cost_nano)
+    shown = page(hers, conversation)
+    assert said in shown
+    assert ("nothing was charged" in shown) == (cost_nano == 0)
+    assert ("$0.0000004" in shown) == bool(cost_nano)
+
+
 def test_an_answer_that_is_being_written_is_followed_with_and_without_javascript(alice, hers):
     conversation = talk(alice, "Hello")
     reply = say(conversation, "What has come", state="streaming", cost_nano=None)

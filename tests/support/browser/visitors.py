@@ -45,10 +45,10 @@ class Visitor:
     below: str = ""
 
     @property
-    def session(self) -> str | None:
-        """What the browser of this visitor has in its cookie."""
-        cookie = self.client.cookies.get(settings.SESSION_COOKIE_NAME)
-        return cookie and cookie.value
+    def cookies(self) -> dict[str, str]:
+        """What the browser of this visitor keeps: the session, and the key of the mailbox."""
+        kept = (settings.SESSION_COOKIE_NAME, mailbox.COOKIE)
+        return {name: one.value for name, one in self.client.cookies.items() if name in kept}
 
     @cached_property
     def answers(self) -> dict[str, Any]:
@@ -101,10 +101,12 @@ def everybody(*, days: int, a_day: int) -> list[Visitor]:
 
 
 def stranger() -> Visitor:
-    """Finds a mail in the mailbox, and the model that was asked most lately."""
+    """Finds a mail in the mailbox, which is open, and the model that was asked most lately."""
     mailbox.put(to="newcomer@example.org", subject="Confirm your address", text="123456\n")
     asked = ApiRequest.objects.filter(route__provider__enabled=True).latest("id")
-    return Visitor("stranger", Client(), {"models/<slug>": asked.model})
+    client = Client()
+    client.get(mailbox.link())
+    return Visitor("stranger", client, {"models/<slug>": asked.model})
 
 
 def newcomer() -> Visitor:
