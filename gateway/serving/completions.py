@@ -24,7 +24,7 @@ from django.conf import settings
 
 from gateway.access import limits
 from gateway.access import rules as key_rules
-from gateway.access.authentication import Caller, authenticate
+from gateway.access.authentication import Caller
 from gateway.catalogue.entries import Candidate
 from gateway.commits.operations import Claim, KeyTaken
 from gateway.commits.record import RequestRecord
@@ -49,7 +49,7 @@ async def begin(exchange: Exchange, dialect: Dialect) -> Answer | Replay:
 
     Raises GatewayError; then the request is logged, and nothing is held or charged.
     """
-    completion = Completion(exchange, await authenticate(exchange.headers), dialect)
+    completion = Completion(exchange, await exchange.authenticate(), dialect)
     try:
         return await proceed(completion)
     except (ClientGone, asyncio.CancelledError):

@@ -44,10 +44,11 @@ ROWS = {
     ),
     "kyma": (
         ("asgi", "urls", "management"),
-        ("web", "body_limit", "demo"),
+        ("web", "demo"),
+        ("connections",),
         ("api", "machine", "health", "apps"),
         ("pages", "checks", "groups", "schema", "metrics", "admin", "settings"),
-        ("celery", "cache", "inner_ports"),
+        ("celery", "cache", "inner_ports", "rest_settings"),
     ),
 }
 SHARED_ROWS = {("chat", 2)}  # Their modules may import each other.

@@ -97,6 +97,10 @@ class Gateway:
         except requests.ConnectionError:
             return False
 
+    def is_well(self) -> bool:
+        """Return True if /health answers within half a second."""
+        return requests.get(f"{self.url}/health", timeout=0.5).ok
+
     @property
     def pid(self) -> int:
         return self._process.pid

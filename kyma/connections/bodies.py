@@ -1,0 +1,128 @@
+"""Bounds the bodies of requests to pages and to /api/. The gateway reads its own.
+
+A body of more than MAX_SMALL_BODY_BYTES is read only where honest ones are larger, and only if its
+caller is known: chats take pictures, and the import takes files. Django keeps all in memory
+(`FILE_UPLOAD_MAX_MEMORY_SIZE`).
+"""
+
+import asyncio
+import io
+
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.core.handlers.asgi import ASGIRequest
+from rest_framework.exceptions import AuthenticationFailed
+
+from accounts.sessions import SessionStore
+from gateway.database import in_thread
+from gateway.errors import BodyTooLarge, Forbidden, GatewayError, Unauthenticated
+from gateway.wire import pace
+from kyma.api import problems
+from kyma.api.authentication import KeyAuthentication
+from kyma.connections.refusals import Refusal
+
+IMPORT = "/chat/import"
+WITH_PICTURES = ("/chat/", "/api/conversations/")
+
+
+async def apply(application, scope, receive, send) -> None:
+    """Serve a request by `application`, or refuse a body that is too large or too slow."""
+    try:
+        body = _Body(receive, await _most_bytes(scope))
+    except GatewayError as error:
+        await Refusal.of(error, scope["path"]).send(send)
+        return
+    answer = _Answer(send)
+    await application(scope, body.receive, answer.send)
+    if body.refusal is not None and not answer.has_begun:
+        await Refusal.of(body.refusal, scope["path"]).send(send)
+
+
+async def _most_bytes(scope: dict) -> int:
+    """Return how many bytes to read at most. Raises GatewayError if more are announced."""
+    announced, most = _announced_bytes(scope), _most_bytes_at(scope["path"])
+    if announced is not None and announced > most:
+        raise _too_large(most)
+    is_small = announced is not None and announced <= settings.MAX_SMALL_BODY_BYTES
+    if is_small or most == settings.MAX_SMALL_BODY_BYTES:
+        return most
+    if await in_thread(_has_known_caller, scope):
+        return most
+    if announced is None:
+        return settings.MAX_SMALL_BODY_BYTES
+    if problems.is_for_programs(scope["path"]):
+        raise Unauthenticated("Send a key in the header 'Authorization: Bearer kyma-…'.")
+    raise Forbidden("You are signed out: sign in, then send this again.", code="signed_out")
+
+
+def _announced_bytes(scope: dict) -> int | None:
+    """Return the announced length, or None for a body whose bytes are counted as they come."""
+    headers = dict(scope.get("headers", ()))
+    if b"transfer-encoding" in headers:
+        return None
+    length = headers.get(b"content-length", b"0")
+    return int(length) if length.isdigit() else None
+
+
+def _most_bytes_at(path: str) -> int:
+    if path == IMPORT:
+        return settings.MAX_IMPORT_BODY_BYTES
+    if path.startswith(WITH_PICTURES):
+        return settings.MAX_BODY_BYTES
+    return settings.MAX_SMALL_BODY_BYTES
+
+
+def _has_known_caller(scope: dict) -> bool:
+    """Return True for a signed-in session and, at /api/, for a valid key."""
+    request = ASGIRequest(scope, io.BytesIO())
+    if problems.is_for_programs(scope["path"]):
+        try:
+            if KeyAuthentication().authenticate(request):
+                return True
+        except AuthenticationFailed:
+            return False
+    request.session = SessionStore(request.COOKIES.get(settings.SESSION_COOKIE_NAME))
+    return get_user(request).is_authenticated
+
+
+class _Body:
+    """A body that ends early if it is too large or too slow, as if the client had hung up."""
+
+    def __init__(self, receive, most_bytes: int):
+        self._receive = receive
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        self._is_whole = False
+        self._begun_at = asyncio.get_running_loop().time()
+        self.refusal: GatewayError | None = None
+
+    async def receive(self) -> dict:
+        if self._is_whole:  # Django waits for the client to hang up.
+            return await self._receive()
+        try:
+            async with asyncio.timeout_at(pace.due_at(self._begun_at, self._bytes)):
+                message = await self._receive()
+        except TimeoutError:
+            self.refusal = pace.too_slow()
+            return {"type": "http.disconnect"}
+        self._bytes += len(message.get("body", b""))
+        self._is_whole = not message.get("more_body", False)
+        if self._bytes > self._most_bytes:
+            self.refusal = _too_large(self._most_bytes)
+            return {"type": "http.disconnect"}
+        return message
+
+
+class _Answer:
+    has_begun = False
+
+    def __init__(self, send):
+        self._send = send
+
+    async def send(self, message: dict) -> None:
+        self.has_begun = True
+        await self._send(message)
+
+
+def _too_large(most_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The body has more than {most_bytes:,} bytes, the most that is read here.")
