@@ -1,12 +1,13 @@
 """One HTTP exchange with a caller: the request as the gateway's rules see it."""
 
 import asyncio
+import contextlib
 import dataclasses
 import datetime as dt
 import io
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from django.conf import settings
@@ -19,9 +20,13 @@ from gateway.access.client_address import client_address
 from gateway.commits.record import RequestRecord
 from gateway.errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType
 from gateway.providers.metering import Ending
-from gateway.wire import pace
+from gateway.wire import body as json_body
+from gateway.wire import turns
+from gateway.wire.pace import Pace, too_slow
 
 FORWARDED_FOR = b"x-forwarded-for"
+
+Understood = TypeVar("Understood")
 
 
 class ClientGone(Exception):
@@ -80,7 +85,25 @@ class Exchange:
         vouch(self.scope)
         return caller
 
-    async def read_json_body(self, most_bytes: int | None = None) -> bytes:
+    async def read_json(
+        self, caller: Caller, understand: Callable[[dict], Understood]
+    ) -> tuple[dict, Understood]:
+        """Read a body that may be large, and what it means. Raises as both readers do."""
+
+        def note_json(body: dict) -> Understood:
+            self.is_json = True
+            return understand(body)
+
+        async with self._turn_of(caller):
+            return await json_body.read(await self.read_json_body(), note_json)
+
+    def _turn_of(self, caller: Caller) -> contextlib.AbstractAsyncContextManager[None]:
+        length = self.headers.get("content-length", "")
+        if length.isdecimal() and int(length) <= settings.MAX_SMALL_BODY_BYTES:
+            return contextlib.nullcontext()
+        return turns.turn_of(caller.account_id)
+
+    async def read_json_body(self, *, most_bytes: int | None = None) -> bytes:
         """Read the whole body, of at most MAX_BODY_BYTES unless `most_bytes` are fewer.
 
         Raises BodyTooLarge, BodyTimeout, UnsupportedMediaType, InvalidRequest, ClientGone.
@@ -104,21 +127,23 @@ class Exchange:
 
     async def _read(self, most_bytes: int) -> bytes:
         received = bytearray()
-        begun_at = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        pace = Pace(loop.time())
         try:
-            async with asyncio.timeout_at(pace.due_at(begun_at, 0)) as deadline:
+            async with asyncio.timeout_at(pace.due_at) as deadline:
                 while True:
                     message = await self.receive()
                     if message["type"] == "http.disconnect":
                         raise ClientGone
-                    received += message.get("body", b"")
+                    part = message.get("body", b"")
+                    received += part
                     if len(received) > most_bytes:
                         raise _too_large(most_bytes)
                     if not message.get("more_body"):
                         return bytes(received)
-                    deadline.reschedule(pace.due_at(begun_at, len(received)))
+                    deadline.reschedule(pace.came(len(part), loop.time()))
         except TimeoutError as error:
-            raise pace.too_slow() from error
+            raise too_slow() from error
 
 
 def _too_large(most_bytes: int) -> BodyTooLarge:

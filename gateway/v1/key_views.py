@@ -75,7 +75,7 @@ def _key_id(key_hash: str) -> uuid.UUID | None:
 
 async def _body(request: GatewayRequest) -> dict:
     exchange = request.exchange
-    raw = await exchange.read_json_body(settings.MAX_SMALL_BODY_BYTES)
+    raw = await exchange.read_json_body(most_bytes=settings.MAX_SMALL_BODY_BYTES)
     body = json_body.parse_exactly(raw)
     exchange.is_json = True
     return body

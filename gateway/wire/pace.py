@@ -5,14 +5,24 @@ from django.conf import settings
 from gateway.errors import BodyTimeout
 
 
-def due_at(begun_at: float, received_bytes: int) -> float:
-    """Return when the next bytes of a body must be there, by the clock of `begun_at`."""
-    allowed_s: float = received_bytes / settings.BODY_BYTES_PER_S
-    return begun_at + settings.BODY_TIMEOUT_S + allowed_s
+class Pace:
+    """The moment by which the next bytes of a body must be there, by the loop's clock.
+
+    A fast beginning earns no long silence: a body is never ahead by more than BODY_TIMEOUT_S.
+    """
+
+    def __init__(self, now: float):
+        self.due_at = now + settings.BODY_TIMEOUT_S
+
+    def came(self, count: int, now: float) -> float:
+        """Note that `count` bytes came. Returns when the next must be there."""
+        earned: float = self.due_at + count / settings.BODY_BYTES_PER_S
+        self.due_at = min(earned, now + settings.BODY_TIMEOUT_S)
+        return self.due_at
 
 
 def too_slow() -> BodyTimeout:
     return BodyTimeout(
-        f"The body of the request didn't arrive in time: after {settings.BODY_TIMEOUT_S:g} s send "
-        f"at least {settings.BODY_BYTES_PER_S:,} bytes per second."
+        f"The body of the request came too slowly: after {settings.BODY_TIMEOUT_S:g} s send at "
+        f"least {settings.BODY_BYTES_PER_S:,} bytes per second."
     )

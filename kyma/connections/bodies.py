@@ -16,7 +16,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from accounts.sessions import SessionStore
 from gateway.database import in_thread
 from gateway.errors import BodyTooLarge, Forbidden, GatewayError, Unauthenticated
-from gateway.wire import pace
+from gateway.wire.pace import Pace, too_slow
 from kyma.api import problems
 from kyma.api.authentication import KeyAuthentication
 from kyma.connections.refusals import Refusal
@@ -93,19 +93,22 @@ class _Body:
         self._most_bytes = most_bytes
         self._bytes = 0
         self._is_whole = False
-        self._begun_at = asyncio.get_running_loop().time()
+        self._loop = asyncio.get_running_loop()
+        self._pace = Pace(self._loop.time())
         self.refusal: GatewayError | None = None
 
     async def receive(self) -> dict:
         if self._is_whole:  # Django waits for the client to hang up.
             return await self._receive()
         try:
-            async with asyncio.timeout_at(pace.due_at(self._begun_at, self._bytes)):
+            async with asyncio.timeout_at(self._pace.due_at):
                 message = await self._receive()
         except TimeoutError:
-            self.refusal = pace.too_slow()
+            self.refusal = too_slow()
             return {"type": "http.disconnect"}
-        self._bytes += len(message.get("body", b""))
+        count = len(message.get("body", b""))
+        self._bytes += count
+        self._pace.came(count, self._loop.time())
         self._is_whole = not message.get("more_body", False)
         if self._bytes > self._most_bytes:
             self.refusal = _too_large(self._most_bytes)

@@ -53,9 +53,9 @@ class Connection(HttpToolsProtocol):
     _refusal: GatewayError | None = None
     _client: str | None = None  # as which it is counted, while its caller isn't known
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:
         transport.set_write_buffer_limits(high=0)
-        super().connection_made(_HeadKeeper(transport))  # type: ignore[arg-type]
+        super().connection_made(_HeadKeeper(transport))
         # The moment by which a request must be complete; NEVER while one is being served.
         self._due_at = self.loop.time() + settings.HEAD_TIMEOUT_S
         self._count_as_stranger()
@@ -63,7 +63,7 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.vouch()
         super().connection_lost(exc)
-        self.scope = None  # type: ignore[assignment]  # It refers to this connection.
+        self.scope = None  # It refers to this connection.
 
     # --- Strangers
 

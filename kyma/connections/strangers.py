@@ -18,7 +18,9 @@ from gateway.serving.exchange import FORWARDED_FOR
 
 
 class Stranger(Protocol):
-    is_waiting: bool  # True if ending it breaks off no answer.
+    @property
+    def is_waiting(self) -> bool:
+        """Return True if ending it breaks off no answer."""
 
     def end(self) -> None: ...
 
