@@ -1,4 +1,4 @@
-"""The ASGI application. /v1 goes to the gateway's lean handler, all but /metrics to Django's.
+"""The ASGI application: /v1 goes to the gateway's lean handler, most else to Django's.
 
 If a caller asks a model without the /v1, the gateway answers too, because a page would be no help.
 """
@@ -14,6 +14,7 @@ from chat import replies  # noqa: E402
 from gateway.errors import Unavailable  # noqa: E402
 from gateway.v1.handler import close, gateway_application, start  # noqa: E402
 from gateway.v1.urls import WITHOUT_VERSION  # noqa: E402
+from kyma import health  # noqa: E402
 from kyma.connections import bodies, strangers  # noqa: E402
 from kyma.connections.refusals import Refusal  # noqa: E402
 from kyma.metrics import PATH, metrics_application  # noqa: E402
@@ -34,6 +35,8 @@ async def application(scope, receive, send):
 async def _serve(scope, receive, send):
     if _is_for_gateway(scope):
         await gateway_application(scope, receive, send)
+    elif scope["path"] == health.PATH and scope["method"] == "GET":
+        await health.live_application(scope, receive, send)
     elif scope["path"] == PATH:
         await metrics_application(scope, receive, send)
     else:

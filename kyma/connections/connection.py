@@ -84,7 +84,8 @@ class Connection(HttpToolsProtocol):
 
     @property
     def is_waiting(self) -> bool:
-        return self._due_at != NEVER
+        """Return True while no complete request is being served."""
+        return self._due_at != NEVER or self._reading is Reading.BODY
 
     def end(self) -> None:
         self._client = None

@@ -1,8 +1,10 @@
 """What tests of the bounds of connections share: an impatient process, and raw sockets."""
 
 import contextlib
+import re
 import socket
 import time
+from pathlib import Path
 
 from tests.support.gateway.wire_client import WireClient
 from tests.support.live import DEADLINE_S
@@ -11,7 +13,7 @@ HEAD_S = 1
 IDLE_S = 2
 BODY_S = 1
 BYTES_PER_S = 10_000
-CONNECTIONS = 20
+CONNECTIONS = 30
 UNKNOWN_KEYS = 5
 IMPATIENT = {
     "HEAD_TIMEOUT_S": str(HEAD_S),
@@ -51,3 +53,15 @@ def is_open(client: WireClient) -> bool:
     finally:
         with contextlib.suppress(OSError):
             client.socket.settimeout(DEADLINE_S)
+
+
+def memory_of(pid: int, what: str) -> int:
+    """Return VmRSS, or VmHWM for the peak, in bytes."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(rf"{what}:\s+(\d+) kB", status)[1]) * 1024
+
+
+def begin_new_peak(pid: int) -> int:
+    """Return the bytes of memory in use now."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    return memory_of(pid, "VmRSS")

@@ -1,7 +1,14 @@
 import pytest
 
+from tests.gateway.conftest import live_route
 from tests.support.doors import IMPATIENT
 from tests.support.live import Gateway
+
+
+@pytest.fixture
+def scripted(committed, fake):
+    """The route to the model "scripted", served by the fake provider."""
+    return live_route("scripted", fake.base_url)
 
 
 @pytest.fixture(scope="session")

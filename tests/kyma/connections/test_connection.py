@@ -1,8 +1,6 @@
 """The deadlines and bounds of a connection, at a real process that is impatient."""
 
-import re
 import time
-from pathlib import Path
 
 import orjson
 import pytest
@@ -11,7 +9,9 @@ from tests.support.doors import (
     BODY_S,
     HEAD_S,
     IDLE_S,
+    begin_new_peak,
     ended_after_s,
+    memory_of,
     send_unless_ended,
 )
 from tests.support.gateway.wire_client import Answer, WireClient
@@ -126,9 +126,9 @@ def test_headers_that_are_too_large_get_431(impatient, headers):
 
 @pytest.mark.parametrize("endless", [b"X: y\r\n", b"x"], ids=["headers", "one header"])
 def test_an_endless_head_is_ended_before_it_costs_memory(impatient, endless):
-    before = peak_after_reset(impatient.pid)
+    before = begin_new_peak(impatient.pid)
     refusal(impatient.port, GET + b"X-Long: y", *[endless * (MB // len(endless))] * 100)
-    assert peak_of(impatient.pid) - before < 20 * MB
+    assert memory_of(impatient.pid, "VmHWM") - before < 20 * MB
     assert impatient.is_well()
 
 
@@ -138,9 +138,9 @@ def test_a_url_that_is_too_long_gets_414(impatient):
         assert ask(client, b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % url).status == 200
     answer = refusal(impatient.port, b"GET %bx HTTP/1.1\r\nHost: localhost\r\n\r\n" % url)
     assert (answer.status, answer.headers["connection"]) == (414, "close")
-    before = peak_after_reset(impatient.pid)
+    before = begin_new_peak(impatient.pid)
     refusal(impatient.port, b"GET /", *[b"x" * MB] * 100)
-    assert peak_of(impatient.pid) - before < 20 * MB
+    assert memory_of(impatient.pid, "VmHWM") - before < 20 * MB
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ CHUNKED = post("/accounts/login/", "Transfer-Encoding: chunked")
     ids=["an extension", "a long trailer", "many trailers", "tiny chunks"],
 )
 def test_chunks_that_are_mostly_framing_are_ended(impatient, parts):
-    before = peak_after_reset(impatient.pid)
+    before = begin_new_peak(impatient.pid)
     sent = []
     with WireClient(impatient.port) as client:
         client.send(CHUNKED)
@@ -237,7 +237,7 @@ def test_chunks_that_are_mostly_framing_are_ended(impatient, parts):
             if not send_unless_ended(client, part):
                 break
     assert len(sent) < len(parts), "all of it was read"
-    assert peak_of(impatient.pid) - before < 20 * MB
+    assert memory_of(impatient.pid, "VmHWM") - before < 20 * MB
     assert impatient.is_well()
 
 
@@ -246,20 +246,3 @@ def test_a_trailer_does_not_become_a_header(impatient):
     with WireClient(impatient.port) as client:
         client.send(head + b"1\r\nx\r\n0\r\nAuthorization: Bearer kyma-x\r\n\r\n")
         assert b"No API key given" in client.read_to_the_end().body
-
-
-# --- Memory
-
-
-def peak_after_reset(pid: int) -> int:
-    """Let a new peak of memory begin. Returns the bytes in use now."""
-    Path(f"/proc/{pid}/clear_refs").write_text("5")
-    return _memory(pid, "VmRSS")
-
-
-def peak_of(pid: int) -> int:
-    return _memory(pid, "VmHWM")
-
-
-def _memory(pid: int, what: str) -> int:
-    return int(re.search(rf"{what}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())[1]) * 1024

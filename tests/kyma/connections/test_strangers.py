@@ -103,6 +103,14 @@ class Waiting:
         self.has_ended = True
 
 
+def test_half_bodies_lock_out_nobody(impatient, customer):
+    half = b"POST /accounts/login/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000\r\n\r\nhalf"
+    with ExitStack() as stack:
+        for one in connections(stack, impatient.port, CONNECTIONS):
+            one.send(half)
+        show_key(stack.enter_context(WireClient(impatient.port)), customer)
+
+
 def test_what_is_being_served_is_never_ended_for_another(settings):
     settings.CONNECTIONS_PER_ADDRESS = 2
     counted = strangers.Strangers()

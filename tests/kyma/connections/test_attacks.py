@@ -1,0 +1,43 @@
+"""Each attack on the doors, for a moment: /health answers in time, and memory stays bounded."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import pytest
+import requests
+
+from tests.support.attacks import half_open, heads, json_bodies, unknown_keys
+from tests.support.doors import memory_of
+from tests.support.live import Customer
+
+SECONDS = 1.0
+MOST_GROWTH_BYTES = 300_000_000
+HEALTH_S = 0.5
+DEAR = ("too many keys", "a text of escapes", "deep lists", "tokens to embed")
+
+ATTACKS = {
+    "heads": heads.run,
+    "half-open": half_open.run,
+    "unknown keys": unknown_keys.run,
+    "json": partial(json_bodies.run, kinds=DEAR),
+}
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_an_attack_harms_nobody_else(impatient, scripted, name):
+    customer = Customer(impatient)
+    attack = ATTACKS[name]
+    if name == "json":
+        attack = partial(attack, key=customer.key_text)
+    customer.get("/v1/key")
+    idle = memory_of(impatient.pid, "VmRSS")
+    address = ("127.0.0.1", impatient.port)
+    with ThreadPoolExecutor(1) as pool, requests.Session() as session:
+        running = pool.submit(attack, address, seconds=SECONDS)
+        while not running.done():
+            assert session.get(f"{impatient.url}/health", timeout=HEALTH_S).ok
+            assert memory_of(impatient.pid, "VmRSS") - idle < MOST_GROWTH_BYTES
+            time.sleep(0.01)
+        running.result()
+    assert customer.get("/v1/key").status_code == 200
