@@ -13,6 +13,7 @@ about once a second for all connections, so that a request needs no timer.
 
 import asyncio
 import enum
+import logging
 from collections.abc import Iterable
 
 import httptools
@@ -25,6 +26,8 @@ from gateway.errors import GatewayError, HeadersTooLarge, HeadTimeout, InvalidRe
 from gateway.v1.handler import IS_CLOSING, KEEP_HEAD
 from kyma.connections import strangers
 from kyma.connections.refusals import Refusal
+
+logger = logging.getLogger(__name__)
 
 NEVER = float("inf")
 MOST_PIPELINED = 16  # requests that wait for the answers to those before them
@@ -208,7 +211,11 @@ def end_overdue(connections: Iterable[HttpToolsProtocol], now: float) -> None:
     """End each connection whose client has let a deadline pass; `now` is the loop's time."""
     for one in list(connections):
         assert isinstance(one, Connection)
-        one.end_if_due(now)
+        try:
+            one.end_if_due(now)
+        except Exception as error:  # The outermost edge: one connection must not end the process.
+            logger.error("a connection could not be ended: %s", type(error).__name__)
+            one.transport.abort()
 
 
 def _too_large() -> HeadersTooLarge:

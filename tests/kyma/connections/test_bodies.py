@@ -15,8 +15,9 @@ from django.test import Client
 
 from kyma.connections import bodies
 from tests.support.factories import make_key, make_user
+from tests.support.gateway.key_manager import Manager
 from tests.support.gateway.wire_client import WireClient
-from tests.support.live import DEADLINE_S, Customer
+from tests.support.live import DEADLINE_S, ROOT, Customer
 
 HALF = b"x" * 600
 SMALL, WITH_PICTURES, IMPORT = 1_000, 2_000, 3_000
@@ -218,17 +219,27 @@ def test_no_upload_is_ever_a_file(impatient, settings):
 
 
 def temporary_files(pid: int) -> list[str]:
-    """Return the files that the process has open outside its state folder, for writing."""
+    """Return the temporary files that the process has open."""
+    known = (os.environ["KYMA_STATE_DIR"], str(ROOT))
     found = []
     for one in Path(f"/proc/{pid}/fd").iterdir():
         try:
             target = os.readlink(one)
         except OSError:
             continue
-        is_temporary = target.startswith(tempfile.gettempdir())
-        if is_temporary and not target.startswith(os.environ["KYMA_STATE_DIR"]):
+        if target.startswith(tempfile.gettempdir()) and not target.startswith(known):
             found.append(target)
     return found
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_keys_are_made_and_changed_by_small_bodies(impatient, method):
+    manager = Manager(impatient)
+    path = "" if method == "POST" else f"/{manager.key.id.hex}"
+    answer = manager.manage(method, path, raw=b'{"name": "x"}'.ljust(64_001))
+    assert answer.status_code == 413
+    assert answer.json()["error"]["message"].startswith("The body is larger than 64000 bytes")
+    assert manager.manage(method, path, raw=b'{"name": "x"}'.ljust(64_000)).ok
 
 
 def test_a_strangers_import_is_refused_unread(impatient):

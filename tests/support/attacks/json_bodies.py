@@ -12,6 +12,10 @@ AT_ONCE = 10
 MOST_BYTES = 9_990_000
 CHAT, MESSAGES, COUNT = "/v1/chat/completions", "/v1/messages", "/v1/messages/count_tokens"
 RESPONSES, EMBEDDINGS, COMPLETIONS = "/v1/responses", "/v1/embeddings", "/v1/completions"
+KEYS = "/v1/keys"
+
+Kinds = dict[str, tuple[str, bytes]]
+
 ASKED = b'{"model":"scripted","max_tokens":5,'
 
 
@@ -30,69 +34,71 @@ def _numbered(start: bytes, pattern: bytes, end: bytes, count: int) -> bytes:
     return start + b",".join(pattern % number for number in range(count)) + end
 
 
-@functools.cache
-def bodies() -> dict[str, tuple[str, bytes]]:
-    """Return path and body of each kind. What is refused is here too: refusing has a cost."""
-    user = b'"messages":[{"role":"user","content":"'
-    message = b'{"role":"user","content":"%b"}' % (b"hi " * 25)
-    block, part = b'{"type":"text","text":"a"}', b'{"type":"input_text","text":"a"}'
-    blocks = b'"messages":[{"role":"user","content":['
-    within = 2_500_000  # bytes that hold fewer objects than are refused
-    spaced = ASKED.replace(b":", b": ")
+USER = b'"messages":[{"role":"user","content":"'
+BLOCKS = b'"messages":[{"role":"user","content":['
+MESSAGE = b'{"role":"user","content":"%b"}' % (b"hi " * 25)
+BLOCK, PART = b'{"type":"text","text":"a"}', b'{"type":"input_text","text":"a"}'
+WITHIN = 2_500_000  # bytes of blocks or parts: as many objects as are taken
+SPACED = ASKED.replace(b":", b": ")
+PICTURE = b'{"type":"image_url","image_url":{"url":"data:image/png;base64,'
+SCHEMA = (
+    b'x"}],"tools":[{"type":"function","function":{"name":"a","parameters":{"type":"object",'
+    b'"properties":{'
+)
+
+
+def _texts() -> Kinds:
     return {
-        "one text": (CHAT, _text(user, b"x")),
-        "a text of escapes": (CHAT, _text(user, b"\\u4e2d")),
-        "a text of quotes": (CHAT, _text(user, b'\\"')),
-        "a text of commas": (CHAT, _text(user, b"1234,")),
-        "a text with one emoji": (CHAT, _text(user + "😀".encode(), b"x")),
-        "a picture": (
-            CHAT,
-            _filled(
-                ASKED + blocks + b'{"type":"image_url","image_url":{"url":"data:image/png;base64,',
-                b"iVBORw0KGgoA" * 700_000,
-                b'"}}]}]}',
-            ),
-        ),
-        "many messages": (CHAT, _filled(ASKED + b'"messages":[', message, b"]}")),
-        "many blocks": (CHAT, _filled(ASKED + blocks, block, b"]}]}", most=within)),
-        "too many blocks": (CHAT, _filled(ASKED + blocks, block, b"]}]}")),
+        "one text": (CHAT, _text(USER, b"x")),
+        "a text of escapes": (CHAT, _text(USER, b"\\u4e2d")),
+        "a text of quotes": (CHAT, _text(USER, b'\\"')),
+        "a text of commas": (CHAT, _text(USER, b"1234,")),
+        "a text with one emoji": (CHAT, _text(USER + "😀".encode(), b"x")),
+        "a text to be counted": (COUNT, _text(USER, b"\\u4e2d")),
+        "a picture": (CHAT, _filled(ASKED + BLOCKS + PICTURE, b"iVBO" * 2_000_000, b'"}}]}]}')),
+    }
+
+
+def _structures() -> Kinds:
+    return {
+        "many messages": (CHAT, _filled(ASKED + b'"messages":[', MESSAGE, b"]}")),
+        "many blocks": (CHAT, _filled(ASKED + BLOCKS, BLOCK, b"]}]}", most=WITHIN)),
+        "too many blocks": (CHAT, _filled(ASKED + BLOCKS, BLOCK, b"]}]}")),
         "many keys": (CHAT, _numbered(ASKED, b'"%x":1', b"}", 190_000)),
         "too many keys": (CHAT, _numbered(ASKED, b'"%x":1', b"}", 880_000)),
-        "a key twice": (CHAT, _numbered(spaced, b'"%x":1', b',"model":"x"}', 190_000)),
+        "a key twice": (CHAT, _numbered(SPACED, b'"%x":1', b',"model":"x"}', 190_000)),
         "many fractions": (CHAT, _filled(ASKED + b'"x":[', b"1.5", b"]}", most=1_500_000)),
         "too many fractions": (CHAT, _filled(ASKED + b'"x":[', b"1.5", b"]}")),
-        "spaced integers": (CHAT, _filled(spaced + b'"x":[', b"12", b"]}", most=1_150_000)),
+        "spaced integers": (CHAT, _filled(SPACED + b'"x":[', b"12", b"]}", most=1_150_000)),
         "deep lists": (CHAT, _filled(ASKED + b'"x":[', b"[" * 62 + b"]" * 62, b"]}")),
         "empty lists": (CHAT, _filled(ASKED + b'"x":[', b"[]", b"]}")),
         "a large schema": (
             CHAT,
-            _numbered(
-                ASKED + user + b'x"}],"tools":[{"type":"function","function":{"name":"a",'
-                b'"parameters":{"type":"object","properties":{',
-                b'"a%d":{"type":"string"}',
-                b"}}}}]}",
-                90_000,
-            ),
-        ),
-        "messages of Messages": (MESSAGES, _filled(ASKED + b'"messages":[', message, b"]}")),
-        "blocks of Messages": (MESSAGES, _filled(ASKED + blocks, block, b"]}]}", most=within)),
-        "blocks to be counted": (COUNT, _filled(ASKED + blocks, block, b"]}]}", most=within)),
-        "a text to be counted": (COUNT, _text(user, b"\\u4e2d")),
-        "items of Responses": (RESPONSES, _filled(ASKED + b'"input":[', message, b"]}")),
-        "parts of Responses": (
-            RESPONSES,
-            _filled(ASKED + b'"input":[{"role":"user","content":[', part, b"]}]}", most=within),
-        ),
-        "tokens to embed": (
-            EMBEDDINGS,
-            _filled(b'{"model":"scripted","input":[', b"12", b"]}", most=1_150_000),
-        ),
-        "too many tokens": (EMBEDDINGS, _filled(b'{"model":"scripted","input":[', b"1", b"]}")),
-        "tokens to complete": (
-            COMPLETIONS,
-            _filled(ASKED + b'"prompt":[', b"12", b"]}", most=1_150_000),
+            _numbered(ASKED + USER + SCHEMA, b'"a%d":{"type":"string"}', b"}}}}]}", 90_000),
         ),
     }
+
+
+def _other_apis() -> Kinds:
+    inputs, prompts = b'{"model":"scripted","input":[', ASKED + b'"prompt":['
+    parts = ASKED + b'"input":[{"role":"user","content":['
+    return {
+        "messages of Messages": (MESSAGES, _filled(ASKED + b'"messages":[', MESSAGE, b"]}")),
+        "blocks of Messages": (MESSAGES, _filled(ASKED + BLOCKS, BLOCK, b"]}]}", most=WITHIN)),
+        "blocks to be counted": (COUNT, _filled(ASKED + BLOCKS, BLOCK, b"]}]}", most=WITHIN)),
+        "items of Responses": (RESPONSES, _filled(ASKED + b'"input":[', MESSAGE, b"]}")),
+        "parts of Responses": (RESPONSES, _filled(parts, PART, b"]}]}", most=WITHIN)),
+        "tokens to embed": (EMBEDDINGS, _filled(inputs, b"12", b"]}", most=1_150_000)),
+        "too many tokens": (EMBEDDINGS, _filled(inputs, b"1", b"]}")),
+        "tokens to complete": (COMPLETIONS, _filled(prompts, b"12", b"]}", most=1_150_000)),
+        "fractions for a key": (KEYS, _filled(b'{"name":[', b"1.5", b"]}")),
+    }
+
+
+@functools.cache
+def bodies() -> Kinds:
+    """Return path and body of each kind. What is refused is here too: refusing has a cost."""
+    return _texts() | _structures() | _other_apis()
 
 
 def run(address: Address, *, seconds: float, key: str, kinds: tuple[str, ...] = ()) -> None:
