@@ -7,6 +7,7 @@ gateway settles all it has before the process ends.
 """
 
 import asyncio
+import ctypes
 import gc
 import signal
 import socket
@@ -26,6 +27,10 @@ POLL_S = 0.05
 TICKS_PER_LOOK = 5  # of 0.1 s, between two looks for connections that are overdue
 # How long the thread that writes to SQLite may wait for Python while streams keep it busy.
 SWITCH_INTERVAL_S = 0.0005
+# Larger blocks of memory go back to the system when they are freed. By itself the C library keeps
+# blocks of up to 32 MB once it has seen any, so that a few large bodies would stay for ever.
+MMAP_THRESHOLD_BYTES = 1_000_000
+M_MMAP_THRESHOLD = -3  # mallopt's name for it
 GARBAGE_THRESHOLD = 50_000  # new objects that are still alive
 
 
@@ -68,6 +73,7 @@ class DrainingServer(uvicorn.Server):
     async def startup(self, sockets=None) -> None:
         await super().startup(sockets)
         _collect_garbage_rarely()
+        _give_memory_back()
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             for server in self.servers:
@@ -117,6 +123,11 @@ def _collect_garbage_rarely() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE_THRESHOLD, 20, 50)
+
+
+def _give_memory_back() -> None:
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):  # glibc has it.
+        mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)
 
 
 def _deaf_ms() -> int:

@@ -172,6 +172,7 @@ async def _respond(request: GatewayRequest) -> AnyResponse:
             response = await _view(request)
         except GatewayError as error:
             response = _refusal(error, request)
+            _free_frames(error)
         except ClientGone:
             raise
         except Exception as error:  # The outermost edge: no traceback reaches a caller.
@@ -188,6 +189,16 @@ async def _respond(request: GatewayRequest) -> AnyResponse:
 
 def _refusal(error: GatewayError, request: GatewayRequest) -> HttpResponse:
     return error_response(error, request.path_info, request.exchange.public_id)
+
+
+def _free_frames(error: BaseException | None) -> None:
+    """Free what the frames of a refusal hold at once, a large body for example.
+
+    They refer to each other, so they would wait for the garbage collector, which rarely looks.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__context__
 
 
 def _hsts() -> list[tuple[bytes, bytes]]:

@@ -9,10 +9,11 @@ import requests
 
 from tests.support.attacks import half_open, heads, json_bodies, unknown_keys
 from tests.support.doors import memory_of
-from tests.support.live import Customer
+from tests.support.live import Customer, eventually
 
 SECONDS = 1.0
 MOST_GROWTH_BYTES = 300_000_000
+LEFT_BYTES = 50_000_000
 HEALTH_S = 0.5
 DEAR = ("too many keys", "a text of escapes", "deep lists", "tokens to embed")
 
@@ -41,3 +42,4 @@ def test_an_attack_harms_nobody_else(impatient, scripted, name):
             time.sleep(0.01)
         running.result()
     assert customer.get("/v1/key").status_code == 200
+    eventually(lambda: memory_of(impatient.pid, "VmRSS") - idle, lambda grown: grown < LEFT_BYTES)
