@@ -16,6 +16,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from accounts.sessions import SessionStore
 from gateway.database import in_thread
 from gateway.errors import BodyTooLarge, Forbidden, GatewayError, Unauthenticated
+from gateway.serving.exchange import ClientGone
 from gateway.wire.pace import Pace, too_slow
 from kyma.api import problems
 from kyma.api.authentication import KeyAuthentication
@@ -26,16 +27,41 @@ WITH_PICTURES = ("/chat/", "/api/conversations/")
 
 
 async def apply(application, scope, receive, send) -> None:
-    """Serve a request by `application`, or refuse a body that is too large or too slow."""
+    """Serve a request by `application`, or refuse a body that is too large or too slow.
+
+    The application begins when the body is whole: a slow one keeps no thread and no place in a
+    queue.
+    """
     try:
-        body = _Body(receive, await _most_bytes(scope))
+        body = await _read(receive, await _most_bytes(scope))
     except GatewayError as error:
         await Refusal.of(error, scope["path"]).send(send)
         return
-    answer = _Answer(send)
-    await application(scope, body.receive, answer.send)
-    if body.refusal is not None and not answer.has_begun:
-        await Refusal.of(body.refusal, scope["path"]).send(send)
+    except ClientGone:
+        return
+    await application(scope, _Received(body, receive).receive, send)
+
+
+async def _read(receive, most_bytes: int) -> bytes:
+    """Return the whole body. Raises BodyTooLarge, BodyTimeout, ClientGone."""
+    received = bytearray()
+    loop = asyncio.get_running_loop()
+    pace = Pace(loop.time())
+    try:
+        async with asyncio.timeout_at(pace.due_at) as deadline:
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGone
+                part = message.get("body", b"")
+                received += part
+                if len(received) > most_bytes:
+                    raise _too_large(most_bytes)
+                if not message.get("more_body"):
+                    return bytes(received)
+                deadline.reschedule(pace.came(len(part), loop.time()))
+    except TimeoutError as error:
+        raise too_slow() from error
 
 
 async def _most_bytes(scope: dict) -> int:
@@ -85,46 +111,18 @@ def _has_known_caller(scope: dict) -> bool:
     return get_user(request).is_authenticated
 
 
-class _Body:
-    """A body that ends early if it is too large or too slow, as if the client had hung up."""
+class _Received:
+    """A body that has come. What comes after it, such as the hang-up, comes from the server."""
 
-    def __init__(self, receive, most_bytes: int):
+    def __init__(self, body: bytes, receive):
+        self._body: bytes | None = body
         self._receive = receive
-        self._most_bytes = most_bytes
-        self._bytes = 0
-        self._is_whole = False
-        self._loop = asyncio.get_running_loop()
-        self._pace = Pace(self._loop.time())
-        self.refusal: GatewayError | None = None
 
     async def receive(self) -> dict:
-        if self._is_whole:  # Django waits for the client to hang up.
+        if self._body is None:
             return await self._receive()
-        try:
-            async with asyncio.timeout_at(self._pace.due_at):
-                message = await self._receive()
-        except TimeoutError:
-            self.refusal = too_slow()
-            return {"type": "http.disconnect"}
-        count = len(message.get("body", b""))
-        self._bytes += count
-        self._pace.came(count, self._loop.time())
-        self._is_whole = not message.get("more_body", False)
-        if self._bytes > self._most_bytes:
-            self.refusal = _too_large(self._most_bytes)
-            return {"type": "http.disconnect"}
-        return message
-
-
-class _Answer:
-    has_begun = False
-
-    def __init__(self, send):
-        self._send = send
-
-    async def send(self, message: dict) -> None:
-        self.has_begun = True
-        await self._send(message)
+        body, self._body = self._body, None
+        return {"type": "http.request", "body": body, "more_body": False}
 
 
 def _too_large(most_bytes: int) -> BodyTooLarge:

@@ -5,6 +5,10 @@ import pytest
 from kyma import asgi
 
 
+async def nothing():
+    return {"type": "http.request", "body": b""}
+
+
 @pytest.fixture
 def served_by(monkeypatch):
     """Gives the name of what serves a path."""
@@ -21,7 +25,7 @@ def served_by(monkeypatch):
 
     def ask(path, method="GET"):
         scope = {"type": "http", "path": path, "method": method}
-        asyncio.run(asgi.application(scope, None, None))
+        asyncio.run(asgi.application(scope, nothing, None))
         return served.pop()
 
     return ask

@@ -153,16 +153,6 @@ def test_a_key_may_send_pictures_to_chats(person):
     assert ask(path="/chat/start", length=1200, headers=headers)[0] == 403, "pages take no key"
 
 
-def test_what_was_answered_before_its_body_came_stays_answered():
-    async def answers_first(scope, receive, send):
-        await send({"type": "http.response.start", "status": 401, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
-        await receive()
-        await receive()
-
-    assert ask(answers_first)[0] == 401
-
-
 def test_a_chat_may_say_more_than_a_small_body(alice, client, settings):
     settings.MAX_BODY_BYTES = 10 * MB
     client.force_login(alice)

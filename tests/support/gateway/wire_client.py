@@ -47,7 +47,7 @@ class WireClient:
         self.send("\r\n".join([*lines, "", ""]).encode())
 
     def post(self, body: dict, headers: dict[str, str], path: str = CHAT) -> None:
-        """Ask for an answer, by default for a chat completion."""
+        """Ask for a chat completion, or something else at `path`."""
         content = orjson.dumps(body)
         self.send_head({**headers, "Content-Length": str(len(content))}, path)
         self.send(content)
