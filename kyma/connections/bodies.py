@@ -112,7 +112,7 @@ def _has_known_caller(scope: dict) -> bool:
 
 
 class _Received:
-    """A body that has come. What comes after it, such as the hang-up, comes from the server."""
+    """Hands on a body that has come. The server says what follows, such as the hang-up."""
 
     def __init__(self, body: bytes, receive):
         self._body: bytes | None = body
