@@ -24,7 +24,7 @@ from django.conf import settings
 
 from gateway.access import limits
 from gateway.access import rules as key_rules
-from gateway.access.authentication import Caller, authenticate
+from gateway.access.authentication import Caller
 from gateway.catalogue.entries import Candidate
 from gateway.commits.operations import Claim, KeyTaken
 from gateway.commits.record import RequestRecord
@@ -39,7 +39,6 @@ from gateway.serving.answers import Answer, Asked, Replay, Reserved, StreamedAns
 from gateway.serving.endings import Completion
 from gateway.serving.exchange import ClientGone, Exchange
 from gateway.serving.forwarding import Forwarding
-from gateway.wire import body as json_body
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +48,7 @@ async def begin(exchange: Exchange, dialect: Dialect) -> Answer | Replay:
 
     Raises GatewayError; then the request is logged, and nothing is held or charged.
     """
-    completion = Completion(exchange, await authenticate(exchange.headers), dialect)
+    completion = Completion(exchange, await exchange.authenticate(), dialect)
     try:
         return await proceed(completion)
     except (ClientGone, asyncio.CancelledError):
@@ -109,9 +108,7 @@ def admit(caller: Caller, ip: str) -> None:
 async def read(completion: Completion) -> Asked:
     """Read the body. Raises GatewayError."""
     exchange, caller, record = completion.exchange, completion.caller, completion.record
-    body = json_body.parse(await exchange.read_json_body())
-    exchange.is_json = True
-    request = completion.dialect.read(body)
+    body, request = await exchange.read_json(caller, completion.dialect.read)
     record.streamed = request.stream
     record.images = request.images
     record.session_hash = sessions.session_hash(request, exchange.headers, caller.account_id)

@@ -20,7 +20,7 @@ from gateway.access.authentication import Caller
 from gateway.commits.operations import HoldClosed
 from gateway.commits.queue import CommitFailed
 from gateway.dialects.apis import Dialect
-from gateway.errors import GatewayError, InternalError
+from gateway.errors import GatewayError, InternalError, Unavailable
 from gateway.models import ApiRequest
 from gateway.providers.metering import Ending
 from gateway.serving import settlement
@@ -149,7 +149,7 @@ class Completion:
             return
         status = CLIENT_CLOSED_REQUEST
         if ending is Ending.KYMA_FAILED:
-            status, self.record.error_type = InternalError.status, InternalError.error_type
+            status, self.record.error_type = Unavailable.status, InternalError.error_type
         self.record.status = self.record.status or status
         if state is NotHeld.RUNNING:
             self.log(Outcome(ending.value))
