@@ -13,8 +13,8 @@ EDGES = {
     "gateway/serving/completions.py: proceed",  # a fault of ours must not leave a hold
     "gateway/commits/sqlite.py: _outcome",  # told to the loop, which waits for it
     "gateway/access/token_buckets.py: _answers",  # those who share a call must not wait for ever
+    "kyma/connections/connection.py: end_overdue",  # one connection must not keep the others
     # Another program, with edges of its own.
-    "kyma/connections/connection.py: end_overdue",
     "kyma/machine/local_provider/answers.py: send_stream",
     "kyma/machine/local_provider/app.py: errors_as_json",
 }
