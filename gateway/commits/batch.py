@@ -215,7 +215,8 @@ class Books:
         return charged
 
     def _log(self, op: Settle | Log) -> None:
-        record, content = op.record, op.content
+        record = op.record
+        content = op.content if isinstance(op, Settle) else None
         self.requests.append(_row(record))
         if content is not None and self.owners.get(record.account_id, True):
             self.contents.append(

@@ -19,6 +19,9 @@ from gateway.errors import BodyTimeout, BodyTooLarge, InvalidRequest, Unsupporte
 from gateway.providers.metering import Ending
 
 FORWARDED_FOR = b"x-forwarded-for"
+LARGE_BODY_BYTES = 64_000  # A body beyond is read only once the rate limits have admitted it.
+
+Admit = Callable[[], Awaitable[object]]
 
 
 class ClientGone(Exception):
@@ -70,20 +73,29 @@ class Exchange:
     def elapsed_ms(self) -> float:
         return round((time.monotonic() - self.started) * 1000, 3)
 
-    async def read_json_body(self) -> bytes:
-        """Read the whole body.
+    async def read_json_body(self, admit_large: Admit | None = None) -> bytes:
+        """Read the whole body. Await `admit_large` before more than LARGE_BODY_BYTES are read.
 
-        Raises BodyTooLarge, BodyTimeout, UnsupportedMediaType, InvalidRequest, ClientGone.
+        Raises BodyTooLarge, BodyTimeout, UnsupportedMediaType, InvalidRequest, ClientGone, and the
+        refusals of `admit_large`.
         """
-        self._check_headers()
+        length = self._check_headers()
+        if admit_large is not None and length > LARGE_BODY_BYTES:
+            await admit_large()
+            admit_large = None
         try:
             async with asyncio.timeout(settings.BODY_TIMEOUT_S):
-                self.raw = await self._read()
+                self.raw = await self._read(admit_large)
         except TimeoutError as error:
             raise BodyTimeout("The body of the request didn't arrive in time.") from error
         return self.raw
 
-    def _check_headers(self) -> None:
+    def forget_body(self) -> None:
+        """Free the memory of the body, which nothing needs any more."""
+        self.raw, self.is_json = b"", False
+
+    def _check_headers(self) -> int:
+        """Return the length of the body in bytes, or 0 if it isn't announced."""
         media_type = self.headers.get("content-type", "application/json").partition(";")[0]
         if media_type.strip().lower() != "application/json":
             raise UnsupportedMediaType("Send the body as JSON: 'Content-Type: application/json'.")
@@ -94,14 +106,18 @@ class Exchange:
             raise InvalidRequest("The header Content-Length is not a number.")
         if int(length) > settings.MAX_BODY_BYTES:
             raise self._too_large()
+        return int(length)
 
-    async def _read(self) -> bytes:
+    async def _read(self, admit_large: Admit | None) -> bytes:
         received = bytearray()
         while True:
             message = await self.receive()
             if message["type"] == "http.disconnect":
                 raise ClientGone
             received += message.get("body", b"")
+            if admit_large is not None and len(received) > LARGE_BODY_BYTES:
+                await admit_large()
+                admit_large = None
             if len(received) > settings.MAX_BODY_BYTES:
                 raise self._too_large()
             if not message.get("more_body"):
