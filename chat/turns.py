@@ -20,7 +20,7 @@ from gateway.commits.operations import HoldClosed
 from gateway.commits.queue import CommitFailed
 from gateway.dialects.apis import Dialect
 from gateway.dialects.chat import request as chat_request
-from gateway.errors import GatewayError, InternalError
+from gateway.errors import GatewayError, InternalError, forget_frames
 from gateway.models import ApiRequest
 from gateway.providers.metering import Ending
 from gateway.serving import completions, metrics
@@ -163,12 +163,16 @@ class Turn:
     def _end(self) -> State:
         """Return how the reading has ended. Settling the cost begins then."""
         was_broken_off = self._reading.cancelled()
-        fault = None if was_broken_off else self._reading.exception()
-        if isinstance(fault, GatewayError):
-            self._answer.error = fault
-        elif isinstance(fault, Exception):
-            completions.log_fault(self._completion.exchange.id, fault)
+        try:
+            if not was_broken_off:
+                self._reading.result()
+        except GatewayError as error:
+            self._answer.error = error
+            forget_frames(error)
+        except Exception as error:  # The outermost edge: no traceback reaches a person.
+            completions.log_fault(self._completion.exchange.id, error)
             self._answer.error = InternalError("Kyma failed. Nothing was charged.")
+            forget_frames(error)
         was_stopped = was_broken_off and self._ends_as is State.STOPPED
         self._completion.abandon(Ending.CLIENT_GONE if was_stopped else Ending.KYMA_FAILED)
         if was_broken_off:

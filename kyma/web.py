@@ -7,6 +7,7 @@ gateway settles all it has before the process ends.
 """
 
 import asyncio
+import ctypes
 import gc
 import signal
 import socket
@@ -28,6 +29,8 @@ POLL_S = 0.05
 # How long the thread that writes to SQLite may wait for Python while streams keep it busy.
 SWITCH_INTERVAL_S = 0.0005
 GARBAGE_THRESHOLD = 50_000  # new objects that are still alive
+M_MMAP_THRESHOLD = -3  # glibc's number for this option
+LARGE_BLOCK_BYTES = 500_000
 
 
 def serve(*, host: str, port: int, fd: int | None = None) -> None:
@@ -107,6 +110,7 @@ class DrainingServer(uvicorn.Server):
     async def startup(self, sockets=None) -> None:
         await super().startup(sockets)
         _collect_garbage_rarely()
+        _return_large_blocks()
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             for server in self.servers:
@@ -154,6 +158,16 @@ def _collect_garbage_rarely() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE_THRESHOLD, 20, 50)
+
+
+def _return_large_blocks() -> None:
+    """Let glibc give the memory of large bodies back to the system as soon as they are freed.
+
+    By itself it learns from the first of them to keep so much for the next.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
 
 
 def _deaf_ms() -> int:

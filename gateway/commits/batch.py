@@ -34,6 +34,7 @@ from gateway.commits.operations import (
     Settle,
 )
 from gateway.commits.record import COLUMNS, RequestRecord
+from gateway.errors import forget_frames
 from gateway.models import ApiRequest
 
 Statement = tuple[str, list[dict]]
@@ -55,6 +56,7 @@ def apply(
         try:
             results.append(books.apply(operation))
         except (BillingError, HoldClosed, GivenUp, KeyTaken) as refusal:
+            forget_frames(refusal)
             results.append(refusal)
     return results, [(name, rows) for name, rows in books.writes() if rows]
 

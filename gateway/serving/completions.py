@@ -40,6 +40,7 @@ from gateway.serving.answers import Answer, Asked, Replay, Reserved, StreamedAns
 from gateway.serving.endings import Completion
 from gateway.serving.exchange import ClientGone, Exchange
 from gateway.serving.forwarding import Forwarding
+from gateway.serving.large_bodies import LargeBody
 from gateway.wire import body as json_body
 
 logger = logging.getLogger(__name__)
@@ -110,9 +111,13 @@ def admit(caller: Caller, ip: str) -> None:
 async def read(completion: Completion) -> Asked:
     """Read the body. Raises GatewayError."""
     exchange, caller, record = completion.exchange, completion.caller, completion.record
-    body = json_body.parse(await exchange.read_json_body(completion.count_now))
-    exchange.is_json = True
-    request = completion.dialect.read(body)
+    large = LargeBody(caller.account_id, completion.count_now)
+    try:
+        body = json_body.parse(await exchange.read_json_body(large.admit))
+        exchange.is_json = True
+        request = completion.dialect.read(body)
+    finally:
+        large.end()
     record.streamed = request.stream
     record.images = request.images
     record.session_hash = sessions.session_hash(request, exchange.headers, caller.account_id)

@@ -21,7 +21,7 @@ from gateway.access import token_buckets
 from gateway.analytics import history
 from gateway.commits import queue as commit_queue
 from gateway.dialects.anthropic import api as anthropic_api
-from gateway.errors import Forbidden, GatewayError, InternalError, NotFound
+from gateway.errors import Forbidden, GatewayError, InternalError, NotFound, forget_frames
 from gateway.providers import upstream
 from gateway.providers.metering import Ending
 from gateway.serving import completions, forwarding, metrics, settlement
@@ -158,11 +158,13 @@ async def _respond(request: GatewayRequest) -> AnyResponse:
             response = await _view(request)
         except GatewayError as error:
             response = error_response(error, request)
+            forget_frames(error)
         except ClientGone:
             raise
         except Exception as error:  # The outermost edge: no traceback reaches a caller.
             completions.log_fault(request.exchange.id, error)
             response = error_response(InternalError("Kyma failed."), request)
+            forget_frames(error)
     response.headers["x-request-id"] = request.exchange.public_id
     response.headers["openai-processing-ms"] = str(round(request.exchange.elapsed_ms()))
     if request.path_info.startswith(MESSAGES_PATH):

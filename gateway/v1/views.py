@@ -27,6 +27,7 @@ from gateway.routing import resolution
 from gateway.serving import completions
 from gateway.serving.answers import Replay, WholeAnswer
 from gateway.serving.exchange import GatewayRequest
+from gateway.serving.large_bodies import LargeBody
 from gateway.v1 import model_query
 from gateway.v1.guards import AnyResponse, CompletionResponse, allow, logged
 from gateway.v1.model_objects import alias_object, model_object
@@ -61,8 +62,12 @@ def _replayed(replay: Replay) -> HttpResponse:
 @logged("count_tokens")
 async def count_tokens(request: GatewayRequest, caller: Caller) -> HttpResponse:
     """Return roughly how many tokens a Messages request has."""
-    body = json_body.parse(await request.exchange.read_json_body())
-    return json_response({"input_tokens": anthropic_api.count_tokens(body)})
+    large = LargeBody(caller.account_id)
+    try:
+        body = json_body.parse(await request.exchange.read_json_body(large.admit))
+        return json_response({"input_tokens": anthropic_api.count_tokens(body)})
+    finally:
+        large.end()
 
 
 @allow("GET", "HEAD")

@@ -6,6 +6,7 @@ from pathlib import Path
 from tests.support.sources import LAYERS, files, functions, name_of
 
 EDGES = {
+    "chat/turns.py: _end",  # what a turn ends with
     "gateway/v1/handler.py: __call__",  # what an HTTP connection ends with
     "gateway/v1/handler.py: _respond",  # what an HTTP request ends with
     "gateway/commits/queue.py: _write",  # the writer outlives whatever a batch does
