@@ -21,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from chat import replies
 from gateway.serving import settlement
 from gateway.v1.handler import IS_CLOSING, KEEP_HEAD
-from kyma import health
+from kyma import health, limited_connection
 
 KEEP_ALIVE_S = 75
 CANCEL_TIMEOUT_S = 10.0  # for cancelled requests to settle
@@ -29,12 +29,13 @@ POLL_S = 0.05
 # How long the thread that writes to SQLite may wait for Python while streams keep it busy.
 SWITCH_INTERVAL_S = 0.0005
 GARBAGE_THRESHOLD = 50_000  # new objects that are still alive
-M_MMAP_THRESHOLD = -3  # glibc's number for this option
-LARGE_BLOCK_BYTES = 500_000
+LARGE_BLOCK_BYTES = 256_000
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # of malloc.h
 
 
 def serve(*, host: str, port: int, fd: int | None = None) -> None:
     """Serve until a signal comes, on the listening socket `fd` if one is given."""
+    limited_connection.limit(settings.DATABASE_TIMEOUT_S)
     sockets = None if fd is None else [socket.socket(fileno=fd)]
     make_server("kyma.asgi:application", host=host, port=port).run(sockets)
 
@@ -109,8 +110,8 @@ class DrainingServer(uvicorn.Server):
 
     async def startup(self, sockets=None) -> None:
         await super().startup(sockets)
+        _give_memory_back()
         _collect_garbage_rarely()
-        _return_large_blocks()
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             for server in self.servers:
@@ -149,6 +150,17 @@ class DrainingServer(uvicorn.Server):
             await asyncio.wait(tasks, timeout=CANCEL_TIMEOUT_S)
 
 
+def _give_memory_back() -> None:
+    """Have glibc return large blocks when they are freed, such as the file of an import.
+
+    By itself it keeps ever larger blocks for later, apart for each of many threads.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
+        mallopt(_M_ARENA_MAX, 2)
+
+
 def _collect_garbage_rarely() -> None:
     """Keep Python from searching all of Django for garbage again and again.
 
@@ -158,16 +170,6 @@ def _collect_garbage_rarely() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE_THRESHOLD, 20, 50)
-
-
-def _return_large_blocks() -> None:
-    """Let glibc give the memory of large bodies back to the system as soon as they are freed.
-
-    By itself it learns from the first of them to keep so much for the next.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
 
 
 def _deaf_ms() -> int:

@@ -10,6 +10,7 @@ from gateway.models.log import (
     content_place,
     kept_answer_place,
 )
+from gateway.models.operator import OperatorMail
 from gateway.models.rollups import (
     RollupState,
     ServiceDay,
@@ -24,6 +25,7 @@ __all__ = [
     "ContentLeftOut",
     "IdempotentRequest",
     "Model",
+    "OperatorMail",
     "Provider",
     "RequestContent",
     "RollupState",

@@ -14,8 +14,11 @@ def test_a_turn_that_is_refused_leaves_no_garbage(committed, fake):
     messages = [{"role": "user", "content": "Hello"}]
     body = {"model": "scripted", "stream": True, "messages": messages}
 
+    async def store(_):
+        return None
+
     async def story():
-        turn = Turn(uuid7(), caller, body, request_id=uuid7())
+        turn = Turn(uuid7(), caller, body, request_id=uuid7(), store=store)
         turn.begin()
         await turn.task
         assert turn.snapshot().state == "failed"
