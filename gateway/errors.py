@@ -229,3 +229,19 @@ class UpstreamTimeout(GatewayError):
 
 def _retry_after(seconds: int) -> dict[str, str]:
     return {"Retry-After": str(min(seconds, MAX_RETRY_AFTER_S))}
+
+
+def forget_frames(error: BaseException) -> None:
+    """Drop the tracebacks of an error that is dealt with, and of the errors that led to it.
+
+    A frame that refers to its own error is a cycle. It would keep the whole request, body included,
+    until the garbage collector runs, which is rare.
+    """
+    known: set[int] = set()
+    led_to = [error]
+    while led_to:
+        one = led_to.pop()
+        if id(one) not in known:
+            known.add(id(one))
+            one.__traceback__ = None
+            led_to += filter(None, (one.__cause__, one.__context__))

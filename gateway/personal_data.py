@@ -61,6 +61,7 @@ PERSONAL_DATA = {
             "latency_ms",
             "session_hash",
             "user_hash",
+            "content_left_out",
         ],
         "plain": ["id", "account", "key"],
     },

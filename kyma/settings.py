@@ -302,6 +302,10 @@ SETTLE_TIMEOUT_S = env.float("SETTLE_TIMEOUT_S", default=10.0)
 ADMISSION_TIMEOUT_S = env.float("ADMISSION_TIMEOUT_S", default=2.0)
 CACHE_TTL_S = env.float("CACHE_TTL_S", default=1.0)  # keys and catalogue, in each process
 COMMIT_QUEUE_SIZE = env.int("COMMIT_QUEUE_SIZE", default=4096)
+# The content that is stored for one account, by tier, and that waits in one process. Beyond it
+# answers are given and charged without it.
+CONTENT_MB_PER_DAY = env.list("CONTENT_MB_PER_DAY", int, [200, 400, 1000, 2000, 4000])
+COMMIT_QUEUE_CONTENT_MB = env.int("COMMIT_QUEUE_CONTENT_MB", default=100)
 DRAIN_NOTICE_S = env.float("DRAIN_NOTICE_S", default=0.5)  # readiness red, still accepting
 DRAIN_TIMEOUT_S = env.float("DRAIN_TIMEOUT_S", default=120.0)
 # The number of the operator's own proxies in front of this process, each of which appends the

@@ -34,6 +34,7 @@ from gateway.commits.operations import (
     Settle,
 )
 from gateway.commits.record import COLUMNS, RequestRecord
+from gateway.errors import forget_frames
 from gateway.models import ApiRequest
 
 Statement = tuple[str, list[dict]]
@@ -55,6 +56,7 @@ def apply(
         try:
             results.append(books.apply(operation))
         except (BillingError, HoldClosed, GivenUp, KeyTaken) as refusal:
+            forget_frames(refusal)
             results.append(refusal)
     return results, [(name, rows) for name, rows in books.writes() if rows]
 
@@ -215,7 +217,8 @@ class Books:
         return charged
 
     def _log(self, op: Settle | Log) -> None:
-        record, content = op.record, op.content
+        record = op.record
+        content = op.content if isinstance(op, Settle) else None
         self.requests.append(_row(record))
         if content is not None and self.owners.get(record.account_id, True):
             self.contents.append(

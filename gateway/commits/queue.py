@@ -3,7 +3,8 @@
 A request hands over an operation and awaits its result. The one writer of the process takes all
 operations that wait, applies them in one transaction and resolves their futures after the commit.
 An operation that fails, fails alone. The queue is bounded: a full one refuses operations on money,
-and drops and counts the log rows of refused requests.
+and drops and counts the log rows of refused requests. It also bounds the bytes of content that
+wait: beyond them a request is charged and logged without its content.
 
 An operation that was reported as failed is undone (`operations.undo`) if it may have been applied:
 its commit came too late, or nobody knows whether there was one. The undoing is retried until the
@@ -42,6 +43,7 @@ from gateway.commits.postgres import LOCK_WAIT_MS, PostgresEngine
 from gateway.commits.silence import Silence
 from gateway.commits.sqlite import SqliteEngine
 from gateway.commits.waiting import CommitFailed, Waiting
+from gateway.models import ContentLeftOut
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ MAX_BATCH_BYTES = 8_000_000
 # A transaction costs much the same for one operation and for many: under load it waits for more.
 MANY = 16
 LINGER_S = 0.001
+DEFAULT_CONTENT_BYTES = 100_000_000
 RETRY_S = 1.0  # The interval at which undoing is retried while the database is out of reach.
 MOST_RETRY_S = 60.0  # The longest one at which an undoing is retried that the database refuses.
 CLOSE_WITHIN_S = 5.0
@@ -88,9 +91,15 @@ class Promise:
 class CommitQueue:
     """The one writer of this process. Belongs to the event loop in which it is first used."""
 
-    def __init__(self, engine: PostgresEngine | SqliteEngine, size: int):
+    def __init__(
+        self,
+        engine: PostgresEngine | SqliteEngine,
+        size: int,
+        content_bytes: int = DEFAULT_CONTENT_BYTES,
+    ):
         self._engine = engine
         self._size = size
+        self._content_room = content_bytes
         self._waiting: deque[Waiting] = deque()
         self._arrived = asyncio.Event()
         self._writer: asyncio.Task | None = None
@@ -190,9 +199,25 @@ class CommitQueue:
         if self._writer is None:
             self._writer = asyncio.create_task(self._write_all(), name="commit queue")
         waiting = Waiting(operation)
+        if isinstance(operation, Settle):
+            self._count_content(waiting, operation)
         self._waiting.append(waiting)
         self._arrived.set()
         return waiting
+
+    def _count_content(self, one: Waiting, operation: Settle) -> None:
+        """Count the content of a settlement that begins to wait, or leave it out."""
+        size = size_of(operation)
+        if size > self._content_room:
+            operation.leave_out_content(ContentLeftOut.BUSY)
+        else:
+            one.content_bytes = size
+            self._content_room -= size
+
+    def _uncount_content(self, one: Waiting) -> None:
+        """Free the room of an operation that waits no more."""
+        self._content_room += one.content_bytes
+        one.content_bytes = 0
 
     async def _write_all(self) -> None:
         while True:
@@ -229,6 +254,7 @@ class CommitQueue:
         while waiting and len(taken) < MAX_BATCH and size < MAX_BATCH_BYTES:
             one = waiting.popleft()
             if one.is_given_up:
+                self._uncount_content(one)
                 if isinstance(one.operation, Settle):
                     self._undo(one.operation)
             elif self._apart and one.operation.account_id in self._apart:
@@ -279,6 +305,7 @@ class CommitQueue:
         if isinstance(op, Release | Reverse):
             self._retry_refused(one)
             return
+        self._uncount_content(one)
         if one.timer is not None:
             one.timer.cancel()
         one.fail(CommitFailed(type(error).__name__))
@@ -327,6 +354,7 @@ class CommitQueue:
         return await self._engine.run(operations, decided, lock_wait_ms)
 
     def _resolve(self, one: Waiting, result: Any) -> None:
+        self._uncount_content(one)
         if one.timer is not None:
             one.timer.cancel()
         self._refused.pop(one.operation.request_id, None)
@@ -346,6 +374,7 @@ class CommitQueue:
 
         An undoing that failed is itself repeated. A log row is dropped.
         """
+        self._uncount_content(one)
         if isinstance(one.operation, Log):
             self.dropped += 1
             return
@@ -399,7 +428,8 @@ def queue() -> CommitQueue:
     if _queue is None:
         is_postgres = connections["default"].vendor == "postgresql"
         engine = PostgresEngine() if is_postgres else SqliteEngine(commit_now)
-        _queue = CommitQueue(engine, settings.COMMIT_QUEUE_SIZE)
+        content_bytes = settings.COMMIT_QUEUE_CONTENT_MB * 1_000_000
+        _queue = CommitQueue(engine, settings.COMMIT_QUEUE_SIZE, content_bytes)
     return _queue
 
 

@@ -20,13 +20,15 @@ class Waiting:
     """An operation whose caller waits for the commit.
 
     `future` is done once the operation is committed, or earlier if the caller stopped waiting.
-    `decided` belongs to a reservation and is done as soon as that is granted.
+    `decided` belongs to a reservation and is done as soon as that is granted. `content_bytes` is
+    the size of the content that the queue counts for a settlement.
     """
 
     operation: Operation
     future: asyncio.Future = dataclasses.field(default_factory=_new_future)
     decided: asyncio.Future | None = None
     timer: asyncio.TimerHandle | None = None
+    content_bytes: int = 0
 
     def decide(self, result: Any) -> None:
         """Give the caller a granted result at once.
@@ -52,7 +54,7 @@ class Waiting:
 
     def fail(self, error: Exception) -> None:
         if isinstance(self.operation, Settle) and not self.future.done():
-            self.operation.is_given_up = True
+            self.operation.give_up()
         for future in (self.decided, self.future):
             if future is not None and not future.done():
                 future.set_exception(error)

@@ -4,6 +4,7 @@ from gateway.models.catalogue import Model, Provider, Route
 from gateway.models.log import (
     BILLED,
     ApiRequest,
+    ContentLeftOut,
     IdempotentRequest,
     RequestContent,
     content_place,
@@ -21,6 +22,7 @@ from gateway.models.rollups import (
 __all__ = [
     "BILLED",
     "ApiRequest",
+    "ContentLeftOut",
     "IdempotentRequest",
     "Model",
     "OperatorMail",

@@ -13,6 +13,13 @@ from gateway.models.catalogue import Route
 NEWEST_FIRST = ("-created_at", "-id")
 
 
+class ContentLeftOut(models.TextChoices):
+    """The reasons for which content isn't kept although the key keeps content."""
+
+    BUDGET = "budget", "the account had stored as much as it may within a day"
+    BUSY = "busy", "Kyma had too much to write at that moment"
+
+
 class ApiRequest(models.Model):
     """One authenticated request: counts, timing and money, keyed hashes, no free text (P9).
 
@@ -83,6 +90,13 @@ class ApiRequest(models.Model):
 
     session_hash = models.CharField(max_length=32, blank=True)
     user_hash = models.CharField(max_length=32, blank=True)
+    content_left_out = models.CharField(
+        max_length=8,
+        blank=True,
+        choices=ContentLeftOut,
+        db_default="",
+        help_text="Why the content isn't kept, although the key keeps content.",
+    )
 
     class Meta:
         verbose_name = "API request"
@@ -100,6 +114,10 @@ class ApiRequest(models.Model):
             models.CheckConstraint(
                 condition=Q(cached_tokens__lte=models.F("prompt_tokens")),
                 name="cached_tokens_are_prompt_tokens",
+            ),
+            models.CheckConstraint(
+                condition=Q(content_left_out__in=["", *ContentLeftOut.values]),
+                name="content_is_left_out_for_a_reason",
             ),
         ]
 
@@ -140,8 +158,8 @@ class IdempotentRequestQuerySet(models.QuerySet):
 class IdempotentRequest(models.Model):
     """A request that came with an Idempotency-Key: in flight, or with its complete answer.
 
-    The answer is sealed under the data key of the account's owner. It is null if the API key keeps
-    no content. The digests reveal neither the Idempotency-Key nor the body.
+    The answer is sealed under the data key of the account's owner. It is null if no content is
+    kept. The digests reveal neither the Idempotency-Key nor the body.
     """
 
     id = models.CharField(primary_key=True, max_length=64, editable=False)

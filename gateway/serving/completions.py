@@ -22,6 +22,7 @@ import traceback
 
 from django.conf import settings
 
+from billing.ledger import Ask
 from gateway.access import limits
 from gateway.access import rules as key_rules
 from gateway.access.authentication import Caller
@@ -108,7 +109,9 @@ def admit(caller: Caller, ip: str) -> None:
 async def read(completion: Completion) -> Asked:
     """Read the body. Raises GatewayError."""
     exchange, caller, record = completion.exchange, completion.caller, completion.record
-    body, request = await exchange.read_json(caller, completion.dialect.read)
+    body, request = await exchange.read_json(
+        caller, completion.dialect.read, admit_large=completion.count_now
+    )
     record.streamed = request.stream
     record.images = request.images
     record.session_hash = sessions.session_hash(request, exchange.headers, caller.account_id)
@@ -121,7 +124,7 @@ async def find_replay(completion: Completion, claim: Claim) -> Replay | None:
     kept = await idempotency.find(claim, completion.caller)
     if kept is None:
         return None
-    completion.count(await limits.count(completion.caller))
+    await completion.count_now()
     completion.record.status = 200
     completion.log(ApiRequest.Outcome.REPLAYED)
     return Replay(kept, completion.limit_headers)
@@ -135,11 +138,7 @@ async def reserve(completion: Completion, asked: Asked, resolution: Resolution) 
     routes, record = resolution.routes, completion.record
     _name_route(record, routes[0], resolution)
     ask = reservation.ask_for(asked.request, routes)
-    likely, most = reservation.tokens_of(asked.request, routes[0], ask)
-    models = dict.fromkeys(route.model for route in routes)
-    completion.count(
-        await limits.admit(completion.caller, models, likely_tokens=likely, most_tokens=most)
-    )
+    await _admit(completion, asked, routes, ask)
     price_version_id = routes[0].price_version_id
     reserving = await reservation.reserve(record, ask, price_version_id, asked.claim)
     deadline = completion.exchange.started + settings.REQUEST_TOTAL_TIMEOUT_S
@@ -147,6 +146,21 @@ async def reserve(completion: Completion, asked: Asked, resolution: Resolution) 
     reserved = Reserved(completion, asked, reserving, forwarding)
     completion.hold(reserved)
     return reserved
+
+
+async def _admit(
+    completion: Completion, asked: Asked, routes: tuple[Candidate, ...], ask: Ask
+) -> None:
+    """Count the request, unless it is counted, and its tokens. Raises GatewayError."""
+    likely, most = reservation.tokens_of(asked.request, routes[0], ask)
+    headers = await limits.admit(
+        completion.caller,
+        dict.fromkeys(route.model for route in routes),
+        likely_tokens=likely,
+        most_tokens=most,
+        is_counted=completion.is_counted,
+    )
+    completion.count(headers)
 
 
 def _name_route(record: RequestRecord, route: Candidate, resolution: Resolution) -> None:

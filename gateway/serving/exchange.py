@@ -25,6 +25,7 @@ from gateway.wire import turns
 from gateway.wire.pace import Pace, too_slow
 
 FORWARDED_FOR = b"x-forwarded-for"
+Admit = Callable[[], Awaitable[object]]
 
 Understood = TypeVar("Understood")
 
@@ -86,16 +87,23 @@ class Exchange:
         return caller
 
     async def read_json(
-        self, caller: Caller, understand: Callable[[dict], Understood]
+        self,
+        caller: Caller,
+        understand: Callable[[dict], Understood],
+        *,
+        admit_large: Admit | None = None,
     ) -> tuple[dict, Understood]:
-        """Read a body that may be large, and what it means. Raises as both readers do."""
+        """Read a body that may be large, and what it means. Raises as both readers do.
+
+        `admit_large` is awaited before more than a small body is read.
+        """
 
         def note_json(body: dict) -> Understood:
             self.is_json = True
             return understand(body)
 
         async with self._turn_of(caller):
-            return await json_body.read(await self.read_json_body(), note_json)
+            return await json_body.read(await self.read_json_body(admit_large), note_json)
 
     def _turn_of(self, caller: Caller) -> contextlib.AbstractAsyncContextManager[None]:
         length = self.headers.get("content-length", "")
@@ -103,17 +111,28 @@ class Exchange:
             return contextlib.nullcontext()
         return turns.turn_of(caller.account_id)
 
-    async def read_json_body(self, *, most_bytes: int | None = None) -> bytes:
+    async def read_json_body(
+        self, admit_large: Admit | None = None, *, most_bytes: int | None = None
+    ) -> bytes:
         """Read the whole body, of at most MAX_BODY_BYTES unless `most_bytes` are fewer.
 
-        Raises BodyTooLarge, BodyTimeout, UnsupportedMediaType, InvalidRequest, ClientGone.
+        Raises BodyTooLarge, BodyTimeout, UnsupportedMediaType, InvalidRequest, ClientGone, and the
+        refusals of `admit_large`.
         """
         most_bytes = most_bytes or settings.MAX_BODY_BYTES
-        self._check_headers(most_bytes)
-        self.raw = await self._read(most_bytes)
+        length = self._check_headers(most_bytes)
+        if admit_large is not None and length > settings.MAX_SMALL_BODY_BYTES:
+            await admit_large()
+            admit_large = None
+        self.raw = await self._read(most_bytes, admit_large)
         return self.raw
 
-    def _check_headers(self, most_bytes: int) -> None:
+    def forget_body(self) -> None:
+        """Free the memory of the body, which nothing needs any more."""
+        self.raw, self.is_json = b"", False
+
+    def _check_headers(self, most_bytes: int) -> int:
+        """Return the length of the body in bytes, or 0 if it isn't announced."""
         media_type = self.headers.get("content-type", "application/json").partition(";")[0]
         if media_type.strip().lower() != "application/json":
             raise UnsupportedMediaType("Send the body as JSON: 'Content-Type: application/json'.")
@@ -124,8 +143,9 @@ class Exchange:
             raise InvalidRequest("The header Content-Length is not a number.")
         if int(length) > most_bytes:
             raise _too_large(most_bytes)
+        return int(length)
 
-    async def _read(self, most_bytes: int) -> bytes:
+    async def _read(self, most_bytes: int, admit_large: Admit | None) -> bytes:
         received = bytearray()
         loop = asyncio.get_running_loop()
         pace = Pace(loop.time())
@@ -137,6 +157,9 @@ class Exchange:
                         raise ClientGone
                     part = message.get("body", b"")
                     received += part
+                    if admit_large is not None and len(received) > settings.MAX_SMALL_BODY_BYTES:
+                        await admit_large()
+                        admit_large = None
                     if len(received) > most_bytes:
                         raise _too_large(most_bytes)
                     if not message.get("more_body"):

@@ -94,7 +94,9 @@ def _fixed_nano(request: ProviderRequest, route: Candidate) -> int:
     dearest = max(price.input, price.cached_input)
     input_nano = tokens_nano(prompt_bound(request, route), dearest)
     # Cached and other input are each rounded up, so together they may cost one nano-dollar more.
-    return input_nano + 1 + price.request + request.images * price.image
+    # A model whose input is free must cost nothing: an account without credit may use it.
+    rounding_nano = 1 if dearest else 0
+    return input_nano + rounding_nano + price.request + request.images * price.image
 
 
 def _max_tokens(request: ProviderRequest, routes: tuple[Candidate, ...]) -> int:

@@ -138,7 +138,7 @@ def logged(
                 raise Unavailable("Kyma can't read that right now. Try again shortly.") from error
             finally:
                 record.latency_ms = exchange.elapsed_ms()
-                settlement.log(record, settlement.sealed_content(exchange, caller, None))
+                settlement.log(record)
 
         return answered
 

@@ -21,7 +21,14 @@ from gateway.access import token_buckets
 from gateway.analytics import history
 from gateway.commits import queue as commit_queue
 from gateway.dialects.anthropic import api as anthropic_api
-from gateway.errors import Forbidden, GatewayError, InternalError, NotFound, Unavailable
+from gateway.errors import (
+    Forbidden,
+    GatewayError,
+    InternalError,
+    NotFound,
+    Unavailable,
+    forget_frames,
+)
 from gateway.providers import upstream
 from gateway.providers.metering import Ending
 from gateway.serving import completions, forwarding, metrics, settlement
@@ -172,12 +179,13 @@ async def _respond(request: GatewayRequest) -> AnyResponse:
             response = await _view(request)
         except GatewayError as error:
             response = _refusal(error, request)
-            _free_frames(error)
+            forget_frames(error)
         except ClientGone:
             raise
         except Exception as error:  # The outermost edge: no traceback reaches a caller.
             completions.log_fault(request.exchange.id, error)
             response = _refusal(InternalError("Kyma failed."), request)
+            forget_frames(error)
     _name(response, request.path_info, request.exchange.public_id)
     response.headers["openai-processing-ms"] = str(round(request.exchange.elapsed_ms()))
     if response.status_code == 204:
@@ -189,16 +197,6 @@ async def _respond(request: GatewayRequest) -> AnyResponse:
 
 def _refusal(error: GatewayError, request: GatewayRequest) -> HttpResponse:
     return error_response(error, request.path_info, request.exchange.public_id)
-
-
-def _free_frames(error: BaseException | None) -> None:
-    """Free what the frames of a refusal hold at once, a large body for example.
-
-    They refer to each other, so they would wait for the garbage collector, which rarely looks.
-    """
-    while error is not None:
-        error.__traceback__ = None
-        error = error.__context__
 
 
 def _hsts() -> list[tuple[bytes, bytes]]:

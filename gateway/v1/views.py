@@ -139,12 +139,19 @@ def _account(caller: Caller) -> CreditAccount:
 
 
 def _own_generation(caller: Caller, asked_id: uuid.UUID) -> dict | None:
-    rows = ApiRequest.objects.select_related("price_version")
+    rows = ApiRequest.objects.select_related("key", "price_version")
     row = rows.filter(account=uuid.UUID(caller.account_id), pk=asked_id).first()
     if row is None:
         return None
-    plain = content.opened(content.row_of(row.id, row.account_id), caller.cipher)
-    return {**generation_object(row), "receipt": signed_receipt(row, plain)}
+    kept = content.row_of(row.id, row.account_id)
+    plain = content.opened(kept, caller.cipher)
+    is_shown = plain is not None
+    return {
+        **generation_object(row),
+        "content_kept": is_shown,
+        "why_no_content": None if is_shown else content.why_none(row, is_kept=kept is not None),
+        "receipt": signed_receipt(row, plain),
+    }
 
 
 def _asked_id(text: str) -> uuid.UUID:

@@ -6,6 +6,7 @@ from pathlib import Path
 from tests.support.sources import LAYERS, files, functions, name_of
 
 EDGES = {
+    "chat/turns.py: _note_fault_of",  # what a turn ends with
     "gateway/untrusted/child.py: _result",  # A lexer, of hostile text.
     "gateway/v1/handler.py: __call__",  # what an HTTP connection ends with
     "gateway/v1/handler.py: _respond",  # what an HTTP request ends with

@@ -41,6 +41,7 @@ class PureLedger:
         for name, cap in self.caps.get(key, {}).items():
             limits += [("KeyCapReached", cap - self.spent(key, name, day) - self.held(key=key))]
         for refusal, most in limits:
+            most = max(most, 0)  # What is free is never refused for credit.
             while flexible and tokens > 1 and fixed + cost((answers * tokens, price)) > most:
                 tokens -= 1
             if (amount := fixed + cost((answers * tokens, price))) > most:

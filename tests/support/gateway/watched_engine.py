@@ -62,12 +62,12 @@ def _request_id(operation) -> str:
     return getattr(operation, "request_id", "")
 
 
-def run(story, size: int = 1000):
+def run(story, size: int = 1000, **bounds: int):
     """Run `story(queue, engine)` on a watched engine, then close the queue; what it returned."""
 
     async def whole():
         engine = WatchedEngine()
-        queue = CommitQueue(engine, size)
+        queue = CommitQueue(engine, size, **bounds)
         async with asyncio.timeout(2 * AMPLE_S):
             result = await story(queue, engine)
             engine.may_start.set()
