@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('accounts', '0010_plain_help_texts'),
         ('billing', '0007_plain_help_texts'),
-        ('gateway', '0018_operator_mail'),
+        ('gateway', '0013_plain_help_texts'),
     ]
 
     operations = [
