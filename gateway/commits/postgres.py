@@ -75,6 +75,21 @@ class PostgresEngine:
             raise
         return await self.run(operations, decided, lock_wait_ms)
 
+    async def free(self, account_ids: list[str], lock_wait_ms: int) -> set[str]:
+        """Return the accounts that no other session has locked. It waits for none of them.
+
+        Raises psycopg.Error; that is LockNotAvailable if the whole table is locked.
+        """
+        limit: Command = (f"SET LOCAL lock_timeout = {lock_wait_ms}", None)
+        ask = _command("find_free_accounts", [{"id": one} for one in account_ids])
+        try:
+            line = await self._connected()
+            rows = (await line.ask([BEGIN, limit, ask, ROLLBACK]))[2]
+        except BaseException:
+            await self.close()
+            raise
+        return {row[0].replace("-", "") for row in rows}
+
     async def _connected(self) -> "Line":
         if self._line is None or self._connection is None or self._connection.closed:
             await self.close()

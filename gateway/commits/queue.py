@@ -16,6 +16,7 @@ themselves, so all other accounts go on.
 import asyncio
 import datetime as dt
 import logging
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -45,10 +46,12 @@ _OUT_OF_REACH = ("OperationalError", "InterfaceError", "PoolTimeout", "AdminShut
 _IS_LOCKED = "LockNotAvailable"
 RETRY_S = 1.0  # The interval at which undoing is retried while the database is out of reach.
 CLOSE_WITHIN_S = 5.0
-# Lock wait when retrying a locked account: starts here and doubles up to LOCK_WAIT_MS. After each
-# try the account rests RESTS times as long, so the other accounts get most of the writer's time.
-PROBE_MS = 5
+# Lock wait of a batch that found a locked account, and of accounts that were set apart: one probe
+# for all of them has just found theirs free. After each probe, and what was written with it, they
+# rest RESTS times as long, so the other accounts get most of the writer's time.
+RETRY_LOCK_WAIT_MS = 20
 RESTS = 4
+LEAST_REST_S = 0.02
 
 Retry = Callable[[], Awaitable[None]]
 
@@ -88,7 +91,9 @@ class CommitQueue:
         self._writer: asyncio.Task | None = None
         self._undoing: list[Waiting] = []  # See `_undo_later`.
         self._will_retry = False
-        self._apart: dict[str, deque[Waiting]] = {}  # by locked account
+        # By locked account, until a probe finds it free; it may be that no operation is left.
+        self._apart: dict[str, deque[Waiting]] = {}
+        self._will_probe = False
         self._due: deque[Retry] = deque()
         self._closing = False
         self._last_count = 0
@@ -182,7 +187,7 @@ class CommitQueue:
                 taken = self._take(self._waiting)
                 self._last_count = len(taken)
                 await self._write(taken)
-            if self._closing and not self._undoing and not self._apart:
+            if self._closing and not self._undoing and not any(self._apart.values()):
                 return
 
     async def _gather(self) -> None:
@@ -202,15 +207,20 @@ class CommitQueue:
         size = 0
         while waiting and len(taken) < MAX_BATCH and size < MAX_BATCH_BYTES:
             one = waiting.popleft()
-            if one.is_given_up:
-                if isinstance(one.operation, Settle):
-                    self._undo(one.operation)
-            elif self._apart and one.operation.account_id in self._apart:
+            if not self._is_wanted(one):
+                continue
+            if self._apart and one.operation.account_id in self._apart:
                 self._apart[one.operation.account_id].append(one)
             else:
                 taken.append(one)
                 size += size_of(one.operation)
         return taken
+
+    def _is_wanted(self, one: Waiting) -> bool:
+        """False if `one` was given up meanwhile. A settlement is undone then."""
+        if one.is_given_up and isinstance(one.operation, Settle):
+            self._undo(one.operation)
+        return not one.is_given_up
 
     async def _write(self, taken: list[Waiting], lock_wait_ms: int = LOCK_WAIT_MS) -> None:
         if not taken:
@@ -226,7 +236,7 @@ class CommitQueue:
     async def _cope(self, taken: list[Waiting], error: Exception, lock_wait_ms: int) -> None:
         """Handle a batch that couldn't be written."""
         if _is_locked(error):
-            await self._set_apart(taken, lock_wait_ms)
+            await self._set_apart(taken)
             return
         is_out_of_reach = _is_out_of_reach(error)
         if len(taken) > 1 and not is_out_of_reach:
@@ -241,27 +251,49 @@ class CommitQueue:
             else:
                 self._resolve(one, failure)
 
-    async def _set_apart(self, taken: list[Waiting], waited_ms: int) -> None:
-        """Find the locked account by halving the batch, and write all others."""
+    async def _set_apart(self, taken: list[Waiting]) -> None:
+        """Set apart the operations of locked accounts, and write all others."""
         accounts = list(dict.fromkeys(one.operation.account_id for one in taken))
-        half = set(accounts[: len(accounts) // 2])
-        if half:
-            await self._write([one for one in taken if one.operation.account_id in half], PROBE_MS)
-            rest = [one for one in taken if one.operation.account_id not in half]
-            await self._write(rest, PROBE_MS)
+        free = await self._free(accounts)
+        locked = [account for account in accounts if account not in free]
+        if not locked and len(accounts) > 1:  # Another row of one of them is locked.
+            await self._write_in_halves(taken, set(accounts[: len(accounts) // 2]))
             return
-        (account,) = accounts
-        wait_ms = min(2 * waited_ms, LOCK_WAIT_MS) if waited_ms < LOCK_WAIT_MS else PROBE_MS
-        self._apart[account] = deque(taken)
-        self._call_later(RESTS * wait_ms / 1000, partial(self._write_apart, account, wait_ms))
+        for account in locked or accounts:
+            self._apart.setdefault(account, deque())
+        self._probe_later(LEAST_REST_S)
+        await self._write(self._take(deque(taken)), RETRY_LOCK_WAIT_MS)
 
-    async def _write_apart(self, account: str, lock_wait_ms: int) -> None:
-        waiting = self._apart.pop(account)
-        await self._write(self._take(waiting), lock_wait_ms)
-        if account in self._apart:
-            self._apart[account].extend(waiting)
-        else:
-            self._waiting.extendleft(reversed(waiting))
+    async def _write_in_halves(self, taken: list[Waiting], half: set[str]) -> None:
+        for is_first in (True, False):
+            part = [one for one in taken if (one.operation.account_id in half) == is_first]
+            await self._write(self._take(deque(part)), RETRY_LOCK_WAIT_MS)
+
+    def _probe_later(self, delay_s: float) -> None:
+        if not self._will_probe:
+            self._will_probe = True
+            self._call_later(delay_s, self._probe)
+
+    async def _probe(self) -> None:
+        """Write the operations of all accounts that are no longer locked."""
+        begun = time.monotonic()
+        for account, waiting in self._apart.items():
+            self._apart[account] = deque(one for one in waiting if self._is_wanted(one))
+        free = await self._free(list(self._apart))
+        waiting = deque(one for account in free for one in self._apart.pop(account))
+        while waiting:
+            await self._write(self._take(waiting), RETRY_LOCK_WAIT_MS)
+        self._will_probe = False
+        if self._apart:
+            self._probe_later(max(LEAST_REST_S, RESTS * (time.monotonic() - begun)))
+
+    async def _free(self, accounts: list[str]) -> set[str]:
+        """Return the accounts that nobody has locked: none if the database can't say."""
+        try:
+            return await self._engine.free(accounts, RETRY_LOCK_WAIT_MS)
+        except Exception as error:  # noqa: BLE001 - the writer must outlive it, as in `_write`
+            logger.warning("no locked account could be probed: %s", type(error).__name__)
+            return set()
 
     async def _apply(self, taken: list[Waiting], lock_wait_ms: int) -> list[Any]:
         """Apply `taken` in one transaction, twice if the connection was lost: that is safe."""
