@@ -14,6 +14,7 @@ PERSONAL_DATA = {
             "held_nano",
             "owed_nano",
             "purchased_nano",
+            "open_holds",
             "tier",
             "unlimited",
             "created_at",

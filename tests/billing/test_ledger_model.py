@@ -314,6 +314,7 @@ class LedgerMachine(RuleBasedStateMachine):
             row = rows[account.id]
             balance, held = self.pure.balance(name), self.pure.held(account=name)
             assert (row.balance_nano, row.held_nano) == (balance, held)
+            assert row.open_holds == self.pure.open_holds(name)
             assert entries.get(account.id, 0) == balance
             assert 0 <= held <= balance
             assert {id.hex: nano for id, owner, nano in holds if owner == account.id} == {

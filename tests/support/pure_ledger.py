@@ -23,6 +23,9 @@ class PureLedger:
     def held(self, **who):
         return sum(one["amount"] for one in self.holds.values() if one.items() >= who.items())
 
+    def open_holds(self, account):
+        return sum(one["account"] == account for one in self.holds.values())
+
     def spent(self, key, name, day):
         of = PERIODS[name]
         then = day.strftime(of)
@@ -34,7 +37,7 @@ class PureLedger:
     def reserve(self, request, account, key, fixed, price, answers, tokens, flexible, day, end):
         if request in self.holds:
             return self.holds[request]["amount"]
-        if sum(one["account"] == account for one in self.holds.values()) >= self.at_once[account]:
+        if self.open_holds(account) >= self.at_once[account]:
             return "TooManyOpenHolds"
         free = 0 if self.owed[account] else self.balance(account) - self.held(account=account)
         limits = [("InsufficientCredit", free)]
