@@ -109,7 +109,8 @@ class CreditAccount(models.Model):
 class Hold(models.Model):
     """Credit set aside for a running request. Settling or releasing it deletes the row.
 
-    It has the id of its request. After its deadline, the process that served the request is dead.
+    It has the id of its request. Once its process is dead or its deadline has passed, nobody will
+    settle it. `process_id` is null if no web process made it.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
@@ -120,6 +121,7 @@ class Hold(models.Model):
         PriceVersion, models.PROTECT, related_name="+", db_index=False
     )
     amount_nano = models.BigIntegerField()
+    process_id = models.UUIDField(null=True)
     created_at = models.DateTimeField()
     deadline = models.DateTimeField(db_index=True)
 

@@ -26,7 +26,7 @@ PERSONAL_DATA = {
         "identity": [],
         "content": [],
         "metadata": ["amount_nano", "price_version", "created_at", "deadline"],
-        "plain": ["id", "account", "key"],
+        "plain": ["id", "account", "key", "process_id"],
     },
     "billing.LedgerEntry": {
         "person": "account__user",

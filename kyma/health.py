@@ -13,6 +13,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from accounts.keyring.models import DataKey
+from gateway.commits import leases
 from kyma import schema
 
 REDIS_TIMEOUT_S = 0.5
@@ -39,7 +40,10 @@ def live(request: HttpRequest) -> JsonResponse:
 @never_cache
 @require_safe
 def ready(request: HttpRequest) -> JsonResponse:
-    """Answer 200 or 503, with every check by name. Without Redis, Kyma is degraded but ready."""
+    """Answer 200 or 503, with every check by name.
+
+    Without Redis or a sweeper, Kyma is degraded but ready: no other process would be better off.
+    """
     database = _check_database()
     needed = {
         "not draining": "this process is ending" if _draining else OK,
@@ -47,12 +51,12 @@ def ready(request: HttpRequest) -> JsonResponse:
         "migrations": _check_migrations() if database == OK else "not checked",
         "keyring": _check_keyring(),
     }
-    redis_state = _check_redis()
+    wanted = {"redis": _check_redis(), "sweeper": _check_sweeper()}
     if any(state != OK for state in needed.values()):
         status = "not ready"
     else:
-        status = "ready" if redis_state == OK else "degraded"
-    body = {"status": status, "checks": {**needed, "redis": redis_state}}
+        status = "ready" if all(state == OK for state in wanted.values()) else "degraded"
+    body = {"status": status, "checks": {**needed, **wanted}}
     return JsonResponse(body, status=503 if status == "not ready" else 200)
 
 
@@ -104,3 +108,12 @@ def _check_redis() -> str:
     with client:
         client.ping()
     return OK
+
+
+def _check_sweeper() -> str:
+    """Say so if the jobs have stopped: then holds of dead processes stay open."""
+    lease = leases.current()
+    silent_s = 0 if lease is None else lease.sweeper_silent_s
+    if silent_s <= settings.SWEEPER_SILENT_S:
+        return OK
+    return f"no sweeper has run for {silent_s:.0f} s: see if a Celery worker and beat are running"

@@ -181,19 +181,17 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
-HOLD_SWEEP_INTERVAL_S = env.int("HOLD_SWEEP_INTERVAL_S", default=30)
+HOLD_SWEEP_INTERVAL_S = env.float("HOLD_SWEEP_INTERVAL_S", default=20.0)
 PROBE_INTERVAL_S = env.int("PROBE_INTERVAL_S", default=300)
 ROLLUP_INTERVAL_S = env.int("ROLLUP_INTERVAL_S", default=300)
 NOTICE_INTERVAL_S = env.int("NOTICE_INTERVAL_S", default=15)
 CELERY_BEAT_SCHEDULE = {
-    "sweep expired holds": {
+    "sweep abandoned holds": {
         "task": "gateway.tasks.sweep_holds",
         "schedule": HOLD_SWEEP_INTERVAL_S,
+        "options": {"expires": HOLD_SWEEP_INTERVAL_S},
     },
-    "make content partitions": {
-        "task": "gateway.tasks.make_partitions",
-        "schedule": 24 * 60 * 60,
-    },
+    "make content partitions": {"task": "gateway.tasks.make_partitions", "schedule": 24 * 60 * 60},
     "probe providers": {
         "task": "gateway.tasks.probe_providers",
         "schedule": PROBE_INTERVAL_S,
@@ -336,6 +334,12 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES  # A temporary chat sends its pictu
 BODY_TIMEOUT_S = env.float("BODY_TIMEOUT_S", default=30.0)
 DRAIN_NOTICE_S = env.float("DRAIN_NOTICE_S", default=0.5)  # readiness red, still accepting
 DRAIN_TIMEOUT_S = env.float("DRAIN_TIMEOUT_S", default=120.0)
+# Leases of web processes (gateway/commits/leases.py); the sweeper looks each HOLD_SWEEP_INTERVAL_S.
+LEASE_BEAT_INTERVAL_S = env.float("LEASE_BEAT_INTERVAL_S", default=10.0)
+LEASE_BEAT_TIMEOUT_S = env.float("LEASE_BEAT_TIMEOUT_S", default=5.0)  # to connect and to write
+LEASE_LOOK_GAP_S = env.float("LEASE_LOOK_GAP_S", default=15.0)  # between looks that count
+LEASE_FRESH_S = env.float("LEASE_FRESH_S", default=40.0)  # then it beats before it reserves
+SWEEPER_SILENT_S = env.float("SWEEPER_SILENT_S", default=120.0)  # then /ready is degraded
 # The number of the operator's own proxies in front of this process, each of which appends the
 # address that it sees to X-Forwarded-For. With 0 the header is ignored; too many allows forgery.
 TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXY_COUNT", default=0)

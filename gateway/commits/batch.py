@@ -162,6 +162,7 @@ class Books:
             "key_id": op.key_id,
             "price_version_id": op.price_version_id,
             "amount_nano": grant.amount_nano,
+            "process_id": op.process_id,
             "created_at": op.now,
             "deadline": op.deadline,
         }
@@ -174,7 +175,6 @@ class Books:
             "account_id": op.account_id,
             "request_id": op.request_id,
             "body_digest": claim.body_digest,
-            "deadline": op.deadline,
             "expires_at": claim.expires_at,
         }
 

@@ -28,6 +28,7 @@ from django.db import Error as DatabaseError
 from django.db import connections
 
 from billing.ledger import Grant
+from gateway.commits import leases
 from gateway.commits.now import commit_now
 from gateway.commits.operations import Log, Operation, Reserve, Settle, size_of, undo
 from gateway.commits.postgres import LOCK_WAIT_MS, PostgresEngine
@@ -392,8 +393,9 @@ def queue() -> CommitQueue:
 
 
 async def close() -> None:
-    """Write all that waits. The next use makes a new queue."""
+    """Write all that waits, then end the lease of this process. The next use begins both again."""
     global _queue
     if _queue is not None:
         await _queue.close()
         _queue = None
+    await leases.close()

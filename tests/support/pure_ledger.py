@@ -14,6 +14,7 @@ def cost(*priced):
 class PureLedger:
     def __init__(self, accounts, keys):
         self.entries, self.holds, self.closed, self.paid = {}, {}, {}, {}
+        self.dead = set()
         self.owed, self.at_once = dict.fromkeys(accounts, 0), dict.fromkeys(accounts, 8)
         self.caps, self.charges = {key: {} for key in keys}, {key: [] for key in (*keys, None)}
 
@@ -26,6 +27,13 @@ class PureLedger:
     def open_holds(self, account):
         return sum(one["account"] == account for one in self.holds.values())
 
+    def abandoned(self, now):
+        return [
+            request
+            for request, one in self.holds.items()
+            if one["end"] < now or one["process"] in self.dead
+        ]
+
     def spent(self, key, name, day):
         of = PERIODS[name]
         then = day.strftime(of)
@@ -34,7 +42,9 @@ class PureLedger:
     def credit(self, reference, account, amount):
         return self.entries.setdefault(reference, (account, amount)) == (account, amount)
 
-    def reserve(self, request, account, key, fixed, price, answers, tokens, flexible, day, end):
+    def reserve(
+        self, request, account, key, fixed, price, answers, tokens, flexible, day, end, process
+    ):
         if request in self.holds:
             return self.holds[request]["amount"]
         if self.open_holds(account) >= self.at_once[account]:
@@ -48,7 +58,8 @@ class PureLedger:
                 tokens -= 1
             if (amount := fixed + cost((answers * tokens, price))) > most:
                 return refusal
-        self.holds[request] = {"account": account, "key": key, "amount": amount, "end": end}
+        hold = {"account": account, "key": key, "amount": amount, "end": end, "process": process}
+        self.holds[request] = hold
         return amount
 
     def close(self, request, charge, day, then="settled"):
