@@ -77,7 +77,7 @@ class Lease:
 
     def keep(self) -> None:
         """Beat from now on, until the lease is closed."""
-        if self._keeping is None:
+        if self._keeping is None or self._keeping.done():
             self._keeping = asyncio.create_task(self._keep_on(), name="lease")
 
     async def close(self) -> None:

@@ -1,11 +1,12 @@
 """Web processes that freeze, die or lose their database: nothing is charged twice or held for ever.
 
-Here the intervals are a hundredth of the real ones. The long tests at the end have the real ones,
-with the worker and the beat of `make run`.
+Here a process beats a hundred times as often as it really does. The long tests at the end have the
+real intervals, with the worker and the beat of `make run`.
 """
 
 import concurrent.futures
 import contextlib
+import datetime as dt
 import os
 import re
 import subprocess
@@ -30,13 +31,13 @@ from tests.support.provider.scripts import Head, WaitFor, answer
 from tests.support.valkey import Valkey
 
 AT_ONCE = TIERS[0].max_open_holds
+FRESH_S = 0.4
 QUICK = {
     "LEASE_BEAT_INTERVAL_S": "0.1",
-    "LEASE_FRESH_S": "0.4",
-    "LEASE_LOOK_GAP_S": "0.2",
+    "LEASE_FRESH_S": str(FRESH_S),
     "SWEEPER_SILENT_S": "1",
 }
-PATIENT_GAP_S = 2  # On a slow machine a process that lives may beat late.
+GAP_S = 2  # Between looks that count. On a slow machine a process that lives may beat late.
 REAL = {
     "ADMISSION_TIMEOUT_S": "2",
     "SETTLE_TIMEOUT_S": "10",
@@ -55,9 +56,8 @@ def _quick_process(django_db_setup, django_db_blocker):
 
 
 @pytest.fixture
-def quick(committed, scripted, settings, _quick_process):
-    """A gateway process that dies fast if it doesn't beat."""
-    settings.LEASE_LOOK_GAP_S = float(QUICK["LEASE_LOOK_GAP_S"])
+def quick(committed, scripted, _quick_process):
+    """A gateway process that beats often, and knows fast that it hasn't."""
     return _quick_process
 
 
@@ -74,8 +74,27 @@ def stream_of(fake):
     return begin
 
 
-def sweep_until(is_over, *, within_s: float = 20) -> None:
-    eventually(lambda: (sweeper.run(), is_over())[1], within_s=within_s)
+class Sweeper:
+    """A sweeper whose looks at one process count after `gap_s`.
+
+    Those at all others have their real distance: the gateways of other tests go on living.
+    """
+
+    def __init__(self, process: WebProcess, gap_s: float = 0):
+        self._rows = WebProcess.objects.filter(pk=process.pk)
+        self._gap_s = gap_s
+        self._looked_at = None
+
+    def run(self) -> int:
+        looked_at = self._rows.values_list("looked_at", flat=True).get()
+        if looked_at not in (None, self._looked_at):
+            earlier_s = django_settings.LEASE_LOOK_GAP_S - self._gap_s
+            self._looked_at = looked_at - dt.timedelta(seconds=earlier_s)
+            self._rows.update(looked_at=self._looked_at)
+        return sweeper.run()
+
+    def run_until(self, is_over) -> None:
+        eventually(lambda: (self.run(), is_over())[1])
 
 
 def check_books(customer: Customer) -> None:
@@ -106,7 +125,8 @@ def test_a_process_that_was_frozen_beyond_its_lease_goes_on_under_a_new_id(quick
     prompt, events = stream_of(customer)
     process = process_of(customer)
     with frozen(quick.pid):
-        sweep_until(lambda: not customer.holds())
+        time.sleep(FRESH_S)
+        Sweeper(process).run_until(lambda: not customer.holds())
         process.refresh_from_db()
         assert process.dead_at is not None
     check_outlived_its_lease(customer, fake, prompt, events)
@@ -116,8 +136,7 @@ def test_a_process_that_was_frozen_beyond_its_lease_goes_on_under_a_new_id(quick
     assert text_of(others) == "World"
 
 
-def test_a_process_that_was_frozen_for_less_settles_what_it_held(quick, fake, stream_of, settings):
-    settings.LEASE_LOOK_GAP_S = PATIENT_GAP_S
+def test_a_process_that_was_frozen_for_less_settles_what_it_held(quick, fake, stream_of):
     customer = Customer(quick)
     prompt, events = stream_of(customer)
     with frozen(quick.pid):
@@ -128,14 +147,12 @@ def test_a_process_that_was_frozen_for_less_settles_what_it_held(quick, fake, st
     check_books(customer)
 
 
-def test_while_it_beats_nothing_is_swept_however_often_it_is_looked_at(
-    quick, fake, stream_of, settings
-):
-    settings.LEASE_LOOK_GAP_S = PATIENT_GAP_S
+def test_while_it_beats_nothing_is_swept_however_often_it_is_looked_at(quick, fake, stream_of):
     customer = Customer(quick)
     prompt, events = stream_of(customer)
     process = process_of(customer)
-    sweep_until(lambda: WebProcess.objects.get(pk=process.pk).beat > process.beat + 10)
+    looks = Sweeper(process, GAP_S)
+    looks.run_until(lambda: WebProcess.objects.get(pk=process.pk).beat > process.beat + 10)
     assert customer.holds()
     fake.go(prompt, "the end")
     assert text_of(events) == "World"
@@ -163,12 +180,9 @@ def test_a_process_says_when_no_sweeper_has_run_for_long(quick):
     eventually(silent_s, lambda seconds: seconds < 1)
 
 
-def test_after_a_kill_the_account_is_free_again_and_its_key_too(
-    committed, scripted, settings, fake
-):
-    settings.LEASE_LOOK_GAP_S = float(QUICK["LEASE_LOOK_GAP_S"])
+def test_after_a_kill_the_account_is_free_again_and_its_key_too(committed, scripted, fake):
     with Gateway(**QUICK) as doomed:
-        lose_all_that_runs(doomed, fake, lambda is_over: sweep_until(is_over))
+        lose_all_that_runs(doomed, fake, lambda dead, is_over: Sweeper(dead).run_until(is_over))
         living = WebProcess.objects.filter(dead_at=None).latest("id")
     living.refresh_from_db()
     assert living.dead_at is not None, "a process that ends well ends its lease"
@@ -193,7 +207,7 @@ def lose_all_that_runs(gateway: Gateway, fake, until) -> None:
     gateway.start()
     assert customer.post(bodies[0], headers=key).status_code == 409, "its hold stands"
     assert customer.post(bodies[1]).status_code == 429, "as many as may run at once"
-    until(lambda: not customer.holds())
+    until(process_of(customer), lambda: not customer.holds())
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as threads:
         asking = [threads.submit(customer.post, body) for body in bodies[1:]]
         answers = [customer.post(bodies[0], headers=key), *(one.result() for one in asking)]
@@ -204,20 +218,21 @@ def lose_all_that_runs(gateway: Gateway, fake, until) -> None:
 
 
 @only_postgres
-def test_while_the_database_is_frozen_nobody_dies(quick, fake, stream_of, settings):
-    settings.LEASE_LOOK_GAP_S = PATIENT_GAP_S
-    survive_a_frozen_database(quick, fake, stream_of, frozen_s=2)
+def test_while_the_database_is_frozen_nobody_dies(quick, fake, stream_of):
+    survive_a_frozen_database(quick, fake, stream_of, frozen_s=2, gap_s=GAP_S)
 
 
-def survive_a_frozen_database(gateway, fake, stream_of, *, frozen_s, clients=2) -> None:
+def survive_a_frozen_database(gateway, fake, stream_of, *, frozen_s, gap_s=None, clients=2) -> None:
     """No live hold is swept, though the sweeper tries to run all the time."""
     customers = [Customer(gateway) for _ in range(clients)]
     begun = [stream_of(customer) for customer in customers]
-    with sweeping(0.1):
+    process = process_of(customers[0])
+    with sweeping(sweeper.run if gap_s is None else Sweeper(process, gap_s).run):
         with frozen_postgres():
             time.sleep(frozen_s)
-        beat = process_of(customers[0]).beat
-        eventually(lambda: process_of(customers[0]).beat > beat + 2, within_s=60)
+        eventually(
+            lambda: process_of(customers[0]).beat, lambda beat: beat > process.beat + 2, within_s=60
+        )
     for customer, (prompt, events) in zip(customers, begun, strict=True):
         fake.go(prompt, "the end")
         assert text_of(events) == "World"
@@ -227,14 +242,14 @@ def survive_a_frozen_database(gateway, fake, stream_of, *, frozen_s, clients=2) 
 
 
 @contextlib.contextmanager
-def sweeping(every_s: float):
+def sweeping(run_sweeper):
     """A sweeper that runs in a thread of its own, whatever becomes of the database."""
     is_over = threading.Event()
 
     def run() -> None:
         try:
-            while not is_over.wait(every_s):
-                sweeper.run()
+            while not is_over.wait(0.1):
+                run_sweeper()
         finally:
             connections.close_all()
 
@@ -298,5 +313,5 @@ def test_leases_a_database_frozen_for_a_minute_under_load(jobs, fake, stream_of)
 def test_leases_a_kill_is_over_within_90_seconds(jobs, fake):
     with Gateway(**REAL) as gateway:
         lose_all_that_runs(
-            gateway, fake, lambda is_over: eventually(is_over, within_s=REAL_DEATH_S)
+            gateway, fake, lambda _, is_over: eventually(is_over, within_s=REAL_DEATH_S)
         )
