@@ -42,6 +42,7 @@ REAL = {
     "ADMISSION_TIMEOUT_S": "2",
     "SETTLE_TIMEOUT_S": "10",
     "CACHE_TTL_S": "1",
+    "UPSTREAM_IDLE_TIMEOUT_S": "600",  # The provider waits for the end of the freeze.
 }
 REAL_DEATH_S = 90
 only_postgres = pytest.mark.skipif(
