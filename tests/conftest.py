@@ -4,6 +4,7 @@ A test asks for `books` to use both databases inside a transaction that is rolle
 `committed_books` to see real commits, which other threads and processes see too.
 """
 
+import gc
 import random
 import signal
 
@@ -31,12 +32,22 @@ def pytest_sessionstart():
     _let_ctrl_c_be_heard()
     # Here, and not in the settings: the processes that a test starts have a loop that stays.
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, "tests.support.one_loop.OneLoop"]
+    # Each test client would read all static files.
+    settings.WHITENOISE_AUTOREFRESH = True
 
 
 def _let_ctrl_c_be_heard() -> None:
     """A shell has it ignored by what runs in the background, and so by what tests start."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish():
+    """Spare the collector all that stays: it took a tenth of the time to search it."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 # --- Seeds ---------------------------------------------------------------------------------------

@@ -101,6 +101,10 @@ class ProviderRequest(ABC):
         """`content` without members that Kyma doesn't know, for routes without passthrough."""
         return self.content
 
+    def in_turns(self) -> "ProviderRequest | None":
+        """Return the request in the order that strict chat templates demand, or None if it is."""
+        return None
+
     def accepted(self, answer: dict) -> dict:
         """Return a provider's whole answer after a check. Raises UpstreamFailed."""
         if not answer.get("choices"):
