@@ -227,6 +227,7 @@ def test_a_locked_account_is_left_for_the_next_run(committed_books, caplog):
     for account in (locked, free):
         abandoned(account, price)
     with another_session() as session, session.transaction():
+        session.execute("SET LOCAL idle_in_transaction_session_timeout = '10s'")  # No test hangs.
         session.execute("SELECT 1 FROM billing_creditaccount WHERE id = %s FOR UPDATE", [locked.id])
         began = time.monotonic()
         assert sweeper.sweep(NOW) == 1
