@@ -306,7 +306,7 @@ def test_a_lock_that_only_the_commit_meets_holds_up_its_own_account_alone(accoun
 
 
 LOCKED = 12
-ROUNDS = 5
+ROUNDS = 10
 REQUESTS = 200
 
 
@@ -314,7 +314,7 @@ REQUESTS = 200
 def test_12_locked_accounts_starve_nobody(accounts, price):
     """200 requests of free accounts, as many with none locked in between: none is refused."""
     locked, free = accounts[:LOCKED], accounts[LOCKED:]
-    waiting, undisturbed_s, beside_s = [], [], []
+    undisturbed_s, beside_s = [], []
 
     async def timed(queue, account):
         began = time.monotonic()
@@ -332,14 +332,18 @@ def test_12_locked_accounts_starve_nobody(accounts, price):
         ]
 
     async def story(queue, engine):
-        for _ in range(ROUNDS):
-            undisturbed_s.extend(await ask(queue))
-            async with AsyncExitStack() as locks:
-                for one in locked:
-                    await locks.enter_async_context(locked_by_another(ACCOUNT, one.id))
-                waiting.extend(submit_each(queue, reserves_of_each(locked, price)))
-                beside_s.extend(await ask(queue))
-            assert set(await asyncio.gather(*waiting)) == {GRANTED}
+        async with AsyncExitStack() as open_ones:
+            connections = [await connect() for _ in locked]
+            sessions = [await open_ones.enter_async_context(one) for one in connections]
+            for _ in range(ROUNDS):
+                undisturbed_s.extend(await ask(queue))
+                async with AsyncExitStack() as locks:
+                    for session, one in zip(sessions, locked, strict=True):
+                        await locks.enter_async_context(session.transaction())
+                        await session.execute(ACCOUNT, [one.id])
+                    waiting = submit_each(queue, reserves_of_each(locked, price))
+                    beside_s.extend(await ask(queue))
+                assert set(await asyncio.gather(*waiting)) == {GRANTED}
 
     run(story)
     assert len(beside_s) == REQUESTS
