@@ -204,7 +204,7 @@ def test_those_who_wait_for_a_lock_have_their_place_in_the_queue(accounts, price
     async def story(queue, engine):
         engine.locked.add(accounts[0].id.hex)
         asking = submit_each(queue, reserves_of(accounts[0], price, 4))
-        await asyncio.sleep(SOON_S)
+        await engine.probed(2)  # The first has found the lock, so they are set apart.
         with pytest.raises(QueueFull):
             await queue.submit(reserves_of(accounts[1], price, 1)[0], AMPLE_S)
         engine.locked.clear()
