@@ -1,12 +1,17 @@
-"""Reports if this process is alive (/health) and if it should get requests (/ready)."""
+"""Reports if this process is alive (/health) and if it should get requests (/ready).
+
+/health/detail says what an operator should see to; it wants METRICS_TOKEN, as /metrics does.
+"""
 
 import functools
+import math
 
 import redis
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, connections
 from django.http import HttpRequest, JsonResponse
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from redis.backoff import NoBackoff
@@ -14,9 +19,12 @@ from redis.retry import Retry
 
 from accounts.keyring.models import DataKey
 from gateway.commits import leases
-from kyma import schema
+from gateway.commits import queue as commit_queue
+from gateway.models.evidence import due
+from kyma import limited_connection, metrics, schema
 
 REDIS_TIMEOUT_S = 0.5
+DATABASE_TIMEOUT_S = 1.0  # /ready itself waits for no more than about two seconds.
 OK = "ok"
 
 _draining = False
@@ -39,18 +47,30 @@ def live(request: HttpRequest) -> JsonResponse:
 @login_not_required
 @never_cache
 @require_safe
+def detail(request: HttpRequest) -> JsonResponse:
+    """Answer 200 with what an operator should see to, or 401 without METRICS_TOKEN."""
+    if not metrics.may_read(request.headers.get("Authorization", "").encode()):
+        problem = {"problem": "Send 'Authorization: Bearer <METRICS_TOKEN>'."}
+        return JsonResponse(problem, status=401, headers={"WWW-Authenticate": "Bearer"})
+    evidence = _check_evidence()
+    return JsonResponse({"status": OK if evidence == OK else "warning", "evidence": evidence})
+
+
+@login_not_required
+@never_cache
+@require_safe
 def ready(request: HttpRequest) -> JsonResponse:
     """Answer 200 or 503, with every check by name.
 
     Without Redis or a sweeper, Kyma is degraded but ready: no other process would be better off.
+    After one check of the databases has failed, the next ones aren't made: each might wait.
     """
-    database = _check_database()
-    needed = {
-        "not draining": "this process is ending" if _draining else OK,
-        "database": database,
-        "migrations": _check_migrations() if database == OK else "not checked",
-        "keyring": _check_keyring(),
-    }
+    needed = {"not draining": "this process is ending" if _draining else OK}
+    has_failed = False
+    with limited_connection.at_most(DATABASE_TIMEOUT_S):
+        for name, check in _DATABASE_CHECKS.items():
+            needed[name] = "not checked" if has_failed else check()
+            has_failed = has_failed or needed[name] != OK
     wanted = {"redis": _check_redis(), "sweeper": _check_sweeper()}
     if any(state != OK for state in needed.values()):
         status = "not ready"
@@ -64,13 +84,21 @@ def _says_what_fails(check):
     """Name a failed check by its error's class: the message may hold a host or a password."""
 
     @functools.wraps(check)
-    def answer() -> str:
+    def answer():
         try:
             return check()
         except (DatabaseError, redis.RedisError) as error:
             return f"failed: {type(error).__name__}"
 
     return answer
+
+
+def _check_commits() -> str:
+    """Look at the operations that wait, which takes no time, before any query is made."""
+    silent_s = commit_queue.silent_s()
+    if silent_s < settings.COMMIT_STALLED_AFTER_S:
+        return OK
+    return f"stalled: nothing was committed for {math.floor(silent_s)} s"
 
 
 @_says_what_fails
@@ -92,9 +120,23 @@ def _check_migrations() -> str:
 
 
 @_says_what_fails
+def _check_evidence() -> str | dict[str, str]:
+    """Return the providers whose evidence must be read again (P7), by slug."""
+    return {one.provider.slug: str(one) for one in due(timezone.now().date())} or OK
+
+
+@_says_what_fails
 def _check_keyring() -> str:
     DataKey.objects.exists()
     return OK
+
+
+_DATABASE_CHECKS = {
+    "commits": _check_commits,
+    "database": _check_database,
+    "keyring": _check_keyring,
+    "migrations": _check_migrations,
+}
 
 
 @_says_what_fails

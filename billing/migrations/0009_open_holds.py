@@ -13,7 +13,7 @@ def count(apps, schema_editor):
 class Migration(migrations.Migration):
     """Must run while no web process serves: an older one wouldn't count its holds."""
 
-    dependencies = [("billing", "0007_plain_help_texts")]
+    dependencies = [("billing", "0008_signup_gift_places")]
 
     operations = [
         migrations.AddField(

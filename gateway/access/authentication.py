@@ -13,7 +13,7 @@ from accounts.errors import InvalidKey, KeyDestroyed
 from accounts.keyring import data_keys
 from accounts.models import User
 from billing.accounts import open_account
-from gateway.database import in_thread
+from gateway.database import read_in_thread
 from gateway.errors import Unauthenticated, Unavailable
 from gateway.short_cache import ShortCache
 
@@ -32,7 +32,7 @@ class Caller:
     user_id: str
     cipher: Cipher
     state: str  # A value of User.State.
-    allows_unstated_retention: bool
+    provider_choice: str  # A value of ProviderChoice, or "".
     tier: int
     unlimited: bool
     key_id: str | None = None
@@ -70,7 +70,7 @@ def _key_in(headers: Mapping[str, str]) -> str:
 
 
 async def _load(text: str) -> Caller:
-    return await in_thread(_caller, text)
+    return await read_in_thread(_caller, text)
 
 
 def _caller(text: str) -> Caller:
@@ -98,7 +98,7 @@ def signed_in(user: User) -> Caller:
         user_id=user.id.hex,
         cipher=data_keys.cipher_of(user.id),
         state=user.state,
-        allows_unstated_retention=user.allows_unstated_retention,
+        provider_choice=user.provider_choice,
         tier=account.tier,
         unlimited=account.unlimited,
     )

@@ -87,6 +87,11 @@ class ProviderRequest(ABC):
         return 0
 
     @property
+    def has_remote_images(self) -> bool:
+        """True when the prompt has pictures that the provider would have to fetch from the web."""
+        return False
+
+    @property
     def hides_reasoning(self) -> bool:
         """True when the caller doesn't want to read the model's reasoning."""
         return False

@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
 
-    dependencies = [("gateway", "0013_plain_help_texts")]
+    dependencies = [("gateway", "0018_operator_mail")]
 
     operations = [
         migrations.CreateModel(

@@ -9,6 +9,7 @@ from gateway.models.log import (
     content_place,
     kept_answer_place,
 )
+from gateway.models.operator import OperatorMail
 from gateway.models.processes import SweeperState, WebProcess
 from gateway.models.rollups import (
     RollupState,
@@ -23,6 +24,7 @@ __all__ = [
     "ApiRequest",
     "IdempotentRequest",
     "Model",
+    "OperatorMail",
     "Provider",
     "RequestContent",
     "RollupState",

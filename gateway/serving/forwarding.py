@@ -271,10 +271,8 @@ class Forwarding:
 
         If the provider bills abandoned answers in full, read on instead, to learn the cost.
         """
-        if self._ended:
-            return
         try:
-            if not self.route.stops_billing_on_cancel:
+            if not self._ended and not self.route.stops_billing_on_cancel:
                 async with _drain_time():
                     await self._read_to_the_end()
         except (UpstreamFailed, TimeoutError):

@@ -48,6 +48,10 @@ class ChatRequest(ProviderRequest):
         return TOKENS_PER_MESSAGE * self.message_count + tools
 
     @property
+    def has_remote_images(self) -> bool:
+        return self.images > 0 and chat_messages.have_remote_images(self.messages)
+
+    @property
     def hides_reasoning(self) -> bool:
         return self.fields.get("reasoning", {}).get("exclude") is True
 
