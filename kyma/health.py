@@ -20,6 +20,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from accounts.keyring.models import DataKey
+from gateway.commits import leases
 from gateway.commits import queue as commit_queue
 from gateway.models.evidence import due
 from kyma import limited_connection, metrics, schema
@@ -72,8 +73,9 @@ def detail(request: HttpRequest) -> JsonResponse:
 @never_cache
 @require_safe
 def ready(request: HttpRequest) -> JsonResponse:
-    """Answer 200 or 503, with every check by name. Without Redis, Kyma is degraded but ready.
+    """Answer 200 or 503, with every check by name.
 
+    Without Redis or a sweeper, Kyma is degraded but ready: no other process would be better off.
     After one check of the databases has failed, the next ones aren't made: each might wait.
     """
     needed = {"not draining": "this process is ending" if _draining else OK}
@@ -82,12 +84,12 @@ def ready(request: HttpRequest) -> JsonResponse:
         for name, check in _DATABASE_CHECKS.items():
             needed[name] = "not checked" if has_failed else check()
             has_failed = has_failed or needed[name] != OK
-    redis_state = _check_redis()
+    wanted = {"redis": _check_redis(), "sweeper": _check_sweeper()}
     if any(state != OK for state in needed.values()):
         status = "not ready"
     else:
-        status = "ready" if redis_state == OK else "degraded"
-    body = {"status": status, "checks": {**needed, "redis": redis_state}}
+        status = "ready" if all(state == OK for state in wanted.values()) else "degraded"
+    body = {"status": status, "checks": {**needed, **wanted}}
     return JsonResponse(body, status=503 if status == "not ready" else 200)
 
 
@@ -161,3 +163,12 @@ def _check_redis() -> str:
     with client:
         client.ping()
     return OK
+
+
+def _check_sweeper() -> str:
+    """Say so if the jobs have stopped: then holds of dead processes stay open."""
+    lease = leases.current()
+    silent_s = 0 if lease is None else lease.sweeper_silent_s
+    if silent_s <= settings.SWEEPER_SILENT_S:
+        return OK
+    return f"no sweeper has run for {silent_s:.0f} s: see if a Celery worker and beat are running"

@@ -168,7 +168,7 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
-HOLD_SWEEP_INTERVAL_S = env.int("HOLD_SWEEP_INTERVAL_S", default=30)
+HOLD_SWEEP_INTERVAL_S = env.float("HOLD_SWEEP_INTERVAL_S", default=20.0)
 PROBE_INTERVAL_S = env.int("PROBE_INTERVAL_S", default=300)
 ROLLUP_INTERVAL_S = env.int("ROLLUP_INTERVAL_S", default=300)
 NOTICE_INTERVAL_S = env.int("NOTICE_INTERVAL_S", default=15)
@@ -308,6 +308,12 @@ CONTENT_MB_PER_DAY = env.list("CONTENT_MB_PER_DAY", int, [200, 400, 1000, 2000, 
 COMMIT_QUEUE_CONTENT_MB = env.int("COMMIT_QUEUE_CONTENT_MB", default=100)
 DRAIN_NOTICE_S = env.float("DRAIN_NOTICE_S", default=0.5)  # readiness red, still accepting
 DRAIN_TIMEOUT_S = env.float("DRAIN_TIMEOUT_S", default=120.0)
+# Leases of web processes (gateway/commits/leases.py); the sweeper looks each HOLD_SWEEP_INTERVAL_S.
+LEASE_BEAT_INTERVAL_S = env.float("LEASE_BEAT_INTERVAL_S", default=10.0)
+LEASE_BEAT_TIMEOUT_S = env.float("LEASE_BEAT_TIMEOUT_S", default=5.0)  # to connect and to write
+LEASE_LOOK_GAP_S = env.float("LEASE_LOOK_GAP_S", default=15.0)  # between looks that count
+LEASE_FRESH_S = env.float("LEASE_FRESH_S", default=40.0)  # then it beats before it reserves
+SWEEPER_SILENT_S = env.float("SWEEPER_SILENT_S", default=120.0)  # then /ready is degraded
 # The number of the operator's own proxies in front of this process, each of which appends the
 # address that it sees to X-Forwarded-For. With 0 the header is ignored; too many allows forgery.
 TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXY_COUNT", default=0)

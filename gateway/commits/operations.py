@@ -59,7 +59,10 @@ class ClaimEnd:
 
 @dataclasses.dataclass(slots=True)
 class Reserve:
-    """Hold the most that a request can cost, and claim its key. Result: `ledger.Grant`."""
+    """Hold the most that a request can cost, and claim its key. Result: `ledger.Grant`.
+
+    `process_id` is that of the web process which will settle it, if there is one.
+    """
 
     request_id: str
     account_id: str
@@ -69,6 +72,7 @@ class Reserve:
     now: dt.datetime
     deadline: dt.datetime
     claim: Claim | None = None
+    process_id: str | None = None
 
 
 @dataclasses.dataclass(slots=True)

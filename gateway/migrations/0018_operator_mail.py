@@ -5,7 +5,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("gateway", "0014_content_left_out"),
+        ("gateway", "0016_claims_stand_with_their_holds"),
     ]
 
     operations = [

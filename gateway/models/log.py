@@ -4,10 +4,10 @@ import datetime as dt
 import uuid
 
 from django.db import models
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from accounts.models import ApiKey
-from billing.models import CreditAccount, PriceVersion
+from billing.models import CreditAccount, Hold, PriceVersion
 from gateway.models.catalogue import Route
 
 NEWEST_FIRST = ("-created_at", "-id")
@@ -150,8 +150,9 @@ class RequestContent(models.Model):
 
 class IdempotentRequestQuerySet(models.QuerySet):
     def standing(self, now: dt.datetime):
-        """Return the keys that are taken: in flight in a live process, or answered and valid."""
-        in_flight = Q(completed_at=None, deadline__gt=now)
+        """Return the keys that are taken: in flight while a hold stands, or answered and valid."""
+        holds = Hold.objects.filter(pk=OuterRef("request_id"))
+        in_flight = Q(Exists(holds), completed_at=None)
         return self.filter(in_flight | Q(completed_at__isnull=False, expires_at__gt=now))
 
 
@@ -159,14 +160,14 @@ class IdempotentRequest(models.Model):
     """A request that came with an Idempotency-Key: in flight, or with its complete answer.
 
     The answer is sealed under the data key of the account's owner. It is null if no content is
-    kept. The digests reveal neither the Idempotency-Key nor the body.
+    kept. Without an answer the key is taken as long as the request's hold stands. The digests
+    reveal neither the Idempotency-Key nor the body.
     """
 
     id = models.CharField(primary_key=True, max_length=64, editable=False)
     account = models.ForeignKey(CreditAccount, models.PROTECT, related_name="+")
     request_id = models.UUIDField()
     body_digest = models.CharField(max_length=64)
-    deadline = models.DateTimeField(help_text="Without an answer by then, the key is free again.")
     completed_at = models.DateTimeField(null=True)
     answer = models.BinaryField(null=True)
     expires_at = models.DateTimeField(db_index=True)

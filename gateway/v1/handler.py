@@ -19,6 +19,7 @@ from django.urls import Resolver404, ResolverMatch, get_resolver
 
 from gateway.access import token_buckets
 from gateway.analytics import history
+from gateway.commits import leases
 from gateway.commits import queue as commit_queue
 from gateway.dialects.anthropic import api as anthropic_api
 from gateway.errors import (
@@ -255,7 +256,8 @@ def _name(response: AnyResponse, path: str, request_id: str) -> None:
 
 
 async def start() -> None:
-    """Load the recent health of the routes from the request log."""
+    """Begin the lease of this process, and load the recent health of the routes."""
+    leases.lease().keep()
     await history.learn()
 
 

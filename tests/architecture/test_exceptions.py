@@ -11,6 +11,7 @@ EDGES = {
     "gateway/v1/handler.py: __call__",  # what an HTTP connection ends with
     "gateway/v1/handler.py: _respond",  # what an HTTP request ends with
     "gateway/commits/queue.py: _write",  # the writer outlives whatever a batch does
+    "gateway/commits/queue.py: _free",  # and whatever a probe for locked accounts does
     "gateway/serving/completions.py: proceed",  # a fault of ours must not leave a hold
     "gateway/commits/sqlite.py: _outcome",  # told to the loop, which waits for it
     "gateway/access/token_buckets.py: _answers",  # those who share a call must not wait for ever
