@@ -21,5 +21,11 @@ def sums(account: CreditAccount) -> tuple[int, int]:
     return account.balance_nano, account.held_nano
 
 
+def differences_of(customers) -> list[reconcile.Difference]:
+    """What is wrong in the books of these customers, whatever other tests left in theirs."""
+    accounts = {customer.account.id for customer in customers}
+    return [one for one in reconcile.differences() if one.account_id in accounts]
+
+
 def differences(now) -> list[str]:
     return [str(one) for one in reconcile.differences(now=now)]

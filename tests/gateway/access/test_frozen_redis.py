@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from gateway.commits import reconcile
+from tests.support.books import differences_of
 from tests.support.gateway.pressed import Load
 from tests.support.gateway.receipts import GOOD, PRICE
 from tests.support.live import USD, Gateway, eventually
@@ -49,4 +49,4 @@ def test_nothing_waits_for_a_frozen_redis(committed, scripted, fake, tmp_path, a
     assert statistics.median(one.took_s for one in during) < 0.3
     for number, customer in enumerate(load.customers):
         assert USD - customer.balance_nano() == PRICE * load.whole_answers(number)
-    assert list(reconcile.differences()) == []
+    assert differences_of(load.customers) == []

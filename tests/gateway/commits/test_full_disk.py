@@ -12,7 +12,7 @@ import pytest
 from django.db import connection
 
 from billing.models import Hold
-from gateway.commits import reconcile
+from tests.support.books import differences_of
 from tests.support.gateway.pressed import Load
 from tests.support.gateway.receipts import GOOD, PRICE
 from tests.support.live import Gateway, eventually
@@ -92,4 +92,4 @@ def test_a_full_disk_fails_requests_at_once_and_leaves_the_books_right(
     for number, customer in enumerate(load.customers):
         spent = sum(-one.amount_nano for one in customer.account.entries.exclude(kind="purchase"))
         assert spent == PRICE * load.whole_answers(number)
-    assert list(reconcile.differences()) == []
+    assert differences_of(load.customers) == []

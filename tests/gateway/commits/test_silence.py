@@ -11,7 +11,7 @@ import pytest
 from django.db import connection
 
 from billing.models import Hold
-from gateway.commits import reconcile
+from tests.support.books import differences_of
 from tests.support.gateway.pressed import Load
 from tests.support.gateway.receipts import GOOD, PRICE
 from tests.support.live import Gateway, eventually
@@ -140,4 +140,4 @@ def the_books_are_right(load: Load) -> None:
     for number, customer in enumerate(load.customers):
         spent = sum(-one.amount_nano for one in customer.account.entries.exclude(kind="purchase"))
         assert spent == PRICE * load.whole_answers(number)
-    assert list(reconcile.differences()) == []
+    assert differences_of(load.customers) == []
