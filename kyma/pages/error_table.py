@@ -101,6 +101,10 @@ CODES = {
     "too_many_concurrent_requests": (errors.TooManyRequests, "Too many at once for the tier."),
     "too_many_keys": (errors.Forbidden, "The account has as many keys as it can."),
     "unavailable": (errors.Unavailable, "Kyma can't reach its database. Nothing is charged."),
+    "unknown_keys_per_minute": (
+        errors.TooManyRequests,
+        "Too many keys that don't exist came from this network address.",
+    ),
     "unknown_url": (errors.NotFound, "There is nothing at this address: check the base URL."),
     "wrong_endpoint": (errors.InvalidRequest, "This model is used through another address."),
 }

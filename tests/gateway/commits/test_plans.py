@@ -36,17 +36,26 @@ HOLDS = """
         FROM billing_creditaccount AS a
     ) AS holds
 """
+CLAIMS = """
+    INSERT INTO gateway_idempotentrequest SELECT (row).* FROM (
+        SELECT jsonb_populate_record(NULL::gateway_idempotentrequest, jsonb_build_object(
+            'id', h.id, 'account_id', h.account_id, 'request_id', h.id, 'body_digest', h.id,
+            'expires_at', now())) AS row
+        FROM billing_hold AS h
+    ) AS claims
+"""
 
 
 @pytest.fixture
 def many_accounts(books):
-    """Accounts with a hold each, counted as Postgres counts them by itself after a while."""
+    """Accounts with a hold and a claim each, counted as Postgres counts them by itself after a while."""
     account, price = make_account(), make_price()
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL session_replication_role = replica")  # Their users are made up.
         cursor.execute(OTHERS, [MANY, account.id])
         cursor.execute(HOLDS, [price.id])
-        cursor.execute("ANALYZE billing_creditaccount, billing_hold")
+        cursor.execute(CLAIMS)
+        cursor.execute("ANALYZE billing_creditaccount, billing_hold, gateway_idempotentrequest")
         cursor.execute("SELECT id FROM billing_creditaccount LIMIT 256")
         yield [row[0].hex for row in cursor.fetchall()]
 
