@@ -68,7 +68,14 @@ def test_each_dialect_names_what_is_most_like_an_unknown_model(moved, path):
     assert nearest in error["message"]
     assert details["nearest"][0] == nearest
     assert len(details["nearest"]) <= 3
-    assert ("bge-m3" in details["nearest"]) == (path == "/v1/embeddings")
+
+
+@pytest.mark.parametrize(
+    ("path", "like_another"), [(CHAT, "baai/bge-m4"), ("/v1/embeddings", "deepseek-v3.3")]
+)
+def test_what_does_something_else_is_not_named(moved, path, like_another):
+    refusal = error_of(moved.post({**BODIES[path], "model": like_another}, path=path))
+    assert not {"bge-m3", "deepseek-v3.2"} & {*refusal["metadata"]["nearest"]}
 
 
 def test_reading_one_model_does_too(moved):
