@@ -36,7 +36,7 @@ ERRORS = {
     503: "No answer is possible right now; `Retry-After` says when to ask again.",
     504: "The provider didn't answer in time.",
 }
-_KEYS = [{"bearer": []}, {"apiKey": []}]
+_KEYS: list[dict[str, list]] = [{"bearer": []}, {"apiKey": []}]
 _OF_PUBLIC = (500, 503)
 _OF_READS = (401, 403, 429, *_OF_PUBLIC)
 _OF_BODIES = (400, 408, 413, 415, *_OF_READS)
