@@ -2,12 +2,12 @@
 
 GatewayError
 ├── InvalidRequest 400       the caller must change the request; `param` names the field
-│   ├── ModelNotFound        no such model
 │   └── ContextTooLong
 ├── Unauthenticated 401
 ├── PaymentRequired 402      credit needed, credit left, and how many tokens would fit
 ├── Forbidden 403
 ├── NotFound 404
+│   └── ModelNotFound        no such model; `metadata.nearest` has the most similar names
 ├── MethodNotAllowed 405
 ├── BodyTimeout 408
 ├── HeadTimeout 408
@@ -66,28 +66,28 @@ class GatewayError(Exception):
         self.headers["x-kyma-attempts"] = str(attempts)
         return self
 
-    def as_dict(self) -> dict:
-        """Return the `error` object of the body, for OpenAI's and OpenRouter's clients alike."""
+    def as_dict(self, *, has_status: bool = False) -> dict:
+        """Return the `error` object of the body, for OpenAI's and OpenRouter's clients alike.
+
+        They differ in `code`: OpenAI's clients expect a word and OpenRouter's the status.
+        """
         return {
             "message": self.message,
             "type": self.type,
             "param": self.param,
-            "code": self.code,
+            "code": self.status if has_status else self.code,
             "metadata": {"error_type": self.error_type, **self.metadata},
         }
 
-    def body(self, request_id: str | None) -> bytes:
-        return orjson.dumps({"error": self.as_dict(), "request_id": request_id})
+    def body(self, request_id: str | None, *, has_status: bool = False) -> bytes:
+        error = self.as_dict(has_status=has_status)
+        return orjson.dumps({"error": error, "request_id": request_id})
 
 
 class InvalidRequest(GatewayError):
     status = 400
     type = "invalid_request_error"
     error_type = "invalid_request"
-
-
-class ModelNotFound(InvalidRequest):
-    code = "model_not_found"
 
 
 class ContextTooLong(InvalidRequest):
@@ -121,6 +121,10 @@ class NotFound(GatewayError):
     status = 404
     type = "not_found_error"
     error_type = "not_found"
+
+
+class ModelNotFound(NotFound):
+    code = "model_not_found"
 
 
 class MethodNotAllowed(GatewayError):

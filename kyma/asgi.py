@@ -1,5 +1,7 @@
 """The ASGI application: /v1 goes to the gateway's lean handler, most else to Django's.
 
+/api/v1 is /v1 too, for OpenRouter's clients; the rest of /api/ is Django's.
+
 If a caller asks a model without the /v1, the gateway answers too, because a page would be no help.
 """
 
@@ -15,7 +17,7 @@ from chat import replies  # noqa: E402
 from gateway.errors import Unavailable  # noqa: E402
 from gateway.untrusted.helper import helper  # noqa: E402
 from gateway.v1.handler import close, gateway_application, start  # noqa: E402
-from gateway.v1.urls import WITHOUT_VERSION  # noqa: E402
+from gateway.v1.urls import OPENROUTER_ROOT, WITHOUT_VERSION, is_below_v1  # noqa: E402
 from kyma import health, password_gate  # noqa: E402
 from kyma.connections import bodies, strangers  # noqa: E402
 from kyma.connections.refusals import Refusal  # noqa: E402
@@ -38,6 +40,8 @@ async def application(scope, receive, send):
 
 async def _serve(scope, receive, send):
     if _is_for_gateway(scope):
+        if scope["path"].startswith(OPENROUTER_ROOT):
+            scope["root_path"] = OPENROUTER_ROOT
         await gateway_application(scope, receive, send)
     elif scope["path"] == health.PATH and scope["method"] == "GET":
         await health.live_application(scope, receive, send)
@@ -49,9 +53,7 @@ async def _serve(scope, receive, send):
 
 def _is_for_gateway(scope) -> bool:
     path = scope["path"]
-    if path == "/v1" or path.startswith("/v1/"):
-        return True
-    return scope.get("method") == "POST" and path in WITHOUT_VERSION
+    return is_below_v1(path) or (scope.get("method") == "POST" and path in WITHOUT_VERSION)
 
 
 async def _live(receive, send) -> None:

@@ -354,7 +354,8 @@ UNTRUSTED_WAIT_S = env.float("UNTRUSTED_WAIT_S", default=1.0)  # for highlightin
 
 # --- The developers' API -------------------------------------------------------------------------
 
-# For all keys and sessions of one person, for one key, and for one address without either.
+# For all keys and sessions of one person, for one key, and for one address without either, also
+# at GET /v1/models.
 API_REQUESTS_PER_MINUTE = {
     "person": env.int("API_REQUESTS_PER_MINUTE", default=300),
     "key": env.int("API_REQUESTS_PER_MINUTE_PER_KEY", default=120),

@@ -65,10 +65,19 @@ async def authenticate(headers: Mapping[str, str], ip: str) -> Caller:
         raise Unavailable("Kyma can't check keys right now. Try again shortly.") from error
 
 
-def _key_in(headers: Mapping[str, str]) -> str:
+def gives_key(headers: Mapping[str, str]) -> bool:
+    """True if there is a key in the headers, be it valid or not."""
+    return bool(_given(headers))
+
+
+def _given(headers: Mapping[str, str]) -> str:
     scheme, _, text = headers.get("authorization", "").partition(" ")
     given = text.strip() if scheme.lower() == "bearer" else ""
-    text = given or headers.get("x-api-key", "").strip()  # Anthropic's package may send both.
+    return given or headers.get("x-api-key", "").strip()  # Anthropic's package may send both.
+
+
+def _key_in(headers: Mapping[str, str]) -> str:
+    text = _given(headers)
     if not text:
         raise Unauthenticated(
             "No API key given. Send the header 'Authorization: Bearer kyma-...' with a key from "

@@ -3,6 +3,7 @@
     requests   per account, per key that has a rate of its own, and per account and model
     tokens     per account: the prompt's upper bound plus the output limit, counted at admission
     reads      per account: requests that reach no provider
+    keyless    per address: requests that show no key
     forbidden  per key, or per account without a key: requests for something it may never do
 
 An unlimited account has no limits of its own: only its keys' rates count.
@@ -13,8 +14,10 @@ Concurrency isn't limited here: it is the number of open holds, checked where mo
 import math
 from collections.abc import Iterable, Sequence
 
+from django.conf import settings
+
 from billing.tiers import TIERS
-from gateway.access import token_buckets
+from gateway.access import client_address, token_buckets
 from gateway.access.authentication import Caller
 from gateway.access.token_buckets import Bucket, Level
 from gateway.errors import Forbidden, GatewayError, RequestTooLarge, TooManyRequests
@@ -84,6 +87,12 @@ async def admit_read(caller: Caller) -> dict[str, str]:
     return await _take(caller, [reads])
 
 
+async def admit_keyless(ip: str) -> dict[str, str]:
+    """Count a request without a key. Returns headers as `admit` does. Raises TooManyRequests."""
+    most = settings.API_REQUESTS_PER_MINUTE["address"]
+    return await _take(None, [Bucket(f"keyless:{client_address.client_of(ip)}", most)])
+
+
 def _request_buckets(caller: Caller, requests: int = 1) -> list[Bucket]:
     buckets = []
     if not caller.unlimited:
@@ -95,7 +104,7 @@ def _request_buckets(caller: Caller, requests: int = 1) -> list[Bucket]:
     return buckets
 
 
-async def _take(caller: Caller, buckets: list[Bucket]) -> dict[str, str]:
+async def _take(caller: Caller | None, buckets: list[Bucket]) -> dict[str, str]:
     if not buckets:
         return {}
     levels = await token_buckets.take(buckets)
@@ -105,7 +114,7 @@ async def _take(caller: Caller, buckets: list[Bucket]) -> dict[str, str]:
 
 
 def _check(
-    caller: Caller, buckets: list[Bucket], levels: list[Level], headers: dict[str, str]
+    caller: Caller | None, buckets: list[Bucket], levels: list[Level], headers: dict[str, str]
 ) -> None:
     scarcest = max(range(len(levels)), key=lambda i: levels[i].wait_s)
     wait_s = levels[scarcest].wait_s
@@ -119,7 +128,7 @@ def _check(
         retry_after_s=seconds,
         code=f"{kind}_per_minute",
         headers={**headers, "retry-after-ms": str(math.ceil(wait_s * 1000))},
-        metadata={"tier": caller.tier},
+        metadata={"tier": caller.tier} if caller else {},
     )
 
 
@@ -129,15 +138,20 @@ _WHOSE = {
     "key_requests": "This key may send",
     "tokens": "This account may use",
     "reads": "This account may send",
+    "keyless": "This address may send",
     "forbidden": "With this key one may send",
 }
 _OF_WHAT = {
     "tokens": "tokens (prompt and `max_tokens` together)",
     "reads": "requests that ask no model",
+    "keyless": "requests without a key",
     "forbidden": "requests that are forbidden",
 }
 _BUY = "Limits rise with what an account has bought: GET /v1/limits/tiers."
-_HIGHER = {"key_requests": "Its owner has set that rate."}
+_HIGHER = {
+    "key_requests": "Its owner has set that rate.",
+    "keyless": "Send a key: its account has limits of its own.",
+}
 
 
 def _too_large(number: int, tokens: int) -> RequestTooLarge:

@@ -1,6 +1,8 @@
 """The rules for using a key: is its account open, where does it work, what may it be used for."""
 
+import dataclasses
 from collections.abc import Collection
+from typing import Protocol
 
 from accounts.models import ApiKey, User
 from billing.key_caps import caps_of
@@ -9,6 +11,25 @@ from gateway.access.authentication import Caller, Network
 from gateway.errors import Forbidden
 
 MANAGEMENT_ONLY = "This is a management key: it works at /v1/keys alone. Use an ordinary key here."
+
+
+class Rights(Protocol):
+    """The rules that decide which models may be used. A Caller has them."""
+
+    @property
+    def provider_choice(self) -> str: ...
+
+    @property
+    def allowed_models(self) -> frozenset[str]: ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DefaultRights:
+    """The rights of a new account, by which models are listed to those who show no key."""
+
+    provider_choice: str = ""
+    allowed_models: frozenset[str] = frozenset()
+
 
 _CLOSED: dict[str, str] = {
     User.State.SUSPENDED: "This account is suspended. Write to privacy@kymaapi.com.",
@@ -40,7 +61,7 @@ def check_networks(allowed: Collection[Network], ip: str) -> None:
         )
 
 
-def allows_model(caller: Caller, slug: str) -> bool:
+def allows_model(caller: Rights, slug: str) -> bool:
     return not caller.allowed_models or slug in caller.allowed_models
 
 

@@ -19,8 +19,8 @@ from accounts.errors import SealBroken
 from accounts.models import ProviderChoice
 from billing.pricing import Price
 from gateway.access import rules as key_rules
-from gateway.access.authentication import Caller
 from gateway.access.consent import allows
+from gateway.catalogue import names
 from gateway.catalogue.strictness import REMOTE_IMAGES, marks_for
 from gateway.database import read_in_thread
 from gateway.errors import Unavailable
@@ -117,6 +117,7 @@ class ModelEntry(Generic[AnyRoute]):
     max_output_tokens: int | None
     capabilities: tuple[str, ...]
     candidates: tuple[AnyRoute, ...]
+    names: frozenset[str] = frozenset()  # All of them, in lower case.
 
     @property
     def embeds(self) -> bool:
@@ -144,13 +145,13 @@ class ModelEntry(Generic[AnyRoute]):
         """Return the routes that a person's choice of providers allows (P7)."""
         return self._by_choice[choice]
 
-    def usable_by(self, caller: Caller) -> tuple[AnyRoute, ...]:
+    def usable_by(self, caller: key_rules.Rights) -> tuple[AnyRoute, ...]:
         """Return the routes that the caller's key and choice of providers allow."""
         if not key_rules.allows_model(caller, self.slug):
             return ()
         return self.admitted(caller.provider_choice)
 
-    def seen_by(self, caller: Caller) -> "ModelEntry[AnyRoute]":
+    def seen_by(self, caller: key_rules.Rights) -> "ModelEntry[AnyRoute]":
         """Return the model with only the routes that the caller may use."""
         return dataclasses.replace(self, candidates=self.usable_by(caller))
 
@@ -241,6 +242,7 @@ def _entry(model: Model, routes: list[AnyRoute]) -> ModelEntry[AnyRoute]:
         max_output_tokens=model.max_output_tokens,
         capabilities=tuple(model.capabilities),
         candidates=tuple(cheapest_first),
+        names=names.all_of(model.slug, model.hugging_face_id),
     )
 
 

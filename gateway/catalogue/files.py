@@ -157,9 +157,15 @@ class _Reader:
     def listing(self, table: dict, providers: set[str]) -> Listing:
         where = f"model {table.get('slug', '')}"
         routes = table.pop("route", [])
+        other_names = table.pop("other_names", [])  # gateway/catalogue/names.py reads them.
         row = self._row(Model, table, where, ("slug", *MODEL_FIELDS))
         self._check(SLUG.fullmatch(row.slug), where, f"the slug doesn't match {SLUG.pattern}")
         self._check(set(row.capabilities) <= CAPABILITIES, where, "capabilities: one is unknown")
+        self._check(
+            all(str(name).count("/") == 1 for name in other_names),
+            where,
+            "other_names: one isn't of the form author/slug",
+        )
         self._check(routes, where, "it has no route")
         offers = tuple(self._offer(route, where) for route in routes)
         names = [offer.provider for offer in offers]

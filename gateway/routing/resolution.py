@@ -13,16 +13,15 @@ from accounts.models import ProviderChoice
 from gateway.access import rules as key_rules
 from gateway.access.authentication import Caller
 from gateway.access.consent import Standing, allows
-from gateway.catalogue import aliases, claude_code
+from gateway.catalogue import aliases, claude_code, names
 from gateway.catalogue.entries import Candidate, ModelEntry, catalogue
 from gateway.catalogue.strictness import REMOTE_IMAGES
-from gateway.dialects.request import EMBEDDINGS, Endpoint, ProviderRequest
+from gateway.dialects.request import CHAT, EMBEDDINGS, Endpoint, ProviderRequest
 from gateway.errors import GatewayError, InvalidRequest, ModelNotFound, NotFound
 from gateway.routing import health as route_health
 from gateway.routing import preferences
 from gateway.routing.preferences import Preferences
 
-MAX_NAMED = 80  # Characters of an unknown model's name that its error repeats.
 DATA_POLICY = "data_policy:retention"
 WHERE_TO_CHOOSE = "Choose in the privacy settings, at /settings/privacy."
 MAX_ATTEMPTS = 3
@@ -39,8 +38,8 @@ class Resolution:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Named:
-    """A model as the request names it, by an alias or not; `sort` comes from a suffix."""
+class Named:
+    """A model as a caller names it, by an alias or not; `sort` comes from a suffix."""
 
     entry: ModelEntry[Candidate]
     alias: str
@@ -54,12 +53,12 @@ async def resolve(request: ProviderRequest, caller: Caller, session: str = "") -
     Raises ModelNotFound, Forbidden, InvalidRequest, NotFound.
     """
     models = await catalogue()
-    found: dict[str, _Named] = {}
+    found: dict[str, Named] = {}
     for name in request.models:
-        if one := _find(name, models, caller):
+        if one := find(name, models, caller):
             found.setdefault(one.entry.slug, one)
     if not found:
-        raise _not_found(request.models[0], models, caller)
+        raise not_found(request.models[0], models, caller, request.endpoint)
     most = MAX_ATTEMPTS if len(found) == 1 else MAX_ATTEMPTS_OF_EACH
     routes: list[Candidate] = []
     refusals: list[GatewayError] = []
@@ -79,31 +78,58 @@ async def resolve(request: ProviderRequest, caller: Caller, session: str = "") -
 # --- from a name to a model
 
 
-def _find(name: str, models: dict[str, ModelEntry[Candidate]], caller: Caller) -> _Named | None:
-    slug = claude_code.own_name(name)
-    plain, sort = (slug, None) if slug in models else preferences.split_suffix(slug)
-    if plain in models:
-        return _Named(models[plain], "", sort)
+def find(name: str, models: dict[str, ModelEntry[Candidate]], caller: Caller) -> Named | None:
+    """Return the model that a caller means; it may be one that this caller can't use."""
+    own_name = claude_code.own_name(name)
+    if entry := names.named(own_name, models):
+        return Named(entry, "", None)
+    plain, sort = preferences.split_suffix(own_name)
+    if sort and (entry := names.named(plain, models)):
+        return Named(entry, "", sort)
     meant = alias_target(plain, models, caller)
-    return _Named(models[meant], plain, sort) if meant else None
+    return Named(models[meant], plain, sort) if meant else None
 
 
-def alias_target(alias: str, models: dict[str, ModelEntry], caller: Caller) -> str | None:
+async def check_name(name: str, caller: Caller) -> None:
+    """Raise ModelNotFound unless this names a model."""
+    models = await catalogue()
+    if find(name, models, caller) is None:
+        raise not_found(name, models, caller, CHAT)
+
+
+def alias_target(alias: str, models: dict[str, ModelEntry], caller: key_rules.Rights) -> str | None:
     """Return the model that `alias` means to this caller, or None."""
     return aliases.model_of(
         alias, lambda slug: slug in models and bool(models[slug].usable_by(caller))
     )
 
 
-def _not_found(name: str, models: dict[str, ModelEntry], caller: Caller) -> ModelNotFound:
+def not_found(
+    name: str,
+    models: dict[str, ModelEntry],
+    caller: Caller,
+    endpoint: Endpoint | None = None,
+    hint: str = "",
+) -> ModelNotFound:
+    """Return the refusal of a name. It names similar models that this caller can use there."""
     alias, _ = preferences.split_suffix(claude_code.own_name(name))
-    where = "GET /v1/models lists those that can be used."
+    where = "GET /v1/models lists those that can be used"
     if alias in aliases.ALIASES:
         problem = f"None of the models that {alias} stands for can be used now."
-        where = f"{where} {_advice_on_alias(alias, models, caller)}".rstrip()
-    else:
-        problem = f'There is no model "{name[:MAX_NAMED]}".'
-    return ModelNotFound(f"{problem} {where}", param="model")
+        hint = _advice_on_alias(alias, models, caller)
+        return ModelNotFound(f"{problem} {where}. {hint}".rstrip(), param="model")
+    usable = (
+        one
+        for one in models.values()
+        if one.usable_by(caller) and (endpoint is None or _lack_of(one, endpoint) is None)
+    )
+    nearest = names.nearest(claude_code.own_name(name), usable)
+    where += f"; most like it: {', '.join(nearest)}." if nearest else "."
+    return ModelNotFound(
+        f'There is no model "{name[: names.MAX_NAMED]}". {where} {hint}'.rstrip(),
+        param="model",
+        metadata={"nearest": nearest},
+    )
 
 
 def _advice_on_alias(alias: str, models: dict[str, ModelEntry], caller: Caller) -> str:
@@ -128,7 +154,7 @@ class _Lack:
 
 
 def _routes(
-    named: _Named, request: ProviderRequest, caller: Caller, session: str
+    named: Named, request: ProviderRequest, caller: Caller, session: str
 ) -> tuple[Candidate, ...]:
     """Return the routes of one model in the order in which to try them.
 
@@ -153,20 +179,22 @@ def _routes(
 
 def _check_ability(entry: ModelEntry, endpoint: Endpoint) -> None:
     """Raise InvalidRequest if the model doesn't do what the endpoint is for."""
+    if problem := _lack_of(entry, endpoint):
+        raise InvalidRequest(problem, param="model", code="wrong_endpoint")
+
+
+def _lack_of(entry: ModelEntry, endpoint: Endpoint) -> str | None:
     if endpoint is EMBEDDINGS and not entry.embeds:
-        raise InvalidRequest(
+        return (
             f"{entry.slug} makes no embeddings. Use POST /v1/chat/completions, or choose a model "
-            "whose output_modalities in GET /v1/models include embeddings.",
-            param="model",
-            code="wrong_endpoint",
+            "whose output_modalities in GET /v1/models include embeddings."
         )
     if endpoint is not EMBEDDINGS and not entry.writes:
-        raise InvalidRequest(
+        return (
             f"{entry.slug} makes embeddings and nothing else. Use POST /v1/embeddings, or choose "
-            "another model.",
-            param="model",
-            code="wrong_endpoint",
+            "another model."
         )
+    return None
 
 
 def _fitting(

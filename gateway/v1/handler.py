@@ -187,7 +187,7 @@ async def _respond(request: GatewayRequest) -> AnyResponse:
             completions.log_fault(request.exchange.id, error)
             response = _refusal(InternalError("Kyma failed."), request)
             forget_frames(error)
-    _name(response, request.path_info, request.exchange.public_id)
+    _name(response, request.path, request.exchange.public_id)
     response.headers["openai-processing-ms"] = str(round(request.exchange.elapsed_ms()))
     if response.status_code == 204:
         del response.headers["Content-Type"]
@@ -197,7 +197,7 @@ async def _respond(request: GatewayRequest) -> AnyResponse:
 
 
 def _refusal(error: GatewayError, request: GatewayRequest) -> HttpResponse:
-    return error_response(error, request.path_info, request.exchange.public_id)
+    return error_response(error, request.path, request.exchange.public_id)
 
 
 def _hsts() -> list[tuple[bytes, bytes]]:
@@ -223,8 +223,8 @@ async def _view(request: GatewayRequest) -> AnyResponse:
     except Resolver404 as error:
         origin = f"{request.scheme}://{request.headers.get('host', 'localhost')}"
         raise NotFound(
-            f"There is nothing at {request.path_info[:80]}. OpenAI clients take the base URL "
-            f"{origin}/v1, Anthropic clients {origin}.",
+            f"There is nothing at {request.path[:80]}. OpenAI clients take the base URL "
+            f"{origin}/v1, OpenRouter's {origin}/api/v1, Anthropic clients {origin}.",
             code="unknown_url",
         ) from error
     return await match.func(request, *match.args, **match.kwargs)
@@ -237,10 +237,10 @@ def _resolve(path: str) -> ResolverMatch:
 
 def error_response(error: GatewayError, path: str, request_id: str) -> HttpResponse:
     """Return an error in the format that clients of this path expect."""
-    speaks_anthropic = path.startswith(MESSAGES_PATH)
-    body = (
-        anthropic_api.error_body(error, request_id) if speaks_anthropic else error.body(request_id)
-    )
+    if _is_for_messages(path):
+        body = anthropic_api.error_body(error, request_id)
+    else:
+        body = error.body(request_id, has_status=path.startswith(f"{urls.OPENROUTER_ROOT}/"))
     response = HttpResponse(
         body, status=error.status, content_type="application/json", headers=error.headers
     )
@@ -251,8 +251,12 @@ def error_response(error: GatewayError, path: str, request_id: str) -> HttpRespo
 
 def _name(response: AnyResponse, path: str, request_id: str) -> None:
     response.headers["x-request-id"] = request_id
-    if path.startswith(MESSAGES_PATH):
+    if _is_for_messages(path):
         response.headers["request-id"] = request_id
+
+
+def _is_for_messages(path: str) -> bool:
+    return path.removeprefix(urls.OPENROUTER_ROOT).startswith(MESSAGES_PATH)
 
 
 async def start() -> None:

@@ -1,4 +1,7 @@
-"""The URLs of /v1. `gateway.v1.handler` resolves them, without Kyma's middleware."""
+"""The URLs of /v1. `gateway.v1.handler` resolves them, without Kyma's middleware.
+
+OpenRouter's clients find the same at /api/v1. The rest of /api/ is the developers' API.
+"""
 
 from django.urls import path
 
@@ -28,7 +31,13 @@ urlpatterns = [
     path("v1/openapi.json", account_views.openapi_document),
 ]
 
+OPENROUTER_ROOT = "/api"
+
 # The paths that clients use when their base URL lacks /v1.
 WITHOUT_VERSION = frozenset(
     ("/chat/completions", "/completions", "/embeddings", "/responses", "/messages")
 )
+
+
+def is_below_v1(path: str) -> bool:
+    return f"{path.removeprefix(OPENROUTER_ROOT)}/".startswith("/v1/")

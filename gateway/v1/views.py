@@ -2,11 +2,13 @@
 
 import uuid
 
+from django.db import Error as DatabaseError
 from django.http import HttpResponse
 
 from billing.models import CreditAccount
+from gateway.access import limits
 from gateway.access import rules as key_rules
-from gateway.access.authentication import Caller
+from gateway.access.authentication import Caller, gives_key
 from gateway.analytics import showcase
 from gateway.catalogue import claude_code
 from gateway.catalogue.aliases import ALIASES
@@ -17,6 +19,7 @@ from gateway.dialects.apis import Dialect
 from gateway.errors import (
     InvalidRequest,
     NotFound,
+    Unavailable,
 )
 from gateway.log import content
 from gateway.models import ApiRequest
@@ -60,14 +63,33 @@ def _replayed(replay: Replay) -> HttpResponse:
 @logged("count_tokens")
 async def count_tokens(request: GatewayRequest, caller: Caller) -> HttpResponse:
     """Return roughly how many tokens a Messages request has."""
-    _, tokens = await request.exchange.read_json(caller, anthropic_api.count_tokens)
+    body, tokens = await request.exchange.read_json(caller, anthropic_api.count_tokens)
+    if body.get("model") is not None:
+        await resolution.check_name(body["model"], caller)
     return json_response({"input_tokens": tokens})
 
 
 @allow("GET", "HEAD")
+async def models(request: GatewayRequest) -> HttpResponse:
+    """Return the models that the caller can use now; without a key, those of a new account."""
+    if gives_key(request.exchange.headers):
+        return await _own_models(request)
+    limit_headers = await limits.admit_keyless(request.exchange.ip)
+    try:
+        response = await _models_for(request, key_rules.DefaultRights())
+    except DatabaseError as error:
+        raise Unavailable("Kyma can't read its catalogue right now. Try again shortly.") from error
+    for name, value in limit_headers.items():
+        response.headers[name] = value
+    return response
+
+
 @logged("models")
-async def models(request: GatewayRequest, caller: Caller) -> HttpResponse:
-    """Return the models that this caller can use now."""
+async def _own_models(request: GatewayRequest, caller: Caller) -> HttpResponse:
+    return await _models_for(request, caller)
+
+
+async def _models_for(request: GatewayRequest, caller: key_rules.Rights) -> HttpResponse:
     entries = await catalogue()
     usable = [entry.seen_by(caller) for entry in entries.values() if entry.usable_by(caller)]
     data = [model_object(entry) for entry in sorted(usable, key=lambda one: one.slug)]
@@ -87,15 +109,14 @@ async def models(request: GatewayRequest, caller: Caller) -> HttpResponse:
 async def model(request: GatewayRequest, caller: Caller, slug: str) -> HttpResponse:
     """Return one of these models, by its id or an alias."""
     entries = await catalogue()
-    slug = claude_code.own_name(slug)
-    meant = slug if slug in entries else resolution.alias_target(slug, entries, caller)
-    entry = entries.get(meant or "")
-    if entry is None or not entry.usable_by(caller):
-        advice = resolution.advice(entry, caller) if entry else ""
-        message = "There is no such model. GET /v1/models lists those that can be used."
-        raise NotFound(f"{message} {advice}".rstrip(), code="model_not_found")
-    seen = entry.seen_by(caller)
-    return json_response(model_object(seen) if meant == slug else alias_object(slug, seen))
+    found = resolution.find(slug, entries, caller)
+    if found is None:
+        raise resolution.not_found(slug, entries, caller)
+    if not found.entry.usable_by(caller):
+        hint = resolution.advice(found.entry, caller)
+        raise resolution.not_found(slug, entries, caller, hint=hint)
+    seen = found.entry.seen_by(caller)
+    return json_response(alias_object(found.alias, seen) if found.alias else model_object(seen))
 
 
 @allow("GET", "HEAD")

@@ -6,12 +6,12 @@ import json
 from accounts.ids import dashed, uuid7
 from gateway.errors import GatewayError
 from gateway.v1.handler import CORS, error_response
-from gateway.v1.urls import WITHOUT_VERSION
+from gateway.v1.urls import WITHOUT_VERSION, is_below_v1
 from kyma.api import problems
 
 
 def is_for_gateway(path: str) -> bool:
-    return path == "/v1" or path.startswith("/v1/") or path in WITHOUT_VERSION
+    return is_below_v1(path) or path in WITHOUT_VERSION
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

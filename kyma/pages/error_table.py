@@ -8,7 +8,7 @@ from gateway.errors import GatewayError
 
 WHEN = {
     errors.InvalidRequest: "The request must change; param names the field.",
-    errors.ModelNotFound: "There is no such model. GET /v1/models lists those that can be used.",
+    errors.ModelNotFound: "There is no such model; metadata.nearest has up to three similar names.",
     errors.ContextTooLong: "Prompt and output limit don't fit the model's context.",
     errors.Unauthenticated: "There is no such key, or it was disabled, revoked or has expired.",
     errors.PaymentRequired: "The credit, or a spend cap of the key, doesn't cover what the request "
@@ -59,6 +59,10 @@ CODES = {
     "idempotency_key_in_use": (errors.Conflict, "The first request is still being answered."),
     "idempotency_key_reused": (errors.Unprocessable, "The key was used with another body before."),
     "ip_not_allowed": (errors.Forbidden, "The key doesn't work from this address."),
+    "keyless_per_minute": (
+        errors.TooManyRequests,
+        "Too many requests without a key from this address: send one.",
+    ),
     "key_has_ended": (errors.InvalidRequest, "A revoked or expired key can't be rotated."),
     "key_has_limits": (
         errors.Forbidden,

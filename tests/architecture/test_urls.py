@@ -47,6 +47,7 @@ PUBLIC = {
     "mailbox",
 }
 PUBLIC_IN_THE_GATEWAY = {
+    "v1/models",
     "v1/credits/pricing",
     "v1/limits/tiers",
     "v1/receipts/keys",

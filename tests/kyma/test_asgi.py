@@ -36,7 +36,10 @@ def test_the_gateway_serves_v1(served_by, path):
     assert served_by(path) == "gateway"
 
 
-@pytest.mark.parametrize("path", ["/", "/v10", "/v1beta/models", "/admin/", "/ready", "/a/v1/"])
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/v10", "/v1beta/models", "/admin/", "/ready", "/a/v1/", "/api/v10", "/api/models"],
+)
 def test_django_serves_the_rest(served_by, path):
     assert served_by(path) == "django"
 

@@ -97,6 +97,6 @@ def error_chunk(identity: Identity, error: GatewayError) -> dict:
     """Return the last chunk of a stream that fails after it has begun."""
     return {
         **identity.of_chunks,
-        "error": {**error.as_dict(), "code": error.status},
+        "error": error.as_dict(has_status=True),
         "choices": [{"index": 0, **identity.endpoint.says_nothing, "finish_reason": "error"}],
     }

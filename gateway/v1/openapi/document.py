@@ -36,6 +36,7 @@ ERRORS = {
     503: "No answer is possible right now; `Retry-After` says when to ask again.",
     504: "The provider didn't answer in time.",
 }
+_KEYS: list[dict[str, list]] = [{"bearer": []}, {"apiKey": []}]
 _OF_PUBLIC = (500, 503)
 _OF_READS = (401, 403, 429, *_OF_PUBLIC)
 _OF_BODIES = (400, 408, 413, 415, *_OF_READS)
@@ -193,7 +194,11 @@ def _pages_of(most: int) -> tuple[dict, dict]:
     )
 
 
-_MODEL = _in_path("model", "An id or an alias from GET /v1/models.", {**TEXT, "minLength": 1})
+_MODEL = _in_path(
+    "model",
+    "An id or an alias from GET /v1/models, or another name of a model.",
+    {**TEXT, "minLength": 1},
+)
 _HASH = _in_path("hash", "The `hash` of a key.", {**TEXT, "pattern": "^[0-9a-f]{32}$"})
 _FILTERS = (
     _query("supported_parameters", "Models must support all of these: tools,reasoning.", TEXT),
@@ -260,21 +265,24 @@ _ANSWER_PATHS = {
             "Estimate the tokens of a Messages request, at no charge",
             "TokenCount",
             body="CountRequest",
-            errors=(422, *_OF_BODIES),
+            errors=(404, 422, *_OF_BODIES),
             anthropic=True,
         )
     },
 }
 _ACCOUNT_PATHS = {
     "/v1/models": {
-        "get": _reading(
-            "listModels",
-            "Models",
-            "List the models and aliases that the key can use",
-            "ModelList",
-            400,
-            parameters=(_MODEL_NAMES, *_FILTERS),
-        )
+        "get": {
+            **_reading(
+                "listModels",
+                "Models",
+                "List the models and aliases that the key, or a new account, can use",
+                "ModelList",
+                400,
+                parameters=(_MODEL_NAMES, *_FILTERS),
+            ),
+            "security": [{}, *_KEYS],
+        }
     },
     "/v1/models/{model}": {
         "get": _reading(
@@ -398,7 +406,7 @@ def document() -> dict:
             "1.0) and must fit 64 bits.",
         },
         "servers": [{"url": "/"}],
-        "security": [{"bearer": []}, {"apiKey": []}],
+        "security": _KEYS,
         "tags": [{"name": name} for name in ("Answers", "Models", "Account", "Keys", "Public")],
         "paths": _ANSWER_PATHS | _ACCOUNT_PATHS | _PUBLIC_PATHS,
         "components": {

@@ -147,7 +147,7 @@ def test_no_dialect_leads_around_that(gateway, other_model, path):
 
 def test_a_model_that_is_none_is_told_as_one_whatever_the_key_allows(gateway):
     response = ruled(gateway, allowed_models=["scripted"]).ask("Hello", model="nope")
-    assert (response.status_code, error_of(response)["code"]) == (400, "model_not_found")
+    assert (response.status_code, error_of(response)["code"]) == (404, "model_not_found")
 
 
 def test_a_key_sees_only_its_models(gateway, other_model):

@@ -92,6 +92,16 @@ def test_a_forbidden_key_uses_up_nothing_of_the_accounts_other_keys(still_bucket
     refuse(None)
 
 
+def test_an_address_without_a_key_may_ask_only_so_often(still_buckets, settings):
+    settings.API_REQUESTS_PER_MINUTE = {"address": 2}
+    asked = ["2001:db8::1", "2001:db8::2", "192.0.2.1"]  # The first two are one client.
+    remaining = [asyncio.run(limits.admit_keyless(ip)) for ip in asked]
+    assert [one["x-ratelimit-remaining-requests"] for one in remaining] == ["1", "0", "1"]
+    with pytest.raises(TooManyRequests, match="Send a key: ") as refusal:
+        asyncio.run(limits.admit_keyless("2001:db8::3"))
+    assert (refusal.value.code, refusal.value.metadata) == ("keyless_per_minute", {})
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0, "0ms"), (0.0121, "13ms"), (1, "1s"), (1.5, "1.5s"), (59.9999, "1m0s"), (360, "6m0s")],
@@ -229,7 +239,7 @@ def test_requests_in_vain_count_too(pair):
     began = time.monotonic()
     found = until_refused(lambda: customer.ask("", model="no such model"))
     assert admitted(found, FREE.requests, began)
-    assert set(statuses(found)) == {400, 429}
+    assert set(statuses(found)) == {404, 429}
 
 
 def test_reads_have_a_limit_of_their_own(pair, say):

@@ -70,7 +70,7 @@ def test_an_alias_is_listed_only_if_it_resolves(gateway, fake):
 
 @pytest.mark.parametrize("asked", ["vision", "vision:nitro"])
 def test_an_alias_that_resolves_to_nothing_says_so(customer, asked):
-    told = refused(customer.ask("Hi", model=asked), 400, "invalid_request")
+    told = refused(customer.ask("Hi", model=asked), 404, "not_found")
     assert told["code"] == "model_not_found"
     assert told["message"] == (
         "None of the models that vision stands for can be used now. "
@@ -113,7 +113,7 @@ def test_a_fallback_that_does_not_exist_is_passed_over(customer):
 
 def test_without_any_model_that_exists_it_is_refused(customer):
     response = customer.ask("Hi", model="no such model", models=["nor this"])
-    assert refused(response, 400, "invalid_request")["code"] == "model_not_found"
+    assert refused(response, 404, "not_found")["code"] == "model_not_found"
 
 
 def test_what_one_model_declines_the_next_may_accept(customer, fake):

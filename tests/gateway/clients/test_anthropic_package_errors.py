@@ -76,12 +76,12 @@ def test_a_suspended_account_is_a_permission_error(client, customer):
     assert (failure.type, failure.error_code) == ("permission_error", "account_suspended")
 
 
-def test_an_unknown_model_is_an_invalid_request(client, customer):
-    failure = refused(client, anthropic.BadRequestError, model="no/such-model")
-    assert (failure.type, failure.error_code) == ("invalid_request_error", "model_not_found")
+def test_an_unknown_model_is_not_found(client, customer):
+    failure = refused(client, anthropic.NotFoundError, model="no/such-model")
+    assert (failure.type, failure.error_code) == ("not_found_error", "model_not_found")
     row = only_row(customer)
     assert uuid.UUID(failure.request_id) == row.id
-    assert (row.api, row.status) == ("messages", 400)
+    assert (row.api, row.status) == ("messages", 404)
 
 
 def test_a_wrong_field_is_named_as_the_caller_wrote_it(client, customer):

@@ -101,9 +101,9 @@ def test_a_suspended_account_is_a_permission_error(client, customer):
     assert (failure.status_code, failure.code) == (403, "account_suspended")
 
 
-def test_an_unknown_model_is_a_bad_request(client, customer):
-    failure = refused(client, openai.BadRequestError, model="no/such-model")
-    assert (failure.status_code, failure.code) == (400, "model_not_found")
+def test_an_unknown_model_is_not_found(client, customer):
+    failure = refused(client, openai.NotFoundError, model="no/such-model")
+    assert (failure.status_code, failure.code) == (404, "model_not_found")
     assert failure.param == "model"
 
 
@@ -199,6 +199,6 @@ def test_the_async_client_raises_the_same_errors(customer):
     async def story(client):
         return await client.chat.completions.create(model="no/such-model", messages=says("Hello"))
 
-    with pytest.raises(openai.BadRequestError, match="no/such-model"):
+    with pytest.raises(openai.NotFoundError, match="no/such-model"):
         run_async(customer, story)
-    assert only_row(customer).status == 400
+    assert only_row(customer).status == 404

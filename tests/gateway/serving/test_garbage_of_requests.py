@@ -55,7 +55,7 @@ def asking(text: str, **fields) -> dict:
     ("path", "body", "status"),
     [
         (CHAT, asking("Hello", temperature="hot"), 400),
-        (CHAT, asking("Hello", model="none-such"), 400),
+        (CHAT, asking("Hello", model="none-such"), 404),
         (CHAT, asking("Hello", max_tokens=50), 402),
         ("/v1/messages", asking("Hello", max_tokens=50), 402),
         (CHAT, b'{"model": ', 400),

@@ -40,7 +40,7 @@ def limited(gateway, requests_per_minute: int) -> Customer:
 
 BODIES = {
     "wrong": (400, {"model": "scripted", "messages": HELLO, "temperature": "hot"}),
-    "no such model": (400, {"model": "none-such", "messages": HELLO}),
+    "no such model": (404, {"model": "none-such", "messages": HELLO}),
     "too dear": (402, {"model": "scripted", "messages": HELLO, "max_tokens": 1000}),
     "too large": (413, {"model": "scripted", "messages": "x" * 10 * MB}),
 }
@@ -69,7 +69,7 @@ def test_nothing_of_a_refused_request_is_stored_but_counts(gateway, status, body
 
 def test_nothing_of_what_exceeds_a_limit_is_stored(gateway):
     customer = limited(gateway, 1)
-    assert [customer.ask("Hello", model="none-such").status_code for _ in range(2)] == [400, 429]
+    assert [customer.ask("Hello", model="none-such").status_code for _ in range(2)] == [404, 429]
     assert len(eventually(customer.requests, lambda rows: len(rows) == 2))
     assert not has_content(customer)
 
@@ -137,7 +137,7 @@ def test_beyond_the_budget_a_repeat_is_refused_and_not_charged(customer, fake):
 
 def used_up(gateway) -> Customer:
     customer = limited(gateway, 1)
-    assert customer.ask("Hello", model="none-such").status_code == 400
+    assert customer.ask("Hello", model="none-such").status_code == 404
     return customer
 
 

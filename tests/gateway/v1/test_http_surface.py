@@ -156,10 +156,10 @@ EVERY_KIND = {
     "stream": (ask_stream, 200),
     "list": (lambda customer, fake: customer.get("/v1/models"), 200),
     "wrong body": (lambda customer, fake: customer.post([]), 400),
-    "no key": (lambda customer, fake: send(customer.gateway, "GET", "/v1/models"), 401),
+    "no key": (lambda customer, fake: send(customer.gateway, "GET", "/v1/key"), 401),
     "wrong path": (lambda customer, fake: customer.get("/v1/nothing"), 404),
     "wrong method": (lambda customer, fake: customer.get(CHAT), 405),
-    "head": (lambda customer, fake: send(customer.gateway, "HEAD", "/v1/models"), 401),
+    "head": (lambda customer, fake: send(customer.gateway, "HEAD", "/v1/key"), 401),
     "preflight": (lambda customer, fake: send(customer.gateway, "OPTIONS", CHAT), 204),
 }
 

@@ -348,7 +348,7 @@ REFUSALS = {
     "no credit": (402, without_credit),
     "a management key": (403, with_a_management_key),
     "too often": (429, too_often),
-    "no such model": (400, lambda asker, path: asked(asker, path, model="none")),
+    "no such model": (404, lambda asker, path: asked(asker, path, model="none")),
     "no route": (404, lambda asker, path: asked(asker, path, provider={"only": ["none"]})),
     "too large": (413, lambda asker, path: asked(asker, path, "x" * 10_000_000)),
     "no JSON": (415, without_json),
