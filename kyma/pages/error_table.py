@@ -15,7 +15,7 @@ WHEN = {
     "can cost. metadata has required, available and affordable_max_tokens.",
     errors.Forbidden: "The account or the key may not do this.",
     errors.NotFound: "No such address or object, or no provider fits the request's wishes and the "
-    "account's data policy; metadata.excluded_by then gives the reasons.",
+    "account's choice of providers; metadata.excluded_by then gives the reasons.",
     errors.MethodNotAllowed: "This address takes another method; the header Allow names it.",
     errors.BodyTimeout: "The body didn't arrive in time.",
     errors.Conflict: "Another request has used this Idempotency-Key.",
