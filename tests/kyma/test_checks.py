@@ -27,6 +27,9 @@ SOUND = {
     "EMAIL_HOST": "mail.example.org",
     "OPERATOR_EMAIL": "op@example.org",
     "HOSTED_PROVIDER_NETWORKS": ["10.0.0.0/24", "fd00::/8"],
+    "LEASE_BEAT_INTERVAL_S": 10,
+    "LEASE_FRESH_S": 40,
+    "LEASE_LOOK_GAP_S": 15,
 }
 
 
@@ -45,6 +48,7 @@ def found(monkeypatch):
             checks.check_keyring_is_apart,
             checks.check_production,
             checks.check_mail,
+            checks.check_leases,
         )
         return [error.id for check in all_checks for error in check(app_configs=None)]
 
@@ -156,3 +160,8 @@ def test_a_bare_production_says_all_that_is_missing(tmp_path):
     for id in ("E011", "E012", "E013", "E014", "E015", "E020"):
         assert f"(kyma.{id})" in run.stderr
     assert not (tmp_path / "state").exists(), "production makes nothing up"
+
+
+@pytest.mark.parametrize("different", [{"LEASE_FRESH_S": 45}, {"LEASE_BEAT_INTERVAL_S": 40}])
+def test_leases_by_which_a_living_process_could_die_are_refused(found, different):
+    assert found(**different) == ["kyma.E060"]
