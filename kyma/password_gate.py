@@ -4,9 +4,6 @@ Django gives each request a thread. Sixty threads that wait for a turn to hash (
 would all wake at once, and health checks and streams would compete with them for the interpreter.
 Here a request that waits is a coroutine. After too long a wait it is let in to be refused: the page
 says so, and keeps what was typed.
-
-A request takes its place once its whole body is here: a few clients that send theirs slowly would
-keep everybody else from signing in.
 """
 
 import asyncio
@@ -24,7 +21,6 @@ PATHS = (
 # Beside those that hash, some get ready for it or show the page that follows.
 INSIDE = settings.PASSWORD_HASHES_AT_ONCE + 2
 REFUSED_AT_ONCE = 2
-MOST_BYTES = 64_000  # The largest of these forms has a few hundred.
 
 
 class Gate:
@@ -38,15 +34,6 @@ class Gate:
         if scope["method"] != "POST" or not scope["path"].startswith(PATHS):
             await self._application(scope, receive, send)
             return
-        body = await _body(receive)
-        if body is None:
-            return
-        if len(body) > MOST_BYTES:
-            await _refuse(send)
-            return
-        await self._in_turn(scope, _again(body, receive), send)
-
-    async def _in_turn(self, scope, receive, send) -> None:
         is_sign_up = scope["path"].startswith(SIGN_UP)
         places = self._places_to_sign_up if is_sign_up else self._places
         try:
@@ -60,32 +47,3 @@ class Gate:
             await self._application(scope, receive, send)
         finally:
             places.release()
-
-
-async def _body(receive) -> bytes | None:
-    """Return the body, or more than MOST_BYTES of it; None if the client hung up."""
-    body, has_more = bytearray(), True
-    while has_more and len(body) <= MOST_BYTES:
-        message = await receive()
-        if message["type"] != "http.request":
-            return None
-        body += message.get("body", b"")
-        has_more = message.get("more_body", False)
-    return bytes(body)
-
-
-def _again(body: bytes, receive):
-    """Return a `receive` that gives the body once more, and then what follows it."""
-    read = iter([{"type": "http.request", "body": body, "more_body": False}])
-
-    async def again() -> dict:
-        return next(read, None) or await receive()
-
-    return again
-
-
-async def _refuse(send) -> None:
-    headers = [(b"content-type", b"text/plain"), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": 413, "headers": headers})
-    text = f"The body of this form has more than {MOST_BYTES:,} bytes."
-    await send({"type": "http.response.body", "body": text.encode()})

@@ -29,29 +29,9 @@ class Pages:
         self.inside -= 1
 
 
-def sends(*messages: dict):
-    """Return the `receive` of a client that sends these messages, and then no more."""
-    left = iter(messages)
-
-    async def receive() -> dict:
-        return next(left, None) or await asyncio.Event().wait()
-
-    return receive
-
-
-def part(body: bytes, *, more_body: bool = False) -> dict:
-    return {"type": "http.request", "body": body, "more_body": more_body}
-
-
-async def no_body() -> dict:
-    return part(b"")
-
-
-async def begin(
-    gate, count: int, *, path="/accounts/login/", method="POST", receive=no_body
-) -> list[asyncio.Task]:
+async def begin(gate, count: int, *, path="/accounts/login/", method="POST") -> list[asyncio.Task]:
     scope = {"type": "http", "method": method, "path": path}
-    tasks = [asyncio.create_task(gate(scope, receive, None)) for _ in range(count)]
+    tasks = [asyncio.create_task(gate(scope, None, None)) for _ in range(count)]
     for _ in range(5):
         await asyncio.sleep(0)
     return tasks
@@ -104,22 +84,6 @@ def test_what_hashes_no_password_never_waits(settings, method, path):
     asyncio.run(run())
 
 
-def test_a_client_that_sends_its_form_slowly_takes_no_place(settings):
-    async def run():
-        settings.PASSWORD_HASH_WAIT_S = 60
-        pages = Pages()
-        gate = password_gate.Gate(pages)
-        slow = await begin(gate, CROWD, receive=sends(part(b"login=", more_body=True)))
-        quick = await begin(gate, 1)
-        assert pages.inside == 1
-        pages.may_go.set()
-        await asyncio.gather(*quick)
-        for one in slow:
-            one.cancel()
-
-    asyncio.run(run())
-
-
 def test_a_slow_mail_server_that_holds_up_sign_ups_keeps_nobody_from_signing_in(settings):
     async def run():
         settings.PASSWORD_HASH_WAIT_S = 60
@@ -131,40 +95,5 @@ def test_a_slow_mail_server_that_holds_up_sign_ups_keeps_nobody_from_signing_in(
         assert pages.inside == password_gate.INSIDE + 1
         pages.may_go.set()
         await asyncio.gather(*waiting, *signing_in)
-
-    asyncio.run(run())
-
-
-def test_the_form_arrives_whole_and_then_what_follows_it():
-    heard = []
-
-    async def page(scope, receive, send) -> None:
-        heard.extend([await receive(), await receive()])
-
-    async def run():
-        left = {"type": "http.disconnect"}
-        client = sends(part(b"login=", more_body=True), part(b"a"), left)
-        (task,) = await begin(password_gate.Gate(page), 1, receive=client)
-        await task
-        assert heard == [part(b"login=a"), left]
-
-    asyncio.run(run())
-
-
-def test_a_form_that_is_far_too_large_or_never_ends_reaches_no_page():
-    sent = []
-
-    async def send(message: dict) -> None:
-        sent.append(message)
-
-    async def run():
-        pages = Pages()
-        gate = password_gate.Gate(pages)
-        scope = {"type": "http", "method": "POST", "path": "/accounts/login/"}
-        much = b"x" * (password_gate.MOST_BYTES + 1)
-        await gate(scope, sends(part(much, more_body=True)), send)
-        assert sent[0]["status"] == 413
-        await gate(scope, sends(part(b"x", more_body=True), {"type": "http.disconnect"}), send)
-        assert (len(sent), pages.inside, pages.refused) == (2, 0, 0)
 
     asyncio.run(run())
