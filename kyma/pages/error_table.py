@@ -18,8 +18,11 @@ WHEN = {
     "account's choice of providers; metadata.excluded_by then gives the reasons.",
     errors.MethodNotAllowed: "This address takes another method; the header Allow names it.",
     errors.BodyTimeout: "The body didn't arrive in time.",
+    errors.HeadTimeout: "The request's headers didn't arrive in time.",
     errors.Conflict: "Another request has used this Idempotency-Key.",
     errors.BodyTooLarge: "The body has too many bytes.",
+    errors.UrlTooLong: "The address has too many bytes.",
+    errors.HeadersTooLarge: "The headers are too many, or have too many bytes.",
     errors.RequestTooLarge: "More tokens than the tier allows for one request.",
     errors.UnsupportedMediaType: "The body isn't JSON.",
     errors.Unprocessable: "Each field is valid, but together they contradict each other.",
@@ -98,6 +101,10 @@ CODES = {
     "too_many_concurrent_requests": (errors.TooManyRequests, "Too many at once for the tier."),
     "too_many_keys": (errors.Forbidden, "The account has as many keys as it can."),
     "unavailable": (errors.Unavailable, "Kyma can't reach its database. Nothing is charged."),
+    "unknown_keys_per_minute": (
+        errors.TooManyRequests,
+        "Too many requests came from this address with keys that don't exist.",
+    ),
     "unknown_url": (errors.NotFound, "There is nothing at this address: check the base URL."),
     "wrong_endpoint": (errors.InvalidRequest, "This model is used through another address."),
 }
