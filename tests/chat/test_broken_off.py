@@ -56,7 +56,7 @@ def test_one_that_was_still_waited_for_is_interrupted_too_and_is_nobodys_stop(wr
 
     end = stored(run(story()).id)
     assert (end.state, end.text, end.cost_nano) == (State.INTERRUPTED, "", 0)
-    billed(writer, 0, outcome="kyma-failed", status=500)
+    billed(writer, 0, outcome="kyma-failed", status=503)
 
 
 def test_what_begins_while_a_process_ends_is_interrupted_too(writer, fake, monkeypatch):
