@@ -5,7 +5,6 @@ Whoever is let in leaves exactly one row in the request log, whatever the answer
 
 import datetime as dt
 
-import orjson
 import pytest
 import requests
 from django.forms.models import model_to_dict
@@ -292,11 +291,8 @@ def test_no_row_holds_a_free_text(customer, fake):
 
 
 @pytest.mark.parametrize("raw", [b'{"model": "x", ', b"\xff\xfe", b'"}, "answer": "x', b"[]"])
-def test_what_was_logged_of_a_wrong_body_can_be_read_again(customer, raw):
+def test_nothing_is_kept_of_a_wrong_body(customer, raw):
     url = customer.gateway.url + CHAT
     headers = {**customer.headers, "Content-Type": "application/json"}
     assert requests.post(url, data=raw, headers=headers, timeout=10).status_code == 400
-    content = orjson.loads(customer.content(customer.settled_request().id))
-    assert set(content) == {"request", "answer", "ip", "user_agent"}
-    assert content["answer"] is None
-    assert content["request"] == raw.decode(errors="replace")
+    assert customer.content(customer.settled_request().id) is None
