@@ -33,7 +33,7 @@ def _move(user: User, old: User.State, new: User.State) -> bool:
 
 
 class SuspensionMiddleware:
-    """Stands at the end of MIDDLEWARE, so that its pages have everything that other pages have."""
+    """Stands near the end of MIDDLEWARE, so that its pages have all that other pages have."""
 
     def __init__(self, get_response):
         self.get_response = get_response

@@ -23,6 +23,7 @@ from accounts.encryption import Cipher
 from accounts.keyring import data_keys
 from accounts.models import User
 from billing.accounts import open_account
+from chat import batches
 from chat.errors import NotAllowed
 from chat.models import Conversation, Message
 from gateway.access import token_buckets
@@ -154,23 +155,11 @@ def _texts(
     # Sorting the ids alone is quick, and then no more texts are read than are needed.
     rows = Message.objects.of(user).exclude(text=None)
     rows = rows.filter(id__lt=before) if before else rows
-    for ids in _batches(rows.order_by("-id").values_list("id", Length("text"))):
+    sized = rows.order_by("-id").values_list("id", Length("text"))
+    for ids in batches.of(sized, most=BATCH, most_bytes=BATCH_BYTES):
         batch = Message.objects.filter(id__in=ids).order_by("-id")
         for message, conversation, sealed in batch.values_list("id", "conversation_id", "text"):
             yield message, conversation, _opened(cipher, Message, message, "text", sealed)
-
-
-def _batches(sized) -> Iterator[list[uuid.UUID]]:
-    batch: list[uuid.UUID] = []
-    held = 0
-    for one, size in sized:
-        if batch and (len(batch) == BATCH or held + size > BATCH_BYTES):
-            yield batch
-            batch, held = [], 0
-        batch.append(one)
-        held += size
-    if batch:
-        yield batch
 
 
 def _opened(

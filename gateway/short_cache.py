@@ -13,6 +13,8 @@ import time
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, Generic, TypeVar
 
+from django.db import DatabaseError, OperationalError
+
 Value = TypeVar("Value")
 
 MAX_ENTRIES = 10_000
@@ -81,20 +83,35 @@ class ShortCache:
 
 
 class SharedValue(Generic[Value]):
-    """Calls `read` at most once per lifetime. Callers in the meantime wait for the same value."""
+    """Calls `read` at most once per lifetime. Callers in the meantime wait for the same value.
+
+    They share a failure of the database too: if each tried for itself, the last would wait for the
+    timeouts of all.
+    """
 
     def __init__(self, read: Callable[[], Value]):
         self._read = read
         self._lock = threading.Lock()
         self._kept: tuple[float, Value] | None = None
+        self._failures = 0
 
     def get(self, ttl_s: float) -> Value:
         """Return the value as it was at most `ttl_s` ago."""
+        failures = self._failures
         with self._lock:
             begun = time.monotonic()
             if self._kept is None or begun - self._kept[0] >= ttl_s:
-                self._kept = begun, self._read()
+                if self._failures != failures:
+                    raise OperationalError("the read that this waited for has failed")
+                self._kept = begun, self._counted_read()
             return self._kept[1]
+
+    def _counted_read(self) -> Value:
+        try:
+            return self._read()
+        except DatabaseError:
+            self._failures += 1
+            raise
 
     def clear(self) -> None:
         self._kept = None

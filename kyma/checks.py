@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from ipaddress import ip_network
 from pathlib import Path
 
 from django.conf import settings
@@ -49,6 +50,16 @@ def check_operator_email(app_configs, **kwargs) -> list[Error]:
             validate_email(settings.OPERATOR_EMAIL)
     except ValidationError:
         return [Error("OPERATOR_EMAIL is no e-mail address.", id="kyma.E040")]
+    return []
+
+
+@register
+def check_provider_networks(app_configs, **kwargs) -> list[Error]:
+    try:
+        for text in settings.HOSTED_PROVIDER_NETWORKS:
+            ip_network(text)
+    except ValueError as error:
+        return [Error(f"HOSTED_PROVIDER_NETWORKS: {error}.", id="kyma.E041")]
     return []
 
 

@@ -62,6 +62,8 @@ async def live_application(scope, receive, send) -> None:
 @require_safe
 def detail(request: HttpRequest) -> JsonResponse:
     """Answer 200 with what an operator should see to, or 401 without METRICS_TOKEN."""
+    if not settings.METRICS_TOKEN:
+        return JsonResponse({"problem": "METRICS_TOKEN is not set."}, status=404)
     if not metrics.may_read(request.headers.get("Authorization", "").encode()):
         problem = {"problem": "Send 'Authorization: Bearer <METRICS_TOKEN>'."}
         return JsonResponse(problem, status=401, headers={"WWW-Authenticate": "Bearer"})

@@ -12,9 +12,11 @@ from django.conf import settings
 
 from accounts import hashing
 
+# Signing up may wait for the mail server. While that is slow people can sign in all the same.
+SIGN_UP = "/accounts/signup/"
 PATHS = (
-    *("/accounts/login/", "/accounts/signup/"),
-    *("/accounts/reauthenticate/", "/accounts/password/"),
+    *("/accounts/login/", SIGN_UP, "/accounts/reauthenticate/"),
+    *("/accounts/password/change/", "/accounts/password/set/", "/accounts/password/reset/key/"),
 )
 # Beside those that hash, some get ready for it or show the page that follows.
 INSIDE = settings.PASSWORD_HASHES_AT_ONCE + 2
@@ -25,14 +27,17 @@ class Gate:
     def __init__(self, application) -> None:
         self._application = application
         self._places = asyncio.Semaphore(INSIDE)
+        self._places_to_sign_up = asyncio.Semaphore(INSIDE)
         self._refusals = asyncio.Semaphore(REFUSED_AT_ONCE)
 
     async def __call__(self, scope, receive, send) -> None:
         if scope["method"] != "POST" or not scope["path"].startswith(PATHS):
             await self._application(scope, receive, send)
             return
+        is_sign_up = scope["path"].startswith(SIGN_UP)
+        places = self._places_to_sign_up if is_sign_up else self._places
         try:
-            await asyncio.wait_for(self._places.acquire(), settings.PASSWORD_HASH_WAIT_S)
+            await asyncio.wait_for(places.acquire(), settings.PASSWORD_HASH_WAIT_S)
         except TimeoutError:
             async with self._refusals:
                 with hashing.refused():
@@ -41,4 +46,4 @@ class Gate:
         try:
             await self._application(scope, receive, send)
         finally:
-            self._places.release()
+            places.release()

@@ -19,7 +19,7 @@ from accounts.ids import uuid7
 from accounts.keyring import data_keys
 from accounts.models import User
 from billing.pricing import usd
-from chat import conversations, length, messages
+from chat import batches, conversations, length, messages
 from chat.errors import ImportBusy, ImportRefused, NotAllowed
 from chat.files import imports, json_file, markdown_file
 from chat.files.portable import (
@@ -41,17 +41,7 @@ _importing = threading.RLock()  # Parsed, a file takes several times its size.
 
 
 def _batches(sized: Iterable[tuple[T, int]]) -> Iterator[list[T]]:
-    """Group items by their sizes into lists small enough to read or write at once."""
-    batch: list[T] = []
-    held = 0
-    for one, size in sized:
-        if batch and (len(batch) == MOST_ROWS or held + size > MOST_BYTES):
-            yield batch
-            batch, held = [], 0
-        batch.append(one)
-        held += size
-    if batch:
-        yield batch
+    return batches.of(sized, most=MOST_ROWS, most_bytes=MOST_BYTES)
 
 
 # --- Out

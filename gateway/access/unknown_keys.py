@@ -1,8 +1,8 @@
 """Bounds the queries that keys cost which this process hasn't seen work.
 
 An address may try UNKNOWN_KEYS_PER_MINUTE of them. Beyond that its keys wait a moment and are
-looked up together by one query: whoever floods us with unknown keys costs a few queries per second,
-and a valid key from the same address works all the same. For CACHE_TTL_S the same key is refused
+looked up together by one query: a flood of unknown keys costs a few queries per second, and a valid
+key from the same address works all the same. For CACHE_TTL_S the same key is refused
 without a query.
 """
 

@@ -1,8 +1,8 @@
 """Distinguishes a database that is out of reach from one that refuses an operation.
 
 Out of reach means that any other operation would fail as well: the connection was lost or no
-answer came, the server is ending, its disk or memory is full, or it gave up a statement that took
-too long.
+answer came, the server is ending or takes no writes, its disk or memory is full, or it gave up a
+statement that took too long.
 """
 
 import sqlite3
@@ -14,6 +14,8 @@ from psycopg import errors
 
 # Classes of Postgres' error codes: connection, resources, intervention of an operator, system.
 _CLASSES = frozenset({"08", "53", "57", "58"})
+# A standby, or a server that its operator made read-only because its disk is nearly full.
+_READ_ONLY = "25006"
 _FATAL = frozenset({"FATAL", "PANIC"})  # The server has closed the connection.
 _SQLITE_CODES = frozenset(
     {
@@ -47,7 +49,7 @@ def _is_out_of_reach(error: psycopg.Error) -> bool:
         return True
     if error.sqlstate is None:  # Not an answer of the server.
         return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-    return error.sqlstate[:2] in _CLASSES
+    return error.sqlstate[:2] in _CLASSES or error.sqlstate == _READ_ONLY
 
 
 def is_locked(error: BaseException) -> bool:

@@ -1,6 +1,6 @@
 """Resolves a request: finds the routes that may answer it, and their order.
 
-The key, the account's data policy, the endpoint and the request itself exclude routes of the
+The key, the person's choice of providers, the endpoint and the request itself exclude routes of the
 catalogue; `preferences` orders the rest. A request keeps the routes that it was resolved to, so a
 price that changes meanwhile never re-prices it.
 """

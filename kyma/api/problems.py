@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from http import HTTPStatus
 
 from django.core.exceptions import PermissionDenied
-from django.db import InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django.views.defaults import page_not_found, server_error
@@ -22,6 +22,7 @@ from rest_framework.response import Response
 from accounts import hashing
 from accounts.errors import PasswordsBusy
 from chat.errors import ChatError, ChatsFull, Deleted, StillAnswering
+from gateway.commits import database_errors
 from gateway.errors import GatewayError
 
 logger = logging.getLogger(__name__)
@@ -97,7 +98,10 @@ def failed(request: HttpRequest) -> HttpResponse:
 
 
 def is_out_of_reach(error: BaseException | None) -> bool:
-    return isinstance(error, OperationalError | InterfaceError)
+    """True if the database failed as a whole, or if trying again may help."""
+    if isinstance(error, OperationalError | InterfaceError):
+        return True
+    return isinstance(error, DatabaseError) and database_errors.is_out_of_reach(error)
 
 
 def is_for_programs(path: str) -> bool:

@@ -10,6 +10,8 @@ import json
 import secrets
 from pathlib import Path
 
+from django.db import transaction
+
 from accounts import keys
 from accounts.addresses import mark_verified
 from accounts.models import ApiKey, ProviderChoice, User
@@ -34,10 +36,10 @@ def ensure_admin(path: Path) -> Login:
     """
     login = _read_or_make(path)
     if not User.objects.filter(email=login.email).exists():
-        User.objects.create_superuser(login.email, login.password)
+        with transaction.atomic():
+            admin = User.objects.create_superuser(login.email, login.password)
+            choose(admin, ProviderChoice.STORED, text_version=NO_TEXT)
     admin = _admin(login)
-    if not admin.provider_choice:
-        choose(admin, ProviderChoice.STORED, text_version=NO_TEXT)
     mark_verified(admin)
     open_account(admin)
     signup.grant(admin, login.email)

@@ -1,4 +1,4 @@
-"""The models that a person's data policy admits, and some of their prices."""
+"""The models that a person's choice of providers allows, and some of their prices."""
 
 import dataclasses
 

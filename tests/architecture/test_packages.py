@@ -42,7 +42,7 @@ ROWS = {
             ),
             *("search", "stored_replies", "temporary", "turns", "watching"),
         ),
-        ("markdown", "pictures", "models", "errors", "apps", "personal_data"),
+        ("batches", "markdown", "pictures", "models", "errors", "apps", "personal_data"),
     ),
     "kyma": (
         ("asgi", "urls", "management"),

@@ -5,6 +5,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from django.db import OperationalError
 
 from gateway import short_cache
 from gateway.short_cache import SharedValue, ShortCache
@@ -225,3 +226,41 @@ def test_who_comes_while_a_shared_value_is_read_waits_for_the_same():
         second = threads.submit(value.get, 60.0)
         may_end.set()
         assert (first.result(10), second.result(10)) == (1, 1)
+
+
+class Doorbell:
+    """A lock that rings each time before somebody takes it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.rings = threading.Semaphore(0)
+
+    def __enter__(self):
+        self.rings.release()
+        return self._lock.__enter__()
+
+    def __exit__(self, *exc_info):
+        return self._lock.__exit__(*exc_info)
+
+
+def test_all_who_wait_for_a_database_that_is_away_hear_of_it_at_once():
+    may_end = threading.Event()
+    reads = []
+
+    def read() -> int:
+        reads.append(len(reads))
+        if len(reads) == 1:
+            assert may_end.wait(10)
+            raise OperationalError
+        return len(reads)
+
+    value = SharedValue(read)
+    value._lock = doorbell = Doorbell()
+    with ThreadPoolExecutor(5) as threads:
+        asked = [threads.submit(value.get, 60.0) for _ in range(5)]
+        for _ in asked:
+            assert doorbell.rings.acquire(timeout=10)
+        may_end.set()
+        assert {type(one.exception(10)) for one in asked} == {OperationalError}
+    assert len(reads) == 1
+    assert value.get(60.0) == 2

@@ -25,6 +25,8 @@ SOUND = {
     "EMBEDDED_REDIS": False,
     "ALLOWED_HOSTS": ["kyma.example.org", "localhost"],
     "EMAIL_HOST": "mail.example.org",
+    "OPERATOR_EMAIL": "op@example.org",
+    "HOSTED_PROVIDER_NETWORKS": ["10.0.0.0/24", "fd00::/8"],
     "LEASE_BEAT_INTERVAL_S": 10,
     "LEASE_FRESH_S": 40,
     "LEASE_LOOK_GAP_S": 15,
@@ -41,6 +43,8 @@ def found(monkeypatch):
         all_checks = (
             checks.check_master_keys,
             checks.check_receipt_signing_keys,
+            checks.check_operator_email,
+            checks.check_provider_networks,
             checks.check_keyring_is_apart,
             checks.check_production,
             checks.check_mail,
@@ -73,6 +77,15 @@ def test_a_sound_production_passes(found):
 def test_production_refuses_a_contradiction(found, different, id):
     assert found(**different) == [id]
     assert found(**different, PRODUCTION=False) == []
+
+
+@pytest.mark.parametrize("production", [True, False])
+def test_an_address_of_the_operator_and_networks_must_be_well_formed(found, production):
+    assert found(OPERATOR_EMAIL="", HOSTED_PROVIDER_NETWORKS=[], PRODUCTION=production) == []
+    assert found(OPERATOR_EMAIL="nobody", PRODUCTION=production) == ["kyma.E040"]
+    for wrong in ("10.0.0.1/24", "proxy.internal", ""):
+        networks = ["10.0.0.0/24", wrong]
+        assert found(HOSTED_PROVIDER_NETWORKS=networks, PRODUCTION=production) == ["kyma.E041"]
 
 
 def test_production_refuses_sqlite(found, tmp_path):

@@ -67,7 +67,12 @@ def test_those_that_wait_too_long_get_a_refusal_though_nobody_leaves(settings):
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("GET", "/accounts/login/"), ("POST", "/accounts/logout/"), ("POST", "/keys/new")],
+    [
+        ("GET", "/accounts/login/"),
+        ("POST", "/accounts/logout/"),
+        ("POST", "/keys/new"),
+        ("POST", "/accounts/password/reset/"),  # It sends a mail, which may take long.
+    ],
 )
 def test_what_hashes_no_password_never_waits(settings, method, path):
     async def run():
@@ -75,5 +80,20 @@ def test_what_hashes_no_password_never_waits(settings, method, path):
         assert pages.inside == CROWD
         pages.may_go.set()
         await asyncio.gather(*tasks)
+
+    asyncio.run(run())
+
+
+def test_a_slow_mail_server_that_holds_up_sign_ups_keeps_nobody_from_signing_in(settings):
+    async def run():
+        settings.PASSWORD_HASH_WAIT_S = 60
+        pages = Pages()
+        gate = password_gate.Gate(pages)
+        waiting = await begin(gate, CROWD, path="/accounts/signup/")
+        assert pages.inside == password_gate.INSIDE
+        signing_in = await begin(gate, 1)
+        assert pages.inside == password_gate.INSIDE + 1
+        pages.may_go.set()
+        await asyncio.gather(*waiting, *signing_in)
 
     asyncio.run(run())

@@ -127,6 +127,15 @@ def test_the_admin_of_make_run_has_chosen(books, tmp_path):
     assert admin.provider_choice == "none"
 
 
+def test_an_admin_who_allowed_nothing_before_there_was_a_choice_is_asked(books, tmp_path):
+    login = first_run.ensure_admin(tmp_path / "first_run.json")
+    ProviderConsent.objects.all().delete()
+    User.objects.update(provider_choice="")  # as the migration leaves who had unticked the box
+    first_run.ensure_admin(tmp_path / "first_run.json")
+    admin = User.objects.get(email=login.email)
+    assert (admin.provider_choice, answers_of(admin)) == ("", [])
+
+
 def test_the_person_of_the_demo_has_chosen(books):
     make_route("a", provider=make_provider(self_hosted=True))
     making.make(days=1, a_day=1)

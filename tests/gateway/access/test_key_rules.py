@@ -98,7 +98,7 @@ def test_behind_a_proxy_the_address_is_the_one_that_the_proxy_saw(proxied, forwa
     if status == 200:
         assert orjson.loads(content)["ip"] == ELSEWHERE
     else:
-        assert content is None  # Of a refusal nothing is kept.
+        assert content is None
 
 
 @pytest.mark.parametrize("address", ["", "unix:", f"{ELSEWHERE}:http"])

@@ -35,6 +35,7 @@ AWAY = [
     errors.TooManyConnections(),
     errors.QueryCanceled(),
     errors.IoError(),
+    errors.ReadOnlySqlTransaction(),
     wrapped(OperationalError, errors.DiskFull()),
     of_sqlite(sqlite3.SQLITE_FULL),
     of_sqlite(sqlite3.SQLITE_IOERR_WRITE),

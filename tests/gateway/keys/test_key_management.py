@@ -220,8 +220,7 @@ def test_managing_leaves_rows_that_name_no_key(alice):
         ("keys", 200, 0),
     ]
     wait_for_log(alice.gateway)
-    for row in rows:
-        assert alice.content(row.id) is None
+    assert [alice.content(row.id) for row in rows] == [None, None]
 
 
 # The list

@@ -296,3 +296,11 @@ def test_no_row_holds_a_free_text(customer, fake):
     for row in rows:
         assert "078-05" not in str(model_to_dict(row))
         assert row.model in ("", "scripted")
+
+
+@pytest.mark.parametrize("raw", [b'{"model": "x", ', b"\xff\xfe", b'"}, "answer": "x', b"[]"])
+def test_nothing_is_kept_of_a_wrong_body(customer, raw):
+    url = customer.gateway.url + CHAT
+    headers = {**customer.headers, "Content-Type": "application/json"}
+    assert requests.post(url, data=raw, headers=headers, timeout=10).status_code == 400
+    assert customer.content(customer.settled_request().id) is None

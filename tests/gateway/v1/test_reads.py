@@ -61,7 +61,7 @@ def logged_of(end: type[BaseException], monkeypatch, **members) -> tuple[str, in
     logged = []
     caller = make_caller(provider_choice="none")
     monkeypatch.setattr(Exchange, "authenticate", AsyncMock(return_value=caller))
-    monkeypatch.setattr(settlement, "log", lambda record: logged.append(record))
+    monkeypatch.setattr(settlement, "log", logged.append)
     view = guards.logged("balance")(AsyncMock(side_effect=end))
     exchange = Exchange(headers={}, query={}, ip="", receive=None, **members)
     request = SimpleNamespace(exchange=exchange)

@@ -4,10 +4,11 @@ import pytest
 from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, InternalError, OperationalError, connection
 from django.test import Client
 from django.views.csrf import csrf_failure
 from django.views.defaults import bad_request, permission_denied, server_error
+from psycopg.errors import ReadOnlySqlTransaction
 
 from tests.support.api_client import by_key, signed_in
 from tests.support.pages import asked_for, inline_styles_and_scripts
@@ -36,7 +37,14 @@ def test_a_fault_of_ours_gets_a_page_without_a_traceback(books, monkeypatch, cap
     assert "secret" not in response.text
 
 
-@pytest.mark.parametrize("kind", [OperationalError, InterfaceError])
+def read_only(message: str) -> Exception:
+    """Return the error of a Postgres that takes no writes, as Django raises it."""
+    error = InternalError(message)
+    error.__cause__ = ReadOnlySqlTransaction(message)
+    return error
+
+
+@pytest.mark.parametrize("kind", [OperationalError, InterfaceError, read_only])
 def test_without_its_database_kyma_says_so_once_and_asks_nobody_again(alice, kind):
     client, queries = signed_in(alice), []
 
