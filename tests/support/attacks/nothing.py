@@ -1,0 +1,3 @@
+import time
+def run(address,*,seconds):
+    time.sleep(seconds)
