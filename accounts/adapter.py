@@ -20,12 +20,18 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 
 from accounts import known_browsers, mails, notices, session_list
-from accounts.allauth_internals import EMAIL_VERIFICATION_CODE_SESSION_KEY, clear_login
+from accounts.allauth_internals import (
+    EMAIL_VERIFICATION_CODE_SESSION_KEY,
+    clear_login,
+    consume_rate,
+)
+from accounts.errors import PasswordsBusy
 from accounts.models import User
 
 logger = logging.getLogger(__name__)
 
 TRY_AGAIN_AFTER_S = 60
+KNOWN_BROWSERS_RATE = "10/5m/key"  # wrong passwords
 NEW_BROWSER = "account/email/new_browser"
 CHANGED_MEANWHILE = "How you sign in was changed meanwhile. Please sign in once more."
 _BEGUN_WITH = "sign_in_begun_with"  # hash of password and epoch (accounts/security_changes.py)
@@ -39,7 +45,8 @@ class AccountAdapter(DefaultAccountAdapter):
     # The same text serves wrong passwords and wrong codes.
     error_messages: ClassVar = {
         **DefaultAccountAdapter.error_messages,
-        "too_many_login_attempts": "Too many wrong tries. Wait a few minutes, then sign in again.",
+        "too_many_login_attempts": "Too many wrong tries. Wait a few minutes, then sign in again, "
+        "or choose a new password if you forgot yours.",
     }
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
@@ -48,7 +55,7 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def save_user(self, request, user, form, commit=True) -> User:
         return User.objects.create_user(
-            form.cleaned_data["email"], form.cleaned_data.get("password1")
+            form.cleaned_data["email"], password_hash=form.password_hash
         )
 
     def get_client_ip(self, request: HttpRequest) -> str:
@@ -57,6 +64,24 @@ class AccountAdapter(DefaultAccountAdapter):
             return super().get_client_ip(request)
         except ImproperlyConfigured:
             return request.META["REMOTE_ADDR"]
+
+    def pre_authenticate(self, request: HttpRequest, **credentials) -> None:
+        """Count a try, in the bucket of known browsers if this is one. Raises ValidationError."""
+        bucket = known_browsers.bucket(request, credentials.get("email", ""))
+        if bucket is None:
+            super().pre_authenticate(request, **credentials)
+            return
+        usage = consume_rate(request, "login_in_known_browser", KNOWN_BROWSERS_RATE, key=bucket)
+        if not usage:
+            raise self.validation_error("too_many_login_attempts")
+        self._login_failed_rl_usage = usage  # allauth takes it back after the right password.
+
+    def authenticate(self, request: HttpRequest, **credentials):
+        try:
+            return super().authenticate(request, **credentials)
+        except PasswordsBusy:  # Nobody was wrong.
+            self._rollback_login_failed_rl_usage()
+            raise
 
     def pre_login(self, request: HttpRequest, user: User, **facts):
         request.session[_BEGUN_WITH] = user.get_session_auth_hash()
@@ -76,7 +101,7 @@ class AccountAdapter(DefaultAccountAdapter):
     def post_login(self, request: HttpRequest, user: User, *, signup: bool, **facts):
         """Record a notice when the browser is new, except at the person's first sign-in of all."""
         response = super().post_login(request, user, signup=signup, **facts)
-        cookie = request.COOKIES.get(settings.KNOWN_BROWSER_COOKIE_NAME, "")
+        cookie = known_browsers.cookie_of(request)
         if not signup and not known_browsers.knows(cookie, user):
             browser = session_list.describe(self.get_http_user_agent(request)[:200])
             notices.record(

@@ -38,6 +38,35 @@ _HOSTS = {
 _PERSON_IN_DOMAIN = (".fastmail.com", ".fastmail.fm")
 MAIL_HOSTS = {domain: host for host, domains in _HOSTS.items() for domain in domains}
 
+# Mail services that many people use, who have nothing to do with each other.
+WIDELY_KNOWN = {
+    *MAIL_HOSTS,
+    *("aol.com", "att.net", "bol.com.br", "btinternet.com", "comcast.net", "daum.net", "free.fr"),
+    *("gmx.at", "gmx.ch", "gmx.com", "gmx.de", "gmx.net", "hanmail.net", "hotmail.es"),
+    *("hotmail.it", "laposte.net", "libero.it", "mail.com", "mail.ru", "naver.com", "orange.fr"),
+    *(
+        "outlook.es",
+        "outlook.it",
+        "qq.com",
+        "rediffmail.com",
+        "seznam.cz",
+        "sina.com",
+        "t-online.de",
+    ),
+    *("uol.com.br", "web.de", "wp.pl", "yahoo.ca", "yahoo.co.in", "yahoo.co.jp", "yahoo.co.uk"),
+    *("yahoo.com.br", "yahoo.de", "yahoo.es", "yahoo.fr", "yahoo.it", "yeah.net", "ymail.com"),
+    *(
+        "t-online.de",
+        "126.com",
+        "163.com",
+        "o2.pl",
+        "onet.pl",
+        "bigpond.com",
+        "sbcglobal.net",
+        "verizon.net",
+    ),
+}
+
 
 def normalised(address: str) -> str:
     """Return the one form of all addresses that reach the same mailbox at a large mail host."""
@@ -53,6 +82,11 @@ def normalised(address: str) -> str:
     for character in host.ignored:
         local = local.replace(character, "")
     return f"{local}@{host.domain}"
+
+
+def domain_of(address: str) -> str:
+    """Return the domain of the mailbox, without the person whom some hosts name in front of it."""
+    return normalised(address).rpartition("@")[2]
 
 
 def is_disposable(address: str) -> bool:

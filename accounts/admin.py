@@ -113,10 +113,11 @@ class UserAdmin(KeepingAdmin, BaseUserAdmin):
     search_fields = ("email",)
     search_help_text = "E-mail address"
     ordering = ("-id",)
-    readonly_fields = ("id", "created_at", "last_login")
+    # Only the person decides about the providers: privacy/provider_policy.py
+    readonly_fields = ("id", "created_at", "last_login", "provider_choice")
     fieldsets = (
         (None, {"fields": ("email", "password", "id")}),
-        ("Account", {"fields": ("state", "allows_unstated_retention")}),
+        ("Account", {"fields": ("state", "provider_choice")}),
         (
             "Access to this admin",
             {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")},
@@ -166,7 +167,7 @@ class UserAdmin(KeepingAdmin, BaseUserAdmin):
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(KeepingAdmin):
-    """Keys are issued by their owners. An admin disables, revokes or limits them in time."""
+    """Keys are issued by their owners. Superusers limit them; support disables or revokes them."""
 
     list_display = (
         "key",
@@ -207,7 +208,7 @@ class ApiKeyAdmin(KeepingAdmin):
         "created_at",
         "revoked_at",
     )
-    actions = ("revoke",)
+    actions = ("disable", "revoke")
 
     def has_add_permission(self, request, obj=None):
         return False
@@ -220,13 +221,23 @@ class ApiKeyAdmin(KeepingAdmin):
     def owner(self, row: ApiKey) -> str:
         return row.user.email
 
-    @admin.action(description="Revoke, for good", permissions=["change"])
+    def has_disable_permission(self, request) -> bool:
+        return request.user.has_perm("accounts.disable_apikey")
+
+    @admin.action(description="Disable", permissions=["disable"])
+    def disable(self, request, queryset):
+        self._end(request, queryset.filter(disabled_at=None), keys.disable, "disabled")
+
+    @admin.action(description="Revoke, for good", permissions=["disable"])
     def revoke(self, request, queryset):
+        self._end(request, queryset, keys.revoke, "revoked")
+
+    def _end(self, request, queryset, end, done: str) -> None:
         rows = list(queryset.filter(revoked_at=None))
         for row in rows:
-            keys.revoke(row)
-            self.log_change(request, row, "Revoked.")
-        self.message_user(request, f"{len(rows)} revoked.", messages.SUCCESS)
+            end(row)
+            self.log_change(request, row, f"{done.capitalize()}.")
+        self.message_user(request, f"{len(rows)} {done}.", messages.SUCCESS)
 
 
 # --- Disposable mail -----------------------------------------------------------------------------

@@ -20,15 +20,21 @@ def refuse_disposable(address: str) -> str:
 
 class SignupForm(allauth_forms.SignupForm):
     account_already_exists: bool
+    password_hash: str
 
     def clean_email(self) -> str:
         refuse_disposable(self.cleaned_data["email"])
         return super().clean_email()
 
     def try_save(self, request):
-        """Take as long for a known address as for a new one, so that time reveals nothing."""
+        """Take as long for a known address as for a new one, so that time reveals nothing.
+
+        The password is hashed before the transaction, which may keep out all who write.
+        """
+        hashed = User()
+        hashed.set_password(self.cleaned_data["password1"])
+        self.password_hash = hashed.password
         if self.account_already_exists:
-            User().set_password(self.cleaned_data["password1"])
             return super().try_save(request)
         try:
             with transaction.atomic():

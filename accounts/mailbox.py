@@ -1,6 +1,10 @@
 """Mail on a machine without a mail server: files below STATE_DIR, shown at /mailbox for an hour.
 
 It is only for trying Kyma: in production there is no such mailbox (settings.LOCAL_MAILBOX).
+
+The page opens to the person who started Kyma: `make run` prints a link with a token, and a browser
+that has followed it keeps a cookie. The network address would prove nothing, because behind a
+proxy or a forwarded port everybody comes from this machine, and the mails open every account.
 """
 
 import dataclasses
@@ -9,16 +13,21 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.core.mail.backends.base import BaseEmailBackend
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.crypto import constant_time_compare, salted_hmac
 
 from accounts.ids import uuid7
 
 KEPT = dt.timedelta(hours=1)
+COOKIE = "mailbox"
+COOKIE_AGE_S = 30 * 24 * 60 * 60
+_SALT = "accounts.mailbox"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,24 +98,37 @@ def purge() -> int:
     return len(old)
 
 
+def link() -> str:
+    """Return the path that opens the mailbox to a browser. It is for this machine's owner only."""
+    return f"{reverse('mailbox')}?{urlencode({'token': settings.MAILBOX_TOKEN})}"
+
+
+def opens(token: str) -> bool:
+    """True when there is a mailbox and this is its token."""
+    return settings.LOCAL_MAILBOX and constant_time_compare(token, settings.MAILBOX_TOKEN)
+
+
+def set_cookie(response: HttpResponse) -> None:
+    """Open the mailbox to the browser that gets `response`."""
+    response.set_cookie(
+        COOKIE, _cookie_value(), max_age=COOKIE_AGE_S, httponly=True, samesite="Lax"
+    )
+
+
 def is_open_to(request: HttpRequest) -> bool:
-    """True when there is a mailbox and `request` comes from this machine."""
-    return settings.LOCAL_MAILBOX and _is_loopback(request)
+    """True when there is a mailbox and this browser has opened it."""
+    cookie = request.COOKIES.get(COOKIE, "")
+    return settings.LOCAL_MAILBOX and constant_time_compare(cookie, _cookie_value())
 
 
 def local_mailbox(request: HttpRequest) -> dict[str, bool]:
-    """Return the template variable that shows or hides the link to the mailbox."""
-    return {"local_mailbox": is_open_to(request)}
+    """Return the template variables for the sentence about the mailbox, with or without a link."""
+    return {"has_mailbox": settings.LOCAL_MAILBOX, "mailbox_is_open": is_open_to(request)}
 
 
-def _is_loopback(request: HttpRequest) -> bool:
-    """True when the peer is this machine. False behind a proxy: there everybody looks local."""
-    if "X-Forwarded-For" in request.headers or "Forwarded" in request.headers:
-        return False
-    try:
-        return ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback
-    except ValueError:
-        return False
+def _cookie_value() -> str:
+    """Return what only a browser can know that has sent the token."""
+    return salted_hmac(_SALT, settings.MAILBOX_TOKEN, algorithm="sha256").hexdigest()
 
 
 def _folder() -> Path:

@@ -48,10 +48,23 @@ def validate_scopes(value: list) -> None:
 
 
 class UserManager(BaseUserManager["User"]):
-    def create_user(self, email: str, password: str | None = None, **fields) -> "User":
-        """Make a person and their data key. Without a password they can't sign in by password."""
+    def create_user(
+        self,
+        email: str,
+        password: str | None = None,
+        *,
+        password_hash: str | None = None,
+        **fields,
+    ) -> "User":
+        """Make a person and their data key.
+
+        Without a password, or its hash, they can't sign in by password.
+        """
         user = self.model(email=email.strip().lower(), **fields)
-        user.set_password(password)
+        if password_hash is None:
+            user.set_password(password)
+        else:
+            user.password = password_hash
         data_keys.create(user.id)  # First, because a key without a user is harmless.
         user.save(using=self._db)
         return user
@@ -61,6 +74,18 @@ class UserManager(BaseUserManager["User"]):
 
     def get_by_natural_key(self, username: str | None) -> "User":
         return self.get(email=(username or "").strip().lower())
+
+
+class ProviderChoice(models.TextChoices):
+    """The providers that a person's requests may go to (P7).
+
+    Each choice includes those before it. A person who hasn't chosen yet has "", which allows no
+    more than `NONE`.
+    """
+
+    NONE = "none", "only providers that keep nothing"
+    ABUSE_30D = "abuse_30d", "also providers that keep up to 30 days, against abuse"
+    STORED = "stored", "any provider, also those that keep more or don't say"
 
 
 class User(AbstractBaseUser, PermissionsMixin):
@@ -76,9 +101,14 @@ class User(AbstractBaseUser, PermissionsMixin):
     state = models.CharField(max_length=10, choices=State, default=State.ACTIVE)
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField(default=False)
-    allows_unstated_retention = models.BooleanField(
-        default=False,
-        help_text="May be sent to providers that don't state how long they keep data (P7).",
+    provider_choice = models.CharField(
+        max_length=10,
+        choices=ProviderChoice,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Which providers requests may go to (P7). Empty: not chosen yet, so only those "
+        "that keep nothing.",
     )
     session_epoch = models.PositiveIntegerField(
         default=0,
@@ -97,6 +127,10 @@ class User(AbstractBaseUser, PermissionsMixin):
     class Meta:
         constraints = [
             models.CheckConstraint(condition=Q(email=Lower("email")), name="email_is_lower_case"),
+            models.CheckConstraint(
+                condition=Q(provider_choice__in=("", *ProviderChoice.values)),
+                name="provider_choice_is_a_choice",
+            ),
         ]
         permissions = [("suspend_user", "Can suspend and restore user")]
 
@@ -179,6 +213,7 @@ class ApiKey(models.Model):
 
     class Meta:
         verbose_name = "API key"
+        permissions = [("disable_apikey", "Can disable and revoke API key")]
         constraints = [
             models.CheckConstraint(
                 condition=Q(retention_days__in=RETENTION_CHOICES_DAYS),

@@ -27,7 +27,7 @@ PERSONAL_DATA = {
             "created_at",
             "state",
             "is_active",
-            "allows_unstated_retention",
+            "provider_choice",
             "session_epoch",
         ],
         "plain": ["id", "is_staff", "is_superuser"],

@@ -33,6 +33,8 @@ def _move(user: User, old: User.State, new: User.State) -> bool:
 
 
 class SuspensionMiddleware:
+    """Stands at the end of MIDDLEWARE, so that its pages have everything that other pages have."""
+
     def __init__(self, get_response):
         self.get_response = get_response
 

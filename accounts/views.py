@@ -12,6 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts import mailbox, security_changes, session_list
 from accounts.signed_in import SignedInRequest
 
+KEYS_WORK_ON = "API keys work on: revoke the ones you don't know."
 CODE_HAS_ENDED = "This code works no longer. Sign in again, and we send you a new one."
 
 
@@ -39,6 +40,7 @@ def security(request: SignedInRequest) -> HttpResponse:
         "has_second_factor": bool(authenticators["totp"] or authenticators["webauthn"]),
         "unused_codes": len(codes[0].wrap().get_unused_codes()) if codes else None,
         "sessions": session_list.of(request.user),
+        "key_count": request.user.api_keys.filter(revoked_at=None).count(),
     }
     return render(request, "account/security.html", context)
 
@@ -54,7 +56,7 @@ def end_session(request: SignedInRequest, pk: int) -> HttpResponse:
 @require_POST
 def end_other_sessions(request: SignedInRequest) -> HttpResponse:
     session_list.end_others(request.user, current=request.session.session_key)
-    messages.success(request, security_changes.OTHERS_HAVE_ENDED)
+    messages.success(request, f"{security_changes.OTHERS_HAVE_ENDED} {KEYS_WORK_ON}")
     return redirect("security")
 
 
@@ -62,7 +64,14 @@ def end_other_sessions(request: SignedInRequest) -> HttpResponse:
 @never_cache
 @login_not_required
 def show_mailbox(request: HttpRequest) -> HttpResponse:
-    """Show the mails of a Kyma without a mail server, to a person at this machine."""
+    """Show the mails of a Kyma without a mail server to the person who started it.
+
+    The token leads to the address without it, so that no history and no Referer keeps it.
+    """
+    if mailbox.opens(request.GET.get("token", "")):
+        response = redirect("mailbox")
+        mailbox.set_cookie(response)
+        return response
     if not mailbox.is_open_to(request):
         raise Http404
     return render(request, "account/mailbox.html", {"mails": mailbox.mails()[::-1]})

@@ -130,7 +130,7 @@ class CreditAccountAdmin(ReadOnlyAdmin):
     list_filter = ("tier", "unlimited")
     search_ids = ("id", "user_id")
     search_help_text = "The whole id of an account or a user, or an e-mail address"
-    readonly_fields = ("id", "owner", *amounts, "tier", "unlimited", "created_at")
+    readonly_fields = ("id", "owner", *amounts, "tier", "unlimited", "no_gift", "created_at")
     fields = readonly_fields
 
     @admin.display(description="owner", ordering="user__email")

@@ -63,6 +63,14 @@ class PriceVersion(models.Model):
 class CreditAccount(models.Model):
     """Prepaid credit. `user` is the only link from money to a person; erasure nulls it."""
 
+    class NoGift(models.TextChoices):
+        """The reason why the account got no gift for signing up."""
+
+        NONE = "", "-"
+        MAILBOX = "mailbox", "the mailbox had it before"
+        NETWORK = "network", "too many in the same network"
+        DOMAIN = "domain", "too many at the same mail domain on the same day"
+
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     user = models.OneToOneField(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="credit_account"
@@ -76,6 +84,9 @@ class CreditAccount(models.Model):
     )
     unlimited = models.BooleanField(
         default=False, help_text="No limits on rate and concurrency. The balance still limits it."
+    )
+    no_gift = models.CharField(
+        max_length=7, choices=NoGift, default=NoGift.NONE, db_default=NoGift.NONE, blank=True
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -195,6 +206,26 @@ class SignupGrant(models.Model):
 
     def __str__(self):
         return f"SignupGrant {self.digest[:8]}"
+
+
+class GiftPlace(models.Model):
+    """One of the few gifts for signing up that a network, or a mail domain on a day, can get.
+
+    The network or domain is stored as a keyed hash only. `last_day` is the last on which it counts.
+    """
+
+    digest = models.CharField(max_length=64, editable=False)
+    number = models.PositiveSmallIntegerField(editable=False)
+    last_day = models.DateField(editable=False, db_index=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["digest", "number"], name="each_place_is_taken_once"),
+            models.CheckConstraint(condition=Q(number__gte=1), name="places_count_from_one"),
+        ]
+
+    def __str__(self):
+        return f"GiftPlace {self.digest[:8]}"
 
 
 class KeySpend(models.Model):

@@ -16,6 +16,7 @@ PERSONAL_DATA = {
             "purchased_nano",
             "tier",
             "unlimited",
+            "no_gift",
             "created_at",
         ],
         "plain": ["id", "user"],
@@ -58,5 +59,7 @@ PERSONAL_DATA = {
 
 NO_PERSONAL_DATA = {
     "billing.SignupGrant": "keyed hashes of mailboxes, tied to no account and to no date",
+    "billing.GiftPlace": "keyed hashes of networks and mail domains that got gifts for signing up, "
+    "tied to no account; purged after a day or, for networks, 90 days",
     "billing.PriceVersion": "prices of models, the same for everybody",
 }

@@ -5,7 +5,7 @@ import dataclasses
 import datetime as dt
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 from django.utils import timezone
@@ -213,16 +213,24 @@ def checked(parameters: dict) -> dict:
 # --- Deleting
 
 
-def delete(user: User, *, ids: Iterable[uuid.UUID]) -> int:
+class Deletion(NamedTuple):
+    """The number of conversations that were deleted. `is_complete` says that no file holds them.
+
+    Otherwise sealed remains stay in SQLite's write-ahead log until a later purge removes them.
+    """
+
+    count: int
+    is_complete: bool
+
+
+def delete(user: User, *, ids: Iterable[uuid.UUID]) -> Deletion:
     """Delete the conversations among `ids` that are `user`'s, with everything in them (P3).
 
     One transaction is enough, because chat leaves no content in the request log. A reply that is
-    being written notices within a second. Returns how many conversations were deleted.
+    being written notices within a second.
     """
     with transaction.atomic():
         own = Conversation.objects.filter(user=user, id__in=list(ids)).select_for_update()
         found = list(own.values_list("id", flat=True))
         Conversation.objects.filter(id__in=found).delete()  # Deletes its messages first.
-    if found:
-        content.leave_no_trace(connection)
-    return len(found)
+    return Deletion(len(found), not found or content.leave_no_trace(connection))

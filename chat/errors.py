@@ -5,9 +5,11 @@ ChatError
 │   ├── Deleted         the conversation was deleted after it was looked up
 │   ├── StillAnswering  another reply is being written: a conversation has one at a time
 │   ├── NoCredit        the account has no credit left
+│   ├── NoConsent       the account allows no provider of the model
 │   ├── NoVision        the message has images, and the model can't see images
 │   ├── ChatsFull       the person has stored as much as they may
 │   └── ImportRefused   the file is no conversation, or too large
+│       └── ImportBusy  this process is importing another file
 """
 
 
@@ -31,6 +33,10 @@ class NoCredit(NotAllowed):
     code = "insufficient_credits"
 
 
+class NoConsent(NotAllowed):
+    code = "no_route"  # as at /v1
+
+
 class NoVision(NotAllowed):
     code = "no_vision"
 
@@ -41,3 +47,7 @@ class ChatsFull(NotAllowed):
 
 class ImportRefused(NotAllowed):
     code = "import_refused"
+
+
+class ImportBusy(ImportRefused):
+    code = "import_busy"

@@ -4,35 +4,36 @@ There are three fences, each enough by itself: the parser knows no HTML; our rul
 into links and let every link show its host; and the result passes a strict allow-list. The copy
 buttons are added only after that, so no text can make one.
 
-Without link definitions, a top-level block means the same wherever it stands. So while an answer
-streams, its finished blocks are rendered once, and only the last block again and again.
+A text may also be made to take long. So each has a share of time, and code is highlighted in the
+helper process (gateway/untrusted/), for all texts of a page at once. A text that takes too long is
+shown as it was written.
 """
 
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import cast
+from typing import Any
 from urllib.parse import urlsplit
 
 import nh3
 from markdown_it import MarkdownIt
+from markdown_it.common.utils import unescapeAll
+from markdown_it.ruler import StateBase
 from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
-from pygments import highlight
-from pygments.formatters import HtmlFormatter
-from pygments.lexers import get_lexer_by_name
 from pygments.token import STANDARD_TYPES
 
-MOST_HIGHLIGHTED = 20_000  # characters; highlighting more would take longer than reading it
+from gateway.untrusted.code import Code, Highlighted, highlight
+
+# Characters of texts that are rendered together; those after that are shown as they were written.
+MOST_RENDERED = 300_000
 MOST_INLINE = 10_000  # characters of one paragraph; parsing takes time in the square of its length
-# The languages that are highlighted. Lexers are regular expressions, and some take forever.
-_HIGHLIGHTED = """
-    bash c c++ cpp css diff docker dockerfile go golang html ini java javascript js json jsx
-    kotlin lua make makefile php py python r rb rs ruby rust sh shell sql swift toml ts tsx
-    typescript xml yaml yml
-"""
-HIGHLIGHTED = frozenset(_HIGHLIGHTED.split())
+MOST_AMPERSANDS = 20_000  # of one text; the sanitiser takes 4 µs for each
+MOST_TOKENS = 20_000  # of one text, such as the cells of tables: an empty cell takes one character
+TEXT_S = 0.25  # of processor time to parse one text
+PAGE_S = 1.0  # for all texts of a page
 # A URL without user and escapes, with nothing that two parsers could read as different hosts.
 _WEB = re.compile(
     r"https?://([a-z0-9-]+(\.[a-z0-9-]+)*\.?|\[[0-9a-f:.]+\])(:\d{1,5})?([/?#].*)?", re.I | re.A
@@ -53,68 +54,115 @@ _CLASSES = {
 _REL = "noopener nofollow ugc"
 
 
+# The place of a block of code until it is highlighted. Markdown turns it into U+FFFD in a text.
+_HERE = "\0"
+
+
 def render(text: str) -> str:
     """Return the HTML of `text`."""
-    return _with_buttons(_cleaner.clean(_markdown.render(_well_formed(text))))
+    (html,) = render_all([text])
+    return html
+
+
+def render_all(texts: Sequence[str]) -> list[str]:
+    """Return the HTML of each text. The first ones come first if it takes too long."""
+    parsed, left, ends_at = [], MOST_RENDERED, time.thread_time() + PAGE_S
+    for text in texts:
+        left -= len(text)
+        within_s = ends_at - time.thread_time() if left >= 0 else 0
+        parsed.append(parse(text, within_s=within_s))
+    # Of many blocks of code the last ones are highlighted.
+    highlighted = highlight(code for one in reversed(parsed) for code in one.codes)
+    return [one.html(highlighted) for one in parsed]
 
 
 def as_written(text: str) -> str:
-    """Return `text` as HTML without any formatting, for text that is too long to render."""
-    return f'<p class="as-written">{escape(_well_formed(text))}</p>' if text else ""
+    """Return `text` as HTML without any formatting, for text that takes too long to render."""
+    return f'<p class="as-written">{escape(well_formed(text))}</p>' if text else ""
 
 
 @dataclass(frozen=True)
-class Update:
-    """The news about an answer since the last update: `closed` is new and final, `open` isn't."""
+class Parsed:
+    """A text as HTML that isn't safe yet, with places for its blocks of code."""
 
-    closed: str
-    open: str
+    unsafe: str
+    codes: list[Code]
+    took_too_long: bool = False
 
-
-class Streaming:
-    """An answer that grows. All `closed` together and the last `open` make the HTML of `render`."""
-
-    def __init__(self) -> None:
-        self._closed_to = 0
-
-    def update(self, text: str) -> Update:
-        """Return the news. `text` is the whole answer so far."""
-        rest = _well_formed(text)[self._closed_to :]
-        length = _closed_length(rest)
-        self._closed_to += length
-        return Update(render(rest[:length]), render(rest[length:]))
+    def html(self, highlighted: Highlighted) -> str:
+        """Return the safe HTML. Code that isn't in `highlighted` stays plain."""
+        if self.took_too_long:
+            return self.unsafe
+        first, *others = self.unsafe.split(_HERE)
+        parts = [first]
+        for code, after in zip(self.codes, others, strict=True):
+            parts += highlighted.get(code) or escape(code[1]), after
+        return _with_buttons(_cleaner.clean("".join(parts)))
 
 
-def _closed_length(text: str) -> int:
-    """Return the length of the beginning of `text` that no further text can change.
-
-    Only whole lines count: "2" is a paragraph until it becomes "2." and joins the list before it.
-    """
-    lines = text.split("\n")[:-1]
-    blocks: list[Token] = []
-    _markdown.block.parse("\n".join(lines), _markdown, {}, blocks)
-    blocks = [token for token in blocks if token.level == 0 and token.map]
-    if not blocks:
-        return 0
-    is_finished = _is_finished(blocks[-1], lines)
-    count = len(lines) if is_finished else cast(list[int], blocks[-1].map)[0]
-    return sum(len(line) + 1 for line in lines[:count])
+def parse(text: str, *, within_s: float = TEXT_S) -> Parsed:
+    """Parse `text`, or return it as it was written if that takes too long."""
+    codes: list[Code] = []
+    within_s = min(within_s, TEXT_S)
+    try:
+        if within_s <= 0 or text.count("&") > MOST_AMPERSANDS:
+            raise TooLong
+        env = {"codes": codes, "ends_at": time.thread_time() + within_s}
+        return Parsed(_markdown.render(well_formed(text), env), codes)
+    except TooLong:
+        return Parsed(as_written(text), [], took_too_long=True)
 
 
-def _is_finished(last: Token, lines: list[str]) -> bool:
-    """True when no further line can join the last block of `lines`. A list is never finished."""
-    start, end = cast(list[int], last.map)
-    if last.type in ("paragraph_open", "table_open"):
-        return end < len(lines)  # A blank line ends the block.
-    if last.type == "fence":
-        closing = rf" {{0,3}}{re.escape(last.markup)}{re.escape(last.markup[0])}*[ \t]*"
-        return end - start > 1 and bool(re.fullmatch(closing, lines[end - 1]))
-    return last.type in ("heading_open", "hr")
+def blocks(text: str) -> list[Token]:
+    """Return the blocks of `text`. Raises TooLong."""
+    found = _Tokens()
+    env = {"ends_at": time.thread_time() + TEXT_S}
+    _markdown.block.parse(text, _markdown, env, found)
+    return found
 
 
-def _well_formed(text: str) -> str:
+def well_formed(text: str) -> str:
     """Return `text` with one kind of line end, and with lone surrogates replaced."""
     return _SURROGATE.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+# --- Time ----------------------------------------------------------------------------------------
+
+
+class TooLong(Exception):
+    """A text takes too long to parse."""
+
+
+class _Tokens(list[Token]):
+    """Tokens that stop the parser, which appends them, when they are too many."""
+
+    def append(self, token: Token) -> None:
+        if len(self) >= MOST_TOKENS:
+            raise TooLong
+        super().append(token)
+
+
+def _watch_time(state: StateBase, *_lines: Any) -> bool:
+    """Stop the parser in time. As a rule, it is called at each line and finds no block there."""
+    if time.thread_time() > state.env["ends_at"]:
+        raise TooLong
+    return False
+
+
+def _limit_tokens(state: StateCore) -> None:
+    state.tokens = _Tokens()
+
+
+def _parse_inline(state: StateCore) -> None:
+    """Parse the inline Markdown of all blocks but long ones, which become plain text."""
+    for token in state.tokens:
+        if token.type == "inline":
+            _watch_time(state)
+            if len(token.content) > MOST_INLINE:
+                token.children, token.content = [_text(token.content)], ""
+            else:
+                token.children = []
+                state.md.inline.parse(token.content, state.md, state.env, token.children)
 
 
 # --- Links and images ----------------------------------------------------------------------------
@@ -189,23 +237,15 @@ def _fit_into_the_page(state: StateCore) -> None:
             token.attrs = {"class": str(token.attrs["style"]).removeprefix("text-align:")}
 
 
-def _leave_long_paragraphs(state: StateCore) -> None:
-    """Make a long paragraph plain text before its inline Markdown is parsed."""
-    for token in state.tokens:
-        if token.type == "inline" and len(token.content) > MOST_INLINE:
-            token.children = [_text(token.content)]
-            token.content = ""
-
-
-def _highlighted(code: str, language: str, _attributes: str) -> str:
-    """Return the `<pre>` of `code`, with the language in a class that becomes the label."""
-    language = language.lower() if _LANGUAGE.fullmatch(language) else ""
-    if language in HIGHLIGHTED and len(code) <= MOST_HIGHLIGHTED:
-        lexer = get_lexer_by_name(language, stripnl=False, ensurenl=False)
-        inner = highlight(code, lexer, _formatter)
-    else:
-        inner = escape(code)
-    return f'<pre><code class="language-{escape(language)}">{inner}</code></pre>'
+def _code_block(
+    _renderer: Any, tokens: Sequence[Token], index: int, _options: Any, env: dict[str, Any]
+) -> str:
+    """Return the `<pre>` of a block of code. Its language is in a class that becomes the label."""
+    token = tokens[index]
+    named = unescapeAll(token.info).split(maxsplit=1)
+    language = named[0].lower() if named and _LANGUAGE.fullmatch(named[0]) else ""
+    env["codes"].append((language, token.content))
+    return f'<pre><code class="language-{escape(language)}">{_HERE}</code></pre>\n'
 
 
 def _attribute_filter(tag: str, attribute: str, value: str) -> str | None:
@@ -241,17 +281,20 @@ def _code_head(match: re.Match) -> str:
 
 
 def _make_markdown() -> MarkdownIt:
-    options = {"html": False, "linkify": False, "breaks": True, "maxNesting": 20}
-    markdown = MarkdownIt("js-default", {**options, "highlight": _highlighted})
+    options: dict[str, Any] = {"html": False, "linkify": False, "breaks": True, "maxNesting": 20}
+    markdown = MarkdownIt("js-default", options)
     markdown.disable("reference")
     markdown.validateLink = _is_web_or_mail  # type: ignore[method-assign]
-    markdown.core.ruler.before("inline", "leave long paragraphs", _leave_long_paragraphs)
+    markdown.add_render_rule("fence", _code_block)
+    inside = ["paragraph", "reference", "blockquote", "list"]
+    markdown.block.ruler.before("table", "watch time", _watch_time, {"alt": inside})
+    markdown.core.ruler.before("block", "limit tokens", _limit_tokens)
+    markdown.core.ruler.at("inline", _parse_inline)
     markdown.core.ruler.push("show where links lead", _show_where_links_lead)
     markdown.core.ruler.push("fit into the page", _fit_into_the_page)
     return markdown
 
 
-_formatter = HtmlFormatter(nowrap=True)
 _markdown = _make_markdown()
 _cleaner = nh3.Cleaner(
     tags=_TAGS,

@@ -27,6 +27,7 @@ PAGE = 60  # messages of a branch that a page shows at once
 MAX_TEXT = 1_000_000  # characters; models accept less
 MAX_IMAGES = 4
 MAX_IMAGE_BYTES = 1_500_000
+LONGEST_IMAGE = MAX_IMAGE_BYTES * 4 // 3 + 100  # characters of its URL
 _IMAGE = re.compile(r"data:image/(png|jpeg|gif|webp);base64,")
 
 
@@ -339,7 +340,7 @@ def _check_image(url: str) -> None:
     match = _IMAGE.match(url)
     if match is None:
         raise NotAllowed("An image must be a PNG, JPEG, GIF or WebP file.")
-    if len(url) > MAX_IMAGE_BYTES * 4 // 3 + 100:
+    if len(url) > LONGEST_IMAGE:
         raise NotAllowed(f"An image has at most {MAX_IMAGE_BYTES:,} bytes.")
     try:
         base64.b64decode(url[match.end() :], validate=True)

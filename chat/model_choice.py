@@ -4,9 +4,11 @@ import dataclasses
 from collections.abc import Sequence
 
 from accounts.models import User
+from chat.errors import NoConsent
 from chat.models import Conversation
+from gateway.access.consent import Standing
 from gateway.catalogue import aliases
-from gateway.catalogue.entries import ModelEntry, PublicRoute, offered
+from gateway.catalogue.entries import ModelEntry, PublicRoute, offered, public_catalogue
 
 DEFAULT_ALIAS = "best"
 
@@ -31,9 +33,24 @@ class Choice:
 
 def choices(user: User) -> list[Choice]:
     """Return the models by name that have a provider within the privacy settings (P7)."""
-    entries = offered(allows_unstated=user.allows_unstated_retention).values()
+    entries = offered(user.provider_choice).values()
     shown = [_choice(entry) for entry in entries if entry.writes]
     return sorted(shown, key=lambda choice: choice.name.lower())
+
+
+def withheld(user: User) -> int:
+    """Return how many models have no provider within the privacy settings, but one beyond them."""
+    entries = public_catalogue().values()
+    return sum(1 for one in entries if one.writes and not one.admitted(user.provider_choice))
+
+
+def check_consent(model: str, user: User) -> None:
+    """Raise NoConsent if only providers beyond the privacy settings serve this model."""
+    entry = public_catalogue().get(model)
+    if entry and not entry.admitted(user.provider_choice):
+        needs = (one.needed_choice for one in entry.candidates)
+        hint = Standing.of(user.provider_choice, needs).hint
+        raise NoConsent(f"Your privacy settings allow no provider of {entry.name}. {hint}")
 
 
 def _choice(entry: ModelEntry[PublicRoute]) -> Choice:

@@ -35,7 +35,7 @@ from chat.errors import NotAllowed, NoVision
 from chat.models import Conversation, Message
 from chat.prompt import Said
 from chat.stored_replies import Snapshot
-from chat.turns import Turn
+from chat.turns import TemporaryTurn, Turn
 from gateway.access.authentication import Caller, signed_in
 from gateway.catalogue.entries import catalogue
 from gateway.database import in_thread
@@ -217,7 +217,8 @@ async def temporary(
         is_stopped = await in_thread(cache.get, _stop_of(caller.user_id, reply_id))
         return Message.State.STOPPED if is_stopped else None
 
-    return _snapshots(Turn(reply_id, caller, body, request_id=uuid7(), store=ends_as))
+    turn = TemporaryTurn(reply_id, caller, body, request_id=uuid7(), store=ends_as)
+    return _snapshots(turn)
 
 
 def _unstored(
@@ -238,13 +239,15 @@ def _unstored(
     return signed_in(user), body
 
 
-async def _snapshots(turn: Turn) -> AsyncGenerator[Snapshot]:
+async def _snapshots(turn: TemporaryTurn) -> AsyncGenerator[Snapshot]:
+    """Yield snapshots. One counts as taken once the next is asked for."""
     _run(turn)
     try:
         async for snapshot in _listen(turn):
             yield snapshot
+            turn.take(snapshot)
     finally:
-        turn.stop()
+        turn.leave()
 
 
 # --- The end of the process

@@ -1,11 +1,12 @@
 """Replies in the database: how they are stored while they are written, and how they end.
 
     streaming → finished | stopped | interrupted | failed
-    stopped → finished        while its bill is open: Stop came too late
+    interrupted → finished    once the request log shows that its whole answer was charged
 
 The text of a reply that has ended stays. Its counts and cost are null until the bill is settled,
-and are written once. The turn that writes a reply stores it each second, so a reply that hasn't
-been stored for a while belongs to a dead process.
+and are written once. The turn that writes a reply stores it each second, and all of it before it is
+charged. So a reply that hasn't been stored for a while belongs to a dead process, and one whose
+request has finished is whole, even if its process died right then.
 """
 
 import dataclasses
@@ -68,7 +69,7 @@ def store(snapshot: Snapshot, cipher: Cipher) -> State | None:
     values = {name: row.sealed(cipher, name, getattr(snapshot, name)) for name in _SEALED}
     values |= {name: getattr(snapshot, name) for name in (*_PLAIN, "state", "cost_nano")}
     unsettled = Message.objects.filter(pk=snapshot.id, cost_nano=None)
-    open_rows = unsettled.filter(state__in={State.STREAMING, State.STOPPED, snapshot.state})
+    open_rows = unsettled.filter(state__in={State.STREAMING, snapshot.state})
     if not open_rows.update(**values, updated_at=timezone.now()):
         # The person deleted it and wants no more of it, or this turn was taken for dead.
         exists = Message.objects.filter(pk=snapshot.id).exists()
@@ -105,7 +106,7 @@ def ask_to_stop(user: User, *, reply_id: uuid.UUID) -> None:
 
 
 def end_silent(rows: QuerySet | None = None, *, now: dt.datetime | None = None) -> int:
-    """Mark the replies of dead processes as interrupted, and record their cost once it is known.
+    """End the replies of dead processes, and record their cost once it is known.
 
     Looks at `rows`, or at all replies. Returns how many it changed. Safe to run twice.
     """
@@ -119,20 +120,36 @@ def _end(reply: Message) -> int:
     assert reply.request_id is not None
     values = _bill(reply.request_id)
     if reply.is_streaming:
-        values["state"] = State.INTERRUPTED
+        values.setdefault("state", State.INTERRUPTED)
     unchanged = Message.objects.filter(pk=reply.pk, cost_nano=None, updated_at=reply.updated_at)
     return unchanged.update(**values) if values else 0
 
 
 def _bill(request_id: uuid.UUID) -> dict:
-    """Return what the request log says of the cost; nothing yet while its hold is open."""
+    """Return what the request log says of the end and the cost; nothing yet while it is held.
+
+    The hold is looked for first: it goes in the transaction that writes the request.
+    """
+    if Hold.objects.filter(pk=request_id).exists():
+        return {}
     request = ApiRequest.objects.filter(pk=request_id).first()
-    if request is not None:
-        return {
-            "provider": request.provider,
-            "prompt_tokens": request.prompt_tokens,
-            "completion_tokens": request.completion_tokens,
-            "estimated": request.estimated,
-            "cost_nano": request.cost_nano,
-        }
-    return {} if Hold.objects.filter(pk=request_id).exists() else {"cost_nano": 0}
+    if request is None:
+        return {"cost_nano": 0}
+    bill = {
+        "provider": request.provider,
+        "prompt_tokens": request.prompt_tokens,
+        "completion_tokens": request.completion_tokens,
+        "estimated": request.estimated,
+        "cost_nano": request.cost_nano,
+    }
+    if (state := _STATE_OF.get(request.outcome)) is not None:
+        bill["state"] = state
+    return bill
+
+
+# The replies whose text was kept whole, and those of which the person wanted no more.
+_STATE_OF = {
+    ApiRequest.Outcome.FINISHED.value: State.FINISHED,
+    ApiRequest.Outcome.EMPTY.value: State.FINISHED,
+    ApiRequest.Outcome.CLIENT_GONE.value: State.STOPPED,
+}

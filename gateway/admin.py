@@ -9,6 +9,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.db import models
+from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
 
@@ -17,11 +18,13 @@ from billing.admin import usd_column
 from billing.pricing import usd
 from gateway.catalogue.files import MODEL_FIELDS, PROVIDER_FIELDS, ROUTE_FIELDS
 from gateway.models import ApiRequest, Model, Provider, Route
+from gateway.models.evidence import due_of
 from gateway.providers import probes
 
 SET_BY_FILE = (
     "At every start the catalogue files restore these values, so change them there too. "
-    "The catalogue files never change “enabled”, nor any row that they don't name."
+    "The catalogue files never change “enabled”, nor any row that they don't name. A retention "
+    "with newer evidence than theirs stays."
 )
 PROBES_CHANGE_NOTHING = (
     "Providers are probed every few minutes, and by the action in the list. A probe switches "
@@ -49,12 +52,12 @@ class ProviderAdmin(KeepingAdmin):
         "slug",
         "name",
         "enabled",
+        "retention",
+        "evidence",
         "key_is_set",
         "probe_ok",
         "probe_note",
         "probed_at",
-        "retention",
-        "evidence",
         "self_hosted",
     )
     list_filter = ("enabled", "probe_ok", "retention")
@@ -86,8 +89,10 @@ class ProviderAdmin(KeepingAdmin):
         return row.api_key_sealed is not None
 
     @admin.display(description="evidence of", ordering="retention_evidence_date")
-    def evidence(self, row: Provider):
-        return row.retention_evidence_date
+    def evidence(self, row: Provider) -> str:
+        due = due_of(row, timezone.now().date())
+        date = row.retention_evidence_date
+        return " – ".join(str(one) for one in (date, due) if one) or "-"
 
     @admin.action(description="Test the key and the address", permissions=["change"])
     def probe(self, request, queryset):

@@ -37,6 +37,12 @@ _TOO_LONG = re.compile(
     ),
     re.IGNORECASE,
 )
+# Phrases by which chat templates object to the order of the messages, or to the developer's role.
+_ORDER = re.compile(
+    r"roles must alternate|(?:unexpected|unknown|unsupported) (?:message )?role"
+    r"|system (?:message|prompt) must be|only .{0,60}roles are supported",
+    re.IGNORECASE,
+)
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?")
 MAX_SEARCHED = 1000  # Some of these patterns would search a very long word for minutes.
 # Secrets that a provider's message may contain.
@@ -125,19 +131,27 @@ class Faulty(UpstreamFailed):
 class Declined(UpstreamFailed):
     """The provider rejects the request. `message` is its own text, without secrets.
 
-    With `is_policy` it objects to the content; the form of the request may be right.
+    With `is_policy` it objects to the content; the form of the request may be right. With
+    `by_order` it objects to the order of the messages.
     """
 
     fault = "declined"
     retryable = False
 
     def __init__(
-        self, *, status: int, message: str, too_long: bool = False, is_policy: bool = False
+        self,
+        *,
+        status: int,
+        message: str,
+        too_long: bool = False,
+        is_policy: bool = False,
+        by_order: bool = False,
     ):
         super().__init__(status=status)
         self.message = message
         self.too_long = too_long
         self.is_policy = is_policy
+        self.by_order = by_order
 
     def gateway_error(self) -> errors.GatewayError:
         if self.too_long:
@@ -162,6 +176,7 @@ def from_status(status: int, body: object, wait_s: int | None = None) -> Upstrea
             message=_clean(message),
             too_long=_is_too_long(message, code),
             is_policy=is_policy or status == 403,
+            by_order=bool(_ORDER.search(message[:MAX_SEARCHED])),
         )
     return Faulty(status=status, retry_after_s=wait_s)
 

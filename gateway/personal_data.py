@@ -87,6 +87,7 @@ PERSONAL_DATA = {
 
 NO_PERSONAL_DATA = {
     "gateway.Provider": "companies that serve models, and our own keys to them",
+    "gateway.OperatorMail": "mails to the operator that were sent, without their text",
     "gateway.Model": "the catalogue of models",
     "gateway.Route": "which provider serves which model at which price",
     "gateway.ServiceHour": "how a route served everybody together, by the hour",

@@ -3,8 +3,10 @@ import logging
 from celery import shared_task
 from django.conf import settings
 from django.db import connection
+from django.utils import timezone
 
 from gateway.analytics import rollups
+from gateway.catalogue import reminders
 from gateway.commits import sweeper
 from gateway.log import content, partitions
 from gateway.models import Provider
@@ -36,6 +38,12 @@ def fold_usage() -> None:
 @shared_task
 def fold_late_usage() -> None:
     logger.info("refolded %d hours with late requests", rollups.fold_late())
+
+
+@shared_task
+def remind_of_evidence() -> None:
+    """Run often: it mails once a day, so a restart of beat neither skips nor repeats a mail."""
+    logger.info("mailed the operator about evidence: %s", reminders.remind(timezone.now().date()))
 
 
 @shared_task

@@ -3,6 +3,7 @@
 If a caller asks a model without the /v1, the gateway answers too, because a page would be no help.
 """
 
+import asyncio
 import os
 
 from django.core.asgi import get_asgi_application
@@ -11,10 +12,13 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kyma.settings")
 django_application = get_asgi_application()  # First: it loads the apps for the imports below.
 
 from chat import replies  # noqa: E402
+from gateway.untrusted.helper import helper  # noqa: E402
 from gateway.v1.handler import close, gateway_application, start  # noqa: E402
 from gateway.v1.urls import WITHOUT_VERSION  # noqa: E402
-from kyma import body_limit  # noqa: E402
+from kyma import body_limit, password_gate  # noqa: E402
 from kyma.metrics import PATH, metrics_application  # noqa: E402
+
+django_application = password_gate.Gate(django_application)
 
 
 async def application(scope, receive, send):
@@ -36,10 +40,12 @@ def _is_for_gateway(scope) -> bool:
 
 
 async def _live(receive, send) -> None:
-    """Start the gateway; at the end, store what chats and gateway still have to write."""
+    """Start gateway and helper; at the end, store what chats and gateway still have to write."""
     while (await receive())["type"] != "lifespan.shutdown":
+        helper.start()
         await start()
         await send({"type": "lifespan.startup.complete"})
     await replies.close()
     await close()
+    await asyncio.to_thread(helper.close)
     await send({"type": "lifespan.shutdown.complete"})

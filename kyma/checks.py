@@ -6,7 +6,8 @@ from pathlib import Path
 
 from django.conf import settings
 from django.core.checks import Error, Warning, register
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.validators import validate_email
 
 from accounts.encryption import KEY_BYTES
 
@@ -37,6 +38,16 @@ def _check_keys(variable: str, keys: str, malformed_id: str, twice_id: str) -> l
     versions = [int(entry.split(":")[0]) for entry in entries]
     if len(set(versions)) < len(versions):
         return [Error(f"Two keys in {variable} have the same version.", id=twice_id)]
+    return []
+
+
+@register
+def check_operator_email(app_configs, **kwargs) -> list[Error]:
+    try:
+        if settings.OPERATOR_EMAIL:
+            validate_email(settings.OPERATOR_EMAIL)
+    except ValidationError:
+        return [Error("OPERATOR_EMAIL is no e-mail address.", id="kyma.E040")]
     return []
 
 

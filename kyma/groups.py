@@ -8,7 +8,7 @@ from django.contrib.auth.models import Group, Permission
 
 PERMISSIONS = {
     "support": {
-        "accounts": ("view_user", "suspend_user", "view_apikey", "change_apikey"),
+        "accounts": ("view_user", "suspend_user", "view_apikey", "disable_apikey"),
         "billing": ("view_creditaccount", "view_ledgerentry", "view_hold", "view_keyspend"),
         "gateway": ("view_apirequest", "view_provider", "view_model", "view_route"),
     },

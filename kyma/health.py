@@ -1,4 +1,7 @@
-"""Reports if this process is alive (/health) and if it should get requests (/ready)."""
+"""Reports if this process is alive (/health) and if it should get requests (/ready).
+
+/health/detail says what an operator should see to; it wants METRICS_TOKEN, as /metrics does.
+"""
 
 import functools
 
@@ -7,13 +10,15 @@ from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, connections
 from django.http import HttpRequest, JsonResponse
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from accounts.keyring.models import DataKey
-from kyma import schema
+from gateway.models.evidence import due
+from kyma import metrics, schema
 
 REDIS_TIMEOUT_S = 0.5
 OK = "ok"
@@ -33,6 +38,18 @@ def start_draining() -> None:
 @require_safe
 def live(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"status": OK})
+
+
+@login_not_required
+@never_cache
+@require_safe
+def detail(request: HttpRequest) -> JsonResponse:
+    """Answer 200 with what an operator should see to, or 401 without METRICS_TOKEN."""
+    if not metrics.may_read(request.headers.get("Authorization", "").encode()):
+        problem = {"problem": "Send 'Authorization: Bearer <METRICS_TOKEN>'."}
+        return JsonResponse(problem, status=401, headers={"WWW-Authenticate": "Bearer"})
+    evidence = _check_evidence()
+    return JsonResponse({"status": OK if evidence == OK else "warning", "evidence": evidence})
 
 
 @login_not_required
@@ -60,7 +77,7 @@ def _says_what_fails(check):
     """Name a failed check by its error's class: the message may hold a host or a password."""
 
     @functools.wraps(check)
-    def answer() -> str:
+    def answer():
         try:
             return check()
         except (DatabaseError, redis.RedisError) as error:
@@ -85,6 +102,12 @@ def _check_migrations() -> str:
             return f"unapplied: {', '.join(missing[:5])}"
         _migrated = True
     return OK
+
+
+@_says_what_fails
+def _check_evidence() -> str | dict[str, str]:
+    """Return the providers whose evidence must be read again (P7), by slug."""
+    return {one.provider.slug: str(one) for one in due(timezone.now().date())} or OK
 
 
 @_says_what_fails

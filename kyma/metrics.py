@@ -31,12 +31,17 @@ async def metrics_application(scope, receive, send) -> None:
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
 
+def may_read(authorization: bytes) -> bool:
+    """Return True if the header carries METRICS_TOKEN."""
+    scheme, _, token = authorization.partition(b" ")
+    is_token = hmac.compare_digest(token.strip(), settings.METRICS_TOKEN.encode())
+    return bool(settings.METRICS_TOKEN) and scheme.lower() == b"bearer" and is_token
+
+
 def _refusal(method: str, authorization: bytes) -> tuple[HTTPStatus, bytes] | None:
     if not settings.METRICS_TOKEN:
         return HTTPStatus.NOT_FOUND, b"There is nothing here: METRICS_TOKEN is not set.\n"
-    scheme, _, token = authorization.partition(b" ")
-    is_token = hmac.compare_digest(token.strip(), settings.METRICS_TOKEN.encode())
-    if scheme.lower() != b"bearer" or not is_token:
+    if not may_read(authorization):
         return HTTPStatus.UNAUTHORIZED, b"Send 'Authorization: Bearer <METRICS_TOKEN>'.\n"
     if method not in ("GET", "HEAD"):
         return HTTPStatus.METHOD_NOT_ALLOWED, b"Use GET.\n"

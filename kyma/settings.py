@@ -5,14 +5,11 @@ Without any variable Kyma runs on one machine with embedded parts and keeps its 
 `kyma/checks.py` reports contradictions.
 """
 
-import base64
-import os
-import secrets
 from pathlib import Path
 
 import environ
 
-from kyma import inner_ports
+from kyma import inner_ports, own_secrets, schedule
 
 env = environ.Env()
 
@@ -25,21 +22,7 @@ DEBUG = env.bool("DEBUG", default=False)
 def _secret(variable: str, file_name: str) -> str:
     """Return a secret from the environment; on one machine, from a file made at the first start."""
     value = env.str(variable, default="")
-    if value or PRODUCTION:
-        return value
-    path = STATE_DIR / file_name
-    if not path.exists():
-        STATE_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = path.with_suffix(f".{os.getpid()}")
-        draft.touch(mode=0o600)
-        draft.write_text(base64.b64encode(secrets.token_bytes(32)).decode())
-        try:
-            os.link(draft, path)  # Fails if another process was first; its secret is then used.
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
-    return path.read_text().strip()
+    return value if value or PRODUCTION else own_secrets.kept(STATE_DIR / file_name)
 
 
 def _versioned_keys(variable: str, file_name: str) -> str:
@@ -58,6 +41,9 @@ MASTER_KEYS = _versioned_keys("KYMA_MASTER_KEYS", "master_key")
 RECEIPT_SIGNING_KEYS = _versioned_keys("RECEIPT_SIGNING_KEYS", "receipt_signing_key")
 # Guards /metrics. In production there is no such page without it.
 METRICS_TOKEN = _secret("METRICS_TOKEN", "metrics_token")
+
+# Opens /mailbox where there is no mail server (accounts/mailbox.py).
+MAILBOX_TOKEN = _secret("MAILBOX_TOKEN", "mailbox_token")
 
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 
@@ -103,8 +89,9 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "kyma.pages.time_zone.TimeZoneMiddleware",
     "allauth.account.middleware.AccountMiddleware",
-    # Last, so that its pages have everything that other pages have.
     "accounts.suspension.SuspensionMiddleware",
+    "accounts.password_pages.BusyMiddleware",
+    "privacy.asking.ProviderChoiceMiddleware",
 ]
 
 ROOT_URLCONF = "kyma.urls"
@@ -185,40 +172,12 @@ HOLD_SWEEP_INTERVAL_S = env.int("HOLD_SWEEP_INTERVAL_S", default=30)
 PROBE_INTERVAL_S = env.int("PROBE_INTERVAL_S", default=300)
 ROLLUP_INTERVAL_S = env.int("ROLLUP_INTERVAL_S", default=300)
 NOTICE_INTERVAL_S = env.int("NOTICE_INTERVAL_S", default=15)
-CELERY_BEAT_SCHEDULE = {
-    "sweep expired holds": {
-        "task": "gateway.tasks.sweep_holds",
-        "schedule": HOLD_SWEEP_INTERVAL_S,
-    },
-    "make content partitions": {
-        "task": "gateway.tasks.make_partitions",
-        "schedule": 24 * 60 * 60,
-    },
-    "probe providers": {
-        "task": "gateway.tasks.probe_providers",
-        "schedule": PROBE_INTERVAL_S,
-        "options": {"expires": PROBE_INTERVAL_S},
-    },
-    "end silent replies": {
-        "task": "chat.tasks.end_silent_replies",
-        "schedule": HOLD_SWEEP_INTERVAL_S,
-    },
-    "take back imports": {"task": "chat.tasks.take_back_imports", "schedule": 10 * 60},
-    "purge content": {"task": "gateway.tasks.purge_content", "schedule": 60 * 60},
-    "fold usage": {
-        "task": "gateway.tasks.fold_usage",
-        "schedule": ROLLUP_INTERVAL_S,
-        "options": {"expires": ROLLUP_INTERVAL_S},
-    },
-    "fold late usage": {"task": "gateway.tasks.fold_late_usage", "schedule": 60 * 60},
-    "send notices": {
-        "task": "accounts.tasks.send_notices",
-        "schedule": NOTICE_INTERVAL_S,
-        "options": {"expires": NOTICE_INTERVAL_S},
-    },
-    "purge sessions": {"task": "accounts.tasks.purge_sessions", "schedule": 24 * 60 * 60},
-    "purge mailbox": {"task": "accounts.tasks.purge_mailbox", "schedule": 10 * 60},
-}
+CELERY_BEAT_SCHEDULE = schedule.jobs(
+    sweep_s=HOLD_SWEEP_INTERVAL_S,
+    probe_s=PROBE_INTERVAL_S,
+    rollup_s=ROLLUP_INTERVAL_S,
+    notice_s=NOTICE_INTERVAL_S,
+)
 
 # --- Cache -------------------------------------------------------------------------------------
 
@@ -242,6 +201,9 @@ AUTH_USER_MODEL = "accounts.User"
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "overview"
 PASSWORD_HASHERS = ["accounts.passwords.KymaArgon2PasswordHasher"]
+# A hash takes 64 MiB and a core: so many at once in each process, and the others wait so long.
+PASSWORD_HASHES_AT_ONCE = env.int("PASSWORD_HASHES_AT_ONCE", default=2)
+PASSWORD_HASH_WAIT_S = env.float("PASSWORD_HASH_WAIT_S", default=2.0)
 AUTH_PASSWORD_VALIDATORS = [
     {
         "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
@@ -251,6 +213,9 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "accounts.password_rules.CommonCoreValidator"},
 ]
 SIGNUP_CREDIT_NANO = env.int("SIGNUP_CREDIT_NANO", default=500_000_000)  # nano-dollars: $0.50
+# The gifts that one network (IPv4 /24, IPv6 /48) gets in 89 days, and one mail domain in one.
+SIGNUP_GIFTS_PER_NETWORK = env.int("SIGNUP_GIFTS_PER_NETWORK", default=5)
+SIGNUP_GIFTS_PER_DOMAIN_A_DAY = env.int("SIGNUP_GIFTS_PER_DOMAIN_A_DAY", default=3)
 STAFF_MFA_REQUIRED = env.bool("STAFF_MFA_REQUIRED", default=PRODUCTION)  # to enter the admin
 
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
@@ -273,6 +238,9 @@ ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_REAUTHENTICATION_REQUIRED = True
 ACCOUNT_EMAIL_NOTIFICATIONS = True
 ACCOUNT_SESSION_REMEMBER = True
+# Browsers that the person has signed in with before have buckets of their own
+# (accounts/known_browsers.py), so the limit on an address is asked for all others only.
+ACCOUNT_RATE_LIMITS = {"login": None, "login_in_unknown_browser": "30/m/ip"}
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if PRODUCTION else "http"
 MFA_ADAPTER = "accounts.mfa.MfaAdapter"
 MFA_FORMS = {"add_webauthn": "accounts.forms.AddPasskeyForm"}
@@ -316,6 +284,7 @@ EMAIL_BACKEND = (
 )
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Kyma <no-reply@kyma.local>")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL
+OPERATOR_EMAIL = env.str("OPERATOR_EMAIL", default="")  # is warned of ageing evidence; empty: none
 
 # --- Gateway -----------------------------------------------------------------------------------
 
@@ -326,12 +295,16 @@ UPSTREAM_IDLE_TIMEOUT_S = env.float("UPSTREAM_IDLE_TIMEOUT_S", default=60.0)
 REQUEST_TOTAL_TIMEOUT_S = env.float("REQUEST_TOTAL_TIMEOUT_S", default=600.0)
 KEEP_ALIVE_INTERVAL_S = env.float("KEEP_ALIVE_INTERVAL_S", default=10.0)
 DRAIN_AFTER_HANG_UP_S = env.float("DRAIN_AFTER_HANG_UP_S", default=30.0)
+# Networks beside the public internet in which hosted providers may stand, over plain http too.
+HOSTED_PROVIDER_NETWORKS = env.list("HOSTED_PROVIDER_NETWORKS", default=[])
 HOLD_GRACE_S = env.float("HOLD_GRACE_S", default=60.0)  # after the total timeout
 SETTLE_TIMEOUT_S = env.float("SETTLE_TIMEOUT_S", default=10.0)
 ADMISSION_TIMEOUT_S = env.float("ADMISSION_TIMEOUT_S", default=2.0)
 CACHE_TTL_S = env.float("CACHE_TTL_S", default=1.0)  # keys and catalogue, in each process
 COMMIT_QUEUE_SIZE = env.int("COMMIT_QUEUE_SIZE", default=4096)
 MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", default=10_000_000)
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
+FILE_UPLOAD_MAX_MEMORY_SIZE = 50_000_000  # Nothing that is sent is ever written to a file.
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES  # A temporary chat sends its pictures each time.
 BODY_TIMEOUT_S = env.float("BODY_TIMEOUT_S", default=30.0)
 DRAIN_NOTICE_S = env.float("DRAIN_NOTICE_S", default=0.5)  # readiness red, still accepting
@@ -348,7 +321,9 @@ LOCAL_PROVIDER_URL = env.str(
 # --- Chat --------------------------------------------------------------------------------------
 
 CHAT_SEARCHES_PER_MINUTE = env.int("CHAT_SEARCHES_PER_MINUTE", default=20)  # pages and API together
+CHAT_SEARCH_TIME_S = env.float("CHAT_SEARCH_TIME_S", default=2.0)  # then it can be gone on with
 CHAT_BYTES_PER_PERSON = env.int("CHAT_BYTES_PER_PERSON", default=500_000_000)  # chat/quota.py
+UNTRUSTED_WAIT_S = env.float("UNTRUSTED_WAIT_S", default=1.0)  # for highlighting a page's code
 
 # --- The developers' API -------------------------------------------------------------------------
 

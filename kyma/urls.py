@@ -5,6 +5,7 @@ from kyma import health
 
 urlpatterns = [
     path("health", health.live),
+    path("health/detail", health.detail),
     path("ready", health.ready),
     path("admin/", admin.site.urls),
     path("api/", include("kyma.api.urls")),

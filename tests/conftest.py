@@ -44,6 +44,7 @@ def _let_ctrl_c_be_heard() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish():
+    """Spare the collector all that stays: it took a tenth of the time to search it."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)

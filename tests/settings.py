@@ -30,9 +30,13 @@ PATIENCE = {
     "UPSTREAM_IDLE_TIMEOUT_S": "60",
     "KEEP_ALIVE_INTERVAL_S": "30",
     "DRAIN_AFTER_HANG_UP_S": "30",
+    "UNTRUSTED_WAIT_S": "20",
+    "CHAT_SEARCH_TIME_S": "30",
 }
 for _name, _seconds in PATIENCE.items():
     os.environ.setdefault(_name, _seconds)
+# The scripted provider stands on this machine, also where it plays a hosted one.
+os.environ.setdefault("HOSTED_PROVIDER_NETWORKS", "127.0.0.0/8,::1/128")
 
 from kyma.settings import *  # noqa: E402, F403
 from kyma.settings import API_REQUESTS_PER_MINUTE, STATIC_ROOT  # noqa: E402

@@ -22,6 +22,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from chat.errors import ImportRefused
+from chat.files import counting
 from chat.files.portable import Outgoing, Portable, PortableMessage
 from chat.prompt import Said
 
@@ -98,6 +99,7 @@ def _name(index: int | None) -> str | None:
 
 def read(content: bytes) -> list[Portable]:
     """Return the conversations of a file. Raises ImportRefused."""
+    counting.check(content)
     try:
         document = orjson.loads(content)
     except orjson.JSONDecodeError as error:

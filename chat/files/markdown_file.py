@@ -14,11 +14,14 @@ A line of text that looks like one of these marks gets a backslash, which Markdo
 reader removes. Only the JSON file has reasoning, other branches, and empty lines around a text.
 """
 
+import io
 import re
 from collections.abc import Iterable, Iterator
 
 from chat.errors import ImportRefused
+from chat.files import portable
 from chat.files.portable import Outgoing, Portable, PortableMessage
+from chat.messages import LONGEST_IMAGE, MAX_IMAGES, MAX_TEXT
 
 NEXT = "<!-- next conversation -->"
 _MARK = re.compile(
@@ -30,6 +33,8 @@ _MARK = re.compile(
     re.VERBOSE,
 )
 _MODEL = "Model: "
+_LONGEST_LINE = LONGEST_IMAGE + 100  # characters; a longer one is too long for a text, too
+_ROOM = 1_000  # for empty lines around a text
 
 
 def write(conversations: Iterable[Outgoing]) -> Iterator[bytes]:
@@ -59,13 +64,14 @@ def _escaped(text: str) -> str:
 
 def read(content: bytes) -> list[Portable]:
     """Return the conversations of a file. Raises ImportRefused."""
+    reader = _Reader()
     try:
-        text = content.decode("utf-8-sig")
+        # Line by line, because a list of all lines could take many times the memory of the file.
+        with io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline="\n") as lines:
+            while line := lines.readline(_LONGEST_LINE):
+                reader.take(line.removesuffix("\n"))
     except UnicodeDecodeError:
         raise ImportRefused("This file is not UTF-8.") from None
-    reader = _Reader()
-    for line in text.split("\n"):
-        reader.take(line)
     reader.end_text()
     return [one for one in reader.conversations if one.messages or one.system_prompt]
 
@@ -78,20 +84,33 @@ class _Reader:
         self._role = ""
         self._lines: list[str] = []
         self._images: list[str] = []
+        self._held = 0  # characters of the present text
+        self._messages = 0
 
     def take(self, line: str) -> None:
         mark = _MARK.fullmatch(line)
-        if mark is None:
-            self._lines.append(line)
-        elif mark["escape"]:
-            self._lines.append(line[1:])
+        if mark is None or mark["escape"]:
+            self._hold(line if mark is None else line[1:])
         elif mark["image"]:
             self._images.append(mark["image"])
+            if len(self._images) > MAX_IMAGES:
+                raise ImportRefused(f"A message has at most {MAX_IMAGES} images.")
         else:
             self.end_text()
             self._role = (mark["role"] or "").lower()
+            self._count(mark)
             if mark["next"]:
                 self.conversations.append(Portable())
+
+    def _hold(self, line: str) -> None:
+        self._lines.append(line)
+        self._held += len(line) + 1
+        if self._held > MAX_TEXT + _ROOM:
+            raise ImportRefused(f"A message has at most {MAX_TEXT:,} characters.")
+
+    def _count(self, mark: re.Match) -> None:
+        self._messages += self._role in ("user", "assistant")
+        portable.check_counts(len(self.conversations) + bool(mark["next"]), self._messages)
 
     def end_text(self) -> None:
         """Give the collected text to the role that wrote it."""
@@ -107,7 +126,7 @@ class _Reader:
             said = PortableMessage(self._role, text, parent, images=self._images)
             one.messages.append(said)
             one.leaf = len(one.messages) - 1
-        self._lines, self._images = [], []
+        self._lines, self._images, self._held = [], [], 0
 
     def _end_head(self, one: Portable) -> None:
         for line in self._lines:

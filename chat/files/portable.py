@@ -48,11 +48,15 @@ class Portable:
 Outgoing = tuple[Portable, Iterable[PortableMessage]]
 
 
-def check_counts(conversations: list[Portable]) -> None:
+def check_found(conversations: list[Portable]) -> None:
     """Raise ImportRefused if there is nothing to import, or too much."""
     if not any(one.messages for one in conversations):
         raise ImportRefused("There is no message in this file.")
-    if len(conversations) > MAX_CONVERSATIONS:
+    check_counts(len(conversations), sum(len(one.messages) for one in conversations))
+
+
+def check_counts(conversations: int, messages: int) -> None:
+    if conversations > MAX_CONVERSATIONS:
         raise ImportRefused(f"This file has more than {MAX_CONVERSATIONS:,} conversations.")
-    if sum(len(one.messages) for one in conversations) > MAX_MESSAGES:
+    if messages > MAX_MESSAGES:
         raise ImportRefused(f"This file has more than {MAX_MESSAGES:,} messages.")

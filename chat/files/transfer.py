@@ -5,8 +5,10 @@ trusted: it is limited, checked like a person's own messages before any of it is
 whole or not at all. Its conversations count as free, whatever the file claims.
 """
 
+import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 import orjson
@@ -18,7 +20,7 @@ from accounts.keyring import data_keys
 from accounts.models import User
 from billing.pricing import usd
 from chat import conversations, length, messages
-from chat.errors import ImportRefused, NotAllowed
+from chat.errors import ImportBusy, ImportRefused, NotAllowed
 from chat.files import imports, json_file, markdown_file
 from chat.files.portable import (
     MAX_FILE_BYTES,
@@ -26,7 +28,7 @@ from chat.files.portable import (
     Outgoing,
     Portable,
     PortableMessage,
-    check_counts,
+    check_found,
 )
 from chat.models import Conversation, Import, Message
 
@@ -35,6 +37,7 @@ T = TypeVar("T")
 MOST_ROWS = 200  # that are read or written at once
 MOST_BYTES = 4_000_000  # that these rows hold; more only if a single row does
 PART_BYTES = 256_000  # of a file, at least: each part opens the database again
+_importing = threading.RLock()  # Parsed, a file takes several times its size.
 
 
 def _batches(sized: Iterable[tuple[T, int]]) -> Iterator[list[T]]:
@@ -150,13 +153,35 @@ def _details(reply: Message) -> dict:
 def import_file(user: User, *, content: bytes, model: str) -> list[Conversation]:
     """Store all conversations of a file, or none of them. The file may be of either kind.
 
-    `model` is for those that name none. Raises ImportRefused, ChatsFull.
+    `model` is for those that name none. Raises ImportRefused, ImportBusy, ChatsFull.
     """
     if len(content) > MAX_FILE_BYTES:
         raise ImportRefused(TOO_LARGE)
-    is_json = content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
+    with importing():
+        return _import(user, content, model)
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Let one thread of this process import at a time. Raises ImportBusy.
+
+    Enter it before a file is read, so that the refused ones take no memory for that.
+    """
+    if not _importing.acquire(blocking=False):
+        raise ImportBusy(
+            "Another file is being imported, and nothing of yours is stored yet. "
+            "Send it again in a moment."
+        )
+    try:
+        yield
+    finally:
+        _importing.release()
+
+
+def _import(user: User, content: bytes, model: str) -> list[Conversation]:
+    is_json = content[:1000].lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
     found = json_file.read(content) if is_json else markdown_file.read(content)
-    check_counts(found)
+    check_found(found)
     cipher = data_keys.cipher_of(user.id)
     drafts = [_draft(user, one, model, cipher) for one in found]
     rows = len(found) + sum(len(one.messages) for one in found)

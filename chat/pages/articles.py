@@ -5,14 +5,12 @@ import uuid
 from collections.abc import Sequence
 
 from chat import markdown
+from chat.errors import NoConsent
 from chat.messages import Shown
 from chat.models import Message
 from chat.stored_replies import Snapshot
 
 NOT_AFFORDED = "insufficient_credits"
-# Characters of answers that one page renders; older answers beyond that are shown as plain text.
-# Rendering more for one person would hold up all others.
-MOST_RENDERED = 300_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,15 +40,35 @@ class Article:
     def wants_credit(self) -> bool:
         return self.message.error == NOT_AFFORDED
 
+    @property
+    def wants_consent(self) -> bool:
+        return self.message.error == NoConsent.code
 
-def article(shown: Shown, *, most_rendered: int = MOST_RENDERED) -> Article:
-    show = markdown.render if _length(shown) <= most_rendered else markdown.as_written
+
+def article(shown: Shown) -> Article:
+    (made,) = articles([shown])
+    return made
+
+
+def articles(branch: Sequence[Shown]) -> list[Article]:
+    """Return the articles of a branch. If rendering all takes too long, the oldest stay plain."""
+    newest_first = branch[::-1]
+    html = iter(markdown.render_all([text for shown in newest_first for text in _texts(shown)]))
+    return [_article(shown, next(html), next(html)) for shown in newest_first][::-1]
+
+
+def _texts(shown: Shown) -> tuple[str, str]:
+    """Return what may be Markdown: the text of an answer, and its reasoning."""
+    return (shown.text if shown.message.is_reply else ""), shown.reasoning
+
+
+def _article(shown: Shown, html: str, reasoning: str) -> Article:
     message, siblings, position = shown.message, shown.siblings, shown.position
     return Article(
         message=message,
         text=shown.text,
-        html=show(shown.text) if message.is_reply else "",
-        reasoning=show(shown.reasoning) if shown.reasoning else "",
+        html=html,
+        reasoning=reasoning,
         images=shown.images,
         error_text=shown.error_text,
         position=position,
@@ -58,18 +76,6 @@ def article(shown: Shown, *, most_rendered: int = MOST_RENDERED) -> Article:
         previous=siblings[position - 2] if position > 1 else None,
         next=siblings[position] if position < len(siblings) else None,
     )
-
-
-def _length(shown: Shown) -> int:
-    return len(shown.text) + len(shown.reasoning) if shown.message.is_reply else 0
-
-
-def articles(branch: Sequence[Shown]) -> list[Article]:
-    made, left = [], MOST_RENDERED
-    for shown in reversed(branch):
-        made.append(article(shown, most_rendered=left))
-        left -= _length(shown)
-    return made[::-1]
 
 
 def unstored(snapshot: Snapshot) -> Article:

@@ -12,6 +12,7 @@ from accounts.keyring import data_keys
 from accounts.models import User
 from accounts.signed_in import SignedInRequest
 from chat import conversations, messages, model_choice
+from chat.conversations import Deletion
 from chat.errors import Deleted
 from chat.models import Conversation, Message
 from chat.pages.articles import articles
@@ -38,6 +39,16 @@ def what_is_deleted_is_404() -> Iterator[None]:
         yield
     except Deleted as error:
         raise Http404 from error
+
+
+def remains_of(deletion: Deletion) -> str:
+    """Return what a page adds to its notice if something of a deleted chat is left in a file."""
+    if deletion.is_complete:
+        return ""
+    return (
+        " Encrypted remains are left in the database's files, because something still reads them."
+        " Kyma tries each hour to remove them."
+    )
 
 
 def render_conversation(
@@ -97,6 +108,7 @@ def composer(user: User, *, chosen: str = "") -> dict:
     return {
         "choices": choices,
         "choice": model_choice.preferring(chosen, user, choices),
+        "withheld": model_choice.withheld(user),
         "some_see_images": any(one.has_vision for one in choices),
         "max_images": messages.MAX_IMAGES,
     }

@@ -86,4 +86,5 @@ class ImportForm(forms.Form):
         file = self.cleaned_data["file"]
         if file.size > MAX_FILE_BYTES:  # Checked before the file is read.
             raise forms.ValidationError(TOO_LARGE)
-        return file.read()
+        with file:  # It would be held until the page is answered.
+            return file.read()

@@ -11,10 +11,10 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from accounts.models import User
 from accounts.signed_in import SignedInRequest
 from chat import conversations, model_choice, search
-from chat.errors import NotAllowed
+from chat.errors import ImportBusy, NotAllowed
 from chat.files import transfer
 from chat.models import Conversation
-from chat.pages.conversation_page import own_conversation, sidebar
+from chat.pages.conversation_page import own_conversation, remains_of, sidebar
 from chat.pages.forms import ImportForm
 from gateway.database import by_part
 from gateway.errors import TooManyRequests
@@ -30,19 +30,23 @@ def all_conversations(request: SignedInRequest) -> HttpResponse:
 
 
 def _found(request: SignedInRequest, text: str) -> HttpResponse:
-    context = {"q": text, "most_hits": search.MAX_HITS, "is_list": True, **sidebar(request.user)}
+    before = next(iter(_ids([request.GET.get("before", "")])), None)
+    context = {"q": text, "before": before, "is_list": True, **sidebar(request.user)}
     try:
         search.count(request.user)
+        found = search.search(request.user, text=text, before=before)
     except TooManyRequests as refusal:
         response = render(request, "chat/all.html", context | {"refusal": refusal.message})
         response.status_code, response["Retry-After"] = 429, refusal.headers["Retry-After"]
         return response
-    hits = search.search(request.user, text=text)
-    return render(request, "chat/all.html", context | {"hits": hits})
+    except NotAllowed as refusal:
+        context |= {"refusal": str(refusal)}
+        return render(request, "chat/all.html", context, status=422)
+    return render(request, "chat/all.html", context | {"hits": found.hits, "cursor": found.cursor})
 
 
 def _list(
-    request: SignedInRequest, *, form: ImportForm | None = None, status: int = 200
+    request: SignedInRequest, *, form: ImportForm | None = None, busy: str = "", status: int = 200
 ) -> HttpResponse:
     is_archive = request.GET.get("archived") == "yes"
     number = _page_number(request.GET.get("page", ""))
@@ -53,6 +57,7 @@ def _list(
         "newer": number - 1,
         "older": number + 1 if len(listed) > PAGE else None,
         "form": form or ImportForm(),
+        "busy": busy,
         "is_list": True,
         **sidebar(request.user),
     }
@@ -72,10 +77,11 @@ def _listed(user: User, is_archive: bool, number: int) -> list[conversations.Lis
 
 @require_POST
 def delete_many(request: SignedInRequest) -> HttpResponse:
-    count = conversations.delete(request.user, ids=_ids(request.POST.getlist("ids")))
-    if count:
+    deletion = conversations.delete(request.user, ids=_ids(request.POST.getlist("ids")))
+    if count := deletion.count:
         noun = "conversation" if count == 1 else "conversations"
-        notices.success(request, f"Deleted {count} {noun}, with every message in them.")
+        said = f"Deleted {count} {noun}, with every message in them.{remains_of(deletion)}"
+        notices.success(request, said)
     else:
         notices.warning(request, "Tick what you want to delete first.")
     return redirect("conversations")
@@ -98,16 +104,23 @@ def export(
 @require_POST
 def import_file(request: SignedInRequest) -> HttpResponse:
     form = ImportForm(request.POST, request.FILES)
-    if not form.is_valid():
-        return _list(request, form=form, status=422)
-    choices = model_choice.choices(request.user)
-    model = model_choice.default(request.user, choices)
     try:
-        found = transfer.import_file(request.user, content=form.cleaned_data["file"], model=model)
+        with transfer.importing():
+            if not form.is_valid():
+                return _list(request, form=form, status=422)
+            return _imported(request, _import(request.user, form.cleaned_data["file"]))
+    except ImportBusy as refusal:
+        response = _list(request, busy=str(refusal), status=429)
+        response["Retry-After"] = "5"
+        return response
     except NotAllowed as refusal:
         form.add_error("file", str(refusal))
         return _list(request, form=form, status=422)
-    return _imported(request, found)
+
+
+def _import(user: User, content: bytes) -> list[Conversation]:
+    model = model_choice.default(user, model_choice.choices(user))
+    return transfer.import_file(user, content=content, model=model)
 
 
 def _imported(request: SignedInRequest, found: list[Conversation]) -> HttpResponse:

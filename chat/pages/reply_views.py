@@ -115,6 +115,7 @@ def _check(user: User, form: MessageForm, images: list[str] | None = None) -> No
 def _usable(user: User, model: str) -> Choice:
     choice = model_choice.named(model, model_choice.choices(user))
     if choice is None:
+        model_choice.check_consent(model, user)
         raise NotAllowed("This model can't be used right now. Choose another.")
     return choice
 

@@ -16,6 +16,7 @@ from chat.pages.conversation_page import (
     own_conversation,
     own_message,
     redirect_to_message,
+    remains_of,
     render_conversation,
     render_new,
     sidebar,
@@ -112,6 +113,6 @@ def settings(request: SignedInRequest, conversation_id: uuid.UUID) -> HttpRespon
 @require_POST
 def delete(request: SignedInRequest, conversation_id: uuid.UUID) -> HttpResponse:
     found = own_conversation(request.user, conversation_id)
-    conversations.delete(request.user, ids=[found.id])
-    notices.success(request, "Deleted, with every message in it.")
+    deletion = conversations.delete(request.user, ids=[found.id])
+    notices.success(request, f"Deleted, with every message in it.{remains_of(deletion)}")
     return redirect("chat")

@@ -32,7 +32,7 @@ class Caller:
     user_id: str
     cipher: Cipher
     state: str  # A value of User.State.
-    allows_unstated_retention: bool
+    provider_choice: str  # A value of ProviderChoice, or "".
     tier: int
     unlimited: bool
     key_id: str | None = None
@@ -98,7 +98,7 @@ def signed_in(user: User) -> Caller:
         user_id=user.id.hex,
         cipher=data_keys.cipher_of(user.id),
         state=user.state,
-        allows_unstated_retention=user.allows_unstated_retention,
+        provider_choice=user.provider_choice,
         tier=account.tier,
         unlimited=account.unlimited,
     )

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from billing.pricing import Price
+from gateway.access.consent import Standing
 from gateway.analytics import history as route_history
 from gateway.analytics import levels as service_levels
 from gateway.analytics.levels import History, Level
@@ -77,6 +78,7 @@ class Offer:
     measured: Measured
     is_open: bool
     states_retention: bool
+    needed_choice: str
 
     @property
     def price(self) -> Price:
@@ -99,6 +101,10 @@ class ShownModel:
     def cheapest(self) -> Offer:
         return self.offers[0]
 
+    def standing(self, choice: str) -> Standing:
+        """Return which providers a person's choice allows (P7), and what others would add."""
+        return Standing.of(choice, (offer.needed_choice for offer in self.offers))
+
     @property
     def only_embeds(self) -> bool:
         return only_embeds(tuple(self.model.capabilities))
@@ -119,6 +125,10 @@ class ShownProvider:
     @property
     def states_retention(self) -> bool:
         return self.offers[0].states_retention
+
+    @property
+    def needed_choice(self) -> str:
+        return self.offers[0].needed_choice
 
     @property
     def state(self) -> str:
@@ -207,6 +217,7 @@ def _offers(now: dt.datetime) -> list[Offer]:
             measured=Measured.of([histories[route.id]], now),
             is_open=route.id.hex in open_routes,
             states_retention=route.provider.states_retention(now.date()),
+            needed_choice=route.provider.needed_choice(now.date()),
         )
         for route in routes.select_related("model", "provider", "price_version")
     ]

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 import requests
 
+from gateway.catalogue.sessions import session
+
 TIMEOUT_S = 3.0
 DEFAULT_CONTEXT_LENGTH = 8192  # In tokens, for Ollama: it doesn't report a context length.
 _MAX_CONTEXT_LENGTH = 2**31 - 1
@@ -48,12 +50,11 @@ def normal_base_url(text: str) -> str:
 
 def models_of(base_url: str, api_key: str | None = None) -> list[FoundModel]:
     """Return the models that the server at `base_url` lists. Raises ServerSilent."""
-    with requests.Session() as session:
-        session.trust_env = False  # Like the gateway, use no proxy and no .netrc.
+    with session(is_self_hosted=True) as opened:
         if api_key:
-            session.headers["Authorization"] = f"Bearer {api_key}"
+            opened.headers["Authorization"] = f"Bearer {api_key}"
         try:
-            answer = session.get(f"{base_url}/models", timeout=TIMEOUT_S)
+            answer = opened.get(f"{base_url}/models", timeout=TIMEOUT_S)
             if answer.status_code != requests.codes.ok:
                 raise ServerSilent(f"answers {answer.status_code} to /models")
             return [_found(item) for item in answer.json()["data"]]

@@ -16,10 +16,12 @@ from django.db import Error as DatabaseError
 from django.db.models import QuerySet
 
 from accounts.errors import SealBroken
+from accounts.models import ProviderChoice
 from billing.pricing import Price
 from gateway.access import rules as key_rules
 from gateway.access.authentication import Caller
-from gateway.catalogue.strictness import marks_for
+from gateway.access.consent import allows
+from gateway.catalogue.strictness import REMOTE_IMAGES, marks_for
 from gateway.database import in_thread
 from gateway.errors import Unavailable
 from gateway.models import Model, Route
@@ -47,6 +49,7 @@ class PublicRoute:
     privacy_policy_url: str
     retention: str
     states_retention: bool
+    needed_choice: str
     price_version_id: str
     price: Price
     price_verified: bool
@@ -66,6 +69,7 @@ class PublicRoute:
             privacy_policy_url=provider.privacy_policy_url,
             retention=provider.effective_retention,
             states_retention=provider.states_retention(today),
+            needed_choice=provider.needed_choice(today),
             price_version_id=route.price_version_id.hex,
             price=route.price_version.price,
             price_verified=route.price_version.verified,
@@ -82,6 +86,7 @@ class Candidate(PublicRoute):
 
     base_url: str
     api_key: str | None
+    is_self_hosted: bool
     upstream_model: str
     cost_price: Price
     image_tokens: int
@@ -129,21 +134,21 @@ class ModelEntry(Generic[AnyRoute]):
         return frozenset(name for capability in lacking for name in PARAMETERS_OF[capability])
 
     @functools.cached_property
-    def _stating_retention(self) -> tuple[AnyRoute, ...]:
-        return tuple(one for one in self.candidates if one.states_retention)
+    def _by_choice(self) -> dict[str, tuple[AnyRoute, ...]]:
+        return {
+            choice: tuple(one for one in self.candidates if allows(choice, one.needed_choice))
+            for choice in ("", *ProviderChoice.values)
+        }
 
-    def admitted(self, *, allows_unstated: bool) -> tuple[AnyRoute, ...]:
-        """Return the routes that a data policy admits (P7).
-
-        Some policies admit only providers that state how long they keep data.
-        """
-        return self.candidates if allows_unstated else self._stating_retention
+    def admitted(self, choice: str) -> tuple[AnyRoute, ...]:
+        """Return the routes that a person's choice of providers allows (P7)."""
+        return self._by_choice[choice]
 
     def usable_by(self, caller: Caller) -> tuple[AnyRoute, ...]:
-        """Return the routes that the caller's key and data policy admit."""
+        """Return the routes that the caller's key and choice of providers allow."""
         if not key_rules.allows_model(caller, self.slug):
             return ()
-        return self.admitted(allows_unstated=caller.allows_unstated_retention)
+        return self.admitted(caller.provider_choice)
 
     def seen_by(self, caller: Caller) -> "ModelEntry[AnyRoute]":
         """Return the model with only the routes that the caller may use."""
@@ -170,12 +175,12 @@ def public_catalogue() -> dict[str, ModelEntry[PublicRoute]]:
     return _public_catalogue.get(settings.CACHE_TTL_S)
 
 
-def offered(*, allows_unstated: bool) -> dict[str, ModelEntry[PublicRoute]]:
-    """Return the models that a data policy admits (P7), with only the admitted routes."""
+def offered(choice: str) -> dict[str, ModelEntry[PublicRoute]]:
+    """Return the models that a choice of providers allows (P7), with only the allowed routes."""
     return {
         entry.slug: dataclasses.replace(entry, candidates=routes)
         for entry in public_catalogue().values()
-        if (routes := entry.admitted(allows_unstated=allows_unstated))
+        if (routes := entry.admitted(choice))
     }
 
 
@@ -254,6 +259,7 @@ def _candidate(route: Route, today: dt.date) -> Candidate:
         today,
         base_url=provider.base_url.rstrip("/"),
         api_key=provider.api_key,
+        is_self_hosted=provider.self_hosted,
         upstream_model=route.upstream_model,
         cost_price=(route.cost_version or route.price_version).price,
         image_tokens=route.image_tokens,
@@ -269,9 +275,12 @@ def unsupported_over(route: Route) -> frozenset[str]:
     """Return the fields that can't be sent over a route: its provider or model rejects them.
 
     Many providers refuse a reasoning effort for a model that doesn't think, and agents always send
-    one.
+    one. A self-hosted server stands inside the operator's network: a caller must not make it fetch
+    addresses there.
     """
     marks = marks_for(route.upstream_model, route.provider.unsupported)
+    if route.provider.self_hosted:
+        marks = marks | {REMOTE_IMAGES}
     if route.passthrough or "reasoning" in route.model.capabilities:
         return marks
     return marks.union(PARAMETERS_OF["reasoning"])

@@ -29,6 +29,8 @@ PROVIDER_FIELDS = (
     "wants_max_completion_tokens",
     "unsupported",
 )
+# A provider's statement about the data that it is sent, with its evidence.
+STATEMENT_FIELDS = ("retention", "retention_evidence_url", "retention_evidence_date")
 MODEL_FIELDS = (
     "name",
     "maker",
@@ -132,6 +134,11 @@ class _Reader:
             env.endswith("_API_KEY") == bool(base_url),
             where,
             "base_url must be given if env is *_API_KEY, and only then",
+        )
+        self._check(
+            not base_url or base_url.startswith("https://"),
+            where,
+            "base_url: a hosted provider needs an https address",
         )
         fields = ("slug", "base_url", *PROVIDER_FIELDS)
         unchecked = () if base_url else ("base_url",)

@@ -4,6 +4,7 @@ The files win over the database, with these exceptions, so that an operator's de
 admin survive the next load:
 - `enabled` is set when a row is made, and when a provider gets its first key or base URL.
   Afterwards only the operator changes it.
+- A provider's statement about retention, with its evidence, stays if its date is newer.
 - A key or base URL stays when its variable is no longer set.
 - Rows that no file names stay as they are, and so does a discovered route once it is made.
 Loading deletes nothing and changes no price: a new price is a new PriceVersion.
@@ -19,6 +20,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.errors import SealBroken
+from accounts.models import ProviderChoice
 from billing.models import PriceVersion
 from gateway.catalogue.discovery import FoundModel, ServerSilent, models_of, normal_base_url
 from gateway.catalogue.files import (
@@ -27,6 +29,7 @@ from gateway.catalogue.files import (
     PROVIDER_FIELDS,
     ROUTE_FIELDS,
     SLUG,
+    STATEMENT_FIELDS,
     CatalogError,
     Catalogue,
     Listing,
@@ -34,6 +37,7 @@ from gateway.catalogue.files import (
     Preset,
 )
 from gateway.models import Model, Provider, Route
+from gateway.models.evidence import due
 
 _MAX_UPSTREAM_MODEL_LENGTH = 160
 
@@ -91,7 +95,7 @@ def _save_providers(presets: tuple[Preset, ...], given: dict[str, str]) -> dict[
 
 def _save_provider(row: Provider, preset: Preset, given: str) -> None:
     before = dict(vars(row))
-    _copy(preset.provider, row, (*PROVIDER_FIELDS, "self_hosted"))
+    _copy(preset.provider, row, (*_fields_to_take(row, preset.provider), "self_hosted"))
     if preset.takes_key:
         row.base_url = preset.provider.base_url
     if given:
@@ -102,6 +106,14 @@ def _save_provider(row: Provider, preset: Preset, given: str) -> None:
             row.set_api_key(given)
     if vars(row) != before:
         row.save()
+
+
+def _fields_to_take(row: Provider, draft: Provider) -> list[str]:
+    """Return the fields that the files set, without a statement that is older than the row's."""
+    ours, theirs = row.retention_evidence_date, draft.retention_evidence_date
+    is_newer = ours is not None and (theirs is None or ours > theirs)
+    kept = STATEMENT_FIELDS if is_newer else ()
+    return [name for name in PROVIDER_FIELDS if name not in kept]
 
 
 def _is_set_up(row: Provider, preset: Preset) -> bool:
@@ -247,6 +259,6 @@ def _outcome(new_prices: int, warnings: list[str]) -> Outcome:
         routes=Route.objects.count(),
         new_prices=new_prices,
         routable=[row.slug for row in routable],
-        withheld=[row.slug for row in routable if not row.states_retention(today)],
-        warnings=warnings,
+        withheld=[row.slug for row in routable if row.needed_choice(today) != ProviderChoice.NONE],
+        warnings=[*warnings, *(f"{one.provider.slug}: evidence is {one}" for one in due(today))],
     )

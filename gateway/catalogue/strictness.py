@@ -9,6 +9,8 @@
                   when only one is rejected, the thoughts go back under the other name.
 "effort:xhigh"    Send the nearest accepted effort instead. It is never "none" for a caller who asks
                   for some thought: if no other effort is accepted, the model's default applies.
+"image_url:remote"  Send no request here that holds the web address of a picture: the server doesn't
+                  fetch it. Self-hosted servers never get one (see `entries.unsupported_over`).
 "reasoning"       Send only the effort of that object, as `reasoning_effort`.
 
 An entry that ends in "@qwen/" applies only to models whose upstream name begins with "qwen/".
@@ -22,6 +24,7 @@ from gateway.dialects.chat.fields import EFFORTS
 
 DEVELOPER_ROLE = "role:developer"
 CACHE_MARK = "cache_control"
+REMOTE_IMAGES = "image_url:remote"
 REASONING = ("reasoning", "reasoning_content")  # Providers use either name for the same text.
 
 

@@ -87,6 +87,11 @@ class ProviderRequest(ABC):
         return 0
 
     @property
+    def has_remote_images(self) -> bool:
+        """True when the prompt has pictures that the provider would have to fetch from the web."""
+        return False
+
+    @property
     def hides_reasoning(self) -> bool:
         """True when the caller doesn't want to read the model's reasoning."""
         return False
@@ -100,6 +105,10 @@ class ProviderRequest(ABC):
     def known_content(self) -> dict[str, Any]:
         """`content` without members that Kyma doesn't know, for routes without passthrough."""
         return self.content
+
+    def in_turns(self) -> "ProviderRequest | None":
+        """Return the request in the order that strict chat templates demand, or None if it is."""
+        return None
 
     def accepted(self, answer: dict) -> dict:
         """Return a provider's whole answer after a check. Raises UpstreamFailed."""

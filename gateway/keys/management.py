@@ -17,6 +17,7 @@ from accounts.models import ApiKey, User
 from billing.key_caps import caps_of, set_caps, sheet_of
 from gateway.errors import Forbidden, InvalidRequest, NotFound
 from gateway.keys import grants as key_grants
+from gateway.keys import news
 from gateway.keys.fields import KeyFields
 from gateway.models import ApiRequest, Model
 
@@ -56,6 +57,7 @@ def make(user_id: uuid.UUID, fields: KeyFields, *, by: ApiKey | None) -> tuple[A
         user = _with_room_for_a_key(user_id)
         key, text = keys.issue(user, **fields.columns)
         set_caps(key, fields.caps)
+        news.report(user, key, news.MADE, by=by)
     return find(user_id, key.id), text
 
 
@@ -79,11 +81,15 @@ def change(
     columns = dict(fields.columns)
     if key.disabled_at and columns.get("disabled_at"):
         del columns["disabled_at"]  # Keep the time at which the key was first disabled.
+    gains_scopes = not {*columns.get("scopes", ())} <= {*key.scopes}
     with transaction.atomic():
         if columns:
             ApiKey.objects.filter(pk=key.pk).update(**columns)
         set_caps(key, fields.caps_of(sheet_of(key).tightest))
-    return find(user_id, key.id)
+        changed = find(user_id, key.id)
+        if gains_scopes:
+            news.report(changed.user, changed, news.MAY_MORE, by=by)
+    return changed
 
 
 def disable(user_id: uuid.UUID, key_id: uuid.UUID | None) -> None:
@@ -121,6 +127,7 @@ def rotate(
         except InvalidKey as error:
             raise InvalidRequest(str(error), code="key_has_ended") from error
         set_caps(new, caps_of(old))
+        news.report(old.user, new, news.REPLACED, by=by)
     return find(user_id, new.id), text
 
 

@@ -3,8 +3,9 @@
 Each row says when it is due for deletion, after 90 days at the most (P8). Its owner can delete it
 earlier. Answers kept for an Idempotency-Key go with the content, or after a day.
 
-Deleted content is really gone. On SQLite it is overwritten and taken out of the write-ahead log. On
-Postgres the partitions of days that lie wholly behind the longest retention are dropped.
+Deleted content is really gone. On SQLite it is overwritten and taken out of the write-ahead log,
+within the hour if somebody is reading just then. On Postgres the partitions of days that lie wholly
+behind the longest retention are dropped.
 """
 
 import datetime as dt
@@ -25,6 +26,7 @@ from gateway.models import IdempotentRequest, RequestContent
 logger = logging.getLogger(__name__)
 
 BATCH = 500  # The rows of one transaction are few, so that writers never wait long.
+CHECKPOINT_WAIT_MS = 50  # Writers wait as long for a checkpoint that waits for a reader.
 
 
 # --- Reading -------------------------------------------------------------------------------------
@@ -94,19 +96,32 @@ def purge(now: dt.datetime | None = None) -> int:
     purged += _delete(IdempotentRequest.objects.filter(expires_at__lte=now))
     longest = dt.timedelta(days=max(RETENTION_CHOICES_DAYS))
     partitions.drop_before(connection, (now - longest).date())
-    if purged:
-        leave_no_trace(connection)
+    leave_no_trace(connection)
     return purged
 
 
 # --- Both ----------------------------------------------------------------------------------------
 
 
-def leave_no_trace(connection) -> None:
-    """Take what has just been deleted out of SQLite's write-ahead log, too."""
-    if connection.vendor == "sqlite" and not connection.in_atomic_block:
-        with connection.cursor() as cursor:
+def leave_no_trace(connection) -> bool:
+    """Take what has just been deleted out of SQLite's file and its write-ahead log, too.
+
+    While anybody reads an older state, that has to wait for the next purge. Then return False.
+    """
+    if connection.vendor != "sqlite" or connection.in_atomic_block:
+        return True
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA busy_timeout")
+        (wait_ms,) = cursor.fetchone()
+        cursor.execute(f"PRAGMA busy_timeout = {CHECKPOINT_WAIT_MS}")
+        try:
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            is_busy, *_ = cursor.fetchone()
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout = {wait_ms}")
+    if is_busy:
+        logger.info("the database is being read: traces of deleted content go with the next purge")
+    return not is_busy
 
 
 def _delete(rows: QuerySet) -> int:

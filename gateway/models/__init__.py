@@ -9,6 +9,7 @@ from gateway.models.log import (
     content_place,
     kept_answer_place,
 )
+from gateway.models.operator import OperatorMail
 from gateway.models.rollups import (
     RollupState,
     ServiceDay,
@@ -22,6 +23,7 @@ __all__ = [
     "ApiRequest",
     "IdempotentRequest",
     "Model",
+    "OperatorMail",
     "Provider",
     "RequestContent",
     "RollupState",

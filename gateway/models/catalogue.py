@@ -2,6 +2,7 @@
 
 import datetime as dt
 
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
@@ -9,9 +10,12 @@ from django.utils import timezone
 
 from accounts.encryption import open_under_master_key, seal_under_master_key
 from accounts.ids import uuid7
+from accounts.models import ProviderChoice
 from billing.models import PriceVersion
+from gateway.models.addresses import problem_of
 
 EVIDENCE_LIFETIME = dt.timedelta(days=90)
+A_DAY = dt.timedelta(days=1)
 
 
 class Provider(models.Model):
@@ -82,6 +86,13 @@ class Provider(models.Model):
     def __str__(self):
         return f"Provider {self.slug}"
 
+    def clean(self):
+        date = self.retention_evidence_date
+        if date and date > timezone.now().date() + A_DAY:
+            raise ValidationError({"retention_evidence_date": "This day is yet to come."})
+        if problem := problem_of(self.base_url, is_self_hosted=self.self_hosted):
+            raise ValidationError({"base_url": problem})
+
     @property
     def api_key(self) -> str | None:
         """The key as plain text, only for sending it to the provider. Raises SealBroken."""
@@ -97,13 +108,28 @@ class Provider(models.Model):
         """The retention that callers are shown: none for a process of the operator's own."""
         return self.Retention.NONE if self.self_hosted else self.retention
 
+    @property
+    def kept(self) -> str:
+        """The effective retention in words."""
+        return self.Retention(self.effective_retention).label
+
     def states_retention(self, today: dt.date) -> bool:
         """True if the retention is stated, with evidence younger than 90 days (P7)."""
         if self.self_hosted:
             return True
         if self.retention == self.Retention.UNKNOWN or self.retention_evidence_date is None:
             return False
-        return today - self.retention_evidence_date < EVIDENCE_LIFETIME
+        # A day ahead of UTC is today somewhere. A later date is a slip: it would count for years.
+        return -A_DAY <= today - self.retention_evidence_date < EVIDENCE_LIFETIME
+
+    def needed_choice(self, today: dt.date) -> str:
+        """Return the least choice of a person with which requests may go here (P7).
+
+        A provider that doesn't state its retention, or no longer, may store everything.
+        """
+        if self.self_hosted:
+            return ProviderChoice.NONE.value
+        return self.retention if self.states_retention(today) else ProviderChoice.STORED.value
 
     @property
     def _place(self) -> str:

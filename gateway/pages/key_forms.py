@@ -88,7 +88,8 @@ class KeyForm(forms.Form):
         required=False,
         choices=[(scope.value, f"{scope.value}: {scope.label}") for scope in ApiKey.Scope],
         widget=forms.CheckboxSelectMultiple,
-        help_text="Models at /v1 need none of these.",
+        help_text="Models at /v1 need none of these. Before a key gets one, we ask you to confirm "
+        "that it is you.",
     )
 
     is_management = forms.BooleanField(

@@ -42,13 +42,20 @@ def _line(key: ApiKey) -> dict:
     return {"key": key, "spent": sheet.spent, "caps": caps}
 
 
-def _wants_management(request: SignedInRequest) -> bool:
-    return request.method == "POST" and bool(request.POST.get("is_management"))
+def _wants_rights(request: SignedInRequest) -> bool:
+    """True for a key that may do more than ask models."""
+    post = request.POST
+    return request.method == "POST" and bool(post.get("is_management") or post.getlist("scopes"))
+
+
+# A key outlives the session. So a page that shows the text of one with rights, or gives one more,
+# asks first for the password or a second factor.
+_confirmed = reauthentication_required(enabled=lambda request: request.method == "POST")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
-@reauthentication_required(enabled=_wants_management)
+@reauthentication_required(enabled=_wants_rights)
 def new_key(request: SignedInRequest) -> HttpResponse:
     form = KeyForm(request.POST or None)
     if form.is_valid():
@@ -64,6 +71,12 @@ def new_key(request: SignedInRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def key(request: SignedInRequest, key_id: uuid.UUID) -> HttpResponse:
     row = _own_key(request, key_id)
+    gains = {*request.POST.getlist("scopes")} - {*row.scopes}
+    change = _confirmed(_change) if gains else _change
+    return change(request, row)
+
+
+def _change(request: SignedInRequest, row: ApiKey) -> HttpResponse:
     form = KeyForm(request.POST or None, key=row)
     if form.is_valid():
         try:
@@ -81,7 +94,7 @@ def key(request: SignedInRequest, key_id: uuid.UUID) -> HttpResponse:
 @never_cache
 def rotate_key(request: SignedInRequest, key_id: uuid.UUID) -> HttpResponse:
     old = _own_key(request, key_id)
-    rotate = _rotate_management if old.is_management else _rotate
+    rotate = _confirmed(_rotate) if old.is_management or old.scopes else _rotate
     return rotate(request, old)
 
 
@@ -98,12 +111,6 @@ def _rotate(request: SignedInRequest, old: ApiKey) -> HttpResponse:
         return redirect("key", old.id)
     old = ApiKey.objects.get(pk=old.pk)
     return _shown(request, "key_created", {"key": new, "text": text, "old": old}, status=201)
-
-
-# Rotating a management key shows a new text, so it needs the same reauthentication as making one.
-_rotate_management = reauthentication_required(enabled=lambda request: request.method == "POST")(
-    _rotate
-)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

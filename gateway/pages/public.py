@@ -6,6 +6,8 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import conditional_page, require_safe
 
+from accounts.models import ProviderChoice
+from gateway.access.consent import allowed
 from gateway.analytics import showcase
 from gateway.analytics.levels import LEAST_SAMPLES
 from gateway.pages import showcase_json
@@ -17,9 +19,15 @@ JSON_MAX_AGE_S = 60
 @login_not_required
 @require_safe
 def models(request: HttpRequest) -> HttpResponse:
-    seen = showcase.showcase()
+    seen, choice = showcase.showcase(), _choice_of(request)
     form = ModelFilter(request.GET, seen=seen)
-    context = {"seen": seen, "form": form, "models": form.found(), "least": LEAST_SAMPLES}
+    context = {
+        "seen": seen,
+        "form": form,
+        "models": [(one, one.standing(choice)) for one in form.found()],
+        "least": LEAST_SAMPLES,
+        **_shown_choice(choice),
+    }
     return render(request, "gateway/models.html", context)
 
 
@@ -30,15 +38,23 @@ def model(request: HttpRequest, slug: str) -> HttpResponse:
     shown = seen.model(slug)
     if shown is None:
         raise Http404("There is no such model.")
-    base_url = request.build_absolute_uri("/v1")
-    context = {"seen": seen, "shown": shown, "base_url": base_url, "least": LEAST_SAMPLES}
+    choice = _choice_of(request)
+    context = {
+        "seen": seen,
+        "shown": shown,
+        "standing": shown.standing(choice),
+        "base_url": request.build_absolute_uri("/v1"),
+        "least": LEAST_SAMPLES,
+        **_shown_choice(choice),
+    }
     return render(request, "gateway/model.html", context)
 
 
 @login_not_required
 @require_safe
 def providers(request: HttpRequest) -> HttpResponse:
-    return render(request, "gateway/providers.html", {"seen": showcase.showcase()})
+    context = {"seen": showcase.showcase(), **_shown_choice(_choice_of(request))}
+    return render(request, "gateway/providers.html", context)
 
 
 @login_not_required
@@ -60,6 +76,15 @@ def models_json(request: HttpRequest) -> HttpResponse:
 @conditional_page
 def status_json(request: HttpRequest) -> HttpResponse:
     return _json(showcase_json.status_object(showcase.showcase()))
+
+
+def _choice_of(request: HttpRequest) -> str:
+    """Return the visitor's choice of providers (P7); a stranger has that of a new account."""
+    return getattr(request.user, "provider_choice", "")
+
+
+def _shown_choice(choice: str) -> dict:
+    return {"choice": ProviderChoice(choice or ProviderChoice.NONE), "allowed": allowed(choice)}
 
 
 def _json(content: dict) -> HttpResponse:

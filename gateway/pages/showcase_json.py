@@ -52,6 +52,7 @@ def _offer(offer: Offer) -> dict:
         "privacy_policy_url": provider.privacy_policy_url or None,
         "retention": provider.effective_retention,
         "states_retention": offer.states_retention,
+        "needed_choice": offer.needed_choice,
         "context_length": offer.context_length,
         "quantization": offer.route.quantization or None,
         "usd_per_million_tokens": _prices(offer),

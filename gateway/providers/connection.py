@@ -6,6 +6,7 @@ httptools, as in the web server. docs/decisions.md says why this is not a librar
 
 import asyncio
 import functools
+import logging
 import socket
 import ssl
 import time
@@ -16,6 +17,10 @@ from urllib.parse import quote, urlsplit
 import aiohappyeyeballs
 import httptools
 from django.conf import settings
+
+from gateway.models.addresses import may_ask
+
+logger = logging.getLogger(__name__)
 
 MAX_HEAD_BYTES = 64_000  # Also limits other bytes outside the body, such as trailers.
 MAX_WAITING_BYTES = 2**18  # Stop reading from the provider while so many bytes are unread.
@@ -42,6 +47,7 @@ class Origin(NamedTuple):
     host: str
     port: int
     is_tls: bool
+    is_self_hosted: bool
 
 
 class Pool:
@@ -52,13 +58,15 @@ class Pool:
         self._used_s: dict[Origin, float] = {}  # Only for origins whose time is below KEPT_S.
         self._is_closed = False
 
-    async def post(self, url: str, api_key: str | None, body: bytes) -> "Connection":
+    async def post(
+        self, url: str, api_key: str | None, body: bytes, *, is_self_hosted: bool = False
+    ) -> "Connection":
         """Send a POST and return its connection once the answer begins. Raises ConnectionError.
 
         The caller must end the connection and not touch it afterwards: the next request may be
         using it by then.
         """
-        origin, head = request_head(url, api_key)
+        origin, head = request_head(url, api_key, is_self_hosted=is_self_hosted)
         connection = self._kept(origin) or await self._connect(origin)
         try:
             await connection.ask(b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body))
@@ -80,9 +88,8 @@ class Pool:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(settings.UPSTREAM_CONNECT_TIMEOUT_S):
-                addresses = await loop.getaddrinfo(
-                    origin.host, origin.port, type=socket.SOCK_STREAM
-                )
+                found = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+                addresses = _permitted(found, origin)
                 connected = await aiohappyeyeballs.start_connection(
                     addresses, happy_eyeballs_delay=NEXT_ADDRESS_AFTER_S, interleave=1
                 )
@@ -292,9 +299,24 @@ class Connection(asyncio.Protocol):
             self._is_lasting = self._parser.should_keep_alive()
 
 
-def request_head(url: str, api_key: str | None) -> tuple[Origin, bytes]:
+def _permitted(found: list, origin: Origin) -> list:
+    """Return the addresses at which such a provider may stand. Raises Unreachable without any.
+
+    The name may lead elsewhere than when the provider was saved, so each connection checks it.
+    """
+    how = {"is_tls": origin.is_tls, "is_self_hosted": origin.is_self_hosted}
+    permitted = [one for one in found if may_ask(one[4][0], **how)]
+    if not permitted:
+        logger.warning("no provider may stand at the address of %s", origin.host)
+        raise Unreachable(f"no provider may stand at the address of {origin.host}")
+    return permitted
+
+
+def request_head(
+    url: str, api_key: str | None, *, is_self_hosted: bool = False
+) -> tuple[Origin, bytes]:
     """Return the origin of `url` and the head of a request to it. Raises ConnectionError."""
-    origin, head = _keyless_head(url)
+    origin, head = _keyless_head(url, is_self_hosted)
     if not api_key:
         return origin, head
     if not (api_key.isascii() and api_key.isprintable()):
@@ -303,7 +325,7 @@ def request_head(url: str, api_key: str | None) -> tuple[Origin, bytes]:
 
 
 @functools.lru_cache(maxsize=1024)
-def _keyless_head(url: str) -> tuple[Origin, bytes]:
+def _keyless_head(url: str, is_self_hosted: bool) -> tuple[Origin, bytes]:
     """Return origin and head without the key: the cache must not keep a key that was withdrawn."""
     try:
         parts = urlsplit(url)
@@ -318,7 +340,7 @@ def _keyless_head(url: str) -> tuple[Origin, bytes]:
         *HEADERS,
     ]
     is_tls = parts.scheme == "https"
-    origin = Origin(host, port or (443 if is_tls else 80), is_tls)
+    origin = Origin(host, port or (443 if is_tls else 80), is_tls, is_self_hosted)
     return origin, "".join(f"{line}\r\n" for line in lines).encode()
 
 

@@ -21,6 +21,7 @@ from django.utils import timezone
 from accounts.errors import SealBroken
 from billing.pricing import Usage
 from gateway.catalogue.entries import only_embeds, unsupported_over
+from gateway.catalogue.sessions import session
 from gateway.dialects import embeddings as embedding_request
 from gateway.dialects.chat import request as chat_request
 from gateway.dialects.request import ProviderRequest
@@ -266,10 +267,9 @@ def _exchange(
         headers["Content-Type"] = "application/json"
     if key := provider.api_key:
         headers["Authorization"] = f"Bearer {key}".encode()
-    with requests.Session() as session:
-        session.trust_env = False  # Like the gateway, use no proxy and no .netrc.
+    with session(is_self_hosted=provider.self_hosted) as opened:
         try:
-            with session.request(
+            with opened.request(
                 "GET" if body is None else "POST",
                 provider.base_url.rstrip("/") + path,
                 data=body,

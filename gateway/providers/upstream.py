@@ -155,7 +155,9 @@ def refuse_error(answer: dict) -> None:
 
 
 async def _post(route: Candidate, path: str, body: bytes) -> Connection:
-    connection = await _connections().post(route.base_url + path, route.api_key, body)
+    connection = await _connections().post(
+        route.base_url + path, route.api_key, body, is_self_hosted=route.is_self_hosted
+    )
     if connection.status == 200:
         return connection
     status, wait_s = connection.status, wait_told(connection.header)

@@ -9,10 +9,13 @@ import dataclasses
 import functools
 import time
 
+from accounts.models import ProviderChoice
 from gateway.access import rules as key_rules
 from gateway.access.authentication import Caller
+from gateway.access.consent import Standing, allows
 from gateway.catalogue import aliases, claude_code
 from gateway.catalogue.entries import Candidate, ModelEntry, catalogue
+from gateway.catalogue.strictness import REMOTE_IMAGES
 from gateway.dialects.request import EMBEDDINGS, Endpoint, ProviderRequest
 from gateway.errors import GatewayError, InvalidRequest, ModelNotFound, NotFound
 from gateway.routing import health as route_health
@@ -21,6 +24,7 @@ from gateway.routing.preferences import Preferences
 
 MAX_NAMED = 80  # Characters of an unknown model's name that its error repeats.
 DATA_POLICY = "data_policy:retention"
+WHERE_TO_CHOOSE = "Choose in the privacy settings, at /settings/privacy."
 MAX_ATTEMPTS = 3
 MAX_ATTEMPTS_OF_EACH = 2  # when a request names several models
 MAX_ATTEMPTS_OF_ALL = 6
@@ -55,7 +59,7 @@ async def resolve(request: ProviderRequest, caller: Caller, session: str = "") -
         if one := _find(name, models, caller):
             found.setdefault(one.entry.slug, one)
     if not found:
-        raise _not_found(request.models[0])
+        raise _not_found(request.models[0], models, caller)
     most = MAX_ATTEMPTS if len(found) == 1 else MAX_ATTEMPTS_OF_EACH
     routes: list[Candidate] = []
     refusals: list[GatewayError] = []
@@ -91,16 +95,36 @@ def alias_target(alias: str, models: dict[str, ModelEntry], caller: Caller) -> s
     )
 
 
-def _not_found(name: str) -> ModelNotFound:
+def _not_found(name: str, models: dict[str, ModelEntry], caller: Caller) -> ModelNotFound:
     alias, _ = preferences.split_suffix(claude_code.own_name(name))
+    where = "GET /v1/models lists those that can be used."
     if alias in aliases.ALIASES:
         problem = f"None of the models that {alias} stands for can be used now."
+        where = f"{where} {_advice_on_alias(alias, models, caller)}".rstrip()
     else:
         problem = f'There is no model "{name[:MAX_NAMED]}".'
-    return ModelNotFound(f"{problem} GET /v1/models lists those that can be used.", param="model")
+    return ModelNotFound(f"{problem} {where}", param="model")
+
+
+def _advice_on_alias(alias: str, models: dict[str, ModelEntry], caller: Caller) -> str:
+    """Return what a wider choice of providers would add to an alias without a usable model."""
+    for choice in ProviderChoice.values:
+        widened = dataclasses.replace(caller, provider_choice=choice)
+        if meant := alias_target(alias, models, widened):
+            return advice(models[meant], caller)
+    return ""
 
 
 # --- from a model to its routes
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Lack:
+    """The reason why none of some routes can serve a request."""
+
+    problem: str
+    param: str
+    excluded_by: tuple[str, ...]
 
 
 def _routes(
@@ -113,8 +137,6 @@ def _routes(
     entry = named.entry
     key_rules.check_model(caller, entry.slug)
     _check_ability(entry, request.endpoint)
-    allowed = _allowed(entry, caller)
-    able = _able(allowed, entry, request)
     wishes = Preferences.of(
         request.routing.get("provider", {}),
         sort=named.sort,
@@ -122,17 +144,11 @@ def _routes(
         unknown=frozenset(request.unknown),
         impossible=entry.impossible,
     )
-    wished, excluded_by = preferences.admitted(able, wishes)
-    if not wished:
-        by_policy = [DATA_POLICY] if len(allowed) < len(entry.candidates) else []
-        raise NotFound(
-            f"No provider of {entry.slug} fits this request's `provider` wishes. Loosen them.",
-            code="no_route",
-            param="provider",
-            metadata={"excluded_by": by_policy + excluded_by},
-        )
+    fitting, lack = _fitting(entry.usable_by(caller), entry, request, wishes)
+    if lack:
+        raise _no_route(lack, entry, request, wishes, caller)
     health = functools.partial(route_health.of, path=request.endpoint.path)
-    return preferences.ordered(wished, wishes, health, time.monotonic(), session)
+    return preferences.ordered(fitting, wishes, health, time.monotonic(), session)
 
 
 def _check_ability(entry: ModelEntry, endpoint: Endpoint) -> None:
@@ -153,38 +169,67 @@ def _check_ability(entry: ModelEntry, endpoint: Endpoint) -> None:
         )
 
 
-def _allowed(entry: ModelEntry[Candidate], caller: Caller) -> tuple[Candidate, ...]:
-    """Return the routes that the caller's data policy allows. Raises NotFound without any."""
-    allowed = entry.usable_by(caller)
-    if not allowed:
-        raise NotFound(
-            f"No provider of {entry.slug} states how long it keeps data, and this account uses "
-            "only those that do. Allow others in the privacy settings, or choose another model.",
-            code="no_route",
-            param="model",
-            metadata={"excluded_by": [DATA_POLICY]},
-        )
-    return allowed
-
-
-def _able(
-    routes: tuple[Candidate, ...], entry: ModelEntry, request: ProviderRequest
-) -> tuple[Candidate, ...]:
-    """Return the routes whose provider has the endpoint, and gives several answers if asked to.
-
-    Raises NotFound without any.
-    """
-    path = request.endpoint.path
-    needs = [(path, f"endpoint:{path}", f"serves POST /v1{path}")]
-    if request.n > 1:
-        needs.append(("n", "parameter:n", "gives several answers to one request (`n`)"))
-    for name, reason, deed in needs:
-        routes = tuple(one for one in routes if name not in one.unsupported)
+def _fitting(
+    routes: tuple[Candidate, ...], entry: ModelEntry, request: ProviderRequest, wishes: Preferences
+) -> tuple[tuple[Candidate, ...], _Lack | None]:
+    """Return the routes that can serve the request as it wishes; without any, also the reason."""
+    if not routes:
+        return (), _Lack(f"This account allows no provider of {entry.slug}.", "model", ())
+    for mark, reason, deed in _needs(request):
+        routes = tuple(one for one in routes if mark not in one.unsupported)
         if not routes:
-            raise NotFound(
-                f"No provider of {entry.slug} {deed}. Choose another model, or ask otherwise.",
-                code="no_route",
-                param="model",
-                metadata={"excluded_by": [reason]},
-            )
-    return routes
+            problem = f"No provider of {entry.slug} {deed}, or ask otherwise."
+            return (), _Lack(problem, "model", (reason,))
+    wished, excluded_by = preferences.admitted(routes, wishes)
+    if wished:
+        return wished, None
+    problem = f"No provider of {entry.slug} fits this request's `provider` wishes. Loosen them."
+    return (), _Lack(problem, "provider", tuple(excluded_by))
+
+
+def _needs(request: ProviderRequest) -> list[tuple[str, str, str]]:
+    """Return the abilities that a route must have: its lack of one, the reason, the words."""
+    path = request.endpoint.path
+    needs = [(path, f"endpoint:{path}", f"serves POST /v1{path}. Choose another model")]
+    if request.n > 1:
+        deed = "gives several answers to one request (`n`). Choose another model"
+        needs.append(("n", "parameter:n", deed))
+    if request.images and request.has_remote_images:
+        deed = "fetches pictures from web addresses. Send each as data:image/…;base64,…"
+        needs.append((REMOTE_IMAGES, REMOTE_IMAGES, deed))
+    return needs
+
+
+def _no_route(
+    lack: _Lack,
+    entry: ModelEntry[Candidate],
+    request: ProviderRequest,
+    wishes: Preferences,
+    caller: Caller,
+) -> NotFound:
+    """Return the refusal. It says what a wider choice of providers would add (P7)."""
+    choice = caller.provider_choice
+    withheld = tuple(one for one in entry.candidates if not allows(choice, one.needed_choice))
+    fitting, _ = _fitting(withheld, entry, request, wishes)
+    standing = Standing.of(choice, (one.needed_choice for one in fitting))
+    return NotFound(
+        f"{lack.problem} {_advice(standing)}".rstrip(),
+        code="no_route",
+        param=lack.param,
+        metadata={
+            "excluded_by": [*([DATA_POLICY] if withheld else []), *lack.excluded_by],
+            "with_consent": {one.choice.value: one.providers for one in standing.additions},
+        },
+    )
+
+
+def advice(entry: ModelEntry, caller: Caller) -> str:
+    """Return what a wider choice of providers would add to a model; "" if it adds nothing."""
+    if not key_rules.allows_model(caller, entry.slug):
+        return ""
+    needs = (one.needed_choice for one in entry.candidates)
+    return _advice(Standing.of(caller.provider_choice, needs))
+
+
+def _advice(standing: Standing) -> str:
+    return f"{standing.hint} {WHERE_TO_CHOOSE}" if standing.additions else ""

@@ -202,6 +202,10 @@ class StreamedAnswer(Answer):
         else:
             yield end
 
+    def note_delivered(self) -> None:
+        """Count what was written so far as delivered, now that the reader has it."""
+        self._delivery.note_delivered()
+
     async def settle(self, ending: Ending) -> int:
         broke_off = self._delivery.has_begun and ending.is_failure
         return await self._reserved.settle_broken(ending, self._delivery, broke_off=broke_off)

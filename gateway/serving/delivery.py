@@ -40,6 +40,7 @@ class Delivery:
         self._mender = Mender(identity.id)
         self._pieces: list[bytes] = []
         self._kept_bytes = 0
+        self._fed = 0  # bytes of content
         self.has_begun = False
 
     async def write(self, opening: bytes) -> AsyncIterator[bytes]:
@@ -49,7 +50,6 @@ class Delivery:
         """
         self.has_begun = True
         written = self.note(opening)
-        meter, fed = self._forwarding.meter, 0  # bytes of content
         interval_s, said = settings.KEEP_ALIVE_INTERVAL_S, time.monotonic()
         async for chunks in self._forwarding.read():
             if not chunks:
@@ -60,17 +60,20 @@ class Delivery:
                     self._mender.mend(own)
                     self._gathered.add(own)
                     written += self.note(self._stream.feed(own))
-                    fed += size
+                    self._fed += size
             if not written and time.monotonic() - said >= interval_s:
                 written = self._stream.ping()  # The provider isn't silent, but says nothing.
             if written:
                 yield written
                 written, said = b"", time.monotonic()
-                # Content that the stream holds back for later isn't delivered yet.
-                handed_over = fed - self._stream.waiting
-                meter.delivered_bytes = max(meter.delivered_bytes, handed_over)
+                self.note_delivered()
         if written:  # The provider said nothing at all.
             yield written
+
+    def note_delivered(self) -> None:
+        """Count all content so far as delivered, but for what the stream holds back for later."""
+        meter, handed_over = self._forwarding.meter, self._fed - self._stream.waiting
+        meter.delivered_bytes = max(meter.delivered_bytes, handed_over)
 
     def note(self, written: bytes) -> bytes:
         """Return `written`, keeping a copy for idempotent replay. Stop past MAX_KEPT_BYTES."""

@@ -75,13 +75,24 @@ class Forwarding:
             if declinations is not None and declinations.rule_out(route):
                 continue
             try:
-                return await self._try(route)
+                return await self._try_in_any_order(route)
             except UpstreamFailed as failure:
                 failures.append(failure)
                 if isinstance(failure, Declined):
                     declinations = declinations or Declinations()
                     declinations.note(route, failure)
         raise _most_useful(failures)
+
+    async def _try_in_any_order(self, route: Candidate) -> None:
+        """Try a route, and once more if its chat template objects to the order of the messages."""
+        try:
+            await self._try(route)
+        except Declined as failure:
+            in_turns = self._request.in_turns() if failure.by_order else None
+            if in_turns is None:
+                raise
+            self._request = in_turns
+            await self._try(route)
 
     async def _try(self, route: Candidate) -> None:
         begun = time.monotonic()
@@ -107,7 +118,7 @@ class Forwarding:
             self._attempt["ms"] = round((time.monotonic() - begun) * 1000, 1)
 
     def _begin_attempt(self, route: Candidate) -> None:
-        if route is not self.route:
+        if self._record.attempts:
             self.route, self.chunks, self._ended = route, [], False
             self._stream = self._fetching = None
             self.meter = self._new_meter(route)
@@ -260,10 +271,8 @@ class Forwarding:
 
         If the provider bills abandoned answers in full, read on instead, to learn the cost.
         """
-        if self._ended:
-            return
         try:
-            if not self.route.stops_billing_on_cancel:
+            if not self._ended and not self.route.stops_billing_on_cancel:
                 async with _drain_time():
                     await self._read_to_the_end()
         except (UpstreamFailed, TimeoutError):

@@ -114,6 +114,7 @@ def _provider(candidate: Candidate) -> dict:
         "slug": candidate.provider,
         "privacy_policy_url": candidate.privacy_policy_url,
         "retention": candidate.retention,
+        "needed_choice": candidate.needed_choice,
         "quantization": candidate.quantization or None,
     }
 

@@ -96,5 +96,6 @@ def _provider(row: Provider, today: dt.date) -> dict:
         "retention_evidence_url": row.retention_evidence_url or None,
         "retention_evidence_date": date.isoformat() if date else None,
         "states_retention": row.states_retention(today),
+        "needed_choice": row.needed_choice(today),
         "self_hosted": row.self_hosted,
     }

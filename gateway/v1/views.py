@@ -92,10 +92,9 @@ async def model(request: GatewayRequest, caller: Caller, slug: str) -> HttpRespo
     meant = slug if slug in entries else resolution.alias_target(slug, entries, caller)
     entry = entries.get(meant or "")
     if entry is None or not entry.usable_by(caller):
-        raise NotFound(
-            "There is no such model. GET /v1/models lists those that can be used.",
-            code="model_not_found",
-        )
+        advice = resolution.advice(entry, caller) if entry else ""
+        message = "There is no such model. GET /v1/models lists those that can be used."
+        raise NotFound(f"{message} {advice}".rstrip(), code="model_not_found")
     seen = entry.seen_by(caller)
     return json_response(model_object(seen) if meant == slug else alias_object(slug, seen))
 

@@ -116,6 +116,16 @@ def unless_true(problem: str) -> Check:
     return check
 
 
+def refused(problem: str) -> Check:
+    """Take no value: the field asks for what Kyma doesn't do."""
+
+    @takes({"not": {}})
+    def check(value: Any) -> None:
+        raise Mismatch(problem)
+
+    return check
+
+
 def number(low: float, high: float, *, without_low: bool = False) -> Check:
     span = f"above {low} and at most {high}" if without_low else f"from {low:g} to {high:g}"
     wanted = f"a number {span}"

@@ -8,6 +8,7 @@ from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.models import ProviderChoice
 from gateway.catalogue.entries import ModelEntry, PublicRoute, public_catalogue
 from gateway.models import Provider
 from kyma.api.fields import MoneyField
@@ -23,7 +24,11 @@ class OfferSerializer(serializers.Serializer):
     privacy_policy_url = serializers.CharField(allow_blank=True)
     retention = serializers.ChoiceField(Provider.Retention)
     states_retention = serializers.BooleanField(
-        help_text="If false, only accounts that allow it use this provider."
+        help_text="If false, the evidence of `retention` is missing or too old to count."
+    )
+    needed_choice = serializers.ChoiceField(
+        ProviderChoice,
+        help_text="The least choice in an account's privacy settings with which it is used.",
     )
     context_length = serializers.IntegerField(help_text="tokens")
     max_output_tokens = serializers.IntegerField()

@@ -16,7 +16,7 @@ from chat import conversations, search
 from chat.models import Conversation
 from kyma.api.description import PROBLEM_REF, example
 from kyma.api.fields import StrictSerializer, TimeField
-from kyma.api.pagination import PageQuery, list_of, page, page_of
+from kyma.api.pagination import PageQuery, page, page_of
 from kyma.api.problems import CONTENT_TYPE
 from kyma.api.resource import Resource
 
@@ -70,7 +70,7 @@ class HitSerializer(serializers.Serializer):
     after = serializers.CharField(allow_blank=True)
 
 
-ConversationPage, HitList = page_of(ConversationSerializer), list_of(HitSerializer)
+ConversationPage, HitPage = page_of(ConversationSerializer), page_of(HitSerializer)
 FULL = {(409, CONTENT_TYPE): PROBLEM_REF}
 
 
@@ -79,7 +79,11 @@ FULL = {(409, CONTENT_TYPE): PROBLEM_REF}
 
 class SearchQuery(StrictSerializer):
     text = serializers.CharField(
-        max_length=search.MAX_QUERY, help_text="Searched without regard to case."
+        max_length=search.MAX_QUERY,
+        help_text=f"At most {search.MAX_WORDS} words, searched without regard to case.",
+    )
+    cursor = serializers.UUIDField(
+        required=False, help_text="`next_cursor` of the search before: goes on with older messages."
     )
 
 
@@ -185,10 +189,15 @@ class ConversationSearch(ChatResource):
         "searchConversations",
         summary="Search in titles and messages",
         parameters=[SearchQuery],
-        responses=HitList,
+        responses=HitPage,
     )
     def get(self, request: Request) -> Response:
-        """Returns at most 50 places, the newest first. Searches have a limit of their own (429)."""
+        """Returns at most 50 places, the newest first. Searches have a limit of their own (429).
+
+        `next_cursor` says where to go on if there are older messages, for which there was no time
+        or no place.
+        """
         search.count(request.user)
-        hits = search.search(request.user, text=self.query(SearchQuery)["text"])
-        return Response(HitList({"data": hits}).data)
+        query = self.query(SearchQuery)
+        found = search.search(request.user, text=query["text"], before=query.get("cursor"))
+        return Response(HitPage({"data": found.hits, "next_cursor": found.cursor}).data)

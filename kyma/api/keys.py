@@ -17,6 +17,7 @@ from gateway.keys import management as key_management
 from gateway.keys.fields import KeyFields
 from gateway.v1.openapi.requests import SCHEMAS
 from gateway.wire.schema import Schema
+from kyma.api import confirmation
 from kyma.api.description import example
 from kyma.api.fields import MoneyField, StrictSerializer, TimeField
 from kyma.api.pagination import PageQuery, page, page_of
@@ -169,6 +170,8 @@ class Keys(KeyResource):
     )
     def post(self, request: Request) -> Response:
         fields = fields_of(request.data, new=True)
+        if fields.columns.get("scopes"):
+            confirmation.require(request)
         made = key_management.make(request.user.pk, fields, by=request.auth)
         return self.shown_once(*made)
 
@@ -187,6 +190,9 @@ class OneKey(KeyResource):
     )
     def patch(self, request: Request, key_id) -> Response:
         fields = fields_of(request.data, new=False)
+        key = key_management.find(request.user.pk, key_id)
+        if {*fields.columns.get("scopes", ())} - {*key.scopes}:
+            confirmation.require(request)
         key = key_management.change(request.user.pk, key_id, fields, by=request.auth)
         return Response(self.shown(key))
 
@@ -206,5 +212,7 @@ class KeyRotation(KeyResource):
     )
     def post(self, request: Request, key_id) -> Response:
         grace = dt.timedelta(hours=self.body(RotationSerializer)["grace_hours"])
+        if key_management.find(request.user.pk, key_id).scopes:
+            confirmation.require(request)
         made = key_management.rotate(request.user.pk, key_id, grace=grace, by=request.auth)
         return self.shown_once(*made)

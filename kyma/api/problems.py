@@ -16,6 +16,8 @@ from rest_framework import exceptions
 from rest_framework.exceptions import APIException
 from rest_framework.response import Response
 
+from accounts.errors import PasswordsBusy
+from accounts.hashing import RETRY_AFTER_S
 from chat.errors import ChatError, ChatsFull, Deleted, StillAnswering
 from gateway.errors import GatewayError
 
@@ -35,6 +37,8 @@ def handle(error: Exception, context: dict) -> Response:
     if isinstance(error, ChatError):
         status = 409 if isinstance(error, (StillAnswering, ChatsFull)) else 400
         return problem(status, str(error), error.code)
+    if isinstance(error, PasswordsBusy):
+        return problem(503, str(error), "busy", headers={"Retry-After": str(RETRY_AFTER_S)})
     if isinstance(error, Http404):
         error = exceptions.NotFound("The account has no such object.")
     elif isinstance(error, PermissionDenied):

@@ -14,7 +14,7 @@ from django.utils import timezone
 from accounts import keys
 from accounts.addresses import mark_verified
 from accounts.keyring import data_keys
-from accounts.models import ApiKey, User
+from accounts.models import ApiKey, ProviderChoice, User
 from billing import ledger
 from billing.accounts import open_account
 from billing.key_caps import set_caps
@@ -25,6 +25,7 @@ from gateway.models import Route
 from kyma.demo import chat as demo_chat
 from kyma.demo.usage import Habit, Past
 from kyma.machine.supervisor import SupervisorError
+from privacy.provider_policy import NO_TEXT, choose
 
 EMAIL = "demo@kyma.local"
 DAYS = 30
@@ -67,6 +68,7 @@ def make(*, days: int = DAYS, a_day: int = A_DAY, now: dt.datetime | None = None
     password = secrets.token_urlsafe(12)
     start = now - dt.timedelta(days=days)
     user = User.objects.create_user(EMAIL, password, created_at=start)
+    choose(user, ProviderChoice.NONE, text_version=NO_TEXT)
     mark_verified(user)
     account = _open_account(user, start)
     past = Past(account, data_keys.cipher_of(user.id), now, random.Random(SEED))

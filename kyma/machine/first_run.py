@@ -2,7 +2,7 @@
 
 A file that only its owner can read keeps e-mail and password. The API key is kept nowhere. A
 person who gives Kyma a provider's key has chosen that provider, so this account's requests may
-go to any.
+go to any, and nobody is asked.
 """
 
 import dataclasses
@@ -12,9 +12,10 @@ from pathlib import Path
 
 from accounts import keys
 from accounts.addresses import mark_verified
-from accounts.models import ApiKey, User
+from accounts.models import ApiKey, ProviderChoice, User
 from billing import signup
 from billing.accounts import open_account
+from privacy.provider_policy import NO_TEXT, choose
 
 EMAIL = "admin@kyma.local"
 KEY_NAME = "first key"
@@ -33,8 +34,10 @@ def ensure_admin(path: Path) -> Login:
     """
     login = _read_or_make(path)
     if not User.objects.filter(email=login.email).exists():
-        User.objects.create_superuser(login.email, login.password, allows_unstated_retention=True)
+        User.objects.create_superuser(login.email, login.password)
     admin = _admin(login)
+    if not admin.provider_choice:
+        choose(admin, ProviderChoice.STORED, text_version=NO_TEXT)
     mark_verified(admin)
     open_account(admin)
     signup.grant(admin, login.email)

@@ -7,6 +7,7 @@ import sys
 
 from django.conf import settings
 
+from accounts import mailbox
 from kyma.machine import beside
 from kyma.machine.first_run import Login, password_was_changed
 
@@ -32,7 +33,9 @@ A first question:
 """
 
 _LOCAL_MAIL = """\
-There is no mail server: codes and links are printed here, and lie at {address}/mailbox for an hour.
+There is no mail server: codes and links are printed here. For an hour they lie in a mailbox, which
+this link opens to your browser:
+{address}{link}
 """
 
 _BESIDE = """\
@@ -60,10 +63,14 @@ def text(port: int, login: Login, key: str | None) -> str:
         password=password,
         key=shown_key,
         question=question,
-        mail=_LOCAL_MAIL.format(address=address) if settings.LOCAL_MAILBOX else "",
+        mail=_local_mail(address) if settings.LOCAL_MAILBOX else "",
         beside=_beside(port) if beside.is_here(port) else "",
         logs=settings.STATE_DIR / "log",
     )
+
+
+def _local_mail(address: str) -> str:
+    return _LOCAL_MAIL.format(address=address, link=mailbox.link())
 
 
 def _question(address: str, key: str) -> str:

@@ -78,9 +78,16 @@ CODES = {
         errors.TooManyRequests,
         "More requests to one model than the tier allows.",
     ),
-    "no_route": (errors.NotFound, "No provider fits; metadata.excluded_by says why."),
+    "no_route": (
+        errors.NotFound,
+        "No provider fits; metadata.excluded_by says why, with_consent how many consent would add.",
+    ),
     "provider_overloaded": (errors.TooManyRequests, "Every provider of the model is busy."),
     "reads_per_minute": (errors.TooManyRequests, "Too many requests that ask no model."),
+    "reauthentication_required": (
+        errors.Forbidden,
+        "Confirm at /accounts/reauthenticate/ that it is you, before a key gets scopes.",
+    ),
     "requests_per_minute": (errors.TooManyRequests, "More requests than the tier allows."),
     "thread_unsupported_request": (
         errors.InvalidRequest,

@@ -25,8 +25,7 @@ class Offer:
 
 def models_for(request: HttpRequest) -> dict[str, ModelEntry]:
     """Return the models that the visitor can use; a stranger sees those of a new account."""
-    allows_unstated = getattr(request.user, "allows_unstated_retention", False)
-    return entries.offered(allows_unstated=allows_unstated)
+    return entries.offered(getattr(request.user, "provider_choice", ""))
 
 
 def teaser(models: dict[str, ModelEntry]) -> list[Offer]:

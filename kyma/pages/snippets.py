@@ -112,6 +112,7 @@ def _claude_code(base_url: str, model: str, small_model: str) -> str:
     return f"""\
 export ANTHROPIC_BASE_URL="{base_url}"
 export ANTHROPIC_AUTH_TOKEN="${KEY_VARIABLE}"
+export ANTHROPIC_API_KEY=""  # One for Anthropic itself would go before.
 export ANTHROPIC_MODEL="{model}"
 export ANTHROPIC_DEFAULT_HAIKU_MODEL="{small_model}"
 # So that /model lists Kyma's:

@@ -15,4 +15,5 @@ urlpatterns = [
     path("dashboard", overview.overview, name="overview"),
     path("dashboard/balance", overview.balance, name="balance"),
     path("settings/privacy", privacy.privacy_settings, name="privacy_settings"),
+    path("settings/privacy/choose", privacy.choose_providers, name="choose_providers"),
 ]

@@ -127,15 +127,13 @@ def test_a_person_added_in_the_admin_can_sign_in_and_has_a_data_key(operator, cl
     assert not user.is_staff
 
 
-def test_a_person_is_suspended_and_their_consent_recorded(operator, client, alice):
+def test_a_person_is_suspended_but_their_choice_of_providers_is_theirs(operator, client, alice):
     address = page("change", User, alice.id)
     fields = form_of(client.get(address))
-    response = client.post(
-        address, {**fields, "state": "suspended", "allows_unstated_retention": "on"}
-    )
+    response = client.post(address, {**fields, "state": "suspended", "provider_choice": "stored"})
     assert response.status_code == 302
     alice.refresh_from_db()
-    assert (alice.state, alice.allows_unstated_retention) == ("suspended", True)
+    assert (alice.state, alice.provider_choice) == ("suspended", "none")
 
 
 def test_an_address_is_kept_in_lower_case(operator, client, alice):

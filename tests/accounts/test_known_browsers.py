@@ -1,16 +1,26 @@
-"""A sign-in from a browser that is new is told by mail."""
+"""Browsers that a person has used: mails about new ones, and limits on wrong passwords."""
 
 import pytest
 from django.conf import settings
 from django.core import mail
+from django.core.cache import cache
 from django.test import Client
 
 from accounts import known_browsers, notices, security_changes
 from accounts.models import Notice
-from tests.support.account_pages import PASSWORD, enter_code, is_signed_in, sign_in, sign_up
+from tests.support.account_pages import (
+    PASSWORD,
+    enter_code,
+    is_signed_in,
+    last_link,
+    sign_in,
+    sign_up,
+    text_of,
+)
 from tests.support.factories import make_user
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+NEW_PASSWORD = "battery staple correct"
 COOKIE = settings.KNOWN_BROWSER_COOKIE_NAME
 
 
@@ -122,3 +132,96 @@ def test_no_script_reads_the_cookie(dora, client):
     assert cookie["httponly"]
     assert (cookie["samesite"], cookie["path"]) == ("Lax", "/")
     assert cookie["max-age"] == known_browsers.AGE_S
+
+
+# --- Strangers who try passwords -----------------------------------------------------------------
+
+STRANGER = "192.0.2.99"
+TOO_MANY = "Too many wrong tries"
+
+
+def try_as_stranger(address: str, *, times: int = 6, network_address: str = STRANGER):
+    """Wrong passwords from a browser that nobody has used. Returns the last answer."""
+    for _ in range(times):
+        fields = {"login": address, "password": "wrong"}
+        answer = Client(REMOTE_ADDR=network_address).post("/accounts/login/", fields)
+    return answer
+
+
+def used_by(address: str, password: str = PASSWORD) -> Client:
+    client = Client()
+    sign_in(client, address, password)
+    client.post("/accounts/logout/")
+    return client
+
+
+def test_strangers_lock_out_each_other_and_not_the_person(dora):
+    hers = used_by(dora.email)
+    assert TOO_MANY in text_of(try_as_stranger(dora.email))
+    assert TOO_MANY in text_of(sign_in(Client(REMOTE_ADDR="192.0.2.98"), dora.email))
+    sign_in(hers, dora.email)
+    assert is_signed_in(hers)
+
+
+def test_strangers_at_her_own_network_address_do_not_lock_her_out(dora):
+    hers = used_by(dora.email)
+    answer = try_as_stranger(dora.email, times=40, network_address="127.0.0.1")
+    assert answer.status_code == 429
+    sign_in(hers, dora.email)
+    assert is_signed_in(hers)
+
+
+def test_a_known_browser_is_limited_too_and_wrong_tries_there_lock_nobody_else(dora):
+    hers, new = used_by(dora.email), Client(REMOTE_ADDR="192.0.2.7")
+    for _ in range(10):
+        assert TOO_MANY not in text_of(sign_in(hers, dora.email, "wrong"))
+    assert TOO_MANY in text_of(sign_in(hers, dora.email))
+    sign_in(new, dora.email)
+    assert is_signed_in(new)
+
+
+def test_right_passwords_are_not_counted_in_a_known_browser(dora):
+    hers = used_by(dora.email)
+    for _ in range(12):
+        sign_in(hers, dora.email)
+        assert is_signed_in(hers)
+        hers.post("/accounts/logout/")
+
+
+def test_a_browser_known_to_one_person_is_a_stranger_to_all_others_there_or_not(dora):
+    make_user("erik@example.org", password=PASSWORD)
+    hers = used_by(dora.email)
+    hers.get("/accounts/login/")  # Shows that she has signed out.
+    pages = []
+    for address in ("erik@example.org", "nobody@example.org"):
+        cache.clear()
+        answers = [text_of(sign_in(hers, address, "wrong")) for _ in range(6)]
+        assert TOO_MANY in answers[-1]
+        pages.append([one.replace(address, "ADDRESS") for one in answers])
+    assert pages[0] == pages[1]
+
+
+def test_reauthentication_goes_on_while_strangers_try(dora, client):
+    sign_in(client, dora.email)
+    try_as_stranger(dora.email)
+    client.post("/accounts/reauthenticate/", {"password": PASSWORD})
+    assert client.get("/accounts/2fa/totp/activate/").status_code == 200
+
+
+def test_a_new_password_by_mail_makes_the_browser_known(dora, client):
+    client.post("/accounts/password/reset/", {"email": dora.email})
+    action = client.get(last_link(), follow=True).context["action_url"]
+    client.post(action, {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD})
+    try_as_stranger(dora.email)
+    sign_in(client, dora.email, NEW_PASSWORD)
+    assert is_signed_in(client)
+
+
+def test_the_browser_that_changes_the_password_stays_known_and_no_other(dora, client):
+    other = used_by(dora.email)
+    sign_in(client, dora.email)
+    fields = {"oldpassword": PASSWORD, "password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
+    client.post("/accounts/password/change/", fields)
+    dora.refresh_from_db()
+    assert known_browsers.knows(client.cookies[COOKIE].value, dora)
+    assert not known_browsers.knows(other.cookies[COOKIE].value, dora)

@@ -1,9 +1,12 @@
 import datetime as dt
 import json
+import os
 import stat
+from pathlib import Path
 
 import pytest
 from django.core import mail
+from django.test import Client
 
 from accounts import mailbox, mails
 from kyma.management.commands.up import Command
@@ -28,6 +31,7 @@ def make_older(folder, by: dt.timedelta) -> None:
 
 
 def test_the_page_shows_the_code_and_the_inbox_page_links_to_it(local, client):
+    client.get(mailbox.link())
     sign_up(client, "new@example.org")
     assert mail.outbox == []
     assert 'href="/mailbox"' in client.get("/accounts/confirm-email/").content.decode()
@@ -39,6 +43,7 @@ def test_the_page_shows_the_code_and_the_inbox_page_links_to_it(local, client):
 
 
 def test_it_is_empty_at_first(local, client):
+    client.get(mailbox.link())
     assert "No mail in the last hour" in text_of(client.get("/mailbox"))
 
 
@@ -55,29 +60,71 @@ def test_they_are_gone_after_an_hour(local, client):
     assert mailbox.purge() == 0
     make_older(local, dt.timedelta(minutes=1))
     assert mailbox.mails() == []
+    client.get(mailbox.link())
     assert "No mail in the last hour" in text_of(client.get("/mailbox"))
     assert mailbox.purge() == 1
     assert list(local.iterdir()) == []
 
 
-@pytest.mark.parametrize("peer", ["192.0.2.1", "2001:db8::1", ""])
-def test_only_this_machine_sees_it(local, client, peer):
-    assert client.get("/mailbox", REMOTE_ADDR=peer).status_code == 404
+# --- To whom it opens ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("peer", ["127.0.0.1", "::1"])
-@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded"])
-def test_what_came_by_a_proxy_is_not_from_this_machine(local, client, peer, header):
-    assert client.get("/mailbox", REMOTE_ADDR=peer).status_code == 200
-    answer = client.get("/mailbox", REMOTE_ADDR=peer, headers={header: "192.0.2.1"})
-    assert answer.status_code == 404
+@pytest.mark.parametrize("peer", ["127.0.0.1", "::1", "192.0.2.1", ""])
+@pytest.mark.parametrize("header", [None, "X-Forwarded-For", "Forwarded"])
+def test_no_network_address_opens_it(local, client, peer, header):
+    headers = {header: "127.0.0.1"} if header else {}
+    sign_up(client, "new@example.org")
+    assert client.get("/mailbox", REMOTE_ADDR=peer, headers=headers).status_code == 404
+    page = client.get("/accounts/confirm-email/", REMOTE_ADDR=peer).content.decode()
+    assert 'href="/mailbox"' not in page
+    assert "make run" in page
+
+
+def test_the_printed_link_opens_it_to_one_browser_from_anywhere(local, client):
+    answer = client.get(mailbox.link(), REMOTE_ADDR="192.0.2.1")
+    assert (answer.status_code, answer["Location"]) == (302, "/mailbox")
+    assert client.get("/mailbox", REMOTE_ADDR="192.0.2.2").status_code == 200
+    assert Client().get("/mailbox").status_code == 404
+
+
+def test_the_token_is_in_no_page_cookie_or_log(local, client, settings, caplog):
+    with caplog.at_level("DEBUG"):
+        answers = [client.get(mailbox.link()), client.get("/mailbox")]
+        Client().get("/mailbox", {"token": settings.MAILBOX_TOKEN + "x"})
+    assert settings.MAILBOX_TOKEN not in caplog.text
+    for answer in answers:
+        assert "no-store" in answer["Cache-Control"]
+        assert settings.MAILBOX_TOKEN not in answer.content.decode() + str(answer.headers)
+    cookie = client.cookies[mailbox.COOKIE]
+    assert settings.MAILBOX_TOKEN not in cookie.value
+    assert (cookie["httponly"], cookie["samesite"]) == (True, "Lax")
+
+
+@pytest.mark.parametrize("token", ["", "x", "é", "\x00", "x" * 10_000])
+def test_a_wrong_token_or_cookie_opens_nothing(local, client, token):
+    assert client.get("/mailbox", {"token": token}).status_code == 404
+    client.cookies[mailbox.COOKIE] = token.replace("\x00", "")
+    assert client.get("/mailbox").status_code == 404
+
+
+def test_another_token_closes_it(local, client, settings):
+    client.get(mailbox.link())
+    settings.MAILBOX_TOKEN = "another"
+    assert client.get("/mailbox").status_code == 404
+
+
+def test_without_a_token_in_the_environment_a_file_for_its_owner_alone_keeps_it(settings):
+    file = Path(os.environ["KYMA_STATE_DIR"]) / "mailbox_token"
+    assert file.read_text() == settings.MAILBOX_TOKEN
+    assert len(settings.MAILBOX_TOKEN) >= 32
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
 def test_with_a_mail_server_or_in_production_there_is_none(local, client, settings):
     settings.LOCAL_MAILBOX = False
-    assert client.get("/mailbox").status_code == 404
+    assert client.get(mailbox.link()).status_code == 404
     sign_up(client, "new@example.org")
-    assert 'href="/mailbox"' not in client.get("/accounts/confirm-email/").content.decode()
+    assert "no mail server" not in text_of(client.get("/accounts/confirm-email/"))
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ FACTS = {
     "ip": "192.0.2.1",
     "user_agent": "<b>Lynx</b> & friends",
     "browser": "<b>Lynx</b>",
+    "name": "<b>Lynx</b>",
     "timestamp": dt.datetime(2026, 4, 5, 12, 30, tzinfo=dt.UTC),
 }
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from tests.support.sources import LAYERS, files, functions, name_of
 
 EDGES = {
+    "gateway/untrusted/child.py: _result",  # A lexer, of hostile text.
     "gateway/v1/handler.py: __call__",  # what an HTTP connection ends with
     "gateway/v1/handler.py: _respond",  # what an HTTP request ends with
     "gateway/commits/queue.py: _write",  # the writer outlives whatever a batch does

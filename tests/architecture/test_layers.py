@@ -48,6 +48,7 @@ def test_only_jobs_and_commands_use_a_client_that_blocks():
     users = set().union(*(importers_of(client) for client in clients))
     assert users <= {
         "gateway/catalogue/discovery.py",  # asks the operator's own servers what they serve
+        "gateway/catalogue/sessions.py",  # checks where the sessions of these two lead
         "gateway/providers/probes.py",  # asked by jobs and people, by no request
         "kyma/machine/programs.py",  # waits until what `manage.py up` has started answers
     }

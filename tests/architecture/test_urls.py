@@ -12,6 +12,7 @@ from tests.support.routes import routes
 
 PUBLIC = {
     "health",
+    "health/detail",  # wants METRICS_TOKEN
     "ready",
     "admin/login/",
     "admin/logout/",

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.conf import settings
 from django.db import connection, connections
 from playwright.sync_api import expect
 
@@ -148,9 +147,8 @@ def become(site):
     """Makes whoever looks at `page` that visitor: `become(page, visitor)`."""
 
     def become(page, visitor):
-        if visitor.session:
-            cookie = {"name": settings.SESSION_COOKIE_NAME, "value": visitor.session}
-            page.context.add_cookies([{**cookie, "url": site.url}])
+        for name, value in visitor.cookies.items():
+            page.context.add_cookies([{"name": name, "value": value, "url": site.url}])
         return page
 
     return become

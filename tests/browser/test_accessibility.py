@@ -16,7 +16,7 @@ NO_PAGES = {
     "accounts/2fa/webauthn/login/",
     "accounts/2fa/recovery-codes/download/",
 }
-NO_PAGES_BELOW = ("admin/", "allauth/", "account/email/", "mfa/email/")
+NO_PAGES_BELOW = ("admin/", "allauth/", "account/email/", "gateway/email/", "mfa/email/")
 
 
 def test_every_page_is_looked_at(visitors):

@@ -1,10 +1,12 @@
 """From a stranger to the first answer, by the pages alone and with OpenAI's own package."""
 
+import re
 import uuid
 
 from openai import OpenAI
 from playwright.sync_api import expect
 
+from accounts import mailbox
 from billing.templatetags.money import usd
 from gateway.models import ApiRequest
 from tests.support.account_pages import PASSWORD
@@ -40,6 +42,8 @@ def test_a_stranger_signs_up_and_gets_an_answer(open_page, site, scripted_model)
 def sign_up(page, address: str) -> None:
     """By the landing page, and with the code from the mailbox that the page points to."""
     page.email = address
+    page.goto(mailbox.link())  # As `make run` prints it.
+    expect(page).to_have_url(re.compile(r"/mailbox$"))
     page.goto("/")
     page.get_by_role("navigation", name="Site").get_by_role("link", name="Sign up").click()
     page.get_by_label("Email").fill(address)
@@ -51,6 +55,9 @@ def sign_up(page, address: str) -> None:
     mail = opened.value.get_by_role("article").filter(has_text=address)
     page.get_by_label("Code").fill(mail.locator(".secret code").inner_text())
     page.get_by_role("button", name="Confirm").click()
+    expect(page.get_by_label("Only providers that keep nothing")).to_be_checked()
+    assert axe(page) == []
+    page.get_by_role("button", name="Save and go on").click()
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
 
 

@@ -5,8 +5,9 @@ The watch of every page sees to it that nothing asks another host, and that no s
 
 import pytest
 
-from chat.markdown import Streaming, render
+from chat.markdown import render
 from tests.support.chat.hostile import RUN, payloads
+from tests.support.chat.streaming import Streaming
 
 PATH = "/hostile"
 PAYLOADS = [text for texts in payloads().values() for text in texts]

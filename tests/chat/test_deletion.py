@@ -1,5 +1,8 @@
 """What a person deletes is gone (P3): all of a conversation, at once, and nobody else's."""
 
+import sqlite3
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -7,6 +10,8 @@ from django.db import connection
 
 from chat import conversations, messages
 from chat.models import Conversation, Message
+from gateway.log import content
+from tests.support.api_client import signed_in
 from tests.support.chat.writing import say, talk
 
 
@@ -17,27 +22,27 @@ def left() -> tuple[int, int]:
 def test_a_conversation_goes_with_every_branch(alice):
     conversation = talk(alice, "Hi", "Hello!", "And?", "Well.")
     say(conversation, "Another branch", after=conversation.messages.get(parent=None))
-    assert conversations.delete(alice, ids=[conversation.id]) == 1
+    assert conversations.delete(alice, ids=[conversation.id]).count == 1
     assert left() == (0, 0)
 
 
 def test_many_go_at_once_and_the_others_stay(alice):
     one, two, three = (talk(alice, "Hi", "Hello!") for _ in range(3))
-    assert conversations.delete(alice, ids=[one.id, two.id, two.id]) == 2
+    assert conversations.delete(alice, ids=[one.id, two.id, two.id]).count == 2
     assert list(Conversation.objects.all()) == [three]
     assert left() == (1, 2)
 
 
 def test_nobody_deletes_what_is_anothers(alice, bob):
     conversation = talk(alice, "Hi")
-    assert conversations.delete(bob, ids=[conversation.id]) == 0
+    assert conversations.delete(bob, ids=[conversation.id]).count == 0
     assert left() == (1, 1)
 
 
 def test_a_conversation_goes_while_a_reply_is_being_written(alice):
     conversation = talk(alice)
     messages.say(conversation, text="Hi")
-    assert conversations.delete(alice, ids=[conversation.id]) == 1
+    assert conversations.delete(alice, ids=[conversation.id]).count == 1
     assert left() == (0, 0)
 
 
@@ -64,9 +69,30 @@ def test_it_is_one_transaction(alice, monkeypatch):
 def test_nothing_is_left_in_the_files(committed_books, alice):
     conversation = talk(alice, "Hi", title="T")
     sealed = bytes(conversation.leaf.text)[:24]
-    assert any(sealed in content for content in files())
+    assert any(sealed in one for one in files())
     conversations.delete(alice, ids=[conversation.id])
-    assert not any(sealed in content for content in files())
+    assert not any(sealed in one for one in files())
+
+
+@pytest.mark.skipif("connection.vendor != 'sqlite'")
+def test_deleting_waits_for_no_reader_and_says_what_is_left(committed_books, alice):
+    conversation = talk(alice, "Hi", title="T")
+    sealed = bytes(conversation.leaf.text)[:24]
+    with closing(sqlite3.connect(connection.settings_dict["NAME"])) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM chat_message").fetchone()
+        begun = time.monotonic()
+        page = signed_in(alice).post(f"/chat/{conversation.id}/delete", follow=True)
+        assert time.monotonic() - begun < 5
+        assert "because something still reads them" in page.text
+        content.purge()
+        assert any(sealed in one for one in files()), "the control"
+    content.purge()
+    assert not any(sealed in one for one in files())
+    another = talk(alice, "Hi")
+    page = signed_in(alice).post(f"/chat/{another.id}/delete", follow=True)
+    assert "Deleted, with every message in it." in page.text
+    assert "because something still reads them" not in page.text
 
 
 def files() -> list[bytes]:

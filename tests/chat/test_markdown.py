@@ -1,14 +1,18 @@
 """Markdown of answers: what a reader sees of it, and what a hostile answer can't do."""
 
 import random
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.markdown import MOST_INLINE, Streaming, render
+from chat import markdown
+from chat.growing import Growing
+from chat.markdown import MOST_INLINE, render
 from tests.support.chat.hostile import EVIL, payloads
 from tests.support.chat.safe_html import faults
+from tests.support.chat.streaming import Streaming
 
 # --- What a reader sees --------------------------------------------------------------------------
 
@@ -91,6 +95,89 @@ def test_a_link_definition_is_text():
 def test_an_endless_paragraph_is_left_as_it_is():
     html = render("[" * (MOST_INLINE * 10))
     assert html == f"<p>{'[' * (MOST_INLINE * 10)}</p>\n"
+
+
+# --- Texts that take long ------------------------------------------------------------------------
+
+# Each repetition doubles the time that Pygments takes for it: days.
+FOREVER = "```c\nint f()" + "//\\\n" * 40 + "x\n```\n"
+
+
+def test_code_that_takes_forever_is_plain_and_other_code_is_not():
+    begun = time.thread_time()
+    html = render(f"{FOREVER}\n```python\nreturn 1\n```")
+    assert time.thread_time() - begun < 0.2
+    assert "int f()//\\\n" in html
+    assert '<span class="k">return</span>' in html
+
+
+def test_the_code_of_all_texts_is_one_job(monkeypatch):
+    jobs = []
+
+    def highlight(codes):
+        jobs.append(list(codes))
+        return {}
+
+    monkeypatch.setattr(markdown, "highlight", highlight)
+    new, old = markdown.render_all(["```c\na\n```\n```go\nb\n```", "```c\nold\n```"])
+    assert jobs == [[("c", "old\n"), ("c", "a\n"), ("go", "b\n")]]
+    assert new.index("a\n") < new.index("b\n")
+    assert "old" in old
+
+
+def test_open_code_that_took_too_long_is_not_tried_again_until_it_is_closed(monkeypatch):
+    growing = Growing()
+    opened = growing.parse("```c\nint")
+    assert opened.codes == [("c", "int")]
+    growing.update(opened, {})
+    assert growing.parse("```c\nint f").codes == []
+    assert growing.parse("```c\nint f\n```\n").codes == [("c", "int f\n")]
+
+
+HARD = {
+    "brackets": "[",
+    "images": "![](",
+    "links": "[a](b",
+    "emphasis": "*a_",
+    "code spans": "``a`",
+    "entities": "&",
+    "escapes": "\\*",
+    "addresses": "<http://a.b>",
+    "lines": "`\n",
+    "rows": "|a\n",
+    "quotes": "> a\n",
+    "nested quotes": ">",
+    "items": "- a\n",
+    "nested items": "- ",
+    "headings": "# \n",
+    "tables": "a|b\n-|-\n\n",
+    "cells": "|" * 500 + "\n" + "|-" * 500 + "|\n" + "|\n" * 500,
+}
+
+
+SAMPLE = ("images", "lines", "cells")
+
+
+@pytest.mark.parametrize(
+    "name", [*SAMPLE, *(pytest.param(name, marks=pytest.mark.proof) for name in HARD)]
+)
+@pytest.mark.parametrize("length", [9_000, None])
+def test_a_text_has_its_share_of_time_and_then_stays_as_it_was_written(name, length):
+    """In one paragraph, and in many that are short enough to be parsed."""
+    text = HARD[name] * (300_000 // len(HARD[name]))
+    if length:
+        text = "\n\n".join(text[at : at + length] for at in range(0, len(text), length))
+    begun = time.thread_time()
+    html = markdown.parse(text).html({})
+    assert time.thread_time() - begun < 4 * markdown.TEXT_S  # Cleaning takes time as well.
+    assert html
+
+
+def test_a_page_has_its_share_of_time_too(monkeypatch):
+    monkeypatch.setattr(markdown, "PAGE_S", 0.1)
+    first, *_, last = markdown.render_all([HARD["links"] * 1_900] * 25)
+    assert not first.startswith('<p class="as-written">')
+    assert last.startswith('<p class="as-written">')
 
 
 # --- While it streams ----------------------------------------------------------------------------

@@ -1,14 +1,18 @@
 """Chats of which nothing is stored."""
 
+import asyncio
 import base64
+from itertools import pairwise
 
 import pytest
 
-from chat import replies
+from chat import events, replies
 from chat.errors import NotAllowed
 from chat.models import Message
 from chat.prompt import Said
+from gateway.database import in_thread
 from gateway.models import Model, RequestContent
+from gateway.serving import settlement
 from tests.chat.test_pictures import SECRET, chunk, png
 from tests.gateway.conftest import live_route
 from tests.support.chat.chatting import held_up, run
@@ -74,6 +78,78 @@ def test_a_temporary_reply_can_be_stopped_and_says_what_it_cost(writer, fake):
     nano = estimate(prompt, 6)[0] * INPUT + 2 * OUTPUT
     assert (end.state, end.text, end.cost_nano) == (State.STOPPED, "Hello ", nano)
     billed(writer, nano, outcome="client-gone")
+
+
+def test_a_temporary_reply_is_charged_once_its_reader_has_all_of_it(writer, fake, monkeypatch):
+    prompt, settle, story_of = fake.script(stream(TEXT, usage=USAGE)), settlement.settle, []
+
+    async def noted(*arguments):
+        story_of.append("charged")
+        return await settle(*arguments)
+
+    monkeypatch.setattr(settlement, "settle", noted)
+
+    async def story():
+        said = [Said("user", prompt)]
+        async for snapshot in await replies.temporary(writer.user, said=said, model="scripted"):
+            if snapshot.text == TEXT and not story_of:
+                await asyncio.sleep(0.2)  # A charge that waits for nobody would come now.
+                story_of.append("taken")
+
+    run(story())
+    assert story_of == ["taken", "charged"]
+    billed(writer, PRICE, outcome="finished")
+
+
+def test_a_piece_has_left_the_process_before_it_counts_as_taken(writer, fake):
+    prompt = fake.script(stream(TEXT))
+
+    async def story():
+        said = [Said("user", prompt)]
+        snapshots = await replies.temporary(writer.user, said=said, model="scripted")
+        return [part async for part in events.of(snapshots, at_the_end=lambda _: {})]
+
+    parts = run(story())
+    after = [then for part, then in pairwise(parts) if part.startswith(b"event: update")]
+    assert after
+    assert set(after) == {events.FLUSH}
+
+
+def test_a_reader_who_takes_too_long_pays_for_what_it_has(writer, fake, monkeypatch):
+    monkeypatch.setattr("chat.turns.TAKE_WITHIN_S", 0.1)
+    prompt = held_up(fake)
+
+    async def story():
+        said = [Said("user", prompt)]
+        async for snapshot in await replies.temporary(writer.user, said=said, model="scripted"):
+            if snapshot.text == "Hello ":
+                fake.go(prompt, "the rest")  # Asking for the next, it has taken this one.
+            elif snapshot.text == "Hello World" and not snapshot.is_over:
+                await in_thread(writer.settled_request)
+        return snapshot
+
+    end = run(story())
+    nano = estimate(prompt, 6)[0] * INPUT + 2 * OUTPUT
+    assert (end.state, end.cost_nano) == (State.STOPPED, nano)
+    billed(writer, nano, outcome="client-gone")
+
+
+def test_a_reader_who_leaves_before_the_end_pays_for_what_it_has(writer, fake):
+    prompt = held_up(fake)
+
+    async def story():
+        said = [Said("user", prompt)]
+        snapshots = await replies.temporary(writer.user, said=said, model="scripted")
+        async for snapshot in snapshots:
+            if snapshot.text == "Hello ":
+                fake.go(prompt, "the rest")
+            elif snapshot.text:
+                break
+        await asyncio.to_thread(fake.wait_for_finish, prompt)
+        await snapshots.aclose()
+
+    run(story())
+    billed(writer, estimate(prompt, 6)[0] * INPUT + 2 * OUTPUT, outcome="client-gone")
 
 
 @pytest.mark.parametrize("is_own", [True, False])

@@ -1,3 +1,5 @@
+import datetime as dt
+
 import pytest
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
@@ -183,6 +185,7 @@ def test_a_provider_is_added_with_its_key(operator, client):
             "slug": "own",
             "name": "Own",
             "base_url": "http://10.0.0.1:8000/v1",
+            "self_hosted": "on",
             "retention": "none",
             "unsupported": "[]",
             "enabled": "on",
@@ -191,6 +194,39 @@ def test_a_provider_is_added_with_its_key(operator, client):
     )
     assert response.status_code == 302
     assert Provider.objects.get(slug="own").api_key == SECRET
+
+
+@pytest.mark.parametrize(
+    ("base_url", "is_own", "problem"),
+    [
+        ("http://api.groq.example/v1", False, "needs an https address"),
+        ("https://10.0.0.1/v1", False, "needs an https address"),
+        ("https://localhost/v1", False, "needs an https address"),
+        ("https://[fe80::1]/v1", False, "needs an https address"),
+        ("http://169.254.169.254/v1", True, "metadata service"),
+        ("http://localhost:8000/v1", True, ""),
+        ("https://8.8.8.8/v1", False, ""),
+    ],
+)
+def test_a_provider_stands_only_where_it_may(
+    operator, client, provider, settings, base_url, is_own, problem
+):
+    settings.HOSTED_PROVIDER_NETWORKS = []
+    address = page("change", Provider, provider.pk)
+    fields = {**form_of(client.get(address)), "base_url": base_url}
+    response = client.post(address, {**fields, **({"self_hosted": "on"} if is_own else {})})
+    assert response.status_code == (200 if problem else 302)
+    assert problem in response.text
+    assert Provider.objects.filter(base_url=base_url).exists() != bool(problem)
+
+
+def test_evidence_of_a_day_to_come_is_refused(operator, client, provider):
+    address = page("change", Provider, provider.pk)
+    today = dt.datetime.now(dt.UTC).date()
+    for days, status in ((2, 200), (1, 302)):
+        date = today + dt.timedelta(days=days)
+        fields = {**form_of(client.get(address)), "retention_evidence_date": date}
+        assert client.post(address, fields).status_code == status
 
 
 def test_an_error_report_hides_the_key(operator, provider, rf, monkeypatch):

@@ -1,18 +1,23 @@
 """How the first administrators come to be, and what the groups of staff may do."""
 
+import datetime as dt
 import io
+from importlib import import_module
 
 import pytest
-from django.contrib.auth.models import Group
+from django.apps import apps
+from django.contrib.auth.models import Group, Permission
 from django.core.management import CommandError, call_command
 from django.test import Client
+from django.utils import timezone
 
-from accounts.models import User
+from accounts.models import ApiKey, User
+from billing.key_caps import CAPS, caps_of
 from billing.models import CreditAccount
 from kyma import groups
 from kyma.machine import first_run
 from tests.support.account_pages import PASSWORD, is_signed_in, sign_in
-from tests.support.factories import make_key, make_user
+from tests.support.factories import cap_key, make_key, make_user
 
 
 def create_admin(monkeypatch, email: str, password: str = PASSWORD) -> None:
@@ -139,3 +144,94 @@ def test_no_group_takes_somebody_over(member_of, alice):
         address = f"/admin/accounts/user/{alice.pk}/"
         assert client.post(f"{address}change/", {"email": "mine@example.org"}).status_code == 403
         assert client.post(f"{address}password/", {"password1": PASSWORD}).status_code == 403
+
+
+# --- Support and the keys of people --------------------------------------------------------------
+
+LIFTED = {
+    "name": "mine",
+    "retention_days": "0",
+    "allowed_models": "[]",
+    "allowed_networks": "[]",
+    "requests_per_minute": "",
+    "is_management": "on",
+    "scopes": '["keys"]',
+    "expires_at_0": "",
+    "expires_at_1": "",
+    "disabled_at_0": "",
+    "disabled_at_1": "",
+    **{f"{period}_cap_usd": "" for period in CAPS},
+}
+
+
+@pytest.fixture
+def limited(alice):
+    """A key with every limit that there is."""
+    key, _ = make_key(
+        alice,
+        allowed_models=["scripted"],
+        allowed_networks=["192.0.2.0/24"],
+        requests_per_minute=5,
+        expires_at=timezone.now() + dt.timedelta(days=1),
+        disabled_at=timezone.now(),
+    )
+    cap_key(key, **{f"{period}_cap_nano": 1_000_000_000 for period in CAPS})
+    return key
+
+
+def columns_of(key: ApiKey) -> dict:
+    return ApiKey.objects.filter(pk=key.pk).values().get() | {"caps": caps_of(key)}
+
+
+@pytest.mark.parametrize("field", LIFTED)
+def test_support_changes_no_field_of_a_key(member_of, limited, field):
+    client, before = member_of("support"), columns_of(limited)
+    address = f"/admin/accounts/apikey/{limited.pk}/change/"
+    assert client.post(address, {field: LIFTED[field]}).status_code == 403
+    assert client.post(address, LIFTED).status_code == 403
+    assert columns_of(limited) == before
+
+
+def test_support_sees_a_key_without_a_form(member_of, limited):
+    answer = member_of("support").get(f"/admin/accounts/apikey/{limited.pk}/change/")
+    assert answer.status_code == 200
+    html = answer.content.decode()
+    assert [field for field in (*LIFTED, "_save") if f'name="{field}"' in html] == []
+
+
+@pytest.mark.parametrize(("action", "state"), [("disable", "disabled"), ("revoke", "revoked")])
+def test_support_disables_and_revokes_keys(member_of, alice, action, state):
+    client, (key, _), (other, _) = member_of("support"), make_key(alice), make_key(alice)
+    fields = {"action": action, "_selected_action": [key.id]}
+    answer = client.post("/admin/accounts/apikey/", fields, follow=True)
+    assert f"1 {state}." in answer.content.decode()
+    assert ApiKey.objects.get(pk=key.pk).state == state
+    assert ApiKey.objects.get(pk=other.pk).state == "active"
+
+
+def test_a_disabled_key_keeps_its_time_and_stays_disabled(member_of, limited):
+    client, before = member_of("support"), columns_of(limited)
+    for action in ("disable", "enable"):
+        fields = {"action": action, "_selected_action": [limited.id]}
+        client.post("/admin/accounts/apikey/", fields)
+    assert columns_of(limited) == before
+
+
+def test_those_who_may_only_see_keys_neither_disable_nor_revoke(member_of, alice):
+    key, _ = make_key(alice)
+    for action in ("disable", "revoke"):
+        fields = {"action": action, "_selected_action": [key.id]}
+        member_of("privacy_officer").post("/admin/accounts/apikey/", fields)
+    assert ApiKey.objects.get(pk=key.pk).state == "active"
+
+
+def test_an_upgrade_takes_the_right_to_change_keys_from_support(books):
+    groups.ensure()
+    support = Group.objects.get(name="support")
+    ours = Permission.objects.filter(content_type__app_label="accounts")
+    support.permissions.add(ours.get(codename="change_apikey"))
+    step = import_module("accounts.migrations.0012_support_disables_keys")
+    step.take_away_limits(apps, None)
+    codenames = set(support.permissions.values_list("codename", flat=True))
+    assert "change_apikey" not in codenames
+    assert {"view_apikey", "disable_apikey"} <= codenames

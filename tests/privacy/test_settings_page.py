@@ -1,11 +1,10 @@
 """The privacy settings: what is kept, and to whom requests may go."""
 
-import datetime as dt
-
 import pytest
 from django.test import Client
 
-from tests.support.factories import make_key, make_provider, make_route
+from privacy.models import ProviderConsent
+from tests.support.factories import make_key
 
 URL = "/settings/privacy"
 
@@ -27,32 +26,41 @@ def test_it_says_how_long_each_key_keeps_content(alice, bob):
     assert "of bob" not in page
 
 
-@pytest.mark.parametrize("allowed", [True, False])
-def test_a_person_allows_and_denies_providers_that_state_no_retention(allowed, alice):
-    alice.allows_unstated_retention = not allowed
-    alice.save()
-    body = {"allows_unstated_retention": "on"} if allowed else {}
-    page = signed_in(alice).post(URL, body, follow=True)
-    alice.refresh_from_db()
-    assert alice.allows_unstated_retention is allowed
-    assert "Saved." in page.text
-    assert page.context["form"].initial == {"allows_unstated_retention": allowed}
+@pytest.mark.parametrize("choice", ["abuse_30d", "stored"])
+def test_a_person_widens_the_choice_and_takes_it_back(choice, alice):
+    for wanted in (choice, "none"):
+        page = signed_in(alice).post(URL, {"choice": wanted}, follow=True)
+        alice.refresh_from_db()
+        assert alice.provider_choice == wanted
+        assert "Saved." in page.text
+        assert page.context["form"].initial == {"choice": wanted}
 
 
 def test_what_one_person_allows_counts_for_nobody_else(alice, bob):
-    signed_in(alice).post(URL, {"allows_unstated_retention": "on"})
+    signed_in(alice).post(URL, {"choice": "stored"})
     bob.refresh_from_db()
-    assert bob.allows_unstated_retention is False
+    assert bob.provider_choice == "none"
 
 
-def test_it_names_the_providers_that_state_none(alice):
-    today = dt.datetime.now(dt.UTC).date()
-    for name, age in (("fresh", 10), ("stale", 91)):
-        evidence = today - dt.timedelta(days=age)
-        provider = make_provider(name, retention="none", retention_evidence_date=evidence)
-        make_route(f"model-of-{name}", provider=provider)
-    unstated = signed_in(alice).get(URL).context["unstated"]
-    assert [one.slug for one in unstated] == ["stale"]
+@pytest.mark.parametrize("body", [{}, {"choice": ""}, {"choice": "unknown"}])
+def test_no_answer_and_an_odd_one_change_nothing(body, alice):
+    page = signed_in(alice).post(URL, body)
+    assert (page.status_code, "errorlist" in page.text) == (200, True)
+    alice.refresh_from_db()
+    assert alice.provider_choice == "none"
+    assert not ProviderConsent.objects.exists()
+
+
+def test_each_answer_is_shown_with_its_time_and_its_text(alice):
+    client = signed_in(alice)
+    for choice in ("abuse_30d", "abuse_30d", "none"):  # The second changes nothing.
+        client.post(URL, {"choice": choice})
+    page = client.get(URL)
+    told = [(one.before, one.after, one.text_version) for one in page.context["history"]]
+    assert told == [("abuse_30d", "none", 1), ("none", "abuse_30d", 1)]
+    for row in page.context["history"]:
+        assert row.created_at.strftime('datetime="%Y-%m-%dT%H:%M:%S') in page.text
+    assert "version 1" in page.text
 
 
 def test_it_says_that_export_and_deletion_go_by_mail(alice):

@@ -24,11 +24,13 @@ ENGINE = {
     "chat/files/test_import_beside_others.py",
     "chat/files/test_killed_import.py",
     "chat/test_deletion.py",
+    "chat/test_kill.py",
     "chat/test_quota.py",
     "chat/test_quota_race.py",
     "chat/test_search.py",
     "gateway/analytics",
     "gateway/catalogue/test_catalog.py",
+    "gateway/catalogue/test_evidence.py",
     "gateway/commits",
     "gateway/keys/test_key_caps_race.py",
     "gateway/keys/test_key_limit_race.py",
@@ -40,6 +42,7 @@ ENGINE = {
     "gateway/serving/test_idempotency.py",
     "gateway/serving/test_kept_answers.py",
     "gateway/serving/test_kill.py",
+    "gateway/serving/test_kill_every_api.py",
     "gateway/serving/test_privacy_of_forwarding.py",
     "gateway/serving/test_race.py",
     "gateway/serving/test_reservation.py",
@@ -49,6 +52,7 @@ ENGINE = {
     "kyma/pages/test_overview.py",
     "kyma/pages/test_public_catalogue.py",
     "kyma/test_health.py",
+    "privacy/test_provider_choice.py",
 }
 # The packages of others, and what draws thousands of examples.
 ONCE = {

@@ -12,7 +12,7 @@ import uuid
 from accounts import keys
 from accounts.addresses import mark_verified
 from accounts.ids import first_id_at, uuid7
-from accounts.models import ApiKey, User
+from accounts.models import ApiKey, ProviderChoice, User
 from billing import ledger
 from billing.accounts import open_account
 from billing.key_spend import period_starts
@@ -27,10 +27,12 @@ _numbers = itertools.count(1)
 
 
 def make_user(email: str | None = None, **fields) -> User:
-    """A person with a data key. Without `password` nobody can sign in by one, which is fast.
+    """A person with a data key, who was asked about providers and allows only those that keep
+    nothing. Without `password` nobody can sign in by one, which is fast.
 
     With one, the address is verified too, so that the sign-in page lets them in.
     """
+    fields = {"provider_choice": ProviderChoice.NONE, **fields}
     user = User.objects.create_user(email or f"person-{next(_numbers)}@example.org", **fields)
     if "password" in fields:
         mark_verified(user)
@@ -115,7 +117,7 @@ def make_caller(**fields) -> Caller:
         "cipher": None,
         "retention_days": 0,
         "state": User.State.ACTIVE,
-        "allows_unstated_retention": True,
+        "provider_choice": "stored",
         "tier": 0,
         "unlimited": False,
         "requests_per_minute": None,

@@ -4,6 +4,8 @@ Kyma forwards a field to the provider as it came, keeps it for routing, or reads
 Kyma reads is rewritten for the provider if the provider needs it, and otherwise left out.
 """
 
+from typing import Any
+
 from gateway.dialects.chat import messages as chat_messages
 from gateway.dialects.chat.custom_tools import GRAMMAR
 from gateway.errors import Unprocessable
@@ -19,8 +21,11 @@ from gateway.wire.checks import (
     number,
     object_of,
     one_of,
+    refused,
     tagged,
+    takes,
     text,
+    unwanted,
 )
 
 MAX_ANSWERS = 8
@@ -117,7 +122,7 @@ FORWARDED: dict[str, Check] = {
     "parallel_tool_calls": boolean,
     "reasoning_effort": _effort,
     "prediction": _json_object,
-    "modalities": list_of(text(filled=True)),
+    "modalities": list_of(one_of("text")),
     "top_k": integer(-1, MAX_TOKENS),
     "min_p": number(0, 1),
     "top_a": number(0, 1),
@@ -136,6 +141,26 @@ FORWARDED: dict[str, Check] = {
         'none, auto or {"name": "…"}', {str: one_of("none", "auto"), dict: _named}
     ),
 }
+
+# Compression shortens what a model couldn't read at all: such a request is refused instead.
+_HARMLESS_PLUGIN = "context-compression"
+
+
+@takes(
+    {
+        "type": "object",
+        "anyOf": [
+            {"properties": {"id": {"const": _HARMLESS_PLUGIN}}, "required": ["id"]},
+            {"properties": {"enabled": {"const": False}}, "required": ["enabled"]},
+        ],
+    }
+)
+def _plugin(value: Any) -> None:
+    """Refuse a plugin that would change the answer: Kyma runs none."""
+    _json_object(value)
+    if value.get("enabled") is not False and value.get("id") != _HARMLESS_PLUGIN:
+        raise unwanted(f"{_HARMLESS_PLUGIN} or switched off, as Kyma runs no plugins", value)
+
 
 _names = list_of(text(filled=True, most=200), most=64)
 _amount = by_type(
@@ -177,7 +202,8 @@ ROUTING: dict[str, Check] = {
         }
     ),
     "transforms": list_of(text()),
-    "plugins": list_of(_json_object),
+    "plugins": list_of(_plugin),
+    "web_search_options": refused("must be left out: Kyma searches no web"),
     "trace": _json_object,
     "debug": object_of({"echo_upstream_body": boolean}),
 }

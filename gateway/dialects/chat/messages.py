@@ -236,3 +236,13 @@ def _measure_parts(parts: list[dict]) -> tuple[int, int]:
             if name not in _UNMEASURED_IN_PART and not (is_image and name == "image_url"):
                 text_bytes += size_of(value)
     return text_bytes, images
+
+
+def have_remote_images(messages: list[dict]) -> bool:
+    """Return True if an image is named by a web address, and not part of the request."""
+    return any(
+        part["type"] == "image_url" and part["image_url"]["url"][:5].lower() != "data:"
+        for message in messages
+        if type(parts := message.get("content")) is list
+        for part in parts
+    )

@@ -3,11 +3,11 @@
 `parse` takes a body that wire.body.parse returned, or one that Kyma wrote itself.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from gateway.dialects import request as provider_request
-from gateway.dialects.chat import custom_tools
+from gateway.dialects.chat import custom_tools, turns
 from gateway.dialects.chat import messages as chat_messages
 from gateway.dialects.chat.fields import (
     FORWARDED,
@@ -48,8 +48,16 @@ class ChatRequest(ProviderRequest):
         return TOKENS_PER_MESSAGE * self.message_count + tools
 
     @property
+    def has_remote_images(self) -> bool:
+        return self.images > 0 and chat_messages.have_remote_images(self.messages)
+
+    @property
     def hides_reasoning(self) -> bool:
         return self.fields.get("reasoning", {}).get("exclude") is True
+
+    def in_turns(self) -> "ChatRequest | None":
+        messages = turns.in_turns(self.messages)
+        return None if messages == self.messages else replace(self, messages=messages)
 
     @property
     def content(self) -> dict[str, Any]:

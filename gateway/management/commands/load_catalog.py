@@ -30,7 +30,5 @@ def summary(outcome: loading.Outcome) -> str:
         f"providers routable: {', '.join(outcome.routable) or 'none'}"
     )
     if outcome.withheld:
-        text += (
-            f"; only for accounts that allow unstated retention (P7): {', '.join(outcome.withheld)}"
-        )
+        text += f"; only with a person's consent (P7): {', '.join(outcome.withheld)}"
     return text

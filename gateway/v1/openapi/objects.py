@@ -3,6 +3,7 @@
 Tests check the answers of a running gateway against them.
 """
 
+from accounts.models import ProviderChoice
 from billing.key_caps import CAPS
 from billing.tiers import TIERS
 from gateway.keys.fields import RESETS
@@ -41,6 +42,10 @@ def data(schema: Schema) -> Schema:
 # --- Models, prices, providers -------------------------------------------------------------------
 
 _RETENTION = choice(*Provider.Retention.values)
+_NEEDED_CHOICE = {
+    **choice(*ProviderChoice.values),
+    "description": "The least choice in an account's privacy settings with which it is used.",
+}
 _PER_TOKEN = {"type": "string", "description": "USD as a decimal number."}
 _PRICE_CLASSES = ("input", "cached_input", "output", "request", "image")
 _OFFER = obj(
@@ -90,6 +95,7 @@ _CATALOGUE: dict[str, Schema] = {
                         **same(TEXT, "name", "slug"),
                         "privacy_policy_url": or_null(TEXT),
                         "retention": _RETENTION,
+                        "needed_choice": _NEEDED_CHOICE,
                         "quantization": or_null(TEXT),
                     }
                 )
@@ -143,6 +149,7 @@ _CATALOGUE: dict[str, Schema] = {
                     **same(TEXT, "slug", "name"),
                     **same(or_null(TEXT), "privacy_policy_url", "retention_evidence_url"),
                     "retention": _RETENTION,
+                    "needed_choice": _NEEDED_CHOICE,
                     "retention_evidence_date": or_null({**TEXT, "format": "date"}),
                     **same(BOOLEAN, "states_retention", "self_hosted"),
                 }

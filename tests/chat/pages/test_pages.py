@@ -1,5 +1,6 @@
 """The chat's pages, without a browser and without a provider."""
 
+import datetime as dt
 import html
 import re
 
@@ -12,6 +13,7 @@ from django.urls import reverse
 from chat import messages, replies
 from chat.models import Conversation, Message
 from gateway.errors import Unavailable
+from privacy import provider_policy
 from tests.support.chat.writing import say, talk
 from tests.support.factories import make_provider, make_route
 
@@ -114,6 +116,19 @@ def test_what_failed_for_want_of_credit_leads_to_billing(alice, hers):
     text = page(hers, conversation)
     assert f'href="{reverse("billing")}">Add credit' in text
     assert "Try again" in text
+
+
+@pytest.mark.parametrize(
+    ("cost_nano", "said"),
+    [(0, "nothing was charged for it"), (400, "and was charged"), (None, "shows within minutes")],
+)
+def test_an_interrupted_reply_says_what_it_cost(alice, hers, cost_nano, said):
+    conversation = talk(alice, "Hi")
+    say(conversation, "Hel", state="interrupted", cost_nano=cost_nano)
+    shown = page(hers, conversation)
+    assert said in shown
+    assert ("nothing was charged" in shown) == (cost_nano == 0)
+    assert ("$0.0000004" in shown) == bool(cost_nano)
 
 
 def test_an_answer_that_is_being_written_is_followed_with_and_without_javascript(alice, hers):
@@ -282,6 +297,23 @@ def test_without_any_model_the_page_says_why(alice, hers, a_model):
     text = text_of(hers.get("/chat"))
     assert "No model can be used right now" in text
     assert reverse("privacy_settings") in text
+
+
+def test_without_consent_the_page_says_what_it_would_add(alice, hers, a_model):
+    today = dt.datetime.now(dt.UTC).date()
+    keeps = make_provider(retention="abuse_30d", retention_evidence_date=today)
+    make_route("kept", provider=keeps)
+    assert "1 more model needs your consent" in text_of(hers.get("/chat"))
+    answer = hers.post("/chat/start", {"text": "Hello", "model": "kept"})
+    assert answer.status_code == 422
+    text = text_of(answer)
+    assert "(abuse_30d) gives one provider: no failover." in text
+    assert re.search(r'data-code="no_route" href="/settings/privacy#providers">', text)
+    assert not Conversation.objects.exists()
+
+    provider_policy.choose(alice, "abuse_30d")
+    assert "need your consent" not in text_of(hers.get("/chat"))
+    assert "Kept" in text_of(hers.get("/chat"))
 
 
 def test_a_temporary_chat_wants_a_conversation(hers):

@@ -10,7 +10,7 @@ from billing.models import PriceVersion
 from billing.pricing import nano
 from gateway.catalogue import files as catalogue_files
 from gateway.catalogue import loading
-from gateway.catalogue.files import CatalogError
+from gateway.catalogue.files import STATEMENT_FIELDS, CatalogError
 from gateway.models import Model, Provider, Route
 from tests.support.gateway.small_catalogue import models_answer, rewrite, server, write
 
@@ -236,13 +236,42 @@ def test_a_key_that_no_longer_opens_is_sealed_anew(books, files):
 def test_it_names_the_providers_that_are_withheld_by_the_data_policy(books, files):
     outcome = load(files, GROQ_API_KEY="a", OPENROUTER_API_KEY="b")
     assert outcome.routable == ["groq", "local", "openrouter"]
-    assert outcome.withheld == ["openrouter"]
+    assert outcome.withheld == ["groq", "openrouter"]
 
 
-def test_evidence_older_than_90_days_withholds_a_provider(books, files):
+@pytest.mark.parametrize(("age", "withheld"), [(0, []), (89, []), (90, ["groq"])])
+def test_evidence_older_than_90_days_withholds_a_provider(books, files, age, withheld):
     today = dt.datetime.now(dt.UTC).date()
-    rewrite(files, str(today), str(today - dt.timedelta(days=90)), "providers.toml")
-    assert load(files, GROQ_API_KEY="a").withheld == ["groq"]
+    rewrite(files, str(today), str(today - dt.timedelta(days=age)), "providers.toml")
+    rewrite(files, '"abuse_30d"', '"none"', "providers.toml")
+    outcome = load(files, GROQ_API_KEY="a")
+    assert outcome.withheld == withheld
+    assert any("days old" in one for one in outcome.warnings) == (age >= 60)
+
+
+@pytest.mark.parametrize(("days", "stays"), [(1, True), (0, False), (-1, False)])
+def test_a_statement_with_newer_evidence_survives_the_next_load(books, files, days, stays):
+    load(files)
+    today = dt.datetime.now(dt.UTC).date()
+    rewrite(files, str(today), str(today - dt.timedelta(days=9)), "providers.toml")
+    theirs = ("abuse_30d", "https://groq.example/data", today - dt.timedelta(days=9))
+    ours = ("none", "https://groq.example/zdr", theirs[2] + dt.timedelta(days=days))
+    Provider.objects.filter(slug="groq").update(**dict(zip(STATEMENT_FIELDS, ours, strict=True)))
+    Provider.objects.filter(slug="groq").update(name="Of the admin")
+    for _ in range(2):
+        load(files)
+    row = Provider.objects.get(slug="groq")
+    assert tuple(getattr(row, name) for name in STATEMENT_FIELDS) == (ours if stays else theirs)
+    assert row.name == "Groq"
+
+
+def test_evidence_that_the_files_lack_survives_the_next_load(books, files):
+    load(files)
+    today = dt.datetime.now(dt.UTC).date()
+    found = {"retention": "none", "retention_evidence_date": today}
+    Provider.objects.filter(slug="openrouter").update(**found)
+    load(files)
+    assert Provider.objects.filter(slug="openrouter", **found).exists()
 
 
 # --- Servers that list their models --------------------------------------------------------------
@@ -382,12 +411,12 @@ def test_the_command_loads_the_shipped_files_and_says_so_in_one_line(books, no_k
         f"{Model.objects.count()} models, {Route.objects.count()} routes, "
         f"{PriceVersion.objects.count() - prices_before} new prices; "
         "providers routable: groq, local, openrouter; "
-        "only for accounts that allow unstated retention (P7): openrouter\n"
+        "only with a person's consent (P7): groq, openrouter\n"
     )
     said = out.getvalue()
-    # Once the shipped evidence is 90 days old, others are withheld too.
-    assert said == line or said.startswith(line.split("(P7)")[0])
-    assert err.getvalue() == ""
+    assert said == line
+    # The shipped evidence grows old, and the command warns of it.
+    assert [one for one in err.getvalue().splitlines() if "evidence is" not in one] == []
     assert "secret" not in said + "".join(capfd.readouterr())
 
 

@@ -89,7 +89,12 @@ for model in (os.environ["ANTHROPIC_MODEL"], os.environ["ANTHROPIC_DEFAULT_HAIKU
 
 
 def test_the_variables_of_claude_code_are_those_of_the_anthropic_package(customer):
-    script = f"{snippet(customer, 'claude-code').text}\nexec {sys.executable} -c '{CLAUDE}'"
+    lines = [
+        "export ANTHROPIC_API_KEY=sk-ant-other",  # It would be sent in place of Kyma's.
+        snippet(customer, "claude-code").text,
+        f"exec {sys.executable} -c '{CLAUDE}'",
+    ]
+    script = "\n".join(lines)
     assert run(customer, "bash", "-c", script).count("Hello") == 2
     assert {row.api for row in customer.requests()} == {"models", "messages"}
 

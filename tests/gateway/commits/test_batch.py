@@ -9,8 +9,10 @@ from accounts.ids import uuid7
 from billing.errors import InsufficientCredit, NoSuchAccount, TooManyOpenHolds
 from billing.ledger import Grant
 from billing.models import CreditAccount, Hold, KeySpend, LedgerEntry
+from gateway.commits import sql
 from gateway.commits.now import commit_now
 from gateway.commits.operations import Claim, ClaimEnd, HoldClosed, Log
+from gateway.commits.record import COLUMNS
 from gateway.models import ApiRequest, IdempotentRequest, RequestContent
 from tests.support.books import differences, hold, sums
 from tests.support.factories import (
@@ -373,3 +375,7 @@ def test_an_answer_for_those_who_ask_again_is_kept_only_while_there_is_an_owner(
     kept = IdempotentRequest.objects.get()
     assert kept.completed_at == NOW
     assert kept.answer == (None if is_erased else b"hi")
+
+
+def test_the_statement_takes_the_columns_of_a_record_in_their_order():
+    assert sql.columns("insert_requests") == COLUMNS

@@ -7,7 +7,6 @@ import pytest
 from django.utils import timezone
 
 from accounts import keys
-from accounts.addresses import mark_verified
 from accounts.ids import uuid7
 from accounts.models import ApiKey
 from billing.key_caps import caps_of, set_caps
@@ -139,25 +138,48 @@ def test_what_is_wrong_is_said_beside_its_field(page, field, value, message):
     assert not ApiKey.objects.exists()
 
 
-def test_making_a_management_key_asks_first_who_it_is(client, books):
+@pytest.fixture
+def dora(client, books):
+    """Is signed in, and hasn't confirmed it lately."""
     dora = make_user("dora@example.org", password=PASSWORD)
-    mark_verified(dora)
     sign_in(client, dora.email)
-    asked = client.post("/keys/new", new_rules(is_management="on"))
+    return dora
+
+
+RIGHTS = [{"is_management": "on"}, *({"scopes": [scope]} for scope in ApiKey.Scope.values)]
+
+
+@pytest.mark.parametrize("rights", RIGHTS)
+def test_making_a_key_with_rights_asks_first_who_it_is(client, dora, rights):
+    asked = client.post("/keys/new", new_rules(**rights))
     assert asked["Location"].startswith("/accounts/reauthenticate/")
     assert not ApiKey.objects.exists()
     answer = client.post(asked["Location"], {"password": PASSWORD})
     assert answer.status_code == 201
     assert "no-store" in answer["Cache-Control"]
-    assert ApiKey.objects.get().is_management
-    assert client.post("/keys/new", new_rules(is_management="on")).status_code == 201
+    key = ApiKey.objects.get()
+    assert key.is_management or key.scopes == rights["scopes"]
+    assert client.post("/keys/new", new_rules(**rights)).status_code == 201
 
 
-def test_rotating_a_management_key_asks_first_who_it_is(client, books):
-    dora = make_user("dora@example.org", password=PASSWORD)
-    mark_verified(dora)
-    (manager, _), (plain, _) = make_key(dora, is_management=True), make_key(dora)
-    sign_in(client, dora.email)
+def test_making_a_key_without_rights_asks_nothing(client, dora):
+    assert client.post("/keys/new", new_rules()).status_code == 201
+
+
+def test_giving_a_key_another_scope_asks_first_who_it_is_and_taking_one_does_not(client, dora):
+    key, _ = make_key(dora, scopes=["account", "chat"])
+    address = f"/keys/{key.id}"
+    assert client.post(address, new_rules(scopes=["chat"]))["Location"] == address
+    asked = client.post(address, new_rules(scopes=["chat", "keys"]))
+    assert asked["Location"].startswith("/accounts/reauthenticate/")
+    assert ApiKey.objects.get().scopes == ["chat"]
+    assert client.post(asked["Location"], {"password": PASSWORD})["Location"] == address
+    assert ApiKey.objects.get().scopes == ["chat", "keys"]
+
+
+@pytest.mark.parametrize("rights", [{"is_management": True}, {"scopes": ["account"]}])
+def test_rotating_a_key_with_rights_asks_first_who_it_is(client, dora, rights):
+    (manager, _), (plain, _) = make_key(dora, **rights), make_key(dora)
     assert client.get(f"/keys/{manager.id}/rotate").status_code == 200
     assert client.post(f"/keys/{plain.id}/rotate", {"grace": "0"}).status_code == 201
     asked = client.post(f"/keys/{manager.id}/rotate", {"grace": "0"})

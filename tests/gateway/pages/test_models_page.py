@@ -7,7 +7,14 @@ import pytest
 from django.test import Client
 
 from gateway.analytics import showcase
-from tests.support.factories import make_model, make_price, make_provider, make_route
+from gateway.models import Provider
+from tests.support.factories import (
+    make_model,
+    make_price,
+    make_provider,
+    make_route,
+    make_user,
+)
 from tests.support.gateway.served import folded, serve
 
 pytestmark = pytest.mark.usefixtures("books")
@@ -26,7 +33,7 @@ def page(path: str = "/models", **query) -> str:
 
 def shown(**query) -> list[str]:
     """The slugs of the models that /models shows."""
-    return [one.model.slug for one in Client().get("/models", query).context["models"]]
+    return [one.model.slug for one, _ in Client().get("/models", query).context["models"]]
 
 
 def of_json(path: str = "/models.json") -> dict:
@@ -168,6 +175,63 @@ def test_a_model_that_only_embeds_is_asked_for_embeddings():
 
 def test_a_model_that_is_not_there_is_not_found():
     assert Client().get("/models/none").status_code == 404
+
+
+# --- Under a person's choice ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def kept():
+    """A model with a provider of each class."""
+    evidence = {"retention_evidence_date": dt.datetime.now(dt.UTC).date()}
+    for retention in ("none", "abuse_30d", "stored"):
+        provider = make_provider(f"of-{retention}", retention=retention, **evidence)
+        make_route("kept", provider=provider)
+        if retention != "none":
+            make_route("keepers-only", provider=provider)
+
+
+def page_of(user, path: str) -> str:
+    client = Client()
+    if user:
+        client.force_login(user)
+    return " ".join(client.get(path).text.split())
+
+
+@pytest.mark.parametrize(
+    ("choice", "said", "marked"),
+    [
+        (None, "A new account allows only providers that keep nothing.", 2),
+        ("none", "Your privacy settings allow only providers that keep nothing.", 2),
+        ("abuse_30d", "Your privacy settings allow also providers that keep up to 30 days", 1),
+        ("stored", "Your privacy settings allow any provider", 0),
+    ],
+)
+def test_a_models_page_says_what_a_choice_allows_and_others_would_add(kept, choice, said, marked):
+    user = choice and make_user(provider_choice=choice)
+    text = page_of(user, "/models/kept")
+    assert said in text
+    assert text.count("only if you allow it") == marked
+    counts = ["one provider: no failover", "2 providers", "3 providers"][2 - marked :]
+    for count in counts:
+        assert f"<strong>{count}</strong>" in text
+    assert ("/settings/privacy#providers" in text) == bool(marked)
+
+
+def test_a_model_without_a_provider_says_that_it_needs_consent(kept, alice):
+    assert "<strong>no provider without consent</strong>" in page_of(alice, "/models/keepers-only")
+    text = page_of(alice, "/models")
+    assert "no provider without consent; with <code>abuse_30d</code>: one provider" in text
+    assert "one provider: no failover; with <code>abuse_30d</code>: 2 providers" in text
+    assert text.count("only if you allow it") == 4
+
+
+def test_evidence_that_is_too_old_is_called_so_on_the_models_page(kept, alice):
+    date = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=90)
+    Provider.objects.filter(slug="of-none").update(retention_evidence_date=date)
+    text = page_of(alice, "/models/kept")
+    assert "nothing kept beyond serving, evidence too old" in text
+    assert "<strong>no provider without consent</strong>" in text
 
 
 # --- /providers ----------------------------------------------------------------------------------

@@ -4,28 +4,33 @@ Each round has customers of its own and ends with a gateway that serves again. T
 random; what chose them is printed, and KILL_SEED repeats it.
 """
 
-import datetime as dt
-import os
 import random
 import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
-from django.utils import timezone
 
 from accounts.models import ApiKey
-from gateway.commits import reconcile, sweeper
 from gateway.models import ApiRequest
 from tests.support.counts import counts
+from tests.support.gateway.kills import (
+    _mortal_process,
+    chance,
+    check_books_of,
+    killed,
+    mortal,
+    sweep,
+)
 from tests.support.gateway.wire_client import Answer, WireClient
 from tests.support.live import Customer, Gateway, eventually
 from tests.support.provider.scripts import Done, Pause, WaitFor, answer, either, stream, usage_of
+
+__all__ = ["_mortal_process", "chance", "mortal"]
 
 CLIENTS = 16
 CUSTOMERS = 4
@@ -34,26 +39,6 @@ LARGE = "x" * 40_000
 SMALL_BUFFER = 4096
 PACE_S = 0.004
 MOST_ANSWERS = 80  # before the kill
-PAST_EVERY_DEADLINE = dt.timedelta(hours=1)
-
-
-@pytest.fixture(scope="module")
-def _mortal_process(django_db_setup, django_db_blocker):
-    with django_db_blocker.unblock(), Gateway(CACHE_TTL_S="1") as gateway:
-        yield gateway
-
-
-@pytest.fixture
-def mortal(committed, scripted, _mortal_process):
-    """A gateway process of this module alone: it is killed, and started again."""
-    return _mortal_process
-
-
-@pytest.fixture
-def chance():
-    seed = int(os.environ.get("KILL_SEED") or random.SystemRandom().getrandbits(32))
-    print(f"KILL_SEED={seed}")
-    return random.Random(seed)
 
 
 @pytest.mark.parametrize("rounds", counts(2, proof=15, endurance=60))
@@ -82,7 +67,7 @@ def test_a_kill_leaves_no_slow_reader_charged_for_what_it_cannot_get_any_more(mo
     customer = Customer(mortal, unlimited=True)
     ApiKey.objects.filter(pk=customer.key.pk).update(retention_days=0)  # Megabytes take a while.
     wanted = answers_about_as_long_as(kernel_takes())
-    with killed(mortal):
+    with killed(mortal, clients=CLIENTS):
         clients = [begin_and_stop_reading(customer, fake, pieces) for pieces in wanted]
         for client in clients:
             client.received = client.socket.recv(1)  # The answer has begun.
@@ -92,7 +77,7 @@ def test_a_kill_leaves_no_slow_reader_charged_for_what_it_cannot_get_any_more(mo
         Received(customer, client.read_to_the_end(), pieces)
         for client, pieces in zip(clients, wanted, strict=True)
     ]
-    sweeper.sweep(timezone.now() + PAST_EVERY_DEADLINE)
+    sweep()
     assert len(customer.usage_entries()) < len(clients)
     check_books(customer, received)
 
@@ -141,7 +126,7 @@ def kill_under_load(gateway: Gateway, fake, chance: random.Random) -> Counter:
     """Kill it among many requests in all their states."""
     token = fake.script(either(paced(stream(PIECES, usage=usage())), [Pause(0.02), *plain()]))
     crowd = Crowd(gateway)
-    with killed(gateway) as threads:
+    with killed(gateway, clients=CLIENTS) as threads:
         clients = [threads.submit(crowd.keep_asking, number, token) for number in range(CLIENTS)]
         wait_for_answers(crowd, chance.randrange(1, MOST_ANSWERS), clients)
         time.sleep(chance.uniform(0, 0.03))  # Not for luck: any moment will do.
@@ -164,26 +149,13 @@ def kill_while_settling(gateway: Gateway, fake, chance: random.Random) -> Counte
     steps = either([*events, WaitFor("the end"), done, end], [WaitFor("the end"), *plain()])
     token = fake.script(steps, keep=CLIENTS)
     crowd = Crowd(gateway)
-    with killed(gateway) as threads:
+    with killed(gateway, clients=CLIENTS) as threads:
         clients = [threads.submit(crowd.ask, number, token) for number in range(CLIENTS)]
         fake.wait_for_calls(token, CLIENTS)
         fake.go(token, "the end")
         fake.wait_for_finish(token)
         time.sleep(chance.uniform(0, 0.04))
     return check_after_restart(crowd, [client.result() for client in clients])
-
-
-@contextmanager
-def killed(gateway: Gateway) -> Iterator[ThreadPoolExecutor]:
-    """Threads for clients. At the end of the block the gateway is killed; then it serves again."""
-    try:
-        with ThreadPoolExecutor(CLIENTS) as threads:
-            try:
-                yield threads
-            finally:
-                gateway.kill()
-    finally:
-        gateway.start()
 
 
 def usage() -> dict:
@@ -258,7 +230,7 @@ class Received:
 
 def check_after_restart(crowd: Crowd, received: list[Received]) -> Counter:
     """Sweep, and compare the books with what the clients got."""
-    sweeper.sweep(timezone.now() + PAST_EVERY_DEADLINE)
+    sweep()
     for customer in crowd.customers:
         check_books(customer, [one for one in received if one.customer is customer])
     whole = sum(one.answer.is_whole for one in received)
@@ -279,6 +251,4 @@ def check_books(customer: Customer, received: list[Received]) -> None:
     for request_id in entries:
         assert request_id in answered, f"paid for {request_id}, of which nothing was received"
         answered[request_id].check_has_what_was_billed(rows[request_id])
-    assert customer.held_nano() == 0
-    assert not customer.holds()
-    assert list(reconcile.differences(customer.account.id)) == []
+    check_books_of(customer)

@@ -70,7 +70,10 @@ def make_switches(gateway: Gateway, fake) -> dict[str, Switch]:
     routes = {
         name: live_route(f"kill-{name}", fake.base_url) for name in ("route", "model", "provider")
     }
-    alice, suspended, disabled, revoked = (Customer(gateway, unlimited=True) for _ in range(4))
+    live_route("kill-consent", fake.base_url, self_hosted=False)  # It says nothing of its data.
+    customers = (Customer(gateway, unlimited=True) for _ in range(5))
+    alice, suspended, disabled, revoked, willing = customers
+    User.objects.filter(pk=willing.user.pk).update(provider_choice="stored")
     now = timezone.now()
     return {
         "route": enabled(routes["route"], alice, "kill-route"),
@@ -83,6 +86,14 @@ def make_switches(gateway: Gateway, fake) -> dict[str, Switch]:
             suspended,
             "scripted",
             403,
+        ),
+        "consent": Switch(
+            willing.user,
+            {"provider_choice": "none"},
+            {"provider_choice": "stored"},
+            willing,
+            "kill-consent",
+            404,
         ),
         "key": Switch(
             disabled.key, {"disabled_at": now}, {"disabled_at": None}, disabled, "scripted", 401

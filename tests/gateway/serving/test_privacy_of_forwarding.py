@@ -68,7 +68,7 @@ KEPT_BACK = {
     "service_tier": "PRIVATE",
     "models": ["PRIVATE"],
     "provider": {"order": ["PRIVATE"]},
-    "plugins": [{"id": "PRIVATE"}],
+    "plugins": [{"id": "PRIVATE", "enabled": False}],
     "trace": {"PRIVATE": "PRIVATE"},
     "PRIVATE_field": "PRIVATE",
 }

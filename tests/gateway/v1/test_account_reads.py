@@ -200,6 +200,7 @@ def test_providers_say_what_they_keep_and_never_how_they_are_reached(gateway):
         "retention_evidence_url": "https://stated.example/data",
         "retention_evidence_date": today.isoformat(),
         "states_retention": True,
+        "needed_choice": "abuse_30d",
         "self_hosted": False,
     }
     assert read()["scripted"]["retention"] == "none"

@@ -16,6 +16,7 @@ def candidate(**fields):
             "provider_name": "Groq",
             "privacy_policy_url": "https://groq.com/privacy-policy/",
             "retention": "abuse_30d",
+            "needed_choice": "abuse_30d",
             "quantization": "",
             "price": Price(input=150_000_000, cached_input=15_000_000, output=600_000_000),
             "price_verified": True,
@@ -49,6 +50,7 @@ PROVIDER = {
     "slug": "groq",
     "privacy_policy_url": "https://groq.com/privacy-policy/",
     "retention": "abuse_30d",
+    "needed_choice": "abuse_30d",
     "quantization": None,
 }
 FOR_ANTHROPIC = {

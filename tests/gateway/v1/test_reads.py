@@ -10,13 +10,15 @@ from unittest.mock import AsyncMock
 
 import pytest
 
-from accounts.models import User
+from accounts.models import ProviderChoice, User
 from billing.pricing import NANO_PER_USD, cost_lines
+from gateway.access.consent import allows
 from gateway.models import ApiRequest, Model, Provider, Route
 from gateway.receipts.generation import usage_of as usage_of_row
 from gateway.serving import settlement
 from gateway.serving.exchange import ClientGone, Exchange
 from gateway.v1 import guards
+from privacy import provider_policy
 from tests.gateway.conftest import live_route
 from tests.support.factories import make_caller, make_price
 from tests.support.gateway.http_client import error_of
@@ -59,7 +61,7 @@ def test_a_process_that_ends_is_no_client_that_hung_up(monkeypatch):
 def logged_of(end: type[BaseException], monkeypatch, **members) -> tuple[str, int, str]:
     """The row of a read that ends like this: its outcome, status and type of error."""
     logged = []
-    caller = make_caller(allows_unstated_retention=False)
+    caller = make_caller(provider_choice="none")
     monkeypatch.setattr(guards, "authenticate", AsyncMock(return_value=caller))
     monkeypatch.setattr(settlement, "log", lambda record, content: logged.append(record))
     view = guards.logged("balance")(AsyncMock(side_effect=end))
@@ -125,7 +127,7 @@ def unstated(slug: str, fake, **provider_fields) -> Route:
 
 
 def allow_unstated(customer: Customer) -> None:
-    User.objects.filter(pk=customer.user.pk).update(allows_unstated_retention=True)
+    User.objects.filter(pk=customer.user.pk).update(provider_choice="stored")
 
 
 TODAY = dt.datetime.now(dt.UTC).date()
@@ -162,6 +164,7 @@ def test_a_provider_that_states_nothing_is_for_those_who_allow_it(customer, fake
     assert refusal["metadata"] == {
         "error_type": "not_found",
         "excluded_by": ["data_policy:retention"],
+        "with_consent": {"stored": 1},
     }
     assert "privacy settings" in refusal["message"]
     assert fake.count(token) == 0
@@ -172,6 +175,40 @@ def test_a_provider_that_states_nothing_is_for_those_who_allow_it(customer, fake
     assert friend.ask(token, model=slug).status_code == 200
 
 
+@pytest.mark.parametrize(("kept", "needed"), [("abuse_30d", "abuse_30d"), ("stored", "stored")])
+def test_a_provider_that_keeps_data_is_for_those_who_consented(customer, fake, kept, needed):
+    slug = f"keeps-{kept}"
+    unstated(slug, fake, retention=kept, retention_evidence_date=TODAY)
+    refusal = error_of(customer.ask("Hello", model=slug))
+    assert refusal["code"] == "no_route"
+    assert refusal["metadata"]["with_consent"] == {needed: 1}
+    assert f"({needed}) gives one provider: no failover." in refusal["message"]
+    assert "/settings/privacy" in refusal["message"]
+    shown = customer.get(f"/v1/models/{slug}")
+    assert (shown.status_code, "/settings/privacy" in error_of(shown)["message"]) == (404, True)
+
+    for choice in ProviderChoice.values:
+        provider_policy.choose(customer.user, choice)
+        status = customer.ask("Hello", model=slug).status_code
+        assert status == (200 if allows(choice, needed) else 404)
+
+
+def test_a_key_of_a_person_who_never_answered_has_the_strict_choice(gateway, fake):
+    asker = Customer(gateway)
+    User.objects.filter(pk=asker.user.pk).update(provider_choice="")
+    for kept, status in (("none", 200), ("abuse_30d", 404), ("stored", 404)):
+        unstated(f"for-newcomers-{kept}", fake, retention=kept, retention_evidence_date=TODAY)
+        assert asker.ask("Hello", model=f"for-newcomers-{kept}").status_code == status
+
+
+def test_a_refusal_counts_only_providers_that_could_serve_the_request(customer, fake):
+    unstated("two-keepers", fake, retention="stored", retention_evidence_date=TODAY)
+    wish = {"only": ["no-such-provider"]}
+    refusal = error_of(customer.ask("Hello", model="two-keepers", provider=wish))
+    assert refusal["metadata"]["with_consent"] == {}
+    assert "/settings/privacy" not in refusal["message"]
+
+
 def test_of_two_routes_only_the_stated_one_is_shown_and_used(customer, fake):
     model = unstated("two-routes", fake).model
     stated = Provider.objects.update_or_create(
@@ -179,7 +216,7 @@ def test_of_two_routes_only_the_stated_one_is_shown_and_used(customer, fake):
         defaults={
             "name": "Stated",
             "base_url": fake.base_url,
-            "retention": Provider.Retention.ABUSE_30D,
+            "retention": Provider.Retention.NONE,
             "retention_evidence_date": TODAY,
         },
     )[0]

@@ -21,6 +21,7 @@ def test_a_model_names_its_providers_the_cheapest_first(routes):
     assert (told["id"], told["maker"], told["capabilities"]) == ("open/small", "Open", ["tools"])
     assert [one["slug"] for one in told["providers"]] == ["cheap", "dear"]
     assert [one["states_retention"] for one in told["providers"]] == [True, False]
+    assert [one["needed_choice"] for one in told["providers"]] == ["none", "stored"]
     assert Client().get("/api/models/open/small").json() == told
 
 

@@ -7,8 +7,9 @@ from django.utils import timezone
 
 from accounts import keys
 from accounts.models import ApiKey
+from tests.support.account_pages import PASSWORD
 from tests.support.api_client import bearing, by_key, signed_in
-from tests.support.factories import cap_key, make_key, make_model
+from tests.support.factories import cap_key, make_key, make_model, make_user
 
 pytestmark = pytest.mark.usefixtures("books")
 
@@ -231,3 +232,48 @@ def test_nobody_changes_a_management_key_here(alice):
     client = signed_in(alice)
     assert patch(client, f"/api/keys/{key.id}", {"name": "x"}).status_code == 403
     assert client.delete(f"/api/keys/{key.id}").status_code == 403
+
+
+# --- Scopes that a signed-in person gives --------------------------------------------------------
+
+
+@pytest.fixture
+def dora(books):
+    return make_user("dora@example.org", password=PASSWORD)
+
+
+@pytest.fixture
+def givings(dora):
+    """Each way to a key with more scopes: the path and the body."""
+    key, _ = make_key(dora, scopes=["account"])
+    return {
+        "make": ("post", "/api/keys", {"name": "CI", "scopes": ["chat"]}, 201),
+        "change": ("patch", f"/api/keys/{key.id}", {"scopes": ["account", "chat"]}, 200),
+        "rotate": ("post", f"/api/keys/{key.id}/rotate", {}, 201),
+    }
+
+
+@pytest.mark.parametrize("way", ["make", "change", "rotate"])
+def test_a_signed_in_person_confirms_first_who_they_are(dora, givings, way):
+    method, path, body, status = givings[way]
+    client = signed_in(dora)
+    refused = getattr(client, method)(path, body, content_type="application/json")
+    assert (refused.status_code, refused.json()["code"]) == (403, "reauthentication_required")
+    assert "/accounts/reauthenticate/" in refused.json()["detail"]
+    key = ApiKey.objects.get()
+    assert (key.scopes, key.state) == (["account"], "active")
+    client.post("/accounts/reauthenticate/", {"password": PASSWORD})
+    answer = getattr(client, method)(path, body, content_type="application/json")
+    assert answer.status_code == status
+
+
+def test_without_new_scopes_nothing_is_confirmed(dora):
+    key, _ = make_key(dora, scopes=["account", "chat"])
+    client = signed_in(dora)
+    assert post(client, "/api/keys", {"name": "CI"}).status_code == 201
+    assert patch(client, f"/api/keys/{key.id}", {"scopes": ["chat"]}).status_code == 200
+
+
+def test_a_key_that_may_make_keys_confirms_nothing(dora):
+    client = by_key(dora)
+    assert post(client, "/api/keys", {"name": "CI", "scopes": ["chat"]}).status_code == 201

@@ -209,6 +209,9 @@ def test_a_first_start_shows_login_key_and_a_question_and_a_second_the_same_logi
         assert first.find(r"E-mail +(\S+)") == login["email"]
         assert first.find(r"Password +(\S+)") == login["password"]
         key = first.find(r"API key +(kyma-\w{40}) ")
+        link = first.find(r"(?m)^http://localhost:\d+(/mailbox\?token=\S+)$")
+        assert requests.get(f"{machine.url}/mailbox", timeout=5).status_code == 404
+        assert requests.get(f"{machine.url}{link}", timeout=5).url == f"{machine.url}/mailbox"
         answer = json.loads(run(first.find(r"(?m)^  (curl .*)$"), machine))
         assert answer["model"] == "smollm2-135m"
         assert "Tokyo" in answer["choices"][0]["message"]["content"]

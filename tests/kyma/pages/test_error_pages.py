@@ -62,11 +62,11 @@ def test_a_request_that_makes_no_sense_gets_a_page(rf):
 def test_a_form_without_its_token_says_what_to_do(alice):
     client = Client(enforce_csrf_checks=True)
     client.force_login(alice)
-    response = client.post("/settings/privacy", {"allows_unstated_retention": "on"})
+    response = client.post("/settings/privacy", {"choice": "stored"})
     assert response.status_code == 403
     assert "reload the page, and send it again" in response.text
     alice.refresh_from_db()
-    assert alice.allows_unstated_retention is False
+    assert alice.provider_choice == "none"
 
 
 def test_no_error_page_is_for_search_engines(rf, client):

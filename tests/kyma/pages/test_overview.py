@@ -85,7 +85,7 @@ def test_the_snippets_name_the_address_that_was_asked_and_a_model_that_works(ali
     page = client.get(URL, headers={"host": "localhost:8001"}).text
     assert "curl http://localhost:8001/v1/chat/completions" in page
     assert "&quot;model&quot;: &quot;a-llama&quot;" in page
-    alice.allows_unstated_retention = True
+    alice.provider_choice = "stored"
     alice.save()
     assert "&quot;model&quot;: &quot;fast&quot;" in client.get(URL).text
 

@@ -5,6 +5,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from accounts.models import User
 from gateway import short_cache
 from gateway.catalogue import entries
 from gateway.models import Route, catalogue
@@ -87,17 +88,15 @@ def test_what_is_switched_off_is_shown_for_a_second_at_most(a_route, clock):
 def test_a_data_policy_counts_at_once(a_route, clock, alice, reader):
     Route.objects.filter(pk=a_route.pk).update(provider=make_provider())
     assert "gpt-oss-20b" not in reader.get("/chat").text
-    alice.allows_unstated_retention = True
-    alice.save()
+    User.objects.filter(pk=alice.pk).update(provider_choice="stored")
     assert "gpt-oss-20b" in reader.get("/chat").text
 
 
-@pytest.mark.parametrize("allows_unstated", [True, False])
-def test_a_data_policy_admits_all_or_those_that_state_what_they_keep(a_route, allows_unstated):
+@pytest.mark.parametrize("choice", ["", "none", "abuse_30d", "stored"])
+def test_a_data_policy_admits_all_or_those_that_keep_nothing(a_route, choice):
     silent = make_provider("silent")
     make_route("gpt-oss-20b", provider=silent)
     make_route("nowhere-else", provider=silent)
-    offered = entries.offered(allows_unstated=allows_unstated)
-    providers = {slug: len(entry.candidates) for slug, entry in offered.items()}
+    providers = {slug: len(entry.candidates) for slug, entry in entries.offered(choice).items()}
     all_of_them = {"gpt-oss-20b": 2, "nowhere-else": 1}
-    assert providers == (all_of_them if allows_unstated else {"gpt-oss-20b": 1})
+    assert providers == (all_of_them if choice == "stored" else {"gpt-oss-20b": 1})

@@ -12,9 +12,11 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.test import Client, RequestFactory
 
+from accounts import hashing
+from billing.models import CreditAccount
 from tests.support.account_pages import PASSWORD, enter_code, just_signed_in, sign_in, sign_up
 from tests.support.browser.visitors import add_factors
-from tests.support.factories import make_key, make_user
+from tests.support.factories import make_account, make_key, make_user
 
 TEMPLATES = settings.BASE_DIR / "templates"
 ERRORS = sorted(path.name for path in TEMPLATES.glob("[45]*.html"))
@@ -82,6 +84,25 @@ def a_wrong_password():
     return sign_in(Client(), "nobody@example.org")
 
 
+def a_busy_sign_in():
+    with hashing.refused():
+        return sign_in(Client(), "hurried@example.org")
+
+
+def a_busy_admin():
+    client = just_signed_in(make_user(is_staff=True, is_superuser=True))
+    fields = {"email": "new@example.org", "usable_password": "true"}
+    with hashing.refused():
+        passwords = {"password1": PASSWORD, "password2": PASSWORD}
+        return client.post("/admin/accounts/user/add/", {**fields, **passwords})
+
+
+def an_account_without_the_gift():
+    person = make_user()
+    make_account(person, no_gift=CreditAccount.NoGift.NETWORK)
+    return just_signed_in(person).get("/billing")
+
+
 def a_wrong_code():
     client = Client()
     sign_up(client, "guessing@example.org")
@@ -101,6 +122,9 @@ ACTS: list[Callable[[], Any]] = [
     a_message,
     a_short_password,
     a_wrong_password,
+    a_busy_sign_in,
+    a_busy_admin,
+    an_account_without_the_gift,
     a_wrong_code,
     a_worn_link,
 ]

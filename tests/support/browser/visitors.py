@@ -45,10 +45,10 @@ class Visitor:
     below: str = ""
 
     @property
-    def session(self) -> str | None:
-        """What the browser of this visitor has in its cookie."""
-        cookie = self.client.cookies.get(settings.SESSION_COOKIE_NAME)
-        return cookie and cookie.value
+    def cookies(self) -> dict[str, str]:
+        """What the browser of this visitor keeps: the session, and the key of the mailbox."""
+        kept = (settings.SESSION_COOKIE_NAME, mailbox.COOKIE)
+        return {name: one.value for name, one in self.client.cookies.items() if name in kept}
 
     @cached_property
     def answers(self) -> dict[str, Any]:
@@ -94,17 +94,19 @@ def is_no_page(answer) -> bool:
 def everybody(*, days: int, a_day: int) -> list[Visitor]:
     """One of each, on a site with `days` of usage, all of it looked at. Strangers come first."""
     making.make(days=days, a_day=a_day)
-    comers = (newcomer(), halfway(), forgetful(), careful(), beginner(), regular())
+    comers = (newcomer(), halfway(), forgetful(), careful(), unasked(), beginner(), regular())
     everybody = [stranger(), *comers]
     assert all(visitor.pages for visitor in everybody)
     return everybody
 
 
 def stranger() -> Visitor:
-    """Finds a mail in the mailbox, and the model that was asked most lately."""
+    """Finds a mail in the mailbox, which is open, and the model that was asked most lately."""
     mailbox.put(to="newcomer@example.org", subject="Confirm your address", text="123456\n")
     asked = ApiRequest.objects.filter(route__provider__enabled=True).latest("id")
-    return Visitor("stranger", Client(), {"models/<slug>": asked.model})
+    client = Client()
+    client.get(mailbox.link())
+    return Visitor("stranger", client, {"models/<slug>": asked.model})
 
 
 def newcomer() -> Visitor:
@@ -138,6 +140,12 @@ def forgetful() -> Visitor:
 def careful() -> Visitor:
     """Has a password and no second factor."""
     return Visitor("careful", just_signed_in(make_user(password=PASSWORD)), below="accounts/")
+
+
+def unasked() -> Visitor:
+    """Hasn't chosen yet which providers may answer."""
+    client = just_signed_in(make_user(provider_choice=""))
+    return Visitor("unasked", client, below="settings/privacy/choose")
 
 
 def beginner() -> Visitor:

@@ -57,7 +57,7 @@ NEVER_FORWARDED = {
     "route": "fallback",
     "provider": {"order": ["a"], "sort": "price", "max_price": {"prompt": 1}, "zdr": True},
     "transforms": ["middle-out"],
-    "plugins": [{"id": "web"}],
+    "plugins": [{"id": "context-compression"}],
     "usage": {"include": True},
     "trace": {"id": "t"},
     "debug": {"echo_upstream_body": True},

@@ -46,10 +46,10 @@ class WireClient:
         lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
         self.send("\r\n".join([*lines, "", ""]).encode())
 
-    def post(self, body: dict, headers: dict[str, str]) -> None:
-        """Ask for a chat completion."""
+    def post(self, body: dict, headers: dict[str, str], path: str = CHAT) -> None:
+        """Ask for a chat completion, or something else at `path`."""
         content = orjson.dumps(body)
-        self.send_head({**headers, "Content-Length": str(len(content))})
+        self.send_head({**headers, "Content-Length": str(len(content))}, path)
         self.send(content)
 
     def read_until(self, wanted: bytes) -> None:

@@ -189,6 +189,7 @@ def test_usage_is_shown_to_those_who_ask(fields, expected):
         ("provider", "a"),
         ("transforms", "middle-out"),
         ("plugins", {}),
+        ("web_search_options", {}),
         ("messages", []),
         ("messages", {}),
         ("messages", "Hello"),
@@ -255,6 +256,10 @@ def test_a_field_of_the_wrong_type_or_range_is_named(name, value):
         ({"provider": {"max_price": {"prompt": "free"}}}, "provider.max_price.prompt"),
         ({"provider": {"preferred_max_latency": "1"}}, "provider.preferred_max_latency"),
         ({"debug": {"echo_upstream_body": 1}}, "debug.echo_upstream_body"),
+        ({"plugins": [{"id": "context-compression"}, {"id": "web"}]}, "plugins[1]"),
+        ({"plugins": [{"id": "web", "enabled": True}]}, "plugins[0]"),
+        ({"plugins": [{}]}, "plugins[0]"),
+        ({"modalities": ["text", "audio"]}, "modalities[1]"),
     ],
 )
 def test_a_fault_inside_a_field_is_named_by_its_path(fields, param):
