@@ -1,8 +1,8 @@
 """While strangers and customers do their worst, another account's stream goes on.
 
 `make test` runs each attack for three seconds on a machine that does other things meanwhile, so its
-bounds on time are wider; `make endurance ONLY=doors` runs each three times for thirty seconds, holds
-the median to the bounds that Kyma promises itself, and prints a table.
+bounds on time are wider. `make endurance ONLY=doors` runs each three times for thirty seconds,
+holds the median to the bounds that Kyma promises itself, and prints a table.
 """
 
 import json
@@ -10,11 +10,14 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.gateway.conftest import live_route
+from tests.support.attacks import code_blocks, searches
+from tests.support.attacks.visits import session_of
 from tests.support.live import USD, Customer, Gateway, eventually
 from tests.support.provider.scripts import Event, Head, Pause, chunk
 from tests.support.witness import MB, Memory, Seen, Witness, resident_bytes
@@ -32,18 +35,38 @@ BACK_WITHIN_S = 60
 TABLE: list[str] = []
 
 
-def no_arguments(gateway: Gateway) -> dict:
+def of_a_stranger(gateway: Gateway) -> dict:
     return {}
 
 
-# Attacks by their modules in tests/support/attacks, with the arguments that each wants.
-ATTACKS: dict = {'nothing': no_arguments}
+def signed_in(gateway: Gateway) -> dict:
+    return {"session": session_of(Customer(gateway).user)}
+
+
+def with_code(gateway: Gateway) -> dict:
+    user = Customer(gateway).user
+    return {"session": session_of(user), "chats": code_blocks.prepare(user)}
+
+
+def with_long_chats(gateway: Gateway) -> dict:
+    user = Customer(gateway).user
+    searches.prepare(user)
+    return {"session": session_of(user)}
+
+
+# Attacks by their modules in tests/support/attacks, with what makes the arguments that each wants.
+ATTACKS: dict[str, Callable[[Gateway], dict]] = {
+    "code_blocks": with_code,
+    "log_ins": of_a_stranger,
+    "searches": with_long_chats,
+    "imports": signed_in,
+}
 every_attack = pytest.mark.parametrize("name", ATTACKS)
 
 
 @pytest.fixture(scope="module")
 def _process(django_db_setup, django_db_blocker):
-    with django_db_blocker.unblock(), Gateway() as gateway:
+    with django_db_blocker.unblock(), Gateway(DJANGO_SETTINGS_MODULE="kyma.settings") as gateway:
         yield gateway
 
 
@@ -92,8 +115,15 @@ def attacked(gateway: Gateway, fake, name: str, seconds: float) -> tuple[Seen, i
     command = [sys.executable, "-m", "tests.support.attacks", name, gateway.url, str(seconds)]
     witness = Witness(gateway.url, victim.key_text, model="scripted", prompt=token)
     with Memory(gateway.pid) as memory, witness:
-        subprocess.run([*command, arguments], cwd=ROOT, check=True, timeout=seconds + 60)
+        attack = subprocess.run(
+            [*command, arguments],
+            cwd=ROOT,
+            check=True,
+            timeout=seconds + 60,
+            stdout=subprocess.PIPE,
+        )
     fake.release(token)
+    print(name, witness.seen, attack.stdout.decode())
     return witness.seen, memory.most_bytes
 
 

@@ -32,7 +32,7 @@ class Seen(NamedTuple):
 
 
 class Witness:
-    """The process that looks on. As a context manager it ends with the block; then `seen` is set."""
+    """The process that looks on, as a context manager. After the block `seen` is set."""
 
     seen: Seen
 

@@ -1,3 +1,0 @@
-import time
-def run(address,*,seconds):
-    time.sleep(seconds)
