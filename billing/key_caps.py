@@ -50,7 +50,7 @@ def sheet_of(key: ApiKey) -> KeySheet:
         starts={period: getattr(row, period) for period in PERIODS},
         caps={period: getattr(row, f"{period}_cap_nano") for period in CAPS},
     )
-    sheet.roll(_today())
+    sheet.roll(_today(), _today())
     return sheet
 
 

@@ -32,8 +32,16 @@ class KeySheet:
         periods = ("total", *PERIODS)
         return cls(0, dict.fromkeys(periods, 0), period_starts(today), dict.fromkeys(periods))
 
-    def roll(self, today: dt.date) -> None:
-        """Restart the sum of each period that has ended."""
+    def roll(self, today: dt.date, latest: dt.date | None = None) -> None:
+        """Restart the sum of each period that has ended.
+
+        `latest` is today by a clock to trust. Later days came from a process whose clock was ahead.
+        They count as `latest`, or their sums would stay until these days have passed.
+        """
+        if latest is not None:
+            today = min(today, latest)
+            for period, start in period_starts(latest).items():
+                self.starts[period] = min(self.starts[period], start)
         for period, start in period_starts(today).items():
             if self.starts[period] < start:
                 self.starts[period] = start

@@ -1,4 +1,7 @@
-"""Reading the database from the event loop: in a thread that gives its connection back.
+"""Using the database from the event loop: in a thread that gives its connection back.
+
+While the database is silent the few threads wait, each until the limit of its connection. Nobody
+waits behind them for longer than DATABASE_TIMEOUT_S: that fails as if the database were away.
 
 A connection to Postgres goes back to the pool. One to SQLite stays with its thread, since opening
 it reads the whole schema.
@@ -10,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
-from django.db import connections
+from django.conf import settings
+from django.db import OperationalError, connections
 from django.http import HttpRequest
 
 Part = TypeVar("Part", str, bytes)
@@ -19,10 +23,32 @@ _threads = ThreadPoolExecutor(4, thread_name_prefix="read")
 
 
 async def in_thread(function: Callable, *arguments: Any) -> Any:
-    """Call `function`, which may use the ORM, without blocking the event loop."""
-    return await asyncio.get_running_loop().run_in_executor(
-        _threads, _with_connections_given_back, function, arguments
-    )
+    """Call `function`, which may use the ORM, without blocking the event loop.
+
+    Raises OperationalError if no thread gets to it in time. Once it has begun it is waited for.
+    """
+    work = _threads.submit(_with_connections_given_back, function, arguments)
+    result = asyncio.wrap_future(work)
+    try:
+        done, _ = await asyncio.wait({result}, timeout=settings.DATABASE_TIMEOUT_S)
+    except asyncio.CancelledError:
+        result.cancel()
+        raise
+    if not done and work.cancel():
+        raise OperationalError("no thread was free for the database in time")
+    return await result
+
+
+async def read_in_thread(function: Callable, *arguments: Any) -> Any:
+    """Call `function`, which changes nothing or may be repeated, and wait at most the limit.
+
+    Raises OperationalError when that has passed, even if `function` is still running.
+    """
+    try:
+        async with asyncio.timeout(settings.DATABASE_TIMEOUT_S):
+            return await in_thread(function, *arguments)
+    except TimeoutError as late:
+        raise OperationalError("the database took too long") from late
 
 
 def _with_connections_given_back(function: Callable, arguments: tuple) -> Any:

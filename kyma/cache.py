@@ -12,7 +12,8 @@ from django.core.cache.backends.redis import RedisCache
 from django.utils.crypto import salted_hmac
 from redis.exceptions import RedisError
 
-RETRY_AFTER_S = 5.0  # Redis isn't tried meanwhile, because each attempt may wait for its timeout.
+# Redis isn't tried meanwhile, because each attempt may wait for its timeout. Then one caller tries.
+RETRY_AFTER_S = 5.0
 _away_until = 0.0
 
 
@@ -24,9 +25,14 @@ def digest_of(key: str, prefix: str, version: int) -> str:
 def _on_either(name: str):
     def method(self, *arguments, **named):
         global _away_until
-        if time.monotonic() >= _away_until:
+        before, now = _away_until, time.monotonic()
+        if now >= before:
+            if before:
+                _away_until = now + RETRY_AFTER_S
             try:
-                return getattr(RedisCache, name)(self, *arguments, **named)
+                result = getattr(RedisCache, name)(self, *arguments, **named)
+                _away_until = 0.0
+                return result
             except RedisError:
                 _away_until = time.monotonic() + RETRY_AFTER_S
         return getattr(self._local, name)(*arguments, **named)

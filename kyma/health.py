@@ -4,6 +4,7 @@
 """
 
 import functools
+import math
 
 import redis
 from django.conf import settings
@@ -17,10 +18,12 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from accounts.keyring.models import DataKey
+from gateway.commits import queue as commit_queue
 from gateway.models.evidence import due
-from kyma import metrics, schema
+from kyma import limited_connection, metrics, schema
 
 REDIS_TIMEOUT_S = 0.5
+DATABASE_TIMEOUT_S = 1.0  # /ready itself waits for no more than about two seconds.
 OK = "ok"
 
 _draining = False
@@ -56,14 +59,16 @@ def detail(request: HttpRequest) -> JsonResponse:
 @never_cache
 @require_safe
 def ready(request: HttpRequest) -> JsonResponse:
-    """Answer 200 or 503, with every check by name. Without Redis, Kyma is degraded but ready."""
-    database = _check_database()
-    needed = {
-        "not draining": "this process is ending" if _draining else OK,
-        "database": database,
-        "migrations": _check_migrations() if database == OK else "not checked",
-        "keyring": _check_keyring(),
-    }
+    """Answer 200 or 503, with every check by name. Without Redis, Kyma is degraded but ready.
+
+    After one check of the databases has failed, the next ones aren't made: each might wait.
+    """
+    needed = {"not draining": "this process is ending" if _draining else OK}
+    has_failed = False
+    with limited_connection.at_most(DATABASE_TIMEOUT_S):
+        for name, check in _DATABASE_CHECKS.items():
+            needed[name] = "not checked" if has_failed else check()
+            has_failed = has_failed or needed[name] != OK
     redis_state = _check_redis()
     if any(state != OK for state in needed.values()):
         status = "not ready"
@@ -84,6 +89,14 @@ def _says_what_fails(check):
             return f"failed: {type(error).__name__}"
 
     return answer
+
+
+def _check_commits() -> str:
+    """Look at the operations that wait, which takes no time, before any query is made."""
+    silent_s = commit_queue.silent_s()
+    if silent_s < settings.COMMIT_STALLED_AFTER_S:
+        return OK
+    return f"stalled: nothing was committed for {math.floor(silent_s)} s"
 
 
 @_says_what_fails
@@ -114,6 +127,14 @@ def _check_evidence() -> str | dict[str, str]:
 def _check_keyring() -> str:
     DataKey.objects.exists()
     return OK
+
+
+_DATABASE_CHECKS = {
+    "commits": _check_commits,
+    "database": _check_database,
+    "keyring": _check_keyring,
+    "migrations": _check_migrations,
+}
 
 
 @_says_what_fails

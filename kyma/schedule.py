@@ -3,6 +3,8 @@
 A job that is late may be skipped where the next one does the same: it expires.
 """
 
+from celery.schedules import crontab
+
 MINUTE_S = 60
 HOUR_S = 60 * MINUTE_S
 DAY_S = 24 * HOUR_S
@@ -17,7 +19,8 @@ def jobs(*, sweep_s: int, probe_s: int, rollup_s: int, notice_s: int) -> dict[st
         },
         "make content partitions": {
             "task": "gateway.tasks.make_partitions",
-            "schedule": DAY_S,
+            # By the clock: a beat that is started afresh each hour never waits out an interval.
+            "schedule": crontab(minute=20),
         },
         "probe providers": {
             "task": "gateway.tasks.probe_providers",
@@ -29,7 +32,7 @@ def jobs(*, sweep_s: int, probe_s: int, rollup_s: int, notice_s: int) -> dict[st
             "schedule": sweep_s,
         },
         "take back imports": {"task": "chat.tasks.take_back_imports", "schedule": 10 * MINUTE_S},
-        "purge content": {"task": "gateway.tasks.purge_content", "schedule": HOUR_S},
+        "purge content": {"task": "gateway.tasks.purge_content", "schedule": crontab(minute=40)},
         "fold usage": {
             "task": "gateway.tasks.fold_usage",
             "schedule": rollup_s,

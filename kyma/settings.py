@@ -9,7 +9,8 @@ from pathlib import Path
 
 import environ
 
-from kyma import inner_ports, own_secrets, schedule
+from kyma import databases, inner_ports, own_secrets, schedule
+from kyma.limited_connection import LimitedConnection
 
 env = environ.Env()
 
@@ -117,32 +118,24 @@ TEMPLATES = [
 
 # --- Databases ---------------------------------------------------------------------------------
 
-SQLITE_OPTIONS = {
-    # IMMEDIATE: otherwise concurrent writers get "database is locked". FULL survives a power loss.
-    "transaction_mode": "IMMEDIATE",
-    "timeout": 20,
-    "init_command": ("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON"),
-}
-POSTGRES_OPTIONS = {
-    # Otherwise a failed INSERT writes the user's text into the server's log.
-    "server_side_binding": True,
-    "prepare_threshold": None,
-    "pool": {"min_size": 0, "max_size": env.int("DATABASE_POOL_SIZE", default=8), "timeout": 5},
-}
+# How long to wait for Postgres: for one query of a web process, for one of a job, for one batch of
+# group commit, and for a connection of the pool. Migrations and other commands have no limit.
+DATABASE_TIMEOUT_S = env.float("DATABASE_TIMEOUT_S", default=2.0)
+DATABASE_JOB_TIMEOUT_S = env.float("DATABASE_JOB_TIMEOUT_S", default=300.0)
+COMMIT_TIMEOUT_S = env.float("COMMIT_TIMEOUT_S", default=5.0)
+DATABASE_POOL_TIMEOUT_S = env.float("DATABASE_POOL_TIMEOUT_S", default=2.0)
+# Readiness turns red when nothing was committed for so long although operations wait.
+COMMIT_STALLED_AFTER_S = env.float("COMMIT_STALLED_AFTER_S", default=3.0)
+_postgres_options = databases.postgres_options(
+    LimitedConnection, env.int("DATABASE_POOL_SIZE", default=8), DATABASE_POOL_TIMEOUT_S
+)
 
 
 def _database(variable: str, file_name: str) -> dict:
     """Return one database: Postgres (or SQLite) by URL, or else a SQLite file below STATE_DIR."""
     url = env.str(variable, default="") or f"sqlite:///{STATE_DIR / file_name}"
-    config = env.db_url_config(url)
-    is_sqlite = config["ENGINE"].endswith("sqlite3")
-    options = SQLITE_OPTIONS if is_sqlite else POSTGRES_OPTIONS
-    config["OPTIONS"] = {**options, **config.get("OPTIONS", {})}
-    config["CONN_MAX_AGE"] = 0  # More than zero leaks connections under ASGI.
-    config["DISABLE_SERVER_SIDE_CURSORS"] = True  # A transaction pooler may be in use.
-    # A file, because threads and other processes use the test database too.
-    config["TEST"] = {"NAME": str(STATE_DIR / f"test-{file_name}")} if is_sqlite else {}
-    return config
+    test_file = STATE_DIR / f"test-{file_name}"
+    return databases.configured(env.db_url_config(url), _postgres_options, test_file=test_file)
 
 
 DATABASES = {
@@ -159,10 +152,16 @@ EMBEDDED_REDIS = not env.str("REDIS_URL", default="")  # `manage.py up` starts i
 _inner_ports = inner_ports.FIXED if PRODUCTION else inner_ports.remembered(STATE_DIR)
 KYMA_REDIS_PORT = env.int("KYMA_REDIS_PORT", default=_inner_ports["redis"])
 REDIS_URL = env.str("REDIS_URL", default="") or f"redis://127.0.0.1:{KYMA_REDIS_PORT}/0"
-REDIS_TIMEOUT_S = env.float("REDIS_TIMEOUT_S", default=0.5)  # then limits are kept per process
+REDIS_TIMEOUT_S = env.float("REDIS_TIMEOUT_S", default=0.3)  # then limits are kept per process
 WEB_PROCESSES = env.int("WEB_PROCESSES", default=1)  # that share the limits without Redis
 CELERY_BROKER_URL = REDIS_URL
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# Otherwise a worker would wait for ever for a Redis that has gone without a word.
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_connect_timeout": 5,
+    "socket_timeout": 30,
+    "socket_keepalive": True,
+}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_WORKER_SEND_TASK_EVENTS = False

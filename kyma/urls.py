@@ -17,3 +17,4 @@ urlpatterns = [
 ]
 
 handler404 = "kyma.api.problems.not_found"
+handler500 = "kyma.api.problems.failed"

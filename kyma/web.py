@@ -21,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from chat import replies
 from gateway.serving import settlement
 from gateway.v1.handler import IS_CLOSING, KEEP_HEAD
-from kyma import health
+from kyma import health, limited_connection
 
 KEEP_ALIVE_S = 75
 CANCEL_TIMEOUT_S = 10.0  # for cancelled requests to settle
@@ -35,6 +35,7 @@ _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # of malloc.h
 
 def serve(*, host: str, port: int, fd: int | None = None) -> None:
     """Serve until a signal comes, on the listening socket `fd` if one is given."""
+    limited_connection.limit(settings.DATABASE_TIMEOUT_S)
     sockets = None if fd is None else [socket.socket(fileno=fd)]
     make_server("kyma.asgi:application", host=host, port=port).run(sockets)
 

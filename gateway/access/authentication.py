@@ -13,7 +13,7 @@ from accounts.errors import InvalidKey, KeyDestroyed
 from accounts.keyring import data_keys
 from accounts.models import User
 from billing.accounts import open_account
-from gateway.database import in_thread
+from gateway.database import read_in_thread
 from gateway.errors import Unauthenticated, Unavailable
 from gateway.short_cache import ShortCache
 
@@ -70,7 +70,7 @@ def _key_in(headers: Mapping[str, str]) -> str:
 
 
 async def _load(text: str) -> Caller:
-    return await in_thread(_caller, text)
+    return await read_in_thread(_caller, text)
 
 
 def _caller(text: str) -> Caller:

@@ -23,6 +23,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
 
@@ -107,14 +108,14 @@ class TokenBuckets:
         self._twin = Twin()
         self._waiting: list[tuple[list[Bucket], asyncio.Future]] = []
         self._sender: asyncio.Task | None = None
-        self._away_until = 0.0
+        self._looking: asyncio.Task | None = None  # It runs while Redis is away.
 
     async def take(self, buckets: Sequence[Bucket]) -> list[Level]:
         """Take from all `buckets` if each has enough. Returns the level of each, in order.
 
         A cost above the capacity needs a full bucket.
         """
-        if time.monotonic() < self._away_until:
+        if self._is_away:
             return self._take_from_twin(buckets)
         future = asyncio.get_running_loop().create_future()
         self._waiting.append(([_capped(one) for one in buckets], future))
@@ -132,13 +133,35 @@ class TokenBuckets:
 
     async def _answers(self, asked: list[list[Bucket]]) -> list[list[Level]]:
         # Requests that arrived while Redis timed out for others don't wait for it again.
-        if time.monotonic() >= self._away_until:
+        if not self._is_away:
             try:
-                return await self._ask_redis(asked)
+                async with asyncio.timeout(settings.REDIS_TIMEOUT_S):
+                    return await self._ask_redis(asked)
             except Exception as error:  # noqa: BLE001 - every waiting request must get an answer
                 logger.warning("limits are kept per process: %s", type(error).__name__)
-                self._away_until = time.monotonic() + RETRY_REDIS_AFTER_S
+                await self._hang_up()
+                self._looking = asyncio.create_task(self._look_for_redis(), name="find Redis")
         return [self._take_from_twin(buckets) for buckets in asked]
+
+    @property
+    def _is_away(self) -> bool:
+        return self._looking is not None and not self._looking.done()
+
+    async def _look_for_redis(self) -> None:
+        """Ask Redis again and again until it answers, so that no request waits for that."""
+        while True:
+            await asyncio.sleep(RETRY_REDIS_AFTER_S)
+            try:
+                async with asyncio.timeout(settings.REDIS_TIMEOUT_S):
+                    await self._redis.ping()
+                return
+            except (RedisError, OSError):
+                await self._hang_up()
+
+    async def _hang_up(self) -> None:
+        """Drop the connection: an answer that comes too late must not be taken for the next."""
+        if self._redis.connection is not None:
+            await self._redis.connection.disconnect(nowait=True)
 
     async def _ask_redis(self, asked: list[list[Bucket]]) -> list[list[Level]]:
         keys = [PREFIX + one.name for buckets in asked for one in buckets]
@@ -158,6 +181,9 @@ class TokenBuckets:
     async def close(self) -> None:
         if self._sender is not None:
             await self._sender
+        if self._looking is not None and not self._looking.done():
+            self._looking.cancel()
+            await asyncio.wait({self._looking})
         await self._redis.aclose()
 
 

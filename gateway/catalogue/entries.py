@@ -22,7 +22,7 @@ from gateway.access import rules as key_rules
 from gateway.access.authentication import Caller
 from gateway.access.consent import allows
 from gateway.catalogue.strictness import REMOTE_IMAGES, marks_for
-from gateway.database import in_thread
+from gateway.database import read_in_thread
 from gateway.errors import Unavailable
 from gateway.models import Model, Route
 from gateway.short_cache import SharedValue, ShortCache
@@ -190,7 +190,7 @@ def names_of(route_id: str) -> tuple[str, str] | None:
 
 
 async def _load(_: str) -> dict[str, ModelEntry[Candidate]]:
-    entries = await in_thread(read_catalogue)
+    entries = await read_in_thread(read_catalogue)
     for entry in entries.values():
         _names.update((one.route_id, (one.provider, one.model)) for one in entry.candidates)
     return entries

@@ -127,9 +127,9 @@ class Books:
                 held,
                 {"total": total, "day": day, "week": week, "month": month},
                 starts,
-                dict(zip(("total", *PERIODS), rest[3:], strict=True)),
+                dict(zip(("total", *PERIODS), rest[3:-1], strict=True)),
             )
-            sheet.roll(today)
+            sheet.roll(today, dt.date.fromisoformat(rest[-1]))
             self.keys[_hex(key_id)] = sheet
 
     # --- applying

@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 import psycopg
+from django.conf import settings
 from django.db import connections
 from psycopg import errors
 from psycopg.pq import ExecStatus
@@ -24,7 +25,6 @@ from gateway.commits.sql import NAMES, as_json, statement
 
 # A batch holds its locks for a few milliseconds. Anything that holds one longer delays others.
 LOCK_WAIT_MS = 200
-DEAF_MS = 10_000  # A server that acknowledges no data for this long counts as gone.
 # Readers of the types that aren't text, by the type's number in pg_type.
 _READERS: dict[int, Callable[[bytes], Any]] = {
     16: lambda value: value == b"t",  # bool
@@ -36,6 +36,17 @@ _READERS: dict[int, Callable[[bytes], Any]] = {
 Batch = Generator[list[batch.Statement], list[batch.Rows], tuple[list[Any], list[batch.Statement]]]
 Command = tuple[str, list[bytes] | None]  # The name of a statement and its rows, or plain SQL.
 BEGIN: Command = ("BEGIN", None)
+# Set for each transaction alone, as a pooler gives the session to others. The server ends what this
+# process no longer waits for, and a transaction whose process has frozen with its accounts locked.
+# It takes the JSON of a statement for a hundred rows, and would rather read a whole table of ten
+# thousand accounts than look a few of them up by an index, unless its other ways are off.
+_SETTINGS = """SELECT
+    set_config('lock_timeout', '{lock_wait_ms}', true),
+    set_config('statement_timeout', '{limit_ms}', true),
+    set_config('idle_in_transaction_session_timeout', '{limit_ms}', true),
+    set_config('enable_seqscan', 'off', true),
+    set_config('enable_hashjoin', 'off', true),
+    set_config('enable_mergejoin', 'off', true)"""
 COMMIT: Command = ("COMMIT", None)
 ROLLBACK: Command = ("ROLLBACK", None)
 # Errors that reveal a pooler which `is_direct` missed: prepared statements belong to another
@@ -59,17 +70,21 @@ class PostgresEngine:
     ) -> list[Any]:
         """Apply `operations` in one transaction.
 
-        Raises psycopg.Error; that is LockNotAvailable after `lock_wait_ms` at any one lock.
+        Raises psycopg.Error: LockNotAvailable after `lock_wait_ms` at any one lock, and
+        OperationalError when the server hasn't answered within COMMIT_TIMEOUT_S.
         """
-        begin = [BEGIN, (f"SET LOCAL lock_timeout = {lock_wait_ms}", None)]
         try:
-            line = await self._connected()
-            return await _transact(line, begin, batch.apply(operations), decided)
+            async with asyncio.timeout(settings.COMMIT_TIMEOUT_S):
+                line = await self._connected()
+                return await _transact(line, begin(lock_wait_ms), batch.apply(operations), decided)
         except errors.LockNotAvailable:
             raise
         except _NOT_OURS:
             await self.close()
             self._may_prepare = False
+        except TimeoutError as late:
+            await self.close()
+            raise psycopg.OperationalError("the server took too long") from late
         except BaseException:
             await self.close()
             raise
@@ -100,9 +115,13 @@ async def connect() -> psycopg.AsyncConnection:
     parameters = connections["default"].get_connection_params()
     for sync_only in ("cursor_factory", "context"):
         parameters.pop(sync_only, None)
-    return await psycopg.AsyncConnection.connect(
-        **{"connect_timeout": 3, "tcp_user_timeout": DEAF_MS, **parameters}, autocommit=True
-    )
+    return await psycopg.AsyncConnection.connect(**parameters, autocommit=True)
+
+
+def begin(lock_wait_ms: int) -> list[Command]:
+    """Return the commands that begin a transaction. They are sent with its first statements."""
+    limit_ms = round(1000 * settings.COMMIT_TIMEOUT_S)
+    return [BEGIN, (_SETTINGS.format(lock_wait_ms=lock_wait_ms, limit_ms=limit_ms), None)]
 
 
 async def is_direct(connection: psycopg.AsyncConnection) -> bool:
@@ -116,11 +135,11 @@ async def is_direct(connection: psycopg.AsyncConnection) -> bool:
 
 
 async def _transact(
-    line: "Line", begin: list[Command], generator: Batch, decided: Decided | None
+    line: "Line", begun: list[Command], generator: Batch, decided: Decided | None
 ) -> list[Any]:
     """Run the batch `generator`, and return its results once they are committed."""
     try:
-        return await _begin_to_commit(line, begin, generator, decided)
+        return await _begin_to_commit(line, begun, generator, decided)
     except errors.LockNotAvailable:
         await line.ask([ROLLBACK])
         raise

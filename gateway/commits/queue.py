@@ -7,7 +7,8 @@ and drops and counts the log rows of refused requests.
 
 An operation that was reported as failed is undone (`operations.undo`) if it may have been applied:
 its commit came too late, or nobody knows whether there was one. The undoing is retried until the
-database answers.
+database answers. If the undoing itself is refused, it is kept and retried less and less often, an
+error is logged each time, and a metric counts it.
 
 The operations of an account that another session has locked wait apart and are retried by
 themselves, so all other accounts go on.
@@ -21,15 +22,24 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-import psycopg
 from django.conf import settings
-from django.db import Error as DatabaseError
 from django.db import connections
 
 from billing.ledger import Grant
+from gateway.commits.database_errors import DATABASE_ERRORS, is_locked, is_out_of_reach
 from gateway.commits.now import commit_now
-from gateway.commits.operations import Log, Operation, Reserve, Settle, size_of, undo
+from gateway.commits.operations import (
+    Log,
+    Operation,
+    Release,
+    Reserve,
+    Reverse,
+    Settle,
+    size_of,
+    undo,
+)
 from gateway.commits.postgres import LOCK_WAIT_MS, PostgresEngine
+from gateway.commits.silence import Silence
 from gateway.commits.sqlite import SqliteEngine
 from gateway.commits.waiting import CommitFailed, Waiting
 
@@ -40,10 +50,8 @@ MAX_BATCH_BYTES = 8_000_000
 # A transaction costs much the same for one operation and for many: under load it waits for more.
 MANY = 16
 LINGER_S = 0.001
-# Errors by which the database is out of reach, so that no operation is at fault.
-_OUT_OF_REACH = ("OperationalError", "InterfaceError", "PoolTimeout", "AdminShutdown")
-_IS_LOCKED = "LockNotAvailable"
 RETRY_S = 1.0  # The interval at which undoing is retried while the database is out of reach.
+MOST_RETRY_S = 60.0  # The longest one at which an undoing is retried that the database refuses.
 CLOSE_WITHIN_S = 5.0
 # Lock wait when retrying a locked account: starts here and doubles up to LOCK_WAIT_MS. After each
 # try the account rests RESTS times as long, so the other accounts get most of the writer's time.
@@ -88,6 +96,8 @@ class CommitQueue:
         self._writer: asyncio.Task | None = None
         self._undoing: list[Waiting] = []  # See `_undo_later`.
         self._will_retry = False
+        self._refused: dict[str, float] = {}  # Undoings, by request: the time to the next try.
+        self._silence = Silence()
         self._apart: dict[str, deque[Waiting]] = {}  # by locked account
         self._due: deque[Retry] = deque()
         self._closing = False
@@ -97,7 +107,21 @@ class CommitQueue:
     @property
     def depth(self) -> int:
         """The number of operations that wait."""
-        return len(self._waiting) + len(self._undoing) + sum(map(len, self._apart.values()))
+        kept = len(self._undoing) + len(self._refused)
+        return len(self._waiting) + kept + sum(map(len, self._apart.values()))
+
+    @property
+    def refused(self) -> int:
+        """The number of undoings that the database refuses. Somebody must find out why."""
+        return len(self._refused)
+
+    @property
+    def silent_s(self) -> float:
+        """For how long the database has written nothing of what waits. Any thread may ask.
+
+        Locked accounts don't count, because the database answers that they are locked.
+        """
+        return self._silence.seconds
 
     async def submit(self, operation: Operation, timeout_s: float) -> Any:
         """Apply `operation` durably and return its result.
@@ -158,6 +182,8 @@ class CommitQueue:
                 logger.error("closed without the database: %d operations are left", self.depth)
                 self._writer.cancel()
                 await asyncio.wait(late)
+        if self._refused:
+            logger.error("closed with %d undoings that the database refuses", self.refused)
         await self._engine.close()
 
     def _push(self, operation: Operation) -> Waiting:
@@ -215,31 +241,57 @@ class CommitQueue:
     async def _write(self, taken: list[Waiting], lock_wait_ms: int = LOCK_WAIT_MS) -> None:
         if not taken:
             return
+        self._silence.asked()
         try:
             results = await self._apply(taken, lock_wait_ms)
         except Exception as error:  # noqa: BLE001 - the writer must outlive whatever a batch does
             await self._cope(taken, error, lock_wait_ms)
             return
+        # Undoing what was never applied needs no disk, so it says nothing about a full one.
+        is_undoing = all(isinstance(one.operation, Release | Reverse) for one in taken)
+        self._silence.answered(ends=not is_undoing)
         for one, result in zip(taken, results, strict=True):
             self._resolve(one, result)
 
     async def _cope(self, taken: list[Waiting], error: Exception, lock_wait_ms: int) -> None:
         """Handle a batch that couldn't be written."""
-        if _is_locked(error):
-            await self._set_apart(taken, lock_wait_ms)
+        if is_out_of_reach(error):
+            logger.error("commit failed: %s, %d operations", type(error).__name__, len(taken))
+            self._silence.failed()
+            for one in taken:
+                self._undo_later(one, CommitFailed(type(error).__name__))
             return
-        is_out_of_reach = _is_out_of_reach(error)
-        if len(taken) > 1 and not is_out_of_reach:
+        self._silence.answered(ends=True)
+        if is_locked(error):
+            await self._set_apart(taken, lock_wait_ms)
+        elif len(taken) > 1:
             for one in taken:  # `_take` sets apart those whose account proves to be locked.
                 await self._write(self._take(deque((one,))), lock_wait_ms)
+        else:
+            self._fail_alone(taken[0], error)
+
+    def _fail_alone(self, one: Waiting, error: Exception) -> None:
+        """Handle an operation that the database refuses, and that therefore wasn't applied."""
+        op = one.operation
+        logger.error(
+            "%s of request %s failed: %s", type(op).__name__, op.request_id, type(error).__name__
+        )
+        if isinstance(op, Release | Reverse):
+            self._retry_refused(one)
             return
-        logger.error("commit failed: %s, %d operations", type(error).__name__, len(taken))
-        failure = CommitFailed(type(error).__name__)
-        for one in taken:
-            if is_out_of_reach:
-                self._undo_later(one, failure)
-            else:
-                self._resolve(one, failure)
+        if one.timer is not None:
+            one.timer.cancel()
+        one.fail(CommitFailed(type(error).__name__))
+        if isinstance(op, Settle):
+            self._undo(op)
+        elif isinstance(op, Log):
+            self.dropped += 1
+
+    def _retry_refused(self, one: Waiting) -> None:
+        request_id = one.operation.request_id
+        delay_s = min(2 * self._refused.get(request_id, RETRY_S / 2), MOST_RETRY_S)
+        self._refused[request_id] = delay_s
+        self._call_later(delay_s, partial(self._write, [one]))
 
     async def _set_apart(self, taken: list[Waiting], waited_ms: int) -> None:
         """Find the locked account by halving the batch, and write all others."""
@@ -269,14 +321,15 @@ class CommitQueue:
         decided = partial(_announce, taken) if any(one.decided for one in taken) else None
         try:
             return await self._engine.run(operations, decided, lock_wait_ms)
-        except (psycopg.Error, DatabaseError) as error:
-            if not _is_out_of_reach(error):
+        except DATABASE_ERRORS as error:
+            if not is_out_of_reach(error):
                 raise
         return await self._engine.run(operations, decided, lock_wait_ms)
 
     def _resolve(self, one: Waiting, result: Any) -> None:
         if one.timer is not None:
             one.timer.cancel()
+        self._refused.pop(one.operation.request_id, None)
         if one.is_given_up:
             if isinstance(one.operation, Settle) or not isinstance(result, Exception):
                 self._undo(one.operation)
@@ -301,6 +354,7 @@ class CommitQueue:
                 one.timer.cancel()
             one.fail(failure)
             one = Waiting(undo(one.operation, dt.datetime.now(dt.UTC)))
+        self._refused.pop(one.operation.request_id, None)
         self._undoing.append(one)
         if not self._will_retry:
             self._will_retry = True
@@ -336,16 +390,6 @@ def _was_granted(future: asyncio.Future) -> bool:
     return future.done() and not future.cancelled() and future.exception() is None
 
 
-def _is_out_of_reach(error: Exception) -> bool:
-    names = {kind.__name__ for kind in type(error).__mro__}
-    return not names.isdisjoint(_OUT_OF_REACH) and _IS_LOCKED not in names
-
-
-def _is_locked(error: Exception) -> bool:
-    """True for the error that Postgres raises when a lock isn't granted in time."""
-    return type(error).__name__ == _IS_LOCKED
-
-
 _queue: CommitQueue | None = None
 
 
@@ -365,3 +409,8 @@ async def close() -> None:
     if _queue is not None:
         await _queue.close()
         _queue = None
+
+
+def silent_s() -> float:
+    """For how long operations of this process have waited for a database that doesn't answer."""
+    return 0.0 if _queue is None else _queue.silent_s

@@ -90,7 +90,10 @@ def _kept_answers(account_id: uuid.UUID) -> QuerySet[IdempotentRequest]:
 
 
 def purge(now: dt.datetime | None = None) -> int:
-    """Delete what is due, in small transactions, and return the number of rows. Safe to repeat."""
+    """Delete what is due, in small transactions, and return the number of rows. Safe to repeat.
+
+    An earlier run may have left traces in the file: it was killed, or somebody was reading.
+    """
     now = now or timezone.now()
     purged = _delete(RequestContent.objects.filter(purge_at__lte=now))
     purged += _delete(IdempotentRequest.objects.filter(expires_at__lte=now))

@@ -1,14 +1,18 @@
 """The daily partitions of `gateway_requestcontent` on Postgres; elsewhere there are none.
 
 The table is partitioned by its id, a UUIDv7, and so by the day on which a request came in.
-Partitions are made 30 days ahead, at the start and daily. A row without a partition of its day
-goes to the default partition, so nothing is lost if that job didn't run.
+Partitions are made 30 days ahead, after each migrate and hourly. A row without a partition of its
+day goes to the default partition, so nothing is lost if that job didn't run.
+
+Making or dropping one takes a lock for which it must wait while anybody reads the table, such as a
+dump, and everybody behind it waits too. So it waits only for a moment, and tries again next time.
 """
 
 import datetime as dt
 import logging
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, OperationalError, connections, transaction
+from psycopg.errors import LockNotAvailable
 
 from accounts.ids import first_id_of
 
@@ -16,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 TABLE = "gateway_requestcontent"
 DAYS_AHEAD = 30
+LOCK_WAIT_MS = 100
 
 _CREATE = f"""
 CREATE TABLE {TABLE} (
@@ -43,15 +48,26 @@ def ensure(connection, *, today: dt.date | None = None) -> int:
     days = [today + dt.timedelta(days=ahead) for ahead in range(DAYS_AHEAD + 1)]
     # Without `include_views` Django leaves partitions out.
     existing = set(connection.introspection.table_names(include_views=True))
-    return sum(_make(connection, day) for day in days if _name(day) not in existing)
+    if f"{TABLE}_default" not in existing:
+        return 0  # Only the migrations before that of this table have run.
+    made = 0
+    for day in days:
+        try:
+            made += _name(day) not in existing and _make(connection, day)
+        except Busy:
+            logger.warning("%s is being read: partitions are made next time", TABLE)
+            break
+    return made
+
+
+def ensure_after_migrate(using: str, **_) -> None:
+    if using == "default":
+        ensure(connections[using])
 
 
 def _make(connection, day: dt.date) -> bool:
     try:
-        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-            # A longer wait for the lock would hold up all requests that queue behind it.
-            cursor.execute("SET LOCAL lock_timeout = '2s'")
-            cursor.execute(_partition_of(day))
+        _run(connection, _partition_of(day))
     except IntegrityError:
         logger.warning("%s can't be made: the default partition holds rows of it", _name(day))
         return False
@@ -64,13 +80,30 @@ def drop_before(connection, day: dt.date) -> int:
         return 0
     existing = connection.introspection.table_names(include_views=True)
     days = [name.removeprefix(f"{TABLE}_") for name in existing if name.startswith(f"{TABLE}_")]
-    old = [name for name in days if name.isdecimal() and name < f"{day:%Y%m%d}"]
-    for name in old:
-        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-            # A longer wait for the lock would hold up all requests that queue behind it.
-            cursor.execute("SET LOCAL lock_timeout = '2s'")
-            cursor.execute(f"DROP TABLE IF EXISTS {TABLE}_{name}")
+    old = sorted(name for name in days if name.isdecimal() and name < f"{day:%Y%m%d}")
+    for dropped, name in enumerate(old):
+        try:
+            _run(connection, f"DROP TABLE IF EXISTS {TABLE}_{name}")
+        except Busy:
+            logger.warning("%s is being read: partitions are dropped next time", TABLE)
+            return dropped
     return len(old)
+
+
+class Busy(Exception):
+    """Another session reads the table."""
+
+
+def _run(connection, sql: str) -> None:
+    """Run one statement that locks the whole table. Raises Busy."""
+    try:
+        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL lock_timeout = {LOCK_WAIT_MS}")
+            cursor.execute(sql)
+    except OperationalError as error:
+        if isinstance(error.__cause__, LockNotAvailable):
+            raise Busy from error
+        raise
 
 
 def _partition_of(day: dt.date) -> str:

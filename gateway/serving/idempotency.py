@@ -18,7 +18,7 @@ from django.db import Error as DatabaseError
 
 from gateway.access.authentication import Caller
 from gateway.commits.operations import Claim, ClaimEnd
-from gateway.database import in_thread
+from gateway.database import read_in_thread
 from gateway.dialects.chat.chunks import usage_object
 from gateway.errors import Conflict, InvalidRequest, Unavailable, Unprocessable
 from gateway.models import ApiRequest, IdempotentRequest, kept_answer_place
@@ -80,7 +80,7 @@ async def find(claim: Claim, caller: Caller) -> Kept | None:
     if the key was used for another body, and Unavailable without a database.
     """
     try:
-        return await in_thread(_find, claim, caller)
+        return await read_in_thread(_find, claim, caller)
     except DatabaseError as error:
         raise Unavailable("Kyma can't look up the Idempotency-Key. Try again shortly.") from error
 

@@ -135,6 +135,11 @@ class _Now(Collector):
             "Log rows of refusals that were dropped: the queue was full, or the database away.",
             queue.dropped,
         )
+        yield GaugeMetricFamily(
+            "kyma_undo_refused",
+            "Charges and holds to be undone that the database refuses to undo: see the log.",
+            queue.refused,
+        )
         breaker = GaugeMetricFamily(
             "kyma_breaker_open", "1 while a route is tried last.", labels=_ROUTE
         )

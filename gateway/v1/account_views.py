@@ -16,7 +16,7 @@ from billing.tiers import TIERS
 from gateway.access import rules as key_rules
 from gateway.access.authentication import Caller
 from gateway.catalogue.entries import catalogue
-from gateway.database import in_thread
+from gateway.database import read_in_thread
 from gateway.errors import Unavailable
 from gateway.serving.exchange import GatewayRequest
 from gateway.short_cache import ShortCache
@@ -59,7 +59,7 @@ async def limits(request: GatewayRequest, caller: Caller) -> HttpResponse:
 async def credits(request: GatewayRequest, caller: Caller) -> HttpResponse:
     """Return all credit gained and used, in OpenRouter's format."""
     account_id = uuid.UUID(caller.account_id)
-    gained_nano, used_nano = await in_thread(gained_and_used, account_id)
+    gained_nano, used_nano = await read_in_thread(gained_and_used, account_id)
     return json_response(
         {"data": {"total_credits": usd_number(gained_nano), "total_usage": usd_number(used_nano)}}
     )
@@ -102,7 +102,7 @@ async def _put_together(name: str) -> bytes:
     if name == "tiers":
         return orjson.dumps(price_objects.tier_list())
     if name == "providers":
-        return orjson.dumps(await in_thread(price_objects.read_providers))
+        return orjson.dumps(await read_in_thread(price_objects.read_providers))
     return orjson.dumps(price_objects.price_list((await catalogue()).values()))
 
 

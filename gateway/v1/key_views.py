@@ -9,7 +9,7 @@ from django.http import HttpResponse
 from accounts.models import ApiKey
 from gateway.access import rules as key_rules
 from gateway.access.authentication import Caller
-from gateway.database import in_thread
+from gateway.database import in_thread, read_in_thread
 from gateway.keys import fields as key_fields
 from gateway.keys import management as key_management
 from gateway.serving.exchange import GatewayRequest
@@ -38,7 +38,7 @@ async def keys(request: GatewayRequest, caller: Caller) -> HttpResponse:
         make = partial(key_management.make, by=await _asking(caller))
         row, text = await in_thread(make, _owner(caller), fields)
         return json_response({"key": text, "data": _shown(row, caller)}, status=201)
-    rows = await in_thread(_page, caller, request.exchange.query)
+    rows = await read_in_thread(_page, caller, request.exchange.query)
     return json_response({"data": [_shown(row, caller) for row in rows]})
 
 
@@ -55,13 +55,13 @@ async def one_key(request: GatewayRequest, caller: Caller, key_hash: str) -> Htt
         change = partial(key_management.change, by=await _asking(caller))
         row = await in_thread(change, owner, key_id, fields)
     else:
-        row = await in_thread(key_management.find, owner, key_id)
+        row = await read_in_thread(key_management.find, owner, key_id)
     return json_response({"data": _shown(row, caller)})
 
 
 async def _asking(caller: Caller) -> ApiKey:
     """Return the caller's key as it is now in the database."""
-    return await in_thread(key_management.find, _owner(caller), uuid.UUID(caller.key_id))
+    return await read_in_thread(key_management.find, _owner(caller), uuid.UUID(caller.key_id))
 
 
 def _owner(caller: Caller) -> uuid.UUID:

@@ -11,7 +11,7 @@ from gateway.analytics import showcase
 from gateway.catalogue import claude_code
 from gateway.catalogue.aliases import ALIASES
 from gateway.catalogue.entries import catalogue
-from gateway.database import in_thread
+from gateway.database import read_in_thread
 from gateway.dialects.anthropic import api as anthropic_api
 from gateway.dialects.apis import Dialect
 from gateway.errors import (
@@ -76,7 +76,7 @@ async def models(request: GatewayRequest, caller: Caller) -> HttpResponse:
         if slug := resolution.alias_target(alias, entries, caller):
             data.append(alias_object(alias, entries[slug].seen_by(caller)))
     query = request.exchange.query
-    levels = await in_thread(showcase.recent_levels) if model_query.needs_levels(query) else {}
+    levels = await read_in_thread(showcase.recent_levels) if model_query.needs_levels(query) else {}
     data = model_query.in_order(model_query.chosen(data, query), query, levels)
     if claude_code.is_asked_for(request.exchange.headers):
         data = [claude_code.renamed(one) for one in data]
@@ -103,7 +103,7 @@ async def model(request: GatewayRequest, caller: Caller, slug: str) -> HttpRespo
 @logged("balance", rule=key_rules.take_any)
 async def balance(request: GatewayRequest, caller: Caller) -> HttpResponse:
     """Return the credit in USD, as exact decimal numbers."""
-    account = await in_thread(_account, caller)
+    account = await read_in_thread(_account, caller)
     return json_response(
         {
             "currency": "USD",
@@ -119,7 +119,7 @@ async def balance(request: GatewayRequest, caller: Caller) -> HttpResponse:
 @logged("generation")
 async def generation(request: GatewayRequest, caller: Caller) -> HttpResponse:
     """Return one request of this account, with its signed receipt."""
-    found = await in_thread(
+    found = await read_in_thread(
         _own_generation, caller, _asked_id(request.exchange.query.get("id", ""))
     )
     if found is None:

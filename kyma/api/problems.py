@@ -5,19 +5,22 @@
 
 import logging
 import math
+import sys
 import traceback
 from collections.abc import Iterator
 from http import HTTPStatus
 
 from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
-from django.views.defaults import page_not_found
+from django.template.loader import render_to_string
+from django.views.defaults import page_not_found, server_error
 from rest_framework import exceptions
 from rest_framework.exceptions import APIException
 from rest_framework.response import Response
 
+from accounts import hashing
 from accounts.errors import PasswordsBusy
-from accounts.hashing import RETRY_AFTER_S
 from chat.errors import ChatError, ChatsFull, Deleted, StillAnswering
 from gateway.errors import GatewayError
 
@@ -25,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
 LONGEST_WAIT_S = 60  # Requests are counted by the minute.
+RETRY_AFTER_S = 5
+_AWAY = "Kyma can't reach its database right now. Try again shortly."
+_FAILED = "Kyma failed. Try again later."
 _WHOLE = "non_field_errors"
 
 
@@ -38,7 +44,7 @@ def handle(error: Exception, context: dict) -> Response:
         status = 409 if isinstance(error, (StillAnswering, ChatsFull)) else 400
         return problem(status, str(error), error.code)
     if isinstance(error, PasswordsBusy):
-        return problem(503, str(error), "busy", headers={"Retry-After": str(RETRY_AFTER_S)})
+        return problem(503, str(error), "busy", headers={"Retry-After": str(hashing.RETRY_AFTER_S)})
     if isinstance(error, Http404):
         error = exceptions.NotFound("The account has no such object.")
     elif isinstance(error, PermissionDenied):
@@ -49,7 +55,9 @@ def handle(error: Exception, context: dict) -> Response:
     if isinstance(error, APIException):
         return _refusal_of_the_framework(error)
     _log(error)
-    return problem(500, "Kyma failed. Try again later.", "server_error")
+    if is_out_of_reach(error):
+        return problem(503, _AWAY, "unavailable", headers={"Retry-After": str(RETRY_AFTER_S)})
+    return problem(500, _FAILED, "server_error")
 
 
 def problem(status: int, detail: str, code: str, *, headers=None, **more) -> Response:
@@ -64,6 +72,32 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
         return page_not_found(request, exception)
     detail = "There is nothing at this address. /api/docs lists all addresses."
     return JsonResponse(body(404, detail, "not_found"), status=404, content_type=CONTENT_TYPE)
+
+
+def failed(request: HttpRequest) -> HttpResponse:
+    """Answer 503 if the database is out of reach, and 500 otherwise. Django's handler500.
+
+    Nothing here may need the database, so the page of a 503 is the same for everybody.
+    """
+    is_away = is_out_of_reach(sys.exception())
+    status, detail, code = (
+        (503, _AWAY, "unavailable") if is_away else (500, _FAILED, "server_error")
+    )
+    if is_for_programs(request.path_info):
+        content = body(status, detail, code)
+        response: HttpResponse = JsonResponse(content, status=status, content_type=CONTENT_TYPE)
+    elif is_away:
+        response = HttpResponse(render_to_string("503.html"), status=503)
+    else:
+        return server_error(request)
+    if is_away:
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def is_out_of_reach(error: BaseException | None) -> bool:
+    return isinstance(error, OperationalError | InterfaceError)
 
 
 def is_for_programs(path: str) -> bool:

@@ -3,6 +3,8 @@
 from functools import cached_property
 from typing import Any
 
+from django.core.exceptions import PermissionDenied
+from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
@@ -22,11 +24,16 @@ class Resource(APIView):
         return {**super().default_response_headers, "Cache-Control": self.cache_control}
 
     def perform_authentication(self, request: Request) -> None:
-        """Count every request, also one that is then refused for its key or its scope."""
+        """Count every request, also one that is then refused for its key or its scope.
+
+        Without the database none is counted: it would be asked again who that is.
+        """
         try:
             super().perform_authentication(request)
-        finally:
+        except (APIException, PermissionDenied):
             super().check_throttles(request)
+            raise
+        super().check_throttles(request)
 
     def check_throttles(self, request: Request) -> None:
         """Do nothing: perform_authentication has counted already."""

@@ -48,8 +48,8 @@ ROWS = {
         ("asgi", "urls", "management"),
         ("web", "body_limit", "password_gate", "demo"),
         ("api", "machine", "health", "apps"),
-        ("pages", "checks", "groups", "schema", "metrics", "admin", "settings"),
-        ("celery", "schedule", "cache", "inner_ports", "own_secrets"),
+        ("pages", "checks", "groups", "schema", "metrics", "admin", "settings", "celery"),
+        ("schedule", "cache", "databases", "inner_ports", "limited_connection", "own_secrets"),
     ),
 }
 SHARED_ROWS = {("chat", 2)}  # Their modules may import each other.

@@ -45,7 +45,7 @@ from tests.support.factories import (
 )
 from tests.support.pure_ledger import PERIODS, PureLedger, cost
 
-BEGIN = dt.datetime(2026, 11, 24, 12, 0, tzinfo=dt.UTC)
+BEGIN = dt.datetime(2026, 3, 24, 12, 0, tzinfo=dt.UTC)  # Its days are over by any clock.
 LONG_AGO = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)  # Then no hold is overdue yet.
 AT_ONCE = (8, 16, 32, 64, 128)  # by tier
 OF_REQUESTS = (LedgerEntry.Kind.USAGE, LedgerEntry.Kind.REVERSAL)

@@ -1,5 +1,7 @@
 """Nobody stores more than their quota, however much is sent at once."""
 
+import contextlib
+
 import pytest
 
 from chat import conversations, messages, quota
@@ -50,7 +52,11 @@ def size_of(action, alice) -> int:
 
 
 @pytest.mark.parametrize("kind", [begin, instruct, say, edit, regenerate, take_in])
-def test_of_8_at_once_those_are_stored_that_fit(committed_books, alice, settings, kind):
+def test_of_8_at_once_those_are_stored_that_fit(
+    committed_books, alice, settings, kind, monkeypatch
+):
+    # As in eight processes: one imports a single file at a time.
+    monkeypatch.setattr(transfer, "importing", contextlib.nullcontext)
     size = size_of(kind(alice), alice)
     actions = [kind(alice) for _ in range(AT_ONCE)]
     most = quota.used(alice.id) + FITTING * size + SPARE

@@ -32,6 +32,14 @@ def scripted(committed, fake):
     return live_route("scripted", fake.base_url)
 
 
+@pytest.fixture
+def hosted(committed, fake) -> str:
+    """A model whose provider stands elsewhere, and so is sent web addresses of pictures."""
+    today = dt.datetime.now(dt.UTC).date()
+    statement = {"retention": "none", "retention_evidence_date": today}
+    return live_route("hosted", fake.base_url, self_hosted=False, **statement).model.slug
+
+
 @pytest.fixture(scope="session")
 def local_provider():
     """The local provider, a process with the real model; one for all tests."""

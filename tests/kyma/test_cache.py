@@ -1,3 +1,4 @@
+import threading
 import time
 
 import pytest
@@ -78,3 +79,18 @@ def test_redis_is_asked_again_later(valkey, monkeypatch):
     assert cache.get("key") is None
     valkey.resume()
     assert eventually(lambda: cache.get("key")) == "shared"
+
+
+def test_one_caller_asks_redis_again_and_no_other_waits(valkey, monkeypatch):
+    monkeypatch.setattr(kyma_cache, "_away_until", time.monotonic())  # It was away until now.
+    cache = connect(valkey, timeout_s=PATIENT_S)
+    valkey.suspend()
+    try:
+        asking = threading.Thread(target=cache.get, args=("key",))
+        asking.start()
+        eventually(lambda: kyma_cache._away_until > time.monotonic())
+        assert cache.get("key", "nothing") == "nothing"
+        assert asking.is_alive()
+    finally:
+        valkey.resume()
+        asking.join()

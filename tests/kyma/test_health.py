@@ -2,6 +2,8 @@ import pytest
 from django.db import OperationalError, connections
 from django.db.migrations.recorder import MigrationRecorder
 
+from gateway.commits import queue as commit_queue
+from gateway.commits.queue import CommitQueue
 from kyma import health
 from tests.support.ports import free_port
 
@@ -45,6 +47,7 @@ def test_ready_names_every_check_and_is_only_degraded_without_redis(client, book
     assert body["checks"].pop("redis") == "failed: ConnectionError"
     assert body["checks"] == {
         "not draining": "ok",
+        "commits": "ok",
         "database": "ok",
         "migrations": "ok",
         "keyring": "ok",
@@ -85,6 +88,23 @@ def test_ready_is_red_without_a_database_and_tells_no_secret(client, books, alia
     assert response.status_code == 503
     assert response.json()["checks"][check] == "failed: OperationalError"
     assert b"hunter2" not in response.content
+
+
+def test_ready_is_red_while_nothing_is_committed_and_then_asks_no_database(
+    client, books, monkeypatch, settings
+):
+    settings.COMMIT_STALLED_AFTER_S = 3
+    queue = CommitQueue(engine=None, size=1)
+    monkeypatch.setattr(commit_queue, "_queue", queue)
+    monkeypatch.setattr(CommitQueue, "silent_s", 2.9)
+    assert client.get("/ready").status_code == 200
+    monkeypatch.setattr(CommitQueue, "silent_s", 3.4)
+    with out_of_reach("default"), out_of_reach("keyring"):  # It would be waited for.
+        response = client.get("/ready")
+    assert response.status_code == 503
+    checks = response.json()["checks"]
+    assert checks["commits"] == "stalled: nothing was committed for 3 s"
+    assert checks["database"] == checks["keyring"] == checks["migrations"] == "not checked"
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready"])

@@ -52,6 +52,7 @@ ENGINE = {
     "kyma/pages/test_overview.py",
     "kyma/pages/test_public_catalogue.py",
     "kyma/test_health.py",
+    "kyma/test_limited_connection.py",
     "privacy/test_provider_choice.py",
 }
 # The packages of others, and what draws thousands of examples.

@@ -1,9 +1,9 @@
 """The SQL statements of group commit, one file each, for both engines.
 
 The first line of a file names the columns of its input rows and their types. The engines differ
-only in how rows are passed in and how an account is locked. Rows are passed as one JSON array.
-Writes on SQLite are the exception: they run once per row, since SQLite searches the JSON again
-for every single value, which is slower.
+only in how rows are passed in, how an account is locked and how the date is asked for. Rows are
+passed as one JSON array. Writes on SQLite are the exception: they run once per row, since SQLite
+searches the JSON again for every single value, which is slower.
 """
 
 import base64
@@ -35,7 +35,9 @@ def statement(name: str, vendor: str) -> str:
         rows = f"(SELECT {', '.join(f'? AS {one}' for one in columns(name))}) AS r"
     # FOR UPDATE would also block inserts whose foreign key points to the account.
     for_update = "FOR NO KEY UPDATE OF a" if vendor == "postgresql" else ""
-    return body.replace("{rows}", rows).replace("{for_update}", for_update)
+    today = "CAST(now() AT TIME ZONE 'UTC' AS date)" if vendor == "postgresql" else "date('now')"
+    body = body.replace("{for_update}", for_update).replace("{today}", today)
+    return body.replace("{rows}", rows)
 
 
 @functools.cache

@@ -259,7 +259,7 @@ def test_tool_calls_stream_one_block_after_the_other(client, customer, fake):
 # What is carried through
 
 
-def test_images_go_up_as_data_urls(client, customer, fake):
+def test_images_go_up_as_data_urls(client, customer, fake, hosted):
     token = fake.script(answer("A cat."))
     source = {"type": "base64", "media_type": "image/png", "data": PIXEL}
     done = client.messages.create(
@@ -268,7 +268,8 @@ def test_images_go_up_as_data_urls(client, customer, fake):
                 {"type": "image", "source": source},
                 {"type": "image", "source": {"type": "url", "url": "https://example.org/cat.png"}},
                 {"type": "text", "text": token},
-            ]
+            ],
+            model=hosted,
         )
     )
     assert upstream(fake, token)["messages"][0]["content"] == [

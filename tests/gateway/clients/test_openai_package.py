@@ -226,7 +226,7 @@ def test_the_stream_helper_puts_tool_calls_together(client, customer, fake):
 # What is carried through, in both directions
 
 
-def test_images_go_up_as_they_were_sent(client, customer, fake):
+def test_images_go_up_as_they_were_sent(client, customer, fake, hosted):
     token = fake.script(answer("A cat."))
     parts = [
         {"type": "text", "text": f"What is this? {token}"},
@@ -234,7 +234,7 @@ def test_images_go_up_as_they_were_sent(client, customer, fake):
         {"type": "image_url", "image_url": {"url": PIXEL, "detail": "low"}},
     ]
     done = client.chat.completions.create(
-        model="scripted", messages=[{"role": "user", "content": parts}]
+        model=hosted, messages=[{"role": "user", "content": parts}]
     )
     assert done.choices[0].message.content == "A cat."
     assert upstream(fake, token)["messages"] == [{"role": "user", "content": parts}]

@@ -130,10 +130,12 @@ def test_a_schema_goes_up_and_an_object_of_its_class_comes_back(
 
 @both
 @each_api
-def test_images_go_up_as_they_are_or_as_their_address(client, customer, fake, api, streamed):
+def test_images_go_up_as_they_are_or_as_their_address(
+    client, customer, fake, hosted, api, streamed
+):
     token = fake.script(either(stream(TEXT), answer(TEXT)))
     parts = [{"type": api.text_type, "text": token}, *api.image_parts]
-    done = api.ask(client, [user(parts)], streamed=streamed)
+    done = api.ask(client, [user(parts)], streamed=streamed, model=hosted)
     assert api.text(done) == TEXT
     assert upstream(fake, token)["messages"] == [
         user(

@@ -6,7 +6,8 @@ import pytest
 from django.db import connection
 
 from accounts.ids import uuid7
-from billing.errors import InsufficientCredit, NoSuchAccount, TooManyOpenHolds
+from billing.errors import InsufficientCredit, KeyCapReached, NoSuchAccount, TooManyOpenHolds
+from billing.key_spend import period_starts
 from billing.ledger import Grant
 from billing.models import CreditAccount, Hold, KeySpend, LedgerEntry
 from gateway.commits import sql
@@ -210,6 +211,22 @@ def test_a_key_spends_by_day_week_and_month(account, price, key):
     assert (spend.week, spend.week_nano) == (dt.date(2026, 11, 23), 30)
     assert (spend.month, spend.month_nano) == (dt.date(2026, 11, 1), 30)
     assert spend.total_nano == 30
+
+
+def test_days_of_a_clock_that_was_ahead_count_as_today(account, price, key):
+    now = dt.datetime.now(dt.UTC)
+    ahead = now + dt.timedelta(days=400)
+    commit_now([make_settle(hold(account, price, key=key, now=ahead), 10, now=ahead)])
+    cap_key(key, day_cap_nano=1015, month_cap_nano=1015)
+    commit_now([make_settle(hold(account, price, key=key, now=now), 10)])
+    spend = KeySpend.objects.get(key=key)
+    today = period_starts(now.date())
+    assert {period: getattr(spend, period) for period in today} == today
+    assert (spend.day_nano, spend.month_nano) == (20, 20)
+    # The clock that is ahead can't empty the sums again, and so lift the caps.
+    refusal = commit_now([make_reserve(account, price, make_ask(1000), key=key, now=ahead)])
+    assert isinstance(refusal[0], KeyCapReached)
+    assert KeySpend.objects.get(key=key).day == now.date()
 
 
 def test_saving_what_a_key_spent_leaves_its_caps(account, price, key):

@@ -153,7 +153,7 @@ def test_a_connect_timeout_of_the_operator_is_kept(committed_books, monkeypatch)
         async with await connect() as opened:
             return opened.info.get_parameters()["connect_timeout"]
 
-    assert asyncio.run(story()) == "3"
+    assert asyncio.run(story()) == "2"
     monkeypatch.setitem(connection.settings_dict["OPTIONS"], "connect_timeout", 7)
     assert asyncio.run(story()) == "7"
 

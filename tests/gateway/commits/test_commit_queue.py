@@ -157,7 +157,7 @@ def test_a_poisoned_operation_fails_alone(account, price, poison, caplog):
     assert results == [Grant(10, 0)] * 4
     assert batches == [5, 1, 1, 1, 1, 1]
     assert sums(account) == (100_000, 40)
-    assert "commit failed: IntegrityError" in caplog.text or "Violation" in caplog.text
+    assert "failed: IntegrityError" in caplog.text or "Violation" in caplog.text
 
 
 def test_a_poisoned_operation_leaves_the_connection_usable(account, price):

@@ -3,6 +3,9 @@
 import datetime as dt
 
 import pytest
+from celery.schedules import crontab
+from django.conf import settings
+from django.core.management import call_command
 from django.db import connection, transaction
 
 from accounts.ids import first_id_of
@@ -111,3 +114,16 @@ def test_content_is_found_whatever_partition_it_is_in():
     assert RequestContent.objects.filter(pk__lt=first_id_of(TODAY + DAY)).count() == 2
     with transaction.atomic():
         assert RequestContent.objects.filter(pk__gte=first_id_of(TODAY)).delete()[0] == 2
+
+
+def test_the_job_comes_by_the_clock_and_after_each_migrate(monkeypatch):
+    """A beat that is started afresh, with no memory of its last run, still finds it due."""
+    for name in ("make content partitions", "purge content"):
+        schedule = settings.CELERY_BEAT_SCHEDULE[name]["schedule"]
+        assert isinstance(schedule, crontab)
+        assert schedule.hour == set(range(24))
+    ensured = []
+    monkeypatch.setattr(partitions, "ensure", ensured.append)
+    call_command("migrate", verbosity=0)
+    call_command("migrate", database="keyring", verbosity=0)
+    assert ensured == [connection]

@@ -257,7 +257,7 @@ def test_a_running_process_refuses_strangers(watched):
 @pytest.mark.parametrize("failure", [CommitFailed("gone"), HoldClosed("gone")], ids=repr)
 def test_an_answer_that_could_not_be_settled_counts_as_lost(monkeypatch, failure):
     class Gone:
-        depth = dropped = 0
+        depth = dropped = refused = 0
 
         async def submit(self, operation, timeout_s):
             raise failure

@@ -4,10 +4,12 @@ import pytest
 from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
+from django.db import InterfaceError, OperationalError, connection
 from django.test import Client
 from django.views.csrf import csrf_failure
 from django.views.defaults import bad_request, permission_denied, server_error
 
+from tests.support.api_client import by_key, signed_in
 from tests.support.pages import asked_for, inline_styles_and_scripts
 
 ADDRESS = "privacy@kymaapi.com"
@@ -32,6 +34,43 @@ def test_a_fault_of_ours_gets_a_page_without_a_traceback(books, monkeypatch, cap
     assert response.status_code == 500
     assert ADDRESS in response.text
     assert "secret" not in response.text
+
+
+@pytest.mark.parametrize("kind", [OperationalError, InterfaceError])
+def test_without_its_database_kyma_says_so_once_and_asks_nobody_again(alice, kind):
+    client, queries = signed_in(alice), []
+
+    def fail(execute, sql, *arguments):
+        queries.append(sql)
+        raise kind("connection to db.internal failed: password is 'hunter2'")
+
+    client.raise_request_exception = False
+    with connection.execute_wrapper(fail):
+        page = client.get("/dashboard")
+        assert len(queries) == 1  # Each might be waited for until its limit.
+        problem = client.get("/api/account")
+    for answer in (page, problem):
+        assert answer.status_code == 503
+        assert answer["Retry-After"] == "5"
+        assert answer["Cache-Control"] == "no-store"
+        assert "hunter2" not in answer.text
+    assert "Not available right now" in page.text
+    assert not inline_styles_and_scripts(page.text)
+    assert problem["Content-Type"] == "application/problem+json"
+    assert problem.json()["code"] == "unavailable"
+
+
+def test_a_key_is_looked_up_once_even_if_that_fails(alice):
+    client, queries = by_key(alice), []
+
+    def fail(execute, sql, *arguments):
+        queries.append(sql)
+        raise OperationalError("gone")
+
+    with connection.execute_wrapper(fail):
+        answer = client.get("/api/account")
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert len(queries) == 1
 
 
 def test_the_page_of_a_fault_needs_no_database(rf):

@@ -1,5 +1,6 @@
-"""Attacks on a web process by somebody who is signed in, one in each module.
+"""Attacks on a web process, one in each module.
 
-`prepare(user)` stores what an attack needs; `run(address, seconds=…, session=…)` then attacks over
-HTTP and returns how often each status was answered.
+`run(address, seconds=…)` attacks over HTTP and returns how often each status was answered. Some
+attack as a person who is signed in: they take the `session` of visits.session_of(user), and
+`prepare(user)` first stores what they need.
 """
