@@ -10,6 +10,7 @@ import hashlib
 import secrets
 import string
 import zlib
+from collections.abc import Collection
 
 from django.db import transaction
 from django.utils import timezone
@@ -24,6 +25,7 @@ _CHECKSUM_LENGTH = 6
 _LENGTH = len(PREFIX) + _RANDOM_LENGTH + _CHECKSUM_LENGTH
 # The fields that belong to one key only. Rotating copies all others: they are rules.
 _ITS_OWN = {"id", "user", "digest", "start", "end", "created_at", "disabled_at", "revoked_at"}
+MALFORMED = "This is not a Kyma key: check that it was copied whole."
 _REFUSALS = {
     ApiKey.State.REVOKED: "This key was revoked. Make a new one in the dashboard, at /keys.",
     ApiKey.State.EXPIRED: "This key has expired. Make a new one in the dashboard, at /keys.",
@@ -86,7 +88,7 @@ def rotate(key: ApiKey, *, grace: dt.timedelta = dt.timedelta()) -> tuple[ApiKey
 def authenticate(text: str) -> ApiKey:
     """Return the usable key with this text, and its user. Raises InvalidKey."""
     if not is_well_formed(text):
-        raise InvalidKey("This is not a Kyma key: check that it was copied whole.")
+        raise InvalidKey(MALFORMED)
     key = ApiKey.objects.select_related("user").filter(digest=digest(text)).first()
     if key is None:
         raise InvalidKey("This key doesn't exist.")
@@ -95,6 +97,11 @@ def authenticate(text: str) -> ApiKey:
     if not key.user.is_active:
         raise InvalidKey("The account of this key is closed.")
     return key
+
+
+def existing(digests: Collection[str]) -> set[str]:
+    """Return the digests that belong to a key, usable or not."""
+    return set(ApiKey.objects.filter(digest__in=digests).values_list("digest", flat=True))
 
 
 def is_well_formed(text: str) -> bool:

@@ -4,6 +4,7 @@ from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.http import HttpRequest, HttpResponse
 
 from accounts.models import User
+from accounts.vouching import vouch
 
 
 class SignedInRequest(HttpRequest):
@@ -13,6 +14,11 @@ class SignedInRequest(HttpRequest):
 
 
 class SignedInMiddleware(LoginRequiredMiddleware):
+    def process_view(self, request, view_func, view_args, view_kwargs):
+        if request.user.is_authenticated:
+            vouch(getattr(request, "scope", None))
+        return super().process_view(request, view_func, view_args, view_kwargs)
+
     def handle_no_permission(self, request, view_func):
         """Make htmx reload the page. It would put the sign-in page inside a part of this one."""
         if "HX-Request" in request.headers:

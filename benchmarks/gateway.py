@@ -37,6 +37,7 @@ def gateway(engine: str, upstream_url: str) -> Iterator[Gateway]:
     with contextlib.ExitStack() as stack:
         state = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kyma-bench-")))
         environment = {**_clean_environment(), "KYMA_STATE_DIR": str(state)}
+        environment["CONNECTIONS_PER_ADDRESS"] = "100000"  # All load comes from one address.
         environment["REDIS_URL"] = stack.enter_context(redis(state))
         database_pid = None
         if engine == "Postgres":

@@ -168,7 +168,16 @@ class HoldAdmin(ReadOnlyAdmin):
     list_display = ("id", "account_id", amount, "created_at", "deadline")
     search_ids = ("id", "account_id", "key_id")
     search_help_text = "The whole id of a request, an account or a key"
-    readonly_fields = ("id", "account", "key", "price_version", amount, "created_at", "deadline")
+    readonly_fields = (
+        "id",
+        "account",
+        "key",
+        "price_version",
+        amount,
+        "process_id",
+        "created_at",
+        "deadline",
+    )
     fields = readonly_fields
 
 

@@ -98,11 +98,12 @@ def reserve(sheet: Sheet, ask: Ask, key: KeySheet | None = None) -> Grant:
 
 
 def _fit(ask: Ask, available: int, refusal: type[InsufficientCredit]) -> Grant:
+    available = max(available, 0)  # A cap may have been lowered below what its key has spent.
     affordable = ask.affordable_tokens(available)
     wanted = min(ask.max_tokens, max(affordable, 1)) if ask.flexible else ask.max_tokens
     required = ask.amount(wanted)
     if required > available:
-        raise refusal(required, max(available, 0), affordable)
+        raise refusal(required, available, affordable)
     return Grant(required, wanted)
 
 

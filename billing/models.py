@@ -2,7 +2,8 @@
 
 Invariants, each guarded by a constraint, a trigger or `manage.py reconcile`:
 the balance is the sum of the entries; the held amount is the sum of the holds; the balance
-covers the held amount; entries and price versions are never changed and never deleted.
+covers the held amount; the number of open holds is that of the rows; entries and price versions
+are never changed and never deleted.
 """
 
 from django.conf import settings
@@ -79,6 +80,8 @@ class CreditAccount(models.Model):
     held_nano = models.BigIntegerField(default=0, editable=False)
     owed_nano = models.BigIntegerField(default=0, editable=False)
     purchased_nano = models.BigIntegerField(default=0, editable=False)
+    # A counter, as counting rows would also walk all those that were deleted while a dump runs.
+    open_holds = models.IntegerField(default=0, editable=False)
     tier = models.PositiveSmallIntegerField(
         default=0, choices=[(number, f"T{number}") for number in range(len(TIERS))]
     )
@@ -100,6 +103,9 @@ class CreditAccount(models.Model):
             models.CheckConstraint(
                 condition=Q(balance_nano__gte=F("held_nano")), name="balance_covers_what_is_held"
             ),
+            models.CheckConstraint(
+                condition=Q(open_holds__gte=0), name="open_holds_are_not_negative"
+            ),
             models.CheckConstraint(condition=Q(tier__lt=len(TIERS)), name="tier_exists"),
         ]
 
@@ -114,7 +120,8 @@ class CreditAccount(models.Model):
 class Hold(models.Model):
     """Credit set aside for a running request. Settling or releasing it deletes the row.
 
-    It has the id of its request. After its deadline, the process that served the request is dead.
+    It has the id of its request. Once its process is dead or its deadline has passed, nobody will
+    settle it. `process_id` is null if no web process made it.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
@@ -125,6 +132,7 @@ class Hold(models.Model):
         PriceVersion, models.PROTECT, related_name="+", db_index=False
     )
     amount_nano = models.BigIntegerField()
+    process_id = models.UUIDField(null=True)
     created_at = models.DateTimeField()
     deadline = models.DateTimeField(db_index=True)
 

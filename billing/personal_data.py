@@ -14,6 +14,7 @@ PERSONAL_DATA = {
             "held_nano",
             "owed_nano",
             "purchased_nano",
+            "open_holds",
             "tier",
             "unlimited",
             "no_gift",
@@ -26,7 +27,7 @@ PERSONAL_DATA = {
         "identity": [],
         "content": [],
         "metadata": ["amount_nano", "price_version", "created_at", "deadline"],
-        "plain": ["id", "account", "key"],
+        "plain": ["id", "account", "key", "process_id"],
     },
     "billing.LedgerEntry": {
         "person": "account__user",

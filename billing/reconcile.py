@@ -40,6 +40,7 @@ def differences(account_id: uuid.UUID | None = None) -> Iterator[Difference]:
         accounts = accounts.filter(pk=account_id)
     yield from _balances(accounts)
     yield from _held(accounts)
+    yield from _open_holds(accounts)
     yield from _key_held(accounts)
     yield from _signups(accounts)
     yield from _purchases(accounts)
@@ -65,6 +66,16 @@ def _held(accounts: QuerySet) -> Iterator[Difference]:
     wrong = accounts.annotate(holds_nano=holds).exclude(held_nano=F("holds_nano"))
     for account in wrong.iterator():
         yield Difference(account.id, "held", account.holds_nano, account.held_nano)
+
+
+def _open_holds(accounts: QuerySet) -> Iterator[Difference]:
+    """Check that the counter of open holds is their number."""
+    holds = Hold.objects.filter(account=OuterRef("pk")).order_by().values("account")
+    number = Subquery(holds.annotate(number=Count("pk")).values("number"))
+    counted = Coalesce(number, Value(0), output_field=BigIntegerField())
+    wrong = accounts.annotate(number=counted).exclude(open_holds=F("number"))
+    for account in wrong.iterator():
+        yield Difference(account.id, "open holds", account.number, account.open_holds)
 
 
 def _key_held(accounts: QuerySet) -> Iterator[Difference]:

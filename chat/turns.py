@@ -21,7 +21,7 @@ from chat.stored_replies import Snapshot
 from gateway.access.authentication import Caller
 from gateway.commits.operations import HoldClosed
 from gateway.commits.queue import CommitFailed
-from gateway.errors import GatewayError, InternalError
+from gateway.errors import GatewayError, InternalError, forget_frames
 from gateway.providers.metering import Ending
 from gateway.serving import completions, metrics
 from gateway.serving.answers import StreamedAnswer
@@ -134,16 +134,19 @@ class Turn:
         """Return the state in which the reading leaves the reply."""
         if self._reading.cancelled():
             return self._ends_as
-        if (fault := self._reading.exception()) is not None:
-            self._fail(fault)
+        self._note_fault_of(self._reading)
         return State.FAILED if self._answer.error else State.FINISHED
 
-    def _fail(self, fault: BaseException) -> None:
-        if isinstance(fault, GatewayError):
-            self._answer.error = fault
-        elif isinstance(fault, Exception):
-            completions.log_fault(self._completion.exchange.id, fault)
+    def _note_fault_of(self, ended: asyncio.Task) -> None:
+        try:
+            ended.result()  # This takes the traceback out of the task, unlike `exception()`.
+        except GatewayError as error:
+            self._answer.error = error
+            forget_frames(error)
+        except Exception as error:  # The outermost edge: no traceback reaches a person.
+            completions.log_fault(self._completion.exchange.id, error)
             self._answer.error = InternalError("Kyma failed. Nothing was charged.")
+            forget_frames(error)
 
     # --- keeping what is charged
 
@@ -198,8 +201,7 @@ class Turn:
     async def _charge(self, parts: AsyncGenerator[bytes]) -> None:
         charging = asyncio.create_task(_read_to_the_end(parts))
         await asyncio.wait({charging})
-        if (fault := charging.exception()) is not None:
-            self._fail(fault)
+        self._note_fault_of(charging)
 
     def _bill(self, state: State, settling: asyncio.Task) -> tuple[State, int]:
         """Return the final state of the reply, and its cost."""

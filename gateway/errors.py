@@ -10,12 +10,15 @@ GatewayError
 ├── NotFound 404
 ├── MethodNotAllowed 405
 ├── BodyTimeout 408
+├── HeadTimeout 408
 ├── Conflict 409             another request is in the way; repeating this one doesn't help
 ├── BodyTooLarge 413
+├── UrlTooLong 414
 ├── RequestTooLarge 413      more tokens than the account may use for one request
 ├── UnsupportedMediaType 415
 ├── Unprocessable 422        each field is valid, but not together with the others
 ├── TooManyRequests 429
+├── HeadersTooLarge 431
 ├── InternalError 500
 ├── BadUpstream 502
 ├── Unavailable 503
@@ -137,6 +140,12 @@ class BodyTimeout(GatewayError):
         super().__init__(message, headers={"Connection": "close"})
 
 
+class HeadTimeout(GatewayError):
+    status = 408
+    type = "invalid_request_error"
+    error_type = "timeout"
+
+
 class Conflict(GatewayError):
     status = 409
     type = "invalid_request_error"
@@ -157,6 +166,13 @@ class RequestTooLarge(GatewayError):
     status = 413
     type = "invalid_request_error"
     error_type = "payload_too_large"
+
+
+class UrlTooLong(GatewayError):
+    status = 414
+    type = "invalid_request_error"
+    error_type = "invalid_request"
+    code = "url_too_long"
 
 
 class UnsupportedMediaType(GatewayError):
@@ -180,6 +196,13 @@ class TooManyRequests(GatewayError):
     def __init__(self, message: str, *, retry_after_s: int = 1, headers=None, **details):
         headers = {**(headers or {}), **_retry_after(retry_after_s)}
         super().__init__(message, headers=headers, **details)
+
+
+class HeadersTooLarge(GatewayError):
+    status = 431
+    type = "invalid_request_error"
+    error_type = "invalid_request"
+    code = "headers_too_large"
 
 
 class InternalError(GatewayError):
@@ -206,3 +229,19 @@ class UpstreamTimeout(GatewayError):
 
 def _retry_after(seconds: int) -> dict[str, str]:
     return {"Retry-After": str(min(seconds, MAX_RETRY_AFTER_S))}
+
+
+def forget_frames(error: BaseException) -> None:
+    """Drop the tracebacks of an error that is dealt with, and of the errors that led to it.
+
+    A frame that refers to its own error is a cycle. It would keep the whole request, body included,
+    until the garbage collector runs, which is rare.
+    """
+    known: set[int] = set()
+    led_to = [error]
+    while led_to:
+        one = led_to.pop()
+        if id(one) not in known:
+            known.add(id(one))
+            one.__traceback__ = None
+            led_to += filter(None, (one.__cause__, one.__context__))

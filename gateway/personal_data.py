@@ -61,6 +61,7 @@ PERSONAL_DATA = {
             "latency_ms",
             "session_hash",
             "user_hash",
+            "content_left_out",
         ],
         "plain": ["id", "account", "key"],
     },
@@ -80,7 +81,7 @@ PERSONAL_DATA = {
         "person": "account__user",
         "identity": [],
         "content": ["answer"],
-        "metadata": ["deadline", "completed_at", "expires_at"],
+        "metadata": ["completed_at", "expires_at"],
         "plain": ["id", "account", "request_id", "body_digest"],
     },
 }
@@ -92,5 +93,7 @@ NO_PERSONAL_DATA = {
     "gateway.Route": "which provider serves which model at which price",
     "gateway.ServiceHour": "how a route served everybody together, by the hour",
     "gateway.ServiceDay": "how a route served everybody together, by the day",
+    "gateway.WebProcess": "which processes serve requests, and which of them are dead",
+    "gateway.SweeperState": "when holds of dead processes were last looked for",
     "gateway.RollupState": "how far the request log has been folded",
 }

@@ -10,6 +10,7 @@ from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.validators import validate_email
 
 from accounts.encryption import KEY_BYTES
+from gateway.commits.deaths import MISSES
 
 MIN_SECRET_LENGTH = 32
 MAX_KEY_VERSION = 255  # It is stored in one byte.
@@ -99,6 +100,19 @@ def check_mail(app_configs, **kwargs) -> list[Warning]:
     hint = "Set EMAIL_URL, or EMAIL_HOST with the variables beside it."
     message = "There is no mail server: nobody can sign up, and no password can be reset."
     return [Warning(message, hint=hint, id="kyma.W030")]
+
+
+@register
+def check_leases(app_configs, **kwargs) -> list[Error]:
+    """A process must beat again before a sweeper could have taken it for dead."""
+    dies_after_s = MISSES * settings.LEASE_LOOK_GAP_S
+    if settings.LEASE_BEAT_INTERVAL_S < settings.LEASE_FRESH_S < dies_after_s:
+        return []
+    hint = (
+        f"LEASE_FRESH_S must be more than LEASE_BEAT_INTERVAL_S and less than {MISSES} times "
+        "LEASE_LOOK_GAP_S."
+    )
+    return [Error("A living web process could be taken for dead.", hint=hint, id="kyma.E060")]
 
 
 def _is_versioned_key(entry: str) -> bool:

@@ -1,9 +1,11 @@
 """Reports if this process is alive (/health) and if it should get requests (/ready).
 
 /health/detail says what an operator should see to; it wants METRICS_TOKEN, as /metrics does.
+`live_application` answers /health on the event loop: Django's threads may all be busy or waiting.
 """
 
 import functools
+import json
 import math
 
 import redis
@@ -18,11 +20,13 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from accounts.keyring.models import DataKey
+from gateway.commits import leases
 from gateway.commits import queue as commit_queue
 from gateway.models.evidence import due
 from kyma import limited_connection, metrics, schema
 
 REDIS_TIMEOUT_S = 0.5
+PATH = "/health"
 DATABASE_TIMEOUT_S = 1.0  # /ready itself waits for no more than about two seconds.
 OK = "ok"
 
@@ -43,6 +47,16 @@ def live(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"status": OK})
 
 
+async def live_application(scope, receive, send) -> None:
+    """Answer a GET as `live` does."""
+    body = json.dumps({"status": OK}).encode()
+    headers = {"content-type": "application/json", "content-length": str(len(body))}
+    headers["cache-control"] = "no-store"
+    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": 200, "headers": pairs})
+    await send({"type": "http.response.body", "body": body})
+
+
 @login_not_required
 @never_cache
 @require_safe
@@ -59,8 +73,9 @@ def detail(request: HttpRequest) -> JsonResponse:
 @never_cache
 @require_safe
 def ready(request: HttpRequest) -> JsonResponse:
-    """Answer 200 or 503, with every check by name. Without Redis, Kyma is degraded but ready.
+    """Answer 200 or 503, with every check by name.
 
+    Without Redis or a sweeper, Kyma is degraded but ready: no other process would be better off.
     After one check of the databases has failed, the next ones aren't made: each might wait.
     """
     needed = {"not draining": "this process is ending" if _draining else OK}
@@ -69,12 +84,12 @@ def ready(request: HttpRequest) -> JsonResponse:
         for name, check in _DATABASE_CHECKS.items():
             needed[name] = "not checked" if has_failed else check()
             has_failed = has_failed or needed[name] != OK
-    redis_state = _check_redis()
+    wanted = {"redis": _check_redis(), "sweeper": _check_sweeper()}
     if any(state != OK for state in needed.values()):
         status = "not ready"
     else:
-        status = "ready" if redis_state == OK else "degraded"
-    body = {"status": status, "checks": {**needed, "redis": redis_state}}
+        status = "ready" if all(state == OK for state in wanted.values()) else "degraded"
+    body = {"status": status, "checks": {**needed, **wanted}}
     return JsonResponse(body, status=503 if status == "not ready" else 200)
 
 
@@ -148,3 +163,12 @@ def _check_redis() -> str:
     with client:
         client.ping()
     return OK
+
+
+def _check_sweeper() -> str:
+    """Say so if the jobs have stopped: then holds of dead processes stay open."""
+    lease = leases.current()
+    silent_s = 0 if lease is None else lease.sweeper_silent_s
+    if silent_s <= settings.SWEEPER_SILENT_S:
+        return OK
+    return f"no sweeper has run for {silent_s:.0f} s: see if a Celery worker and beat are running"

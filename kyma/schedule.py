@@ -10,12 +10,13 @@ HOUR_S = 60 * MINUTE_S
 DAY_S = 24 * HOUR_S
 
 
-def jobs(*, sweep_s: int, probe_s: int, rollup_s: int, notice_s: int) -> dict[str, dict]:
+def jobs(*, sweep_s: float, probe_s: int, rollup_s: int, notice_s: int) -> dict[str, dict]:
     """Return the schedule, whose intervals are seconds."""
     return {
-        "sweep expired holds": {
+        "sweep abandoned holds": {
             "task": "gateway.tasks.sweep_holds",
             "schedule": sweep_s,
+            "options": {"expires": sweep_s},
         },
         "make content partitions": {
             "task": "gateway.tasks.make_partitions",

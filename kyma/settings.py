@@ -11,6 +11,7 @@ import environ
 
 from kyma import databases, inner_ports, own_secrets, schedule
 from kyma.limited_connection import LimitedConnection
+from kyma.rest_settings import REST_FRAMEWORK, SPECTACULAR_SETTINGS  # noqa: F401
 
 env = environ.Env()
 
@@ -167,7 +168,7 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
-HOLD_SWEEP_INTERVAL_S = env.int("HOLD_SWEEP_INTERVAL_S", default=30)
+HOLD_SWEEP_INTERVAL_S = env.float("HOLD_SWEEP_INTERVAL_S", default=20.0)
 PROBE_INTERVAL_S = env.int("PROBE_INTERVAL_S", default=300)
 ROLLUP_INTERVAL_S = env.int("ROLLUP_INTERVAL_S", default=300)
 NOTICE_INTERVAL_S = env.int("NOTICE_INTERVAL_S", default=15)
@@ -301,13 +302,18 @@ SETTLE_TIMEOUT_S = env.float("SETTLE_TIMEOUT_S", default=10.0)
 ADMISSION_TIMEOUT_S = env.float("ADMISSION_TIMEOUT_S", default=2.0)
 CACHE_TTL_S = env.float("CACHE_TTL_S", default=1.0)  # keys and catalogue, in each process
 COMMIT_QUEUE_SIZE = env.int("COMMIT_QUEUE_SIZE", default=4096)
-MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", default=10_000_000)
-FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
-FILE_UPLOAD_MAX_MEMORY_SIZE = 50_000_000  # Nothing that is sent is ever written to a file.
-DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES  # A temporary chat sends its pictures each time.
-BODY_TIMEOUT_S = env.float("BODY_TIMEOUT_S", default=30.0)
+# The content that is stored for one account, by tier, and that waits in one process. Beyond it
+# answers are given and charged without it.
+CONTENT_MB_PER_DAY = env.list("CONTENT_MB_PER_DAY", int, [200, 400, 1000, 2000, 4000])
+COMMIT_QUEUE_CONTENT_MB = env.int("COMMIT_QUEUE_CONTENT_MB", default=100)
 DRAIN_NOTICE_S = env.float("DRAIN_NOTICE_S", default=0.5)  # readiness red, still accepting
 DRAIN_TIMEOUT_S = env.float("DRAIN_TIMEOUT_S", default=120.0)
+# Leases of web processes (gateway/commits/leases.py); the sweeper looks each HOLD_SWEEP_INTERVAL_S.
+LEASE_BEAT_INTERVAL_S = env.float("LEASE_BEAT_INTERVAL_S", default=10.0)
+LEASE_BEAT_TIMEOUT_S = env.float("LEASE_BEAT_TIMEOUT_S", default=5.0)  # to connect and to write
+LEASE_LOOK_GAP_S = env.float("LEASE_LOOK_GAP_S", default=15.0)  # between looks that count
+LEASE_FRESH_S = env.float("LEASE_FRESH_S", default=40.0)  # then it beats before it reserves
+SWEEPER_SILENT_S = env.float("SWEEPER_SILENT_S", default=120.0)  # then /ready is degraded
 # The number of the operator's own proxies in front of this process, each of which appends the
 # address that it sees to X-Forwarded-For. With 0 the header is ignored; too many allows forgery.
 TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXY_COUNT", default=0)
@@ -316,6 +322,28 @@ ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXY_COUNT
 LOCAL_PROVIDER_URL = env.str(
     "LOCAL_PROVIDER_URL", default=f"http://127.0.0.1:{_inner_ports['local_provider']}/v1"
 )
+
+# --- Deadlines and bounds of connections and bodies ----------------------------------------------
+
+# kyma/connections/ and gateway/wire/pace.py: for everybody, and before Kyma knows the caller. An
+# address is an IPv4 address or the /64 of an IPv6 address; behind trusted proxies its requests in
+# progress are counted in place of connections.
+HEAD_TIMEOUT_S = env.float("HEAD_TIMEOUT_S", default=10.0)  # for a complete head
+KEEP_ALIVE_S = env.int("KEEP_ALIVE_S", default=75)  # between two requests
+BODY_TIMEOUT_S = env.float("BODY_TIMEOUT_S", default=10.0)  # after it a body must keep its rate
+BODY_BYTES_PER_S = env.int("BODY_BYTES_PER_S", default=10_000)
+MAX_HEAD_BYTES = env.int("MAX_HEAD_BYTES", default=64_000)
+MAX_HEADERS = env.int("MAX_HEADERS", default=100)
+MAX_URL_BYTES = env.int("MAX_URL_BYTES", default=8_000)
+CONNECTIONS_PER_ADDRESS = env.int("CONNECTIONS_PER_ADDRESS", default=100)  # without a valid key
+UNKNOWN_KEYS_PER_MINUTE = env.int("UNKNOWN_KEYS_PER_MINUTE", default=60)  # of one address, at /v1
+MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", default=10_000_000)  # with a prompt or pictures
+MAX_SMALL_BODY_BYTES = env.int("MAX_SMALL_BODY_BYTES", default=64_000)  # all others
+MAX_IMPORT_BODY_BYTES = env.int("MAX_IMPORT_BODY_BYTES", default=25_000_000)  # when signed in
+# Django writes no upload and no body to disk: the bounds above are smaller than its memory.
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
+FILE_UPLOAD_MAX_MEMORY_SIZE = 2 * max(MAX_BODY_BYTES, MAX_IMPORT_BODY_BYTES)
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES  # A temporary chat sends its pictures each time.
 
 # --- Chat --------------------------------------------------------------------------------------
 
@@ -331,38 +359,6 @@ API_REQUESTS_PER_MINUTE = {
     "person": env.int("API_REQUESTS_PER_MINUTE", default=300),
     "key": env.int("API_REQUESTS_PER_MINUTE_PER_KEY", default=120),
     "address": env.int("API_REQUESTS_PER_MINUTE_PER_ADDRESS", default=60),
-}
-REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": [
-        "kyma.api.authentication.KeyAuthentication",
-        "rest_framework.authentication.SessionAuthentication",
-    ],
-    "DEFAULT_PERMISSION_CLASSES": ["kyma.api.scopes.HasScope"],
-    "DEFAULT_THROTTLE_CLASSES": [
-        "kyma.api.throttling.ByPerson",
-        "kyma.api.throttling.ByKey",
-        "kyma.api.throttling.ByAddress",
-    ],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["kyma.api.json_only.JsonParser"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "kyma.api.json_only.AlwaysJson",
-    "DEFAULT_METADATA_CLASS": None,
-    "DEFAULT_SCHEMA_CLASS": "kyma.api.description.Description",
-    "EXCEPTION_HANDLER": "kyma.api.problems.handle",
-    "URL_FORMAT_OVERRIDE": None,
-}
-SPECTACULAR_SETTINGS = {
-    "TITLE": "Kyma: the developers' API",
-    "DESCRIPTION": "Account, keys, usage, requests and chats for programs. Models are at /v1.",
-    "VERSION": "1",
-    "OAS_VERSION": "3.1.0",
-    "SCHEMA_PATH_PREFIX": "/api",
-    "COMPONENT_SPLIT_REQUEST": True,
-    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
-    "POSTPROCESSING_HOOKS": [
-        "drf_spectacular.hooks.postprocess_schema_enums",
-        "kyma.api.description.add_problems",
-    ],
 }
 
 # --- Stripe ------------------------------------------------------------------------------------

@@ -16,16 +16,15 @@ import time
 
 import uvicorn
 from django.conf import settings
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from chat import replies
 from gateway.serving import settlement
-from gateway.v1.handler import IS_CLOSING, KEEP_HEAD
 from kyma import health, limited_connection
+from kyma.connections.connection import Connection, end_overdue
 
-KEEP_ALIVE_S = 75
 CANCEL_TIMEOUT_S = 10.0  # for cancelled requests to settle
 POLL_S = 0.05
+TICKS_PER_LOOK = 5  # of 0.1 s, between two looks for connections that are overdue
 # How long the thread that writes to SQLite may wait for Python while streams keep it busy.
 SWITCH_INTERVAL_S = 0.0005
 GARBAGE_THRESHOLD = 50_000  # new objects that are still alive
@@ -52,48 +51,10 @@ def make_server(app, **options) -> "DrainingServer":
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_keep_alive=settings.KEEP_ALIVE_S,
         **options,
     )
     return DrainingServer(config)
-
-
-class Connection(HttpToolsProtocol):
-    """Passes on the next bytes only when the kernel has taken all earlier ones.
-
-    So what a client is charged for has left this process, and a slow reader costs no memory.
-    """
-
-    def connection_made(self, transport) -> None:
-        transport.set_write_buffer_limits(high=0)
-        super().connection_made(_HeadKeeper(transport))
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self.scope[IS_CLOSING] = self.transport.is_closing
-        self.scope[KEEP_HEAD] = self.transport.keep_head
-
-
-class _HeadKeeper:
-    """A transport that can hold back the next bytes until more follow, to send one packet."""
-
-    def __init__(self, transport):
-        self._transport = transport
-        self._keeps_next = False
-        self._kept = b""
-
-    def keep_head(self) -> None:
-        self._keeps_next = True
-
-    def write(self, data: bytes) -> None:
-        if self._keeps_next:
-            self._keeps_next, self._kept = False, data
-        else:
-            self._transport.write(self._kept + data)
-            self._kept = b""
-
-    def __getattr__(self, name: str):
-        return getattr(self._transport, name)
 
 
 class DrainingServer(uvicorn.Server):
@@ -110,8 +71,8 @@ class DrainingServer(uvicorn.Server):
 
     async def startup(self, sockets=None) -> None:
         await super().startup(sockets)
-        _give_memory_back()
         _collect_garbage_rarely()
+        _give_memory_back()
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             for server in self.servers:
@@ -119,6 +80,8 @@ class DrainingServer(uvicorn.Server):
                     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _deaf_ms())
 
     async def on_tick(self, counter: int) -> bool:
+        if counter % TICKS_PER_LOOK == 0:
+            end_overdue(self.server_state.connections, asyncio.get_running_loop().time())
         return await super().on_tick(counter) or time.monotonic() >= self.stops_accepting_at
 
     async def shutdown(self, sockets=None) -> None:
@@ -151,9 +114,9 @@ class DrainingServer(uvicorn.Server):
 
 
 def _give_memory_back() -> None:
-    """Have glibc return large blocks when they are freed, such as the file of an import.
+    """Have glibc return large blocks when they are freed, such as the body of a request.
 
-    By itself it keeps ever larger blocks for later, apart for each of many threads.
+    By itself it keeps blocks of up to 32 MB once it has seen any, apart for each of many threads.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -16,7 +16,7 @@ from django.db import connections
 from django.test import TransactionTestCase
 
 from accounts.models import User
-from gateway.models import Provider
+from gateway.models import Provider, WebProcess
 from tests.support import databases, engines
 from tests.support.factories import make_account, make_user
 from tests.support.provider.fake import FakeProvider
@@ -128,7 +128,7 @@ def django_db_setup(django_test_environment, django_db_modify_db_settings, djang
 
 def start_anew() -> None:
     """Empty both databases, if tests of running gateways have left rows behind."""
-    if User.objects.exists() or Provider.objects.exists():
+    if any(model.objects.exists() for model in (User, Provider, WebProcess)):
         empty_databases()
 
 

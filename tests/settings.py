@@ -36,6 +36,11 @@ PATIENCE = {
     "DRAIN_AFTER_HANG_UP_S": "30",
     "UNTRUSTED_WAIT_S": "20",
     "CHAT_SEARCH_TIME_S": "30",
+    "HEAD_TIMEOUT_S": "60",
+    "BODY_TIMEOUT_S": "60",
+    # All tests come from one address.
+    "CONNECTIONS_PER_ADDRESS": "10000",
+    "UNKNOWN_KEYS_PER_MINUTE": "100000",
 }
 for _name, _seconds in PATIENCE.items():
     os.environ.setdefault(_name, _seconds)

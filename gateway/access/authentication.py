@@ -13,6 +13,7 @@ from accounts.errors import InvalidKey, KeyDestroyed
 from accounts.keyring import data_keys
 from accounts.models import User
 from billing.accounts import open_account
+from gateway.access import unknown_keys
 from gateway.database import read_in_thread
 from gateway.errors import Unauthenticated, Unavailable
 from gateway.short_cache import ShortCache
@@ -43,15 +44,22 @@ class Caller:
     is_management: bool = False
 
 
-async def authenticate(headers: Mapping[str, str]) -> Caller:
+async def authenticate(headers: Mapping[str, str], ip: str) -> Caller:
     """Return the caller by the key in `Authorization: Bearer` or `x-api-key`.
 
-    Raises Unauthenticated, or Unavailable when the database can't be reached.
+    Raises Unauthenticated, TooManyRequests for too many unknown keys of the address `ip`, or
+    Unavailable when the database can't be reached.
     """
     text = _key_in(headers)
     try:
-        return await _callers.get(text)
+        if text in unknown_keys.known:
+            return await _callers.get(text)
+        await unknown_keys.admit(text, ip)
+        caller = await _callers.get(text)
+        unknown_keys.known.worked(text)
+        return caller
     except InvalidKey as error:
+        unknown_keys.known.failed(text, str(error))
         raise Unauthenticated(str(error)) from error
     except DatabaseError as error:
         raise Unavailable("Kyma can't check keys right now. Try again shortly.") from error

@@ -5,7 +5,7 @@ left came with the request. So behind n proxies of the operator the n-th entry f
 true. Without a proxy the client may have written the whole header.
 """
 
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 Address = IPv4Address | IPv6Address
 
@@ -28,6 +28,17 @@ def parse(text: str) -> Address | None:
     except ValueError:
         return None
     return (address.version == 6 and address.ipv4_mapped) or address
+
+
+def client_of(address: str) -> str:
+    """Return the name under which what comes from `address` is counted.
+
+    One client has all of an IPv6 /64.
+    """
+    parsed = parse(address)
+    if isinstance(parsed, IPv6Address):
+        return str(IPv6Network((parsed, 64), strict=False))
+    return str(parsed or address)
 
 
 def _forwarded_address(forwarded: list[str], trusted_proxies: int) -> Address | None:

@@ -21,21 +21,28 @@ from gateway.errors import Forbidden, GatewayError, RequestTooLarge, TooManyRequ
 
 
 async def admit(
-    caller: Caller, models: Iterable[str], *, likely_tokens: int, most_tokens: int
+    caller: Caller,
+    models: Iterable[str],
+    *,
+    likely_tokens: int,
+    most_tokens: int,
+    is_counted: bool = False,
 ) -> dict[str, str]:
     """Count a request and its tokens. Returns headers with what is left.
 
-    The request counts for each of the models that may answer it, fallbacks included.
+    The request counts for each of the models that may answer it, fallbacks included. With
+    `is_counted` it was counted by `count` before, so that now only models and tokens count.
 
-    Raises TooManyRequests or RequestTooLarge; then nothing was counted.
+    Raises TooManyRequests or RequestTooLarge; then nothing was counted here.
     """
+    requests = 0 if is_counted else 1
     if caller.unlimited:
-        return await count(caller)
+        return await _take(caller, _request_buckets(caller, requests))
     tier = TIERS[caller.tier]
     # `most_tokens` is an upper bound and would refuse requests that fit.
     if likely_tokens > tier.tokens_per_request:
         raise _too_large(caller.tier, likely_tokens)
-    buckets = _request_buckets(caller)
+    buckets = _request_buckets(caller, requests)
     for model in models:
         name = f"model_requests:{caller.account_id}:{model}"
         buckets.append(Bucket(name, tier.model_requests))
@@ -77,12 +84,14 @@ async def admit_read(caller: Caller) -> dict[str, str]:
     return await _take(caller, [reads])
 
 
-def _request_buckets(caller: Caller) -> list[Bucket]:
+def _request_buckets(caller: Caller, requests: int = 1) -> list[Bucket]:
     buckets = []
     if not caller.unlimited:
-        buckets.append(Bucket(f"requests:{caller.account_id}", TIERS[caller.tier].requests))
+        per_minute = TIERS[caller.tier].requests
+        buckets.append(Bucket(f"requests:{caller.account_id}", per_minute, requests))
     if caller.requests_per_minute is not None:
-        buckets.append(Bucket(f"key_requests:{caller.key_id}", caller.requests_per_minute))
+        per_minute = caller.requests_per_minute
+        buckets.append(Bucket(f"key_requests:{caller.key_id}", per_minute, requests))
     return buckets
 
 

@@ -1,8 +1,8 @@
 """Token buckets: exact in Redis, with a twin in this process for as long as Redis is away.
 
-A bucket holds a minute's worth of something and fills within a minute. A request takes from all
-of its buckets or from none. Requests of this process that arrive at the same time share one call
-to Redis.
+A bucket holds what flows into it within its time, which is a minute where nothing else is said. A
+request takes from all of its buckets or from none. Requests of this process that arrive at the same
+time share one call to Redis.
 
 Without Redis each process grants its share of every limit, but at least one. Together they grant
 no more than the limit, and less if the load is uneven. A process that alone has lost Redis grants
@@ -42,6 +42,7 @@ class Bucket(NamedTuple):
     name: str
     capacity: int
     cost: int = 1
+    fills_in_s: float = MINUTE_S
 
 
 class Level(NamedTuple):
@@ -57,7 +58,7 @@ class Level(NamedTuple):
 
     @classmethod
     def of(cls, bucket: Bucket, wait_s: float, full_in_s: float) -> "Level":
-        left = bucket.capacity * (1 - (full_in_s - ROUNDING_S) / MINUTE_S)
+        left = bucket.capacity * (1 - (full_in_s - ROUNDING_S) / bucket.fills_in_s)
         return cls(bucket.capacity, min(int(left), bucket.capacity), wait_s, full_in_s)
 
 
@@ -74,9 +75,13 @@ class Twin:
     def take(self, buckets: Sequence[Bucket], now: float) -> list[Level]:
         before = [max(self._full_at.get(one.name, 0.0), now) for one in buckets]
         after = [
-            at + one.cost * MINUTE_S / one.capacity for one, at in zip(buckets, before, strict=True)
+            at + one.cost * one.fills_in_s / one.capacity
+            for one, at in zip(buckets, before, strict=True)
         ]
-        waits = [max(at - now - MINUTE_S - ROUNDING_S, 0.0) for at in after]
+        waits = [
+            max(at - now - one.fills_in_s - ROUNDING_S, 0.0)
+            for one, at in zip(buckets, after, strict=True)
+        ]
         if not any(waits):
             before = after
         self._remember(buckets, before)
@@ -166,7 +171,9 @@ class TokenBuckets:
     async def _ask_redis(self, asked: list[list[Bucket]]) -> list[list[Level]]:
         keys = [PREFIX + one.name for buckets in asked for one in buckets]
         # Amounts are one JSON argument: the client packs arguments one by one, which is slow.
-        amounts = [[(one.capacity, one.cost) for one in buckets] for buckets in asked]
+        amounts = [
+            [(one.capacity, one.cost, one.fills_in_s * 1e6) for one in buckets] for buckets in asked
+        ]
         found = iter(await self._script(keys, [orjson.dumps(amounts)]))
         pairs = ((wait / 1e6, full_in / 1e6) for wait, full_in in zip(found, found, strict=True))
         return [

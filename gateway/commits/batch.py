@@ -34,6 +34,7 @@ from gateway.commits.operations import (
     Settle,
 )
 from gateway.commits.record import COLUMNS, RequestRecord
+from gateway.errors import forget_frames
 from gateway.models import ApiRequest
 
 Statement = tuple[str, list[dict]]
@@ -55,6 +56,7 @@ def apply(
         try:
             results.append(books.apply(operation))
         except (BillingError, HoldClosed, GivenUp, KeyTaken) as refusal:
+            forget_frames(refusal)
             results.append(refusal)
     return results, [(name, rows) for name, rows in books.writes() if rows]
 
@@ -94,13 +96,12 @@ class Books:
         holds = _ids(op.request_id for op in bookings)
         accounts = _ids(op.account_id for op in bookings)
         keys = _ids(op.key_id for op in bookings)
-        account_rows, count_rows, hold_rows, key_rows = yield [
+        account_rows, hold_rows, key_rows = yield [
             ("lock_accounts", accounts),
-            ("count_holds", accounts),
             ("find_holds", holds),
             ("read_key_spend", keys),
         ]
-        self._read_accounts(account_rows, dict(_with_hex(count_rows)))
+        self._read_accounts(account_rows)
         self.holds = dict(_with_hex(hold_rows))
         self._read_keys(key_rows, max(op.now.date() for op in bookings))
         claims = [op for op in bookings if isinstance(op, Reserve) and op.claim]
@@ -113,11 +114,11 @@ class Books:
             (rows,) = yield [("find_requests", _ids(one.request_id for one in closed))]
             self.logged = {_hex(row[0]): (row[1], row[2]) for row in rows}
 
-    def _read_accounts(self, rows: Rows, counts: dict[str, int]) -> None:
-        for account_id, balance, held, owed, tier, unlimited, user_id in rows:
+    def _read_accounts(self, rows: Rows) -> None:
+        for account_id, balance, held, owed, open_holds, tier, unlimited, user_id in rows:
             account = _hex(account_id)
             limit = max_open_holds(tier, unlimited=bool(unlimited))
-            self.sheets[account] = ledger.Sheet(balance, held, owed, counts.get(account, 0), limit)
+            self.sheets[account] = ledger.Sheet(balance, held, owed, open_holds, limit)
             self.owners[account] = user_id is not None
 
     def _read_keys(self, rows: Rows, today: dt.date) -> None:
@@ -163,6 +164,7 @@ class Books:
             "key_id": op.key_id,
             "price_version_id": op.price_version_id,
             "amount_nano": grant.amount_nano,
+            "process_id": op.process_id,
             "created_at": op.now,
             "deadline": op.deadline,
         }
@@ -175,7 +177,6 @@ class Books:
             "account_id": op.account_id,
             "request_id": op.request_id,
             "body_digest": claim.body_digest,
-            "deadline": op.deadline,
             "expires_at": claim.expires_at,
         }
 
@@ -215,7 +216,8 @@ class Books:
         return charged
 
     def _log(self, op: Settle | Log) -> None:
-        record, content = op.record, op.content
+        record = op.record
+        content = op.content if isinstance(op, Settle) else None
         self.requests.append(_row(record))
         if content is not None and self.owners.get(record.account_id, True):
             self.contents.append(
@@ -301,7 +303,12 @@ class Books:
 
     def _account_rows(self) -> list[dict]:
         return [
-            {"id": account, "balance_nano": sheet.balance, "held_nano": sheet.held}
+            {
+                "id": account,
+                "balance_nano": sheet.balance,
+                "held_nano": sheet.held,
+                "open_holds": sheet.open_holds,
+            }
             for account, sheet in self.sheets.items()
         ]
 

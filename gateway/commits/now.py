@@ -10,13 +10,22 @@ from gateway.commits.operations import Decided, Operation
 from gateway.commits.sql import as_django, as_json, reads, statement
 
 
-def commit_now(operations: list[Operation], decided: Decided | None = None) -> list[Any]:
+def commit_now(
+    operations: list[Operation],
+    decided: Decided | None = None,
+    *,
+    lock_wait_ms: int | None = None,
+) -> list[Any]:
     """Apply `operations` in one transaction, on this thread. Return a result for each.
 
-    `decided` gets the results before they are written.
+    `decided` gets the results before they are written. Raises django.db.Error; on Postgres that is
+    OperationalError after `lock_wait_ms` at any one lock.
     """
     with transaction.atomic():
         connection = connections["default"]
+        if lock_wait_ms is not None and connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET LOCAL lock_timeout = {lock_wait_ms}")
         run = _run_on_sqlite if connection.vendor == "sqlite" else _run_on_postgres
         results, writes = _drive(connection, run, batch.apply(operations))
         if decided is not None:

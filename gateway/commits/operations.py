@@ -14,7 +14,7 @@ from typing import Any
 
 from billing import ledger
 from gateway.commits.record import RequestRecord
-from gateway.models import ApiRequest
+from gateway.models import ApiRequest, ContentLeftOut
 
 
 class HoldClosed(Exception):
@@ -46,17 +46,23 @@ class Claim:
 class ClaimEnd:
     """The end of a claim: if `is_complete` the answer is kept, otherwise the key is free again.
 
-    `answer` is sealed, as base64 text. It is None if the caller's key keeps no content.
+    `answer` is sealed, as base64 text. It is None if no content is kept.
     """
 
     id: str
     is_complete: bool
     answer: str | None = None
 
+    def without_answer(self) -> "ClaimEnd":
+        return dataclasses.replace(self, answer=None)
+
 
 @dataclasses.dataclass(slots=True)
 class Reserve:
-    """Hold the most that a request can cost, and claim its key. Result: `ledger.Grant`."""
+    """Hold the most that a request can cost, and claim its key. Result: `ledger.Grant`.
+
+    `process_id` is that of the web process which will settle it, if there is one.
+    """
 
     request_id: str
     account_id: str
@@ -66,6 +72,7 @@ class Reserve:
     now: dt.datetime
     deadline: dt.datetime
     claim: Claim | None = None
+    process_id: str | None = None
 
 
 @dataclasses.dataclass(slots=True)
@@ -109,6 +116,17 @@ class Settle(_Logged):
     claim_end: ClaimEnd | None = None
     is_given_up: bool = False
 
+    def give_up(self) -> None:
+        """Note that the settlement was reported as failed. Its content is needed no more."""
+        self.is_given_up, self.content = True, None
+
+    def leave_out_content(self, why: ContentLeftOut) -> None:
+        """Charge and log without content."""
+        if self.content is not None:
+            self.record.content_left_out = why.value
+        self.content = None
+        self.claim_end = self.claim_end and self.claim_end.without_answer()
+
 
 @dataclasses.dataclass(slots=True)
 class Release:
@@ -136,9 +154,7 @@ class Reverse(_Logged):
 
 @dataclasses.dataclass(slots=True)
 class Log(_Logged):
-    """Log a request that held nothing. Result: None."""
-
-    content: Content | None = None
+    """Log a request that held nothing, without content. Result: None."""
 
 
 Booking = Reserve | Settle | Release | Reverse
@@ -159,6 +175,7 @@ def undo(op: Reserve | Settle, now: dt.datetime) -> Release | Reverse:
 
 def size_of(operation: Operation) -> int:
     """Return roughly how many bytes of content an operation carries."""
-    content = operation.content if isinstance(operation, Settle | Log) else None
-    kept = operation.claim_end if isinstance(operation, Settle) else None
-    return len(content.sealed if content else "") + len((kept and kept.answer) or "")
+    if not isinstance(operation, Settle):
+        return 0
+    content, end = operation.content, operation.claim_end
+    return len(content.sealed if content else "") + len((end and end.answer) or "")

@@ -90,6 +90,21 @@ class PostgresEngine:
             raise
         return await self.run(operations, decided, lock_wait_ms)
 
+    async def free(self, account_ids: list[str], lock_wait_ms: int) -> set[str]:
+        """Return the accounts that no other session has locked. It waits for none of them.
+
+        Raises psycopg.Error; that is LockNotAvailable if the whole table is locked.
+        """
+        ask = _command("find_free_accounts", [{"id": one} for one in account_ids])
+        try:
+            async with asyncio.timeout(settings.COMMIT_TIMEOUT_S):
+                line = await self._connected()
+                rows = (await line.ask([*begin(lock_wait_ms), ask, ROLLBACK]))[2]
+        except BaseException:
+            await self.close()
+            raise
+        return {row[0].replace("-", "") for row in rows}
+
     async def _connected(self) -> "Line":
         if self._line is None or self._connection is None or self._connection.closed:
             await self.close()

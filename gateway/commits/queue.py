@@ -3,7 +3,8 @@
 A request hands over an operation and awaits its result. The one writer of the process takes all
 operations that wait, applies them in one transaction and resolves their futures after the commit.
 An operation that fails, fails alone. The queue is bounded: a full one refuses operations on money,
-and drops and counts the log rows of refused requests.
+and drops and counts the log rows of refused requests. It also bounds the bytes of content that
+wait: beyond them a request is charged and logged without its content.
 
 An operation that was reported as failed is undone (`operations.undo`) if it may have been applied:
 its commit came too late, or nobody knows whether there was one. The undoing is retried until the
@@ -17,6 +18,7 @@ themselves, so all other accounts go on.
 import asyncio
 import datetime as dt
 import logging
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -25,7 +27,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connections
 
-from billing.ledger import Grant
+from gateway.commits import leases
 from gateway.commits.database_errors import DATABASE_ERRORS, is_locked, is_out_of_reach
 from gateway.commits.now import commit_now
 from gateway.commits.operations import (
@@ -41,7 +43,7 @@ from gateway.commits.operations import (
 from gateway.commits.postgres import LOCK_WAIT_MS, PostgresEngine
 from gateway.commits.silence import Silence
 from gateway.commits.sqlite import SqliteEngine
-from gateway.commits.waiting import CommitFailed, Waiting
+from gateway.commits.waiting import CommitFailed, ContentRoom, Promise, Waiting
 
 logger = logging.getLogger(__name__)
 
@@ -50,13 +52,16 @@ MAX_BATCH_BYTES = 8_000_000
 # A transaction costs much the same for one operation and for many: under load it waits for more.
 MANY = 16
 LINGER_S = 0.001
+DEFAULT_CONTENT_BYTES = 100_000_000
 RETRY_S = 1.0  # The interval at which undoing is retried while the database is out of reach.
 MOST_RETRY_S = 60.0  # The longest one at which an undoing is retried that the database refuses.
 CLOSE_WITHIN_S = 5.0
-# Lock wait when retrying a locked account: starts here and doubles up to LOCK_WAIT_MS. After each
-# try the account rests RESTS times as long, so the other accounts get most of the writer's time.
-PROBE_MS = 5
+# Lock wait of a batch that found a locked account, and of accounts that were set apart: one probe
+# for all of them has just found theirs free. After each probe, and what was written with it, they
+# rest RESTS times as long, so the other accounts get most of the writer's time.
+RETRY_LOCK_WAIT_MS = 20
 RESTS = 4
+LEAST_REST_S = 0.02
 
 Retry = Callable[[], Awaitable[None]]
 
@@ -65,40 +70,28 @@ class QueueFull(CommitFailed):
     pass
 
 
-class Promise:
-    """A reservation that is granted. Without a future it is committed already."""
-
-    def __init__(self, grant: Grant, committed: asyncio.Future | None = None):
-        self.grant = grant
-        self._committed = committed
-
-    async def kept(self) -> Grant:
-        """Wait until the reservation is durable, and return the grant.
-
-        The amount differs from the first one if the reservation had to be decided again.
-        Raises as `CommitQueue.submit` does.
-        """
-        if self._committed is not None:
-            if not self._committed.done():
-                await asyncio.wait((self._committed,))
-            self.grant = self._committed.result()
-        return self.grant
-
-
 class CommitQueue:
     """The one writer of this process. Belongs to the event loop in which it is first used."""
 
-    def __init__(self, engine: PostgresEngine | SqliteEngine, size: int):
+    def __init__(
+        self,
+        engine: PostgresEngine | SqliteEngine,
+        size: int,
+        content_bytes: int = DEFAULT_CONTENT_BYTES,
+    ):
         self._engine = engine
         self._size = size
+        self._room = ContentRoom(content_bytes)
         self._waiting: deque[Waiting] = deque()
         self._arrived = asyncio.Event()
         self._writer: asyncio.Task | None = None
         self._undoing: list[Waiting] = []  # See `_undo_later`.
         self._will_retry = False
+        # By locked account, until a probe finds it free; it may be that no operation is left.
+        self._apart: dict[str, deque[Waiting]] = {}
+        self._will_probe = False
         self._refused: dict[str, float] = {}  # Undoings, by request: the time to the next try.
         self._silence = Silence()
-        self._apart: dict[str, deque[Waiting]] = {}  # by locked account
         self._due: deque[Retry] = deque()
         self._closing = False
         self._last_count = 0
@@ -190,6 +183,8 @@ class CommitQueue:
         if self._writer is None:
             self._writer = asyncio.create_task(self._write_all(), name="commit queue")
         waiting = Waiting(operation)
+        if isinstance(operation, Settle):
+            self._room.take(waiting, operation)
         self._waiting.append(waiting)
         self._arrived.set()
         return waiting
@@ -208,7 +203,7 @@ class CommitQueue:
                 taken = self._take(self._waiting)
                 self._last_count = len(taken)
                 await self._write(taken)
-            if self._closing and not self._undoing and not self._apart:
+            if self._closing and not self._undoing and not any(self._apart.values()):
                 return
 
     async def _gather(self) -> None:
@@ -228,15 +223,22 @@ class CommitQueue:
         size = 0
         while waiting and len(taken) < MAX_BATCH and size < MAX_BATCH_BYTES:
             one = waiting.popleft()
-            if one.is_given_up:
-                if isinstance(one.operation, Settle):
-                    self._undo(one.operation)
-            elif self._apart and one.operation.account_id in self._apart:
+            if not self._is_wanted(one):
+                continue
+            if self._apart and one.operation.account_id in self._apart:
                 self._apart[one.operation.account_id].append(one)
             else:
                 taken.append(one)
                 size += size_of(one.operation)
         return taken
+
+    def _is_wanted(self, one: Waiting) -> bool:
+        """False if `one` was given up meanwhile. A settlement is undone then."""
+        if one.is_given_up:
+            self._room.free(one)
+            if isinstance(one.operation, Settle):
+                self._undo(one.operation)
+        return not one.is_given_up
 
     async def _write(self, taken: list[Waiting], lock_wait_ms: int = LOCK_WAIT_MS) -> None:
         if not taken:
@@ -263,7 +265,7 @@ class CommitQueue:
             return
         self._silence.answered(ends=True)
         if is_locked(error):
-            await self._set_apart(taken, lock_wait_ms)
+            await self._set_apart(taken)
         elif len(taken) > 1:
             for one in taken:  # `_take` sets apart those whose account proves to be locked.
                 await self._write(self._take(deque((one,))), lock_wait_ms)
@@ -279,6 +281,7 @@ class CommitQueue:
         if isinstance(op, Release | Reverse):
             self._retry_refused(one)
             return
+        self._room.free(one)
         if one.timer is not None:
             one.timer.cancel()
         one.fail(CommitFailed(type(error).__name__))
@@ -293,27 +296,49 @@ class CommitQueue:
         self._refused[request_id] = delay_s
         self._call_later(delay_s, partial(self._write, [one]))
 
-    async def _set_apart(self, taken: list[Waiting], waited_ms: int) -> None:
-        """Find the locked account by halving the batch, and write all others."""
+    async def _set_apart(self, taken: list[Waiting]) -> None:
+        """Set apart the operations of locked accounts, and write all others."""
         accounts = list(dict.fromkeys(one.operation.account_id for one in taken))
-        half = set(accounts[: len(accounts) // 2])
-        if half:
-            await self._write([one for one in taken if one.operation.account_id in half], PROBE_MS)
-            rest = [one for one in taken if one.operation.account_id not in half]
-            await self._write(rest, PROBE_MS)
+        free = await self._free(accounts)
+        locked = [account for account in accounts if account not in free]
+        if not locked and len(accounts) > 1:  # Another row of one of them is locked.
+            await self._write_in_halves(taken, set(accounts[: len(accounts) // 2]))
             return
-        (account,) = accounts
-        wait_ms = min(2 * waited_ms, LOCK_WAIT_MS) if waited_ms < LOCK_WAIT_MS else PROBE_MS
-        self._apart[account] = deque(taken)
-        self._call_later(RESTS * wait_ms / 1000, partial(self._write_apart, account, wait_ms))
+        for account in locked or accounts:
+            self._apart.setdefault(account, deque())
+        self._probe_later(LEAST_REST_S)
+        await self._write(self._take(deque(taken)), RETRY_LOCK_WAIT_MS)
 
-    async def _write_apart(self, account: str, lock_wait_ms: int) -> None:
-        waiting = self._apart.pop(account)
-        await self._write(self._take(waiting), lock_wait_ms)
-        if account in self._apart:
-            self._apart[account].extend(waiting)
-        else:
-            self._waiting.extendleft(reversed(waiting))
+    async def _write_in_halves(self, taken: list[Waiting], half: set[str]) -> None:
+        for is_first in (True, False):
+            part = [one for one in taken if (one.operation.account_id in half) == is_first]
+            await self._write(self._take(deque(part)), RETRY_LOCK_WAIT_MS)
+
+    def _probe_later(self, delay_s: float) -> None:
+        if not self._will_probe:
+            self._will_probe = True
+            self._call_later(delay_s, self._probe)
+
+    async def _probe(self) -> None:
+        """Write the operations of all accounts that are no longer locked."""
+        begun = time.monotonic()
+        for account, waiting in self._apart.items():
+            self._apart[account] = deque(one for one in waiting if self._is_wanted(one))
+        free = await self._free(list(self._apart))
+        waiting = deque(one for account in free for one in self._apart.pop(account))
+        while waiting:
+            await self._write(self._take(waiting), RETRY_LOCK_WAIT_MS)
+        self._will_probe = False
+        if self._apart:
+            self._probe_later(max(LEAST_REST_S, RESTS * (time.monotonic() - begun)))
+
+    async def _free(self, accounts: list[str]) -> set[str]:
+        """Return the accounts that nobody has locked: none if the database can't say."""
+        try:
+            return await self._engine.free(accounts, RETRY_LOCK_WAIT_MS)
+        except Exception as error:  # noqa: BLE001 - the writer must outlive it, as in `_write`
+            logger.warning("no locked account could be probed: %s", type(error).__name__)
+            return set()
 
     async def _apply(self, taken: list[Waiting], lock_wait_ms: int) -> list[Any]:
         """Apply `taken` in one transaction, twice if the connection was lost: that is safe."""
@@ -327,6 +352,7 @@ class CommitQueue:
         return await self._engine.run(operations, decided, lock_wait_ms)
 
     def _resolve(self, one: Waiting, result: Any) -> None:
+        self._room.free(one)
         if one.timer is not None:
             one.timer.cancel()
         self._refused.pop(one.operation.request_id, None)
@@ -346,6 +372,7 @@ class CommitQueue:
 
         An undoing that failed is itself repeated. A log row is dropped.
         """
+        self._room.free(one)
         if isinstance(one.operation, Log):
             self.dropped += 1
             return
@@ -399,16 +426,18 @@ def queue() -> CommitQueue:
     if _queue is None:
         is_postgres = connections["default"].vendor == "postgresql"
         engine = PostgresEngine() if is_postgres else SqliteEngine(commit_now)
-        _queue = CommitQueue(engine, settings.COMMIT_QUEUE_SIZE)
+        content_bytes = settings.COMMIT_QUEUE_CONTENT_MB * 1_000_000
+        _queue = CommitQueue(engine, settings.COMMIT_QUEUE_SIZE, content_bytes)
     return _queue
 
 
 async def close() -> None:
-    """Write all that waits. The next use makes a new queue."""
+    """Write all that waits, then end the lease of this process. The next use begins both again."""
     global _queue
     if _queue is not None:
         await _queue.close()
         _queue = None
+    await leases.close()
 
 
 def silent_s() -> float:

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterator
 
 from django.db.models import Exists, F, OuterRef, QuerySet, Subquery, UUIDField
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from billing import reconcile
 from billing.ledger import reversal_key
@@ -28,14 +28,17 @@ OVERDUE = dt.timedelta(seconds=60)
 def differences(
     account_id: uuid.UUID | None = None, now: dt.datetime | None = None
 ) -> Iterator[Difference]:
-    """Yield each difference, of all accounts or of one; none if the books are right."""
+    """Yield each difference, of all accounts or of one; none if the books are right.
+
+    Deadlines are compared with `now`, or if that is None with the database's clock.
+    """
     yield from reconcile.differences(account_id)
     of_account = {} if account_id is None else {"account": account_id}
     yield from _requests(ApiRequest.objects.filter(account__user__isnull=False, **of_account))
     entries = LedgerEntry.objects.filter(account__user__isnull=False, **of_account)
     yield from _entries(entries)
     yield from _reversals(entries)
-    yield from _holds(Hold.objects.filter(**of_account), now or timezone.now())
+    yield from _holds(Hold.objects.filter(**of_account), now or Now())
     yield from _key_totals(account_id)
 
 
@@ -129,7 +132,7 @@ def _reversals(entries: QuerySet) -> Iterator[Difference]:
             yield Difference(entry.account_id, what, expected, entry.amount_nano)
 
 
-def _holds(holds: QuerySet, now: dt.datetime) -> Iterator[Difference]:
+def _holds(holds: QuerySet, now: dt.datetime | Now) -> Iterator[Difference]:
     """Check that no hold outlives its deadline or its request."""
     for hold in holds.filter(deadline__lt=now - OVERDUE).iterator():
         what = f"hold {short(hold.id)}"

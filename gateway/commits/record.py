@@ -42,6 +42,7 @@ class RequestRecord:
     latency_ms: float | None = None
     session_hash: str = ""
     user_hash: str = ""
+    content_left_out: str = ""
 
     def count(self, usage: Usage) -> None:
         """Set the token counts to those of `usage`."""

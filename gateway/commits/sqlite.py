@@ -45,6 +45,10 @@ class SqliteEngine:
         self._asked.put((operations, tell, future))
         return await future
 
+    async def free(self, account_ids: list[str], lock_wait_ms: int) -> set[str]:
+        """Return all accounts: SQLite locks no single one."""
+        return set(account_ids)
+
     async def close(self) -> None:
         if self._thread is not None:
             self._asked.put(None)

@@ -21,7 +21,7 @@ from accounts.errors import SealBroken
 from accounts.ids import first_id_at
 from accounts.models import RETENTION_CHOICES_DAYS
 from gateway.log import partitions
-from gateway.models import IdempotentRequest, RequestContent
+from gateway.models import ApiRequest, ContentLeftOut, IdempotentRequest, RequestContent
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +48,40 @@ def opened(row: RequestContent | None, cipher: Cipher) -> bytes | None:
     except SealBroken as broken:
         logger.error("the content of request %s is damaged: %s", row.id, broken)
         return None
+
+
+def why_none(row: ApiRequest, *, is_kept: bool) -> str:
+    """Explain to its owner why there is no content of a request to show.
+
+    `is_kept` says that there is some, which can't be opened.
+    """
+    if is_kept:
+        return "It is kept, but it is damaged and can't be opened. Please write to us."
+    if row.outcome == ApiRequest.Outcome.REPLAYED:
+        return "The answer was given before. Its content is kept with the first of these requests."
+    is_lost = row.outcome == ApiRequest.Outcome.LOST
+    if row.outcome == ApiRequest.Outcome.REFUSED or not (row.attempts or is_lost):
+        return "No provider was asked, so nothing was stored but counts and timing."
+    if row.content_left_out:
+        return _LEFT_OUT[ContentLeftOut(row.content_left_out)]
+    if row.key is None:
+        return "Content of the chat isn't kept here: you find it in the conversation."
+    if is_lost:
+        return "The request could not be settled, or its process died, so nothing was kept."
+    days = row.key.retention_days
+    if days == 0:
+        return "Nothing is kept: the retention of its key is 0 days."
+    if dt.datetime.now(dt.UTC) - row.created_at > dt.timedelta(days=days):
+        return f"It was deleted at the end of its retention: {days} days for this key."
+    return "It was deleted, or its key kept nothing at that time."
+
+
+_LEFT_OUT = {
+    ContentLeftOut.BUDGET: "It wasn't kept: this account had stored as much as it may within a "
+    "day. The answer was given and charged as always.",
+    ContentLeftOut.BUSY: "It wasn't kept: Kyma had too much to write at that moment. The answer "
+    "was given and charged as always.",
+}
 
 
 # --- Deleting, as its owner asks -----------------------------------------------------------------

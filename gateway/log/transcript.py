@@ -1,6 +1,6 @@
 """Logged content as text for people to read: the messages and answers of every API.
 
-Content is stored as the caller sent it, even if Kyma refused it. So nothing here may fail, and
+Content is stored as the caller sent it, even if providers refused it. So nothing here may fail, and
 anything that doesn't look like a message is shown as JSON.
 """
 

@@ -5,7 +5,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("gateway", "0013_plain_help_texts"),
+        ("gateway", "0016_claims_stand_with_their_holds"),
     ]
 
     operations = [

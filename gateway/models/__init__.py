@@ -1,15 +1,17 @@
-"""The tables of the gateway: its catalogue, the log of requests, and what the log adds up to."""
+"""The tables of the gateway: catalogue, log of requests, what the log adds up to, web processes."""
 
 from gateway.models.catalogue import Model, Provider, Route
 from gateway.models.log import (
     BILLED,
     ApiRequest,
+    ContentLeftOut,
     IdempotentRequest,
     RequestContent,
     content_place,
     kept_answer_place,
 )
 from gateway.models.operator import OperatorMail
+from gateway.models.processes import SweeperState, WebProcess
 from gateway.models.rollups import (
     RollupState,
     ServiceDay,
@@ -21,6 +23,7 @@ from gateway.models.rollups import (
 __all__ = [
     "BILLED",
     "ApiRequest",
+    "ContentLeftOut",
     "IdempotentRequest",
     "Model",
     "OperatorMail",
@@ -30,8 +33,10 @@ __all__ = [
     "Route",
     "ServiceDay",
     "ServiceHour",
+    "SweeperState",
     "UsageDay",
     "UsageHour",
+    "WebProcess",
     "content_place",
     "kept_answer_place",
 ]

@@ -4,13 +4,20 @@ import datetime as dt
 import uuid
 
 from django.db import models
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from accounts.models import ApiKey
-from billing.models import CreditAccount, PriceVersion
+from billing.models import CreditAccount, Hold, PriceVersion
 from gateway.models.catalogue import Route
 
 NEWEST_FIRST = ("-created_at", "-id")
+
+
+class ContentLeftOut(models.TextChoices):
+    """The reasons for which content isn't kept although the key keeps content."""
+
+    BUDGET = "budget", "the account had stored as much as it may within a day"
+    BUSY = "busy", "Kyma had too much to write at that moment"
 
 
 class ApiRequest(models.Model):
@@ -83,6 +90,13 @@ class ApiRequest(models.Model):
 
     session_hash = models.CharField(max_length=32, blank=True)
     user_hash = models.CharField(max_length=32, blank=True)
+    content_left_out = models.CharField(
+        max_length=8,
+        blank=True,
+        choices=ContentLeftOut,
+        db_default="",
+        help_text="Why the content isn't kept, although the key keeps content.",
+    )
 
     class Meta:
         verbose_name = "API request"
@@ -100,6 +114,10 @@ class ApiRequest(models.Model):
             models.CheckConstraint(
                 condition=Q(cached_tokens__lte=models.F("prompt_tokens")),
                 name="cached_tokens_are_prompt_tokens",
+            ),
+            models.CheckConstraint(
+                condition=Q(content_left_out__in=["", *ContentLeftOut.values]),
+                name="content_is_left_out_for_a_reason",
             ),
         ]
 
@@ -132,23 +150,24 @@ class RequestContent(models.Model):
 
 class IdempotentRequestQuerySet(models.QuerySet):
     def standing(self, now: dt.datetime):
-        """Return the keys that are taken: in flight in a live process, or answered and valid."""
-        in_flight = Q(completed_at=None, deadline__gt=now)
+        """Return the keys that are taken: in flight while a hold stands, or answered and valid."""
+        holds = Hold.objects.filter(pk=OuterRef("request_id"))
+        in_flight = Q(Exists(holds), completed_at=None)
         return self.filter(in_flight | Q(completed_at__isnull=False, expires_at__gt=now))
 
 
 class IdempotentRequest(models.Model):
     """A request that came with an Idempotency-Key: in flight, or with its complete answer.
 
-    The answer is sealed under the data key of the account's owner. It is null if the API key keeps
-    no content. The digests reveal neither the Idempotency-Key nor the body.
+    The answer is sealed under the data key of the account's owner. It is null if no content is
+    kept. Without an answer the key is taken as long as the request's hold stands. The digests
+    reveal neither the Idempotency-Key nor the body.
     """
 
     id = models.CharField(primary_key=True, max_length=64, editable=False)
     account = models.ForeignKey(CreditAccount, models.PROTECT, related_name="+")
     request_id = models.UUIDField()
     body_digest = models.CharField(max_length=64)
-    deadline = models.DateTimeField(help_text="Without an answer by then, the key is free again.")
     completed_at = models.DateTimeField(null=True)
     answer = models.BinaryField(null=True)
     expires_at = models.DateTimeField(db_index=True)

@@ -1,6 +1,5 @@
 """The pages of the request log: all requests, one in full, and the deletion of their content."""
 
-import datetime as dt
 import uuid
 
 import orjson
@@ -66,7 +65,7 @@ def one_request(request: SignedInRequest, request_id: uuid.UUID) -> HttpResponse
         "capped": receipt["capped"],
         "transcript": transcript_of(plain) if plain is not None else None,
         "purge_at": kept.purge_at if kept else None,
-        "why_none": "" if plain is not None else _why_none(row, is_kept=kept is not None),
+        "why_none": "" if plain is not None else content.why_none(row, is_kept=kept is not None),
     }
     return _shown(request, "request", context)
 
@@ -149,22 +148,6 @@ def _line(line: dict) -> dict:
         "label": _CLASSES[line["class"]],
         "unit": "per million" if is_tokens else "each",
     }
-
-
-def _why_none(row: ApiRequest, *, is_kept: bool) -> str:
-    """Explain why there is no content to show."""
-    if is_kept:
-        return "It is kept, but it is damaged and can't be opened. Please write to us."
-    if row.key is None:
-        return "Content of the chat isn't kept here: you find it in the conversation."
-    if row.outcome == ApiRequest.Outcome.LOST:
-        return "The request could not be settled, or its process died, so nothing was kept."
-    days = row.key.retention_days
-    if days == 0:
-        return "Nothing is kept: the retention of its key is 0 days."
-    if dt.datetime.now(dt.UTC) - row.created_at > dt.timedelta(days=days):
-        return f"It was deleted at the end of its retention: {days} days for this key."
-    return "It was deleted, or its key kept nothing at that time."
 
 
 def _query(request: SignedInRequest, **changes: str) -> str:

@@ -82,7 +82,10 @@ class Reserved:
         if record.flagged:
             logger.warning("request %s: absurd usage from %s", record.id, record.provider)
         record.latency_ms = exchange.elapsed_ms()
-        content = settlement.sealed_content(exchange, completion.caller, answer.said)
+        content, claim_end = await settlement.kept(
+            exchange, completion.caller, record, answer.said, claim_end
+        )
+        exchange.forget_body()
         return await settlement.settle(record, price_nano, content, claim_end)
 
     def take_bill(

@@ -22,9 +22,10 @@ import traceback
 
 from django.conf import settings
 
+from billing.ledger import Ask
 from gateway.access import limits
 from gateway.access import rules as key_rules
-from gateway.access.authentication import Caller, authenticate
+from gateway.access.authentication import Caller
 from gateway.catalogue.entries import Candidate
 from gateway.commits.operations import Claim, KeyTaken
 from gateway.commits.record import RequestRecord
@@ -39,7 +40,6 @@ from gateway.serving.answers import Answer, Asked, Replay, Reserved, StreamedAns
 from gateway.serving.endings import Completion
 from gateway.serving.exchange import ClientGone, Exchange
 from gateway.serving.forwarding import Forwarding
-from gateway.wire import body as json_body
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ async def begin(exchange: Exchange, dialect: Dialect) -> Answer | Replay:
 
     Raises GatewayError; then the request is logged, and nothing is held or charged.
     """
-    completion = Completion(exchange, await authenticate(exchange.headers), dialect)
+    completion = Completion(exchange, await exchange.authenticate(), dialect)
     try:
         return await proceed(completion)
     except (ClientGone, asyncio.CancelledError):
@@ -109,9 +109,9 @@ def admit(caller: Caller, ip: str) -> None:
 async def read(completion: Completion) -> Asked:
     """Read the body. Raises GatewayError."""
     exchange, caller, record = completion.exchange, completion.caller, completion.record
-    body = json_body.parse(await exchange.read_json_body())
-    exchange.is_json = True
-    request = completion.dialect.read(body)
+    body, request = await exchange.read_json(
+        caller, completion.dialect.read, admit_large=completion.count_now
+    )
     record.streamed = request.stream
     record.images = request.images
     record.session_hash = sessions.session_hash(request, exchange.headers, caller.account_id)
@@ -124,7 +124,7 @@ async def find_replay(completion: Completion, claim: Claim) -> Replay | None:
     kept = await idempotency.find(claim, completion.caller)
     if kept is None:
         return None
-    completion.count(await limits.count(completion.caller))
+    await completion.count_now()
     completion.record.status = 200
     completion.log(ApiRequest.Outcome.REPLAYED)
     return Replay(kept, completion.limit_headers)
@@ -138,11 +138,7 @@ async def reserve(completion: Completion, asked: Asked, resolution: Resolution) 
     routes, record = resolution.routes, completion.record
     _name_route(record, routes[0], resolution)
     ask = reservation.ask_for(asked.request, routes)
-    likely, most = reservation.tokens_of(asked.request, routes[0], ask)
-    models = dict.fromkeys(route.model for route in routes)
-    completion.count(
-        await limits.admit(completion.caller, models, likely_tokens=likely, most_tokens=most)
-    )
+    await _admit(completion, asked, routes, ask)
     price_version_id = routes[0].price_version_id
     reserving = await reservation.reserve(record, ask, price_version_id, asked.claim)
     deadline = completion.exchange.started + settings.REQUEST_TOTAL_TIMEOUT_S
@@ -150,6 +146,21 @@ async def reserve(completion: Completion, asked: Asked, resolution: Resolution) 
     reserved = Reserved(completion, asked, reserving, forwarding)
     completion.hold(reserved)
     return reserved
+
+
+async def _admit(
+    completion: Completion, asked: Asked, routes: tuple[Candidate, ...], ask: Ask
+) -> None:
+    """Count the request, unless it is counted, and its tokens. Raises GatewayError."""
+    likely, most = reservation.tokens_of(asked.request, routes[0], ask)
+    headers = await limits.admit(
+        completion.caller,
+        dict.fromkeys(route.model for route in routes),
+        likely_tokens=likely,
+        most_tokens=most,
+        is_counted=completion.is_counted,
+    )
+    completion.count(headers)
 
 
 def _name_route(record: RequestRecord, route: Candidate, resolution: Resolution) -> None:

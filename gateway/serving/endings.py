@@ -20,7 +20,7 @@ from gateway.access.authentication import Caller
 from gateway.commits.operations import HoldClosed
 from gateway.commits.queue import CommitFailed
 from gateway.dialects.apis import Dialect
-from gateway.errors import GatewayError, InternalError
+from gateway.errors import GatewayError, InternalError, Unavailable
 from gateway.models import ApiRequest
 from gateway.providers.metering import Ending
 from gateway.serving import settlement
@@ -61,14 +61,19 @@ class Completion:
         self.dialect = dialect.under(caller.cipher)
         self.record = exchange.new_record(caller, dialect.api)
         self.limit_headers: Mapping[str, str] = {}
-        self._is_counted = False
+        self.is_counted = False
         # Once settling has begun, this is its task.
         self._state: NotHeld | Held | asyncio.Task[int] = NotHeld.RUNNING
 
     def count(self, limit_headers: Mapping[str, str]) -> None:
         """Note that the request was counted against the rate limits."""
         self.limit_headers = limit_headers
-        self._is_counted = True
+        self.is_counted = True
+
+    async def count_now(self) -> None:
+        """Count the request, unless that was done before. Raises TooManyRequests."""
+        if not self.is_counted:
+            self.count(await limits.count(self.caller))
 
     def hold(self, held: Held) -> None:
         """Note that the request has a hold, which `held` settles."""
@@ -100,7 +105,7 @@ class Completion:
         return error
 
     async def _count_refusal(self, error: GatewayError) -> GatewayError:
-        if not self._is_counted and not isinstance(error, errors.TooManyRequests):
+        if not self.is_counted and not isinstance(error, errors.TooManyRequests):
             try:
                 await limits.count_refusal(self.caller, error)
             except errors.TooManyRequests as limit:
@@ -149,7 +154,7 @@ class Completion:
             return
         status = CLIENT_CLOSED_REQUEST
         if ending is Ending.KYMA_FAILED:
-            status, self.record.error_type = InternalError.status, InternalError.error_type
+            status, self.record.error_type = Unavailable.status, InternalError.error_type
         self.record.status = self.record.status or status
         if state is NotHeld.RUNNING:
             self.log(Outcome(ending.value))
@@ -161,5 +166,4 @@ class Completion:
         self._state = NotHeld.LOGGED
         self.record.outcome = outcome
         self.record.latency_ms = self.exchange.elapsed_ms()
-        content = settlement.sealed_content(self.exchange, self.caller, None)
-        settlement.log(self.record, content)
+        settlement.log(self.record)

@@ -1,24 +1,33 @@
 """One HTTP exchange with a caller: the request as the gateway's rules see it."""
 
 import asyncio
+import contextlib
 import dataclasses
 import datetime as dt
 import io
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 
 from accounts.ids import dashed, uuid7
-from gateway.access.authentication import Caller
+from accounts.vouching import vouch
+from gateway.access.authentication import Caller, authenticate
 from gateway.access.client_address import client_address
 from gateway.commits.record import RequestRecord
-from gateway.errors import BodyTimeout, BodyTooLarge, InvalidRequest, UnsupportedMediaType
+from gateway.errors import BodyTooLarge, InvalidRequest, UnsupportedMediaType
 from gateway.providers.metering import Ending
+from gateway.wire import body as json_body
+from gateway.wire import turns
+from gateway.wire.pace import Pace, too_slow
 
 FORWARDED_FOR = b"x-forwarded-for"
+Admit = Callable[[], Awaitable[object]]
+
+Understood = TypeVar("Understood")
 
 
 class ClientGone(Exception):
@@ -27,7 +36,7 @@ class ClientGone(Exception):
 
 @dataclasses.dataclass(slots=True)
 class Exchange:
-    """A request over HTTP. The names of `headers` are in lower case; `receive` is ASGI's.
+    """A request over HTTP. The names of `headers` are in lower case; `receive`, `scope` are ASGI's.
 
     `raw` is the body once it has been read, and `is_json` says that it was found to be JSON.
     `is_client_gone` returns True once the client has hung up.
@@ -42,6 +51,7 @@ class Exchange:
     raw: bytes = b""
     is_json: bool = False
     is_client_gone: Callable[[], bool] = lambda: False
+    scope: Mapping[str, Any] | None = None
 
     @property
     def public_id(self) -> str:
@@ -70,20 +80,59 @@ class Exchange:
     def elapsed_ms(self) -> float:
         return round((time.monotonic() - self.started) * 1000, 3)
 
-    async def read_json_body(self) -> bytes:
-        """Read the whole body.
+    async def authenticate(self) -> Caller:
+        """Return the caller. Raises Unauthenticated, TooManyRequests, Unavailable."""
+        caller = await authenticate(self.headers, self.ip)
+        vouch(self.scope)
+        return caller
 
-        Raises BodyTooLarge, BodyTimeout, UnsupportedMediaType, InvalidRequest, ClientGone.
+    async def read_json(
+        self,
+        caller: Caller,
+        understand: Callable[[dict], Understood],
+        *,
+        admit_large: Admit | None = None,
+    ) -> tuple[dict, Understood]:
+        """Read a body that may be large, and what it means. Raises as both readers do.
+
+        `admit_large` is awaited before more than a small body is read.
         """
-        self._check_headers()
-        try:
-            async with asyncio.timeout(settings.BODY_TIMEOUT_S):
-                self.raw = await self._read()
-        except TimeoutError as error:
-            raise BodyTimeout("The body of the request didn't arrive in time.") from error
+
+        def note_json(body: dict) -> Understood:
+            self.is_json = True
+            return understand(body)
+
+        async with self._turn_of(caller):
+            return await json_body.read(await self.read_json_body(admit_large), note_json)
+
+    def _turn_of(self, caller: Caller) -> contextlib.AbstractAsyncContextManager[None]:
+        length = self.headers.get("content-length", "")
+        if length.isdecimal() and int(length) <= settings.MAX_SMALL_BODY_BYTES:
+            return contextlib.nullcontext()
+        return turns.turn_of(caller.account_id)
+
+    async def read_json_body(
+        self, admit_large: Admit | None = None, *, most_bytes: int | None = None
+    ) -> bytes:
+        """Read the whole body, of at most MAX_BODY_BYTES unless `most_bytes` are fewer.
+
+        Raises BodyTooLarge, BodyTimeout, UnsupportedMediaType, InvalidRequest, ClientGone, and the
+        refusals of `admit_large`.
+        """
+        most_bytes = most_bytes or settings.MAX_BODY_BYTES
+        length = self._check_headers(most_bytes)
+        if admit_large is not None and length > settings.MAX_SMALL_BODY_BYTES:
+            await admit_large()
+            admit_large = None
+        self.raw = await self._read(most_bytes, admit_large)
         return self.raw
 
-    def _check_headers(self) -> None:
+    def forget_body(self) -> None:
+        """Free the memory of the body, which nothing needs any more."""
+        self.raw, self.is_json = b"", False
+
+    def _check_headers(self, most_bytes: int) -> int:
+        """Return the length of the body in bytes, or 0 if it isn't announced."""
         media_type = self.headers.get("content-type", "application/json").partition(";")[0]
         if media_type.strip().lower() != "application/json":
             raise UnsupportedMediaType("Send the body as JSON: 'Content-Type: application/json'.")
@@ -92,25 +141,36 @@ class Exchange:
         length = self.headers.get("content-length", "0")
         if not length.isdecimal():
             raise InvalidRequest("The header Content-Length is not a number.")
-        if int(length) > settings.MAX_BODY_BYTES:
-            raise self._too_large()
+        if int(length) > most_bytes:
+            raise _too_large(most_bytes)
+        return int(length)
 
-    async def _read(self) -> bytes:
+    async def _read(self, most_bytes: int, admit_large: Admit | None) -> bytes:
         received = bytearray()
-        while True:
-            message = await self.receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            received += message.get("body", b"")
-            if len(received) > settings.MAX_BODY_BYTES:
-                raise self._too_large()
-            if not message.get("more_body"):
-                return bytes(received)
+        loop = asyncio.get_running_loop()
+        pace = Pace(loop.time())
+        try:
+            async with asyncio.timeout_at(pace.due_at) as deadline:
+                while True:
+                    message = await self.receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientGone
+                    part = message.get("body", b"")
+                    received += part
+                    if admit_large is not None and len(received) > settings.MAX_SMALL_BODY_BYTES:
+                        await admit_large()
+                        admit_large = None
+                    if len(received) > most_bytes:
+                        raise _too_large(most_bytes)
+                    if not message.get("more_body"):
+                        return bytes(received)
+                    deadline.reschedule(pace.came(len(part), loop.time()))
+        except TimeoutError as error:
+            raise too_slow() from error
 
-    @staticmethod
-    def _too_large() -> BodyTooLarge:
-        limit = settings.MAX_BODY_BYTES
-        return BodyTooLarge(f"The body is larger than {limit} bytes, the most that Kyma takes.")
+
+def _too_large(most_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The body is larger than {most_bytes} bytes, the most that Kyma takes.")
 
 
 class GatewayRequest(ASGIRequest):
@@ -134,4 +194,5 @@ class GatewayRequest(ASGIRequest):
             ),
             receive=receive,
             is_client_gone=is_client_gone,
+            scope=scope,
         )

@@ -17,7 +17,15 @@ from gateway.catalogue.entries import Candidate
 from gateway.commits.record import RequestRecord
 from gateway.dialects.chat.chunks import hide_reasoning
 from gateway.dialects.request import ProviderRequest
-from gateway.failures import Broken, Declined, Garbled, Overloaded, Silent, UpstreamFailed
+from gateway.errors import forget_frames
+from gateway.failures import (
+    Broken,
+    Declined,
+    Garbled,
+    Overloaded,
+    Silent,
+    UpstreamFailed,
+)
 from gateway.providers import upstream
 from gateway.providers.body import upstream_body
 from gateway.providers.metering import MALFORMED, Bill, Ending, Meter
@@ -77,6 +85,7 @@ class Forwarding:
             try:
                 return await self._try_in_any_order(route)
             except UpstreamFailed as failure:
+                forget_frames(failure)
                 failures.append(failure)
                 if isinstance(failure, Declined):
                     declinations = declinations or Declinations()
@@ -209,7 +218,8 @@ class Forwarding:
             except TimeoutError:
                 payloads = []
             except UpstreamFailed as failure:
-                raise self._failed(failure) from failure
+                self._failed(failure)
+                raise
             else:
                 heard = time.monotonic()
             if chunks := self._take(payloads):
@@ -244,7 +254,8 @@ class Forwarding:
                 chunk = read_chunk(payload)
                 found.append((chunk, self._count(chunk)))
         except UpstreamFailed as failure:
-            raise self._failed(failure) from failure
+            self._failed(failure)
+            raise
         return found
 
     def _count(self, chunk: dict) -> int:

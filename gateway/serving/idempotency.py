@@ -100,8 +100,8 @@ def _find(claim: Claim, caller: Caller) -> Kept | None:
     if row.answer is None:
         raise Conflict(
             "This request was answered before, and the answer wasn't kept: its API key keeps no "
-            f"content, or it was longer than {MAX_KEPT_BYTES:,} bytes. Nothing was charged for "
-            "asking again.",
+            f"content, it was longer than {MAX_KEPT_BYTES:,} bytes, or the account had stored as "
+            "much as it may within a day. Nothing was charged for asking again.",
             code="content_not_retained",
             metadata=_known_of(row),
         )

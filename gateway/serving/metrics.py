@@ -22,6 +22,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from gateway.catalogue.entries import names_of
+from gateway.commits import leases
 from gateway.commits import queue as commit_queue
 from gateway.commits.record import RequestRecord
 from gateway.routing import health as route_health
@@ -122,6 +123,21 @@ def _tried_by_names() -> dict[tuple[str, str], str]:
     return {names: route_id for names, route_id in known if names is not None}
 
 
+def _of_the_sweeper() -> Iterator[Metric]:
+    """Yield what this process has heard with its last beat."""
+    lease = leases.current()
+    yield GaugeMetricFamily(
+        "kyma_sweeper_silent_seconds",
+        "Since a sweeper last ran, at most since this process started.",
+        0 if lease is None else lease.sweeper_silent_s,
+    )
+    yield GaugeMetricFamily(
+        "kyma_oldest_transaction_seconds",
+        "Age of the oldest open transaction of the database, when the sweeper last ran.",
+        0 if lease is None else lease.oldest_transaction_s,
+    )
+
+
 class _Now(Collector):
     """The metrics that are read when a scrape asks for them."""
 
@@ -140,6 +156,7 @@ class _Now(Collector):
             "Charges and holds to be undone that the database refuses to undo: see the log.",
             queue.refused,
         )
+        yield from _of_the_sweeper()
         breaker = GaugeMetricFamily(
             "kyma_breaker_open", "1 while a route is tried last.", labels=_ROUTE
         )

@@ -12,6 +12,7 @@ from billing.ledger import Ask, Grant
 from billing.pricing import tokens_nano, usd
 from gateway import errors
 from gateway.catalogue.entries import Candidate
+from gateway.commits import leases
 from gateway.commits import queue as commit_queue
 from gateway.commits.operations import Claim, Reserve
 from gateway.commits.queue import CommitFailed, Promise
@@ -94,7 +95,9 @@ def _fixed_nano(request: ProviderRequest, route: Candidate) -> int:
     dearest = max(price.input, price.cached_input)
     input_nano = tokens_nano(prompt_bound(request, route), dearest)
     # Cached and other input are each rounded up, so together they may cost one nano-dollar more.
-    return input_nano + 1 + price.request + request.images * price.image
+    # A model whose input is free must cost nothing: an account without credit may use it.
+    rounding_nano = 1 if dearest else 0
+    return input_nano + rounding_nano + price.request + request.images * price.image
 
 
 def _max_tokens(request: ProviderRequest, routes: tuple[Candidate, ...]) -> int:
@@ -141,26 +144,31 @@ async def reserve(
 
     Raises PaymentRequired, TooManyRequests, Unavailable; KeyTaken if another request has the key.
     """
-    lifetime_s = settings.REQUEST_TOTAL_TIMEOUT_S + settings.HOLD_GRACE_S
-    now = dt.datetime.now(dt.UTC)
-    operation = Reserve(
-        request_id=record.id,
-        account_id=record.account_id,
-        key_id=record.key_id,
-        price_version_id=price_version_id,
-        ask=ask,
-        now=now,
-        deadline=now + dt.timedelta(seconds=lifetime_s),
-        claim=claim,
-    )
     queue, timeout_s = commit_queue.queue(), settings.ADMISSION_TIMEOUT_S
     with _gateway_errors():
+        beat = await leases.lease().fresh()
+        operation = Reserve(
+            request_id=record.id,
+            account_id=record.account_id,
+            key_id=record.key_id,
+            price_version_id=price_version_id,
+            ask=ask,
+            now=dt.datetime.now(dt.UTC),
+            deadline=beat.database_time + _lifetime(),
+            claim=claim,
+            process_id=beat.process_id,
+        )
         if claim is None:
             promise = await queue.promise(operation, timeout_s)
         else:  # The provider is asked once and no more, even if this process dies meanwhile.
             promise = Promise(await queue.submit(operation, timeout_s))
     metrics.open_holds.inc()
     return Reservation(promise)
+
+
+def _lifetime() -> dt.timedelta:
+    """Return the time after which a hold is abandoned, even if its process lives."""
+    return dt.timedelta(seconds=settings.REQUEST_TOTAL_TIMEOUT_S + settings.HOLD_GRACE_S)
 
 
 @contextmanager

@@ -12,13 +12,14 @@ import orjson
 from django.conf import settings
 
 from billing.pricing import Price, Usage, cost_nano
+from gateway.access import content_budget
 from gateway.access.authentication import Caller
 from gateway.commits import queue as commit_queue
 from gateway.commits.operations import ClaimEnd, Content, HoldClosed, Log, Settle
 from gateway.commits.queue import CommitFailed
 from gateway.commits.record import RequestRecord
 from gateway.dialects.chat.answer import finish_meaning
-from gateway.models import ApiRequest, content_place
+from gateway.models import ApiRequest, ContentLeftOut, content_place
 from gateway.providers.metering import Bill, Ending
 from gateway.serving import metrics
 from gateway.serving.exchange import Exchange
@@ -124,17 +125,36 @@ async def wait_for_all() -> None:
         await asyncio.wait(_running)
 
 
-def log(record: RequestRecord, content: Content | None) -> None:
-    """Log a request that held nothing, without waiting for the commit."""
-    commit_queue.queue().log_soon(Log(record, content))
+def log(record: RequestRecord) -> None:
+    """Log a request that held nothing, without waiting for the commit.
+
+    No provider was asked, so there are counts and timing, and no content (P2).
+    """
+    commit_queue.queue().log_soon(Log(record))
     metrics.observe(record)
 
 
-def sealed_content(exchange: Exchange, caller: Caller, answer: object) -> Content | None:
-    """Seal messages, answer, IP address and user agent; None if the key keeps nothing (P2)."""
+async def kept(
+    exchange: Exchange, caller: Caller, record: RequestRecord, answer: object, end: ClaimEnd | None
+) -> tuple[Content | None, ClaimEnd | None]:
+    """Return the sealed content of a request that reached a provider, and the end of its claim.
+
+    Both are without content if the key keeps nothing (P2). If it is too much for the account's
+    budget of today, they are too, and `record` says so.
+    """
     if caller.retention_days == 0:
-        return None
-    plain = orjson.dumps(
+        return None, end
+    plain = _plain(exchange, answer)
+    replay = (end and end.answer) or ""
+    if not await content_budget.take(caller, len(plain) + len(replay)):
+        record.content_left_out = ContentLeftOut.BUDGET.value
+        return None, end and end.without_answer()
+    return _sealed(plain, exchange, caller), end
+
+
+def _plain(exchange: Exchange, answer: object) -> bytes:
+    """Return messages, answer, IP address and user agent."""
+    return orjson.dumps(
         {
             "request": _request(exchange),
             "answer": answer,
@@ -142,6 +162,9 @@ def sealed_content(exchange: Exchange, caller: Caller, answer: object) -> Conten
             "user_agent": exchange.user_agent,
         }
     )
+
+
+def _sealed(plain: bytes, exchange: Exchange, caller: Caller) -> Content:
     sealed = caller.cipher.seal(plain, content_place(exchange.id))
     now = dt.datetime.now(dt.UTC)
     return Content(

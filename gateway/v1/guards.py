@@ -11,7 +11,7 @@ from django.http.response import HttpResponseBase
 
 from gateway.access import limits
 from gateway.access import rules as key_rules
-from gateway.access.authentication import Caller, authenticate
+from gateway.access.authentication import Caller
 from gateway.commits.record import RequestRecord
 from gateway.dialects.anthropic import api as anthropic_api
 from gateway.errors import (
@@ -114,7 +114,7 @@ def logged(
         @functools.wraps(view)
         async def answered(request: GatewayRequest, *arguments, **named) -> AnyResponse:
             exchange = request.exchange
-            caller = await authenticate(exchange.headers)
+            caller = await exchange.authenticate()
             record = exchange.new_record(caller, api)
             _note(record, Outcome.KYMA_FAILED, InternalError)
             try:
@@ -138,7 +138,7 @@ def logged(
                 raise Unavailable("Kyma can't read that right now. Try again shortly.") from error
             finally:
                 record.latency_ms = exchange.elapsed_ms()
-                settlement.log(record, settlement.sealed_content(exchange, caller, None))
+                settlement.log(record)
 
         return answered
 

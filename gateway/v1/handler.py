@@ -19,9 +19,17 @@ from django.urls import Resolver404, ResolverMatch, get_resolver
 
 from gateway.access import token_buckets
 from gateway.analytics import history
+from gateway.commits import leases
 from gateway.commits import queue as commit_queue
 from gateway.dialects.anthropic import api as anthropic_api
-from gateway.errors import Forbidden, GatewayError, InternalError, NotFound
+from gateway.errors import (
+    Forbidden,
+    GatewayError,
+    InternalError,
+    NotFound,
+    Unavailable,
+    forget_frames,
+)
 from gateway.providers import upstream
 from gateway.providers.metering import Ending
 from gateway.serving import completions, forwarding, metrics, settlement
@@ -35,6 +43,7 @@ MESSAGES_PATH = "/v1/messages"
 IS_CLOSING = "kyma.is_closing"
 KEEP_HEAD = "kyma.keep_head"
 NOTICED_WITHIN_S = 1  # The server reports a hang-up only to the last of pipelined requests.
+LAST_WORDS_S = 1  # The time to send a refusal when the process ends.
 SENDING_GRACE_S = 5  # The time after the total timeout in which an error event can be sent.
 CORS = [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"*")]
 PREFLIGHT = {
@@ -78,7 +87,9 @@ class GatewayHandler(ASGIHandler):
         except asyncio.CancelledError:
             _abandon(response, request.exchange.broken_off_as)
             if not client.is_gone:  # The process is ending and breaks the answer off.
-                raise
+                if client.has_head:
+                    raise
+                await self._say_that_kyma_ends(request, client)
             task.uncancel()
         except (ClientGone, TimeoutError):
             pass  # The client is gone or doesn't read. The server closes the connection.
@@ -88,6 +99,15 @@ class GatewayHandler(ASGIHandler):
         finally:
             client.stop_watching()
             _abandon(response, Ending.CLIENT_GONE)
+
+    async def _say_that_kyma_ends(self, request: GatewayRequest, client: "_Client") -> None:
+        ending = Unavailable("Kyma is restarting and broke this request off: send it again.")
+        refusal = _refusal(ending, request)
+        refusal.headers["Connection"] = "close"
+        refusal.headers["Content-Length"] = str(len(refusal.content))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_S):
+                await self.send_response(refusal, client.send)
 
 
 def _counted(response: AnyResponse) -> AbstractContextManager:
@@ -112,6 +132,7 @@ class _Client:
         self._send = send
         self._task = task
         self._watch: asyncio.Task | None = None
+        self.has_head = False  # The head of the answer has been sent.
         self.is_gone = False
 
     async def receive(self) -> dict:
@@ -124,6 +145,7 @@ class _Client:
 
     async def send(self, message: Mapping[str, Any]) -> None:
         """Send a message. If the server knows that the client is gone, this task is cancelled."""
+        self.has_head = True
         if self._keep_head is not None and message.get("status") == 200:  # A body will follow.
             self._keep_head()
         await self._send(message)
@@ -157,21 +179,25 @@ async def _respond(request: GatewayRequest) -> AnyResponse:
             _require_tls(request)
             response = await _view(request)
         except GatewayError as error:
-            response = error_response(error, request)
+            response = _refusal(error, request)
+            forget_frames(error)
         except ClientGone:
             raise
         except Exception as error:  # The outermost edge: no traceback reaches a caller.
             completions.log_fault(request.exchange.id, error)
-            response = error_response(InternalError("Kyma failed."), request)
-    response.headers["x-request-id"] = request.exchange.public_id
+            response = _refusal(InternalError("Kyma failed."), request)
+            forget_frames(error)
+    _name(response, request.path_info, request.exchange.public_id)
     response.headers["openai-processing-ms"] = str(round(request.exchange.elapsed_ms()))
-    if request.path_info.startswith(MESSAGES_PATH):
-        response.headers["request-id"] = request.exchange.public_id
     if response.status_code == 204:
         del response.headers["Content-Type"]
     elif isinstance(response, HttpResponse):
         response.headers["Content-Length"] = str(len(response.content))
     return response
+
+
+def _refusal(error: GatewayError, request: GatewayRequest) -> HttpResponse:
+    return error_response(error, request.path_info, request.exchange.public_id)
 
 
 def _hsts() -> list[tuple[bytes, bytes]]:
@@ -209,24 +235,29 @@ def _resolve(path: str) -> ResolverMatch:
     return get_resolver(urls.__name__).resolve(path)
 
 
-def error_response(error: GatewayError, request: GatewayRequest) -> HttpResponse:
+def error_response(error: GatewayError, path: str, request_id: str) -> HttpResponse:
     """Return an error in the format that clients of this path expect."""
-    request_id = request.exchange.public_id
-    speaks_anthropic = request.path_info.startswith(MESSAGES_PATH)
+    speaks_anthropic = path.startswith(MESSAGES_PATH)
     body = (
         anthropic_api.error_body(error, request_id) if speaks_anthropic else error.body(request_id)
     )
-    should_retry = {"x-should-retry": "true" if error.is_worth_repeating else "false"}
-    return HttpResponse(
-        body,
-        status=error.status,
-        content_type="application/json",
-        headers=should_retry | error.headers,
+    response = HttpResponse(
+        body, status=error.status, content_type="application/json", headers=error.headers
     )
+    response.headers.setdefault("x-should-retry", "true" if error.is_worth_repeating else "false")
+    _name(response, path, request_id)
+    return response
+
+
+def _name(response: AnyResponse, path: str, request_id: str) -> None:
+    response.headers["x-request-id"] = request_id
+    if path.startswith(MESSAGES_PATH):
+        response.headers["request-id"] = request_id
 
 
 async def start() -> None:
-    """Load the recent health of the routes from the request log."""
+    """Begin the lease of this process, and load the recent health of the routes."""
+    leases.lease().keep()
     await history.learn()
 
 

@@ -4,6 +4,7 @@ import re
 import uuid
 from functools import partial
 
+from django.conf import settings
 from django.http import HttpResponse
 
 from accounts.models import ApiKey
@@ -74,7 +75,8 @@ def _key_id(key_hash: str) -> uuid.UUID | None:
 
 async def _body(request: GatewayRequest) -> dict:
     exchange = request.exchange
-    body = json_body.parse_exactly(await exchange.read_json_body())
+    raw = await exchange.read_json_body(most_bytes=settings.MAX_SMALL_BODY_BYTES)
+    body = json_body.parse_exactly(raw)
     exchange.is_json = True
     return body
 

@@ -30,7 +30,6 @@ from gateway.serving.exchange import GatewayRequest
 from gateway.v1 import model_query
 from gateway.v1.guards import AnyResponse, CompletionResponse, allow, logged
 from gateway.v1.model_objects import alias_object, model_object
-from gateway.wire import body as json_body
 from gateway.wire.reply import json_response, usd_number
 
 NOT_BUFFERED = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
@@ -61,8 +60,8 @@ def _replayed(replay: Replay) -> HttpResponse:
 @logged("count_tokens")
 async def count_tokens(request: GatewayRequest, caller: Caller) -> HttpResponse:
     """Return roughly how many tokens a Messages request has."""
-    body = json_body.parse(await request.exchange.read_json_body())
-    return json_response({"input_tokens": anthropic_api.count_tokens(body)})
+    _, tokens = await request.exchange.read_json(caller, anthropic_api.count_tokens)
+    return json_response({"input_tokens": tokens})
 
 
 @allow("GET", "HEAD")
@@ -140,12 +139,19 @@ def _account(caller: Caller) -> CreditAccount:
 
 
 def _own_generation(caller: Caller, asked_id: uuid.UUID) -> dict | None:
-    rows = ApiRequest.objects.select_related("price_version")
+    rows = ApiRequest.objects.select_related("key", "price_version")
     row = rows.filter(account=uuid.UUID(caller.account_id), pk=asked_id).first()
     if row is None:
         return None
-    plain = content.opened(content.row_of(row.id, row.account_id), caller.cipher)
-    return {**generation_object(row), "receipt": signed_receipt(row, plain)}
+    kept = content.row_of(row.id, row.account_id)
+    plain = content.opened(kept, caller.cipher)
+    is_shown = plain is not None
+    return {
+        **generation_object(row),
+        "content_kept": is_shown,
+        "why_no_content": None if is_shown else content.why_none(row, is_kept=kept is not None),
+        "receipt": signed_receipt(row, plain),
+    }
 
 
 def _asked_id(text: str) -> uuid.UUID:

@@ -4,10 +4,19 @@ Every body that `parse` returns can be written out again and means the same to e
 and lists are at most MAX_DEPTH deep and MAX_CONTAINERS many, integers fit 64 bits, and there is no
 NaN, no lone surrogate and no key twice in one object (a reader that takes the first `max_tokens`
 and one that takes the last would disagree about the price).
+
+The caller chooses what a body costs: ten megabytes are one text, or five million numbers. So parts
+are counted in the raw bytes before anything is made of them, and bodies that cost more than a
+moment are read in a thread, one after the other. There no step keeps the event loop waiting for as
+long as 100 ms: Python's own steps are interrupted, and the parts of a body bound those in C.
 """
 
+import asyncio
 import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal, InvalidOperation
+from typing import TypeVar
 
 import orjson
 
@@ -15,17 +24,49 @@ from gateway.errors import InvalidRequest
 
 MAX_DEPTH = 64
 MAX_CONTAINERS = 100_000  # objects and lists; more can only be meant to keep the process busy
+MAX_PARTS = 400_000  # values, keys, objects and lists; OpenAI embeds 300,000 tokens per request
 SMALLEST_INTEGER = -(2**63)
 LARGEST_INTEGER = 2**64 - 1
+
+_CHEAP_BYTES = 16_000  # of a body that is read at once, whatever it holds
+_QUICK_BYTES = 256_000  # of a body that is read at once if it has few parts
+_QUICK_PARTS = 4_000
+_STRUCTURE = (b",", b":", b"[", b"{")
 
 _LONGEST_INTEGER = 20  # characters, the sign included
 _LONGEST_FRACTION = 40  # characters, in bodies whose fractions must be exact
 _LONGEST_KEY_SHOWN = 64
 _TOO_DEEP = f"The body is nested too deeply: use at most {MAX_DEPTH} levels of objects and lists."
 _TOO_MANY = f"The body holds more than {MAX_CONTAINERS:,} objects and lists: send fewer."
+_TOO_MANY_PARTS = (
+    f"The body holds more than {MAX_PARTS:,} values and keys: send fewer, or several requests."
+)
+
+Understood = TypeVar("Understood")
+_thread = ThreadPoolExecutor(1, thread_name_prefix="bodies")
+
+
+async def read(raw: bytes, understand: Callable[[dict], Understood]) -> tuple[dict, Understood]:
+    """Return the body and its meaning. `understand` may run in a thread. Raises GatewayError."""
+    if _is_quick(raw):
+        return _parse_and(understand, raw)
+    return await asyncio.get_running_loop().run_in_executor(_thread, _parse_and, understand, raw)
+
+
+def _parse_and(understand: Callable[[dict], Understood], raw: bytes) -> tuple[dict, Understood]:
+    body = parse(raw)
+    return body, understand(body)
+
+
+def _is_quick(raw: bytes) -> bool:
+    if len(raw) <= _CHEAP_BYTES:
+        return True
+    return len(raw) <= _QUICK_BYTES and sum(map(raw.count, _STRUCTURE)) <= _QUICK_PARTS
 
 
 def parse(raw: bytes) -> dict:
+    if _has_too_many_parts(raw):
+        raise InvalidRequest(_TOO_MANY_PARTS)
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -47,6 +88,18 @@ def parse_exactly(raw: bytes) -> dict:
     """Parse like `parse`, but with fractions as Decimal, for bodies with amounts of money."""
     parse(raw)
     return json.loads(raw.decode(), parse_float=_decimal)
+
+
+def _has_too_many_parts(raw: bytes) -> bool:
+    """Count the parts in the raw bytes, those that only stand in texts last."""
+    if len(raw) <= MAX_PARTS or sum(map(raw.count, _STRUCTURE)) <= MAX_PARTS:
+        return False
+    if b"\\" in raw:
+        raw = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
+    if raw.count(b'"') > 2 * MAX_PARTS:
+        return True
+    outside = b"".join(raw.split(b'"')[::2])
+    return sum(map(outside.count, _STRUCTURE)) > MAX_PARTS
 
 
 def _what_is_wrong(raw: bytes, error: orjson.JSONDecodeError) -> str:

@@ -13,6 +13,7 @@ from rest_framework.request import Request
 from accounts import keys
 from accounts.errors import InvalidKey
 from accounts.models import ApiKey, User
+from accounts.vouching import vouch
 from gateway.access.client_address import client_address
 
 
@@ -30,6 +31,7 @@ class KeyAuthentication(BaseAuthentication):
             key = keys.authenticate(text.strip())
         except InvalidKey as error:
             raise AuthenticationFailed(str(error)) from error
+        vouch(getattr(request, "scope", None))
         return key.user, key
 
     def authenticate_header(self, request: Request) -> str:

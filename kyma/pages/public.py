@@ -35,6 +35,7 @@ def docs(request: HttpRequest) -> HttpResponse:
         **snippets.context(request.build_absolute_uri("/"), models),
         "aliases": offer.meanings(models),
         "tiers": list(enumerate(TIERS)),
+        "content_mb_per_day": settings.CONTENT_MB_PER_DAY,
         "retention_days": RETENTION_CHOICES_DAYS,
         "errors": error_table.rows(),
         "error_codes": error_table.codes(),

@@ -6,13 +6,16 @@ from pathlib import Path
 from tests.support.sources import LAYERS, files, functions, name_of
 
 EDGES = {
+    "chat/turns.py: _note_fault_of",  # what a turn ends with
     "gateway/untrusted/child.py: _result",  # A lexer, of hostile text.
     "gateway/v1/handler.py: __call__",  # what an HTTP connection ends with
     "gateway/v1/handler.py: _respond",  # what an HTTP request ends with
     "gateway/commits/queue.py: _write",  # the writer outlives whatever a batch does
+    "gateway/commits/queue.py: _free",  # and whatever a probe for locked accounts does
     "gateway/serving/completions.py: proceed",  # a fault of ours must not leave a hold
     "gateway/commits/sqlite.py: _outcome",  # told to the loop, which waits for it
     "gateway/access/token_buckets.py: _answers",  # those who share a call must not wait for ever
+    "kyma/connections/connection.py: end_overdue",  # one connection must not keep the others
     # Another program, with edges of its own.
     "kyma/machine/local_provider/answers.py: send_stream",
     "kyma/machine/local_provider/app.py: errors_as_json",

@@ -46,10 +46,14 @@ ROWS = {
     ),
     "kyma": (
         ("asgi", "urls", "management"),
-        ("web", "body_limit", "password_gate", "demo"),
+        ("web", "password_gate", "demo"),
+        ("connections",),
         ("api", "machine", "health", "apps"),
         ("pages", "checks", "groups", "schema", "metrics", "admin", "settings", "celery"),
-        ("schedule", "cache", "databases", "inner_ports", "limited_connection", "own_secrets"),
+        (
+            *("schedule", "cache", "databases", "inner_ports", "limited_connection"),
+            *("own_secrets", "rest_settings"),
+        ),
     ),
 }
 SHARED_ROWS = {("chat", 2)}  # Their modules may import each other.

@@ -210,6 +210,7 @@ def signed_up(address: str, *, at: str = HERE, confirmed_at: str | None = None) 
     sign_up(client, address)
     client.defaults["REMOTE_ADDR"] = confirmed_at or at
     enter_code(client)
+    client.post("/settings/privacy/choose", {"choice": "none"})  # Until then all pages lead there.
     return client
 
 

@@ -212,6 +212,18 @@ def test_a_clock_that_goes_back_reopens_no_period():
 # --- Settle and release --------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("flexible", [True, False])
+@pytest.mark.parametrize(
+    ("account", "caps"),
+    [({"balance": 0}, {}), ({"owed": 5}, {}), ({}, {"day": -4})],
+    ids=["no credit", "in debt", "a cap below what was spent"],
+)
+def test_what_is_free_is_granted_whole_without_credit(account, caps, flexible):
+    books, key, free = sheet(**account), key_sheet(**caps), ask(price=0, flexible=flexible)
+    assert ledger.reserve(books, free, key) == Grant(0, 100)
+    assert (books.held, books.open_holds) == (0, 1)
+
+
 def test_a_settlement_charges_the_cost_and_frees_the_rest():
     books, key = sheet(), key_sheet(day=500)
     ledger.reserve(books, ask(10), key)

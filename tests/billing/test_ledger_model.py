@@ -33,11 +33,13 @@ from billing.models import CreditAccount, Hold, KeySpend, LedgerEntry
 from gateway.commits import reconcile, sweeper
 from gateway.commits.now import commit_now
 from gateway.commits.operations import Reserve, undo
+from gateway.models import WebProcess
 from tests.support.factories import (
     cap_key,
     make_account,
     make_key,
     make_price,
+    make_process,
     make_release,
     make_reserve,
     make_settle,
@@ -63,6 +65,7 @@ def reserve():
         st.integers(1, 3),  # answers
         st.integers(0, 100),  # tokens of each answer
         st.booleans(),  # flexible
+        st.sampled_from([None, 0, 1]),  # the web process, if there is one
     )
 
 
@@ -113,6 +116,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.prices: dict = {}  # by request
         self.is_changed = False  # whether the books are, since they were last reconciled
         self.last: list = []  # the last batch, with what the pure ledger makes of it
+        self.processes = [make_process(), make_process()]  # those that live
         self.exact_price = make_price(input_nano=1_000_000)  # a nano-dollar for a token
         self.price = self.exact_price
 
@@ -217,14 +221,22 @@ class LedgerMachine(RuleBasedStateMachine):
         ]
         self.apply(again)
 
-    @rule(minutes=st.one_of(st.just(0), minutes))
-    def sweep(self, minutes):
+    @rule(minutes=st.one_of(st.just(0), minutes), dying=st.sampled_from([None, None, 0, 1]))
+    def sweep(self, minutes, dying):
         self.pass_time(minutes)
-        expired = [one for one, hold in self.pure.holds.items() if hold["end"] < self.now]
-        assert sweeper.sweep(self.now) == len(expired)
-        for request in expired:
+        if dying is not None:
+            self.let_die(dying)
+        abandoned = self.pure.abandoned(self.now)
+        assert sweeper.sweep(self.now) == len(abandoned)
+        for request in abandoned:
             self.pure.close(request, 0, self.now.date(), then="swept")
         self.is_changed = True
+
+    def let_die(self, place):
+        """Another process takes its place."""
+        process, self.processes[place] = self.processes[place], make_process()
+        WebProcess.objects.filter(pk=process.pk).update(dead_at=BEGIN)
+        self.pure.dead.add(process)
 
     def apply(self, prepared):
         operations = [operation for operation, _ in prepared]
@@ -267,15 +279,17 @@ class LedgerMachine(RuleBasedStateMachine):
         self.chosen.add(among[-1 - which % len(among)].request_id)
         return among[-1 - which % len(among)]
 
-    def prepare_reserve(self, who, prompt, answers, tokens, flexible):
+    def prepare_reserve(self, who, prompt, answers, tokens, flexible, place):
         account, key, price = self.accounts[who[0]], self.keys.get(who), self.price
         fixed = cost((prompt, price.input_nano)) + price.request_nano
         ask = Ask(fixed, price.output_nano, answers, tokens, flexible)
-        reserve = make_reserve(account, price, ask, key=key, now=self.now)
+        process = None if place is None else self.processes[place]
+        reserve = make_reserve(account, price, ask, key=key, now=self.now, process=process)
         self.asked.append(reserve)
         self.prices[reserve.request_id] = price
         day, name = self.now.date(), who if key else None
-        details = (fixed, price.output_nano, answers, tokens, flexible, day, reserve.deadline)
+        until = (reserve.deadline, process)
+        details = (fixed, price.output_nano, answers, tokens, flexible, day, *until)
         return reserve, lambda: self.pure.reserve(reserve.request_id, who[0], name, *details)
 
     def prepare_usage(self, reserve, prompt, cached, completion):
@@ -314,6 +328,7 @@ class LedgerMachine(RuleBasedStateMachine):
             row = rows[account.id]
             balance, held = self.pure.balance(name), self.pure.held(account=name)
             assert (row.balance_nano, row.held_nano) == (balance, held)
+            assert row.open_holds == self.pure.open_holds(name)
             assert entries.get(account.id, 0) == balance
             assert 0 <= held <= balance
             assert {id.hex: nano for id, owner, nano in holds if owner == account.id} == {

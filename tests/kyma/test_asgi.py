@@ -5,6 +5,10 @@ import pytest
 from kyma import asgi
 
 
+async def nothing():
+    return {"type": "http.request", "body": b""}
+
+
 @pytest.fixture
 def served_by(monkeypatch):
     """Gives the name of what serves a path."""
@@ -21,7 +25,7 @@ def served_by(monkeypatch):
 
     def ask(path, method="GET"):
         scope = {"type": "http", "path": path, "method": method}
-        asyncio.run(asgi.application(scope, None, None))
+        asyncio.run(asgi.application(scope, nothing, None))
         return served.pop()
 
     return ask
@@ -32,9 +36,21 @@ def test_the_gateway_serves_v1(served_by, path):
     assert served_by(path) == "gateway"
 
 
-@pytest.mark.parametrize("path", ["/", "/v10", "/v1beta/models", "/admin/", "/health", "/a/v1/"])
+@pytest.mark.parametrize("path", ["/", "/v10", "/v1beta/models", "/admin/", "/ready", "/a/v1/"])
 def test_django_serves_the_rest(served_by, path):
     assert served_by(path) == "django"
+
+
+def test_health_needs_no_thread_of_django(served_by, client):
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(asgi.application({"type": "http", "path": "/health", "method": "GET"}, None, send))
+    start, end = sent
+    assert (start["status"], end["body"]) == (200, client.get("/health").content)
+    assert served_by("/health", "POST") == "django"
 
 
 def test_the_gateway_tells_who_forgot_its_v1(served_by):

@@ -25,6 +25,9 @@ SOUND = {
     "EMBEDDED_REDIS": False,
     "ALLOWED_HOSTS": ["kyma.example.org", "localhost"],
     "EMAIL_HOST": "mail.example.org",
+    "LEASE_BEAT_INTERVAL_S": 10,
+    "LEASE_FRESH_S": 40,
+    "LEASE_LOOK_GAP_S": 15,
 }
 
 
@@ -41,6 +44,7 @@ def found(monkeypatch):
             checks.check_keyring_is_apart,
             checks.check_production,
             checks.check_mail,
+            checks.check_leases,
         )
         return [error.id for check in all_checks for error in check(app_configs=None)]
 
@@ -143,3 +147,8 @@ def test_a_bare_production_says_all_that_is_missing(tmp_path):
     for id in ("E011", "E012", "E013", "E014", "E015", "E020"):
         assert f"(kyma.{id})" in run.stderr
     assert not (tmp_path / "state").exists(), "production makes nothing up"
+
+
+@pytest.mark.parametrize("different", [{"LEASE_FRESH_S": 45}, {"LEASE_BEAT_INTERVAL_S": 40}])
+def test_leases_by_which_a_living_process_could_die_are_refused(found, different):
+    assert found(**different) == ["kyma.E060"]

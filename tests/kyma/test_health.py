@@ -51,6 +51,7 @@ def test_ready_names_every_check_and_is_only_degraded_without_redis(client, book
         "database": "ok",
         "migrations": "ok",
         "keyring": "ok",
+        "sweeper": "ok",
     }
 
 

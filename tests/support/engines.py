@@ -43,6 +43,7 @@ ENGINE = {
     "gateway/serving/test_kept_answers.py",
     "gateway/serving/test_kill.py",
     "gateway/serving/test_kill_every_api.py",
+    "gateway/serving/test_leases_of_processes.py",
     "gateway/serving/test_privacy_of_forwarding.py",
     "gateway/serving/test_race.py",
     "gateway/serving/test_reservation.py",

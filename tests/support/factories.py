@@ -21,7 +21,7 @@ from billing.models import CreditAccount, KeySpend, LedgerEntry, PriceVersion
 from gateway.access.authentication import Caller
 from gateway.commits.operations import Content, Release, Reserve, Settle
 from gateway.commits.record import RequestRecord
-from gateway.models import ApiRequest, Model, Provider, Route
+from gateway.models import ApiRequest, Model, Provider, Route, WebProcess
 
 _numbers = itertools.count(1)
 
@@ -161,6 +161,7 @@ def make_reserve(
     now: dt.datetime | None = None,
     request_id: str | None = None,
     lifetime_s: int = 660,
+    process: WebProcess | None = None,
 ) -> Reserve:
     now = now or dt.datetime.now(dt.UTC)
     return Reserve(
@@ -171,7 +172,13 @@ def make_reserve(
         ask=ask,
         now=now,
         deadline=now + dt.timedelta(seconds=lifetime_s),
+        process_id=process.id.hex if process else None,
     )
+
+
+def make_process(**fields) -> WebProcess:
+    """A web process that has beaten once."""
+    return WebProcess.objects.create(id=uuid7(), **fields)
 
 
 def make_record(reserve: Reserve, **fields) -> RequestRecord:

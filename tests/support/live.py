@@ -6,6 +6,7 @@ own customer's rows only: what a live test commits stays until the next flush.
 
 import copy
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -97,6 +98,10 @@ class Gateway:
         except requests.ConnectionError:
             return False
 
+    def is_well(self) -> bool:
+        """Return True if /health answers within half a second."""
+        return requests.get(f"{self.url}/health", timeout=0.5).ok
+
     @property
     def pid(self) -> int:
         return self._process.pid
@@ -104,6 +109,10 @@ class Gateway:
     def terminate(self) -> None:
         """Ask it to end, and don't wait."""
         self._process.terminate()
+
+    def interrupt(self) -> None:
+        """Ask it to end in a hurry, and don't wait."""
+        self._process.send_signal(signal.SIGINT)
 
     def wait(self, timeout_s: float = DEADLINE_S) -> int:
         return self._process.wait(timeout_s)

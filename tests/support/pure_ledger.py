@@ -14,6 +14,7 @@ def cost(*priced):
 class PureLedger:
     def __init__(self, accounts, keys):
         self.entries, self.holds, self.closed, self.paid = {}, {}, {}, {}
+        self.dead = set()
         self.owed, self.at_once = dict.fromkeys(accounts, 0), dict.fromkeys(accounts, 8)
         self.caps, self.charges = {key: {} for key in keys}, {key: [] for key in (*keys, None)}
 
@@ -23,6 +24,16 @@ class PureLedger:
     def held(self, **who):
         return sum(one["amount"] for one in self.holds.values() if one.items() >= who.items())
 
+    def open_holds(self, account):
+        return sum(one["account"] == account for one in self.holds.values())
+
+    def abandoned(self, now):
+        return [
+            request
+            for request, one in self.holds.items()
+            if one["end"] < now or one["process"] in self.dead
+        ]
+
     def spent(self, key, name, day):
         of = PERIODS[name]
         then = day.strftime(of)
@@ -31,21 +42,25 @@ class PureLedger:
     def credit(self, reference, account, amount):
         return self.entries.setdefault(reference, (account, amount)) == (account, amount)
 
-    def reserve(self, request, account, key, fixed, price, answers, tokens, flexible, day, end):
+    def reserve(
+        self, request, account, key, fixed, price, answers, tokens, flexible, day, end, process
+    ):
         if request in self.holds:
             return self.holds[request]["amount"]
-        if sum(one["account"] == account for one in self.holds.values()) >= self.at_once[account]:
+        if self.open_holds(account) >= self.at_once[account]:
             return "TooManyOpenHolds"
         free = 0 if self.owed[account] else self.balance(account) - self.held(account=account)
         limits = [("InsufficientCredit", free)]
         for name, cap in self.caps.get(key, {}).items():
             limits += [("KeyCapReached", cap - self.spent(key, name, day) - self.held(key=key))]
         for refusal, most in limits:
+            most = max(most, 0)  # What is free is never refused for credit.
             while flexible and tokens > 1 and fixed + cost((answers * tokens, price)) > most:
                 tokens -= 1
             if (amount := fixed + cost((answers * tokens, price))) > most:
                 return refusal
-        self.holds[request] = {"account": account, "key": key, "amount": amount, "end": end}
+        hold = {"account": account, "key": key, "amount": amount, "end": end, "process": process}
+        self.holds[request] = hold
         return amount
 
     def close(self, request, charge, day, then="settled"):

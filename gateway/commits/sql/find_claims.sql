@@ -3,5 +3,8 @@
 SELECT i.id, i.request_id
 FROM gateway_idempotentrequest AS i
 JOIN {rows} ON r.id = i.id
-WHERE (i.completed_at IS NULL AND i.deadline > r.now)
+WHERE (
+        i.completed_at IS NULL
+        AND EXISTS (SELECT 1 FROM billing_hold AS h WHERE h.id = i.request_id)
+    )
     OR (i.completed_at IS NOT NULL AND i.expires_at > r.now)

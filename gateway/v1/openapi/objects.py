@@ -264,6 +264,8 @@ _RECEIPTS: dict[str, Schema] = {
                 **same(USD, "total_cost", "usage"),
                 "cost_details": or_null(obj({"price_version": ID, **same(USD, *_PRICE_CLASSES)})),
                 "attempts": array(ANY_OBJECT),
+                "content_kept": BOOLEAN,
+                "why_no_content": {**or_null(TEXT), "description": "A sentence for people."},
                 "receipt": ref("Receipt"),
             }
         )

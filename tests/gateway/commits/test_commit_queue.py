@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import uuid
 
 import pytest
 
@@ -12,7 +13,7 @@ from gateway.commits import queue as commit_queue
 from gateway.commits import reconcile
 from gateway.commits.operations import HoldClosed, Log
 from gateway.commits.queue import MAX_BATCH, MAX_BATCH_BYTES, CommitFailed, CommitQueue, QueueFull
-from gateway.models import ApiRequest
+from gateway.models import ApiRequest, RequestContent
 from tests.support.books import sums
 from tests.support.factories import (
     make_account,
@@ -26,6 +27,7 @@ from tests.support.factories import (
 )
 from tests.support.gateway.watched_engine import (
     AMPLE_S,
+    SOON_S,
     WatchedEngine,
     begun,
     log_of_a_refusal,
@@ -89,6 +91,48 @@ def test_a_batch_has_no_more_content_than_fits_a_statement(account, price):
         return engine.batches
 
     assert run(story) == [3, 1, 1, 1]
+
+
+CONTENT = bytes(3000)  # 4,000 bytes as base64 text.
+
+
+@pytest.mark.parametrize("is_known_before", [False, True], ids=["first", "again"])
+def test_content_that_waits_is_bounded_and_what_is_beyond_is_charged_without(
+    account, price, is_known_before
+):
+    async def story(queue, engine):
+        for _ in range(1 + is_known_before):  # The room is there again once all is written.
+            reserves = reserves_of(account, price, 4)
+            await submit_all(queue, reserves)
+            engine.may_start.clear()
+            settles = [make_settle(one, 5, content=make_content(CONTENT)) for one in reserves]
+            settling = submit_all(queue, settles)
+            await asyncio.sleep(0)
+            engine.may_start.set()
+            assert await settling == [5] * 4
+        return [one.record.id for one in settles]
+
+    ids = run(story, content_bytes=10_000)
+    rows = ApiRequest.objects.in_bulk(ids)
+    marks = [rows[uuid.UUID(one)].content_left_out for one in ids]
+    assert marks == ["", "", "busy", "busy"]
+    kept = RequestContent.objects.filter(pk__in=ids)
+    assert [one.hex in ids[:2] for one in kept.values_list("id", flat=True)] == [True, True]
+
+
+def test_what_was_given_up_keeps_no_content_in_memory(account, price):
+    async def story(queue, engine):
+        (reserve,) = reserves_of(account, price, 1)
+        await queue.submit(reserve, AMPLE_S)
+        engine.may_start.clear()
+        await begun(queue, engine, log_of_a_refusal(account, price))
+        settle = make_settle(reserve, 5, content=make_content(CONTENT))
+        with pytest.raises(CommitFailed):
+            await queue.submit(settle, SOON_S)
+        assert settle.content is None
+
+    run(story)
+    assert not RequestContent.objects.exists()
 
 
 def test_a_request_from_reservation_to_receipt(account, price):

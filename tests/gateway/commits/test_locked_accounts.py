@@ -2,8 +2,11 @@
 
 import asyncio
 import dataclasses
+import itertools
+import statistics
 import time
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,7 +16,7 @@ from billing.models import Hold
 from gateway.commits import queue as commit_queue
 from gateway.commits import reconcile
 from gateway.commits.postgres import LOCK_WAIT_MS, connect
-from gateway.commits.queue import PROBE_MS, CommitFailed, QueueFull
+from gateway.commits.queue import RETRY_LOCK_WAIT_MS, CommitFailed, QueueFull
 from gateway.models import ApiRequest
 from tests.support.books import sums
 from tests.support.factories import make_account, make_price, make_settle
@@ -69,7 +72,7 @@ def test_others_are_written_while_an_account_is_locked(accounts, price, place):
     results, waited, late, lock_waits_ms = run(story)
     assert results == [GRANTED] * 2 * (MANY_ACCOUNTS - 1)
     assert (waited, late) == (2, [GRANTED] * 2)
-    assert lock_waits_ms[:9] == [LOCK_WAIT_MS, *[PROBE_MS] * 8]  # It is found by halves.
+    assert lock_waits_ms[:2] == [LOCK_WAIT_MS, RETRY_LOCK_WAIT_MS]  # One probe finds it.
     assert [sums(one) for one in accounts] == [(1000, 20)] * MANY_ACCOUNTS
 
 
@@ -94,25 +97,76 @@ def test_what_comes_for_a_locked_account_joins_those_who_wait_for_it(accounts, p
     assert lock_waits_ms.count(LOCK_WAIT_MS) == 6  # The first one, and those of the other account.
 
 
-def test_it_waits_longer_each_time_and_begins_anew(accounts, price):
+def test_all_locked_accounts_together_take_a_fifth_of_the_time(accounts, price, monkeypatch):
+    """One probe for all of them, after which they rest four times as long as it took."""
+
     async def story(queue, engine):
-        engine.locked.add(accounts[0].id.hex)
-        (asking,) = submit_each(queue, reserves_of(accounts[0], price, 1))
-        delays_s = []
+        engine.locked.update(one.id.hex for one in accounts[1:])
+        waiting = submit_each(queue, reserves_of_each(accounts[1:], price))
+        await submit_all(queue, reserves_of(accounts[0], price, 1))
+        clock, delays_s = itertools.count(step=1.5), []  # A probe takes so long.
+        monkeypatch.setattr(commit_queue, "time", SimpleNamespace(monotonic=lambda: next(clock)))
 
         def now_rather_than_later(delay_s, retry):
             delays_s.append(delay_s)
-            if len(engine.batches) == 9:
+            if len(delays_s) == 3:
                 engine.locked.clear()
             queue._due.append(retry)
 
         queue._call_later = now_rather_than_later
-        return await asking, engine.lock_waits_ms, delays_s
+        before = engine.probes
+        await asyncio.gather(*waiting)
+        return delays_s, engine.probes - before
 
-    result, lock_waits_ms, delays_s = run(story)
-    assert result == GRANTED
-    assert lock_waits_ms == [200, 5, 10, 20, 40, 80, 160, 200, 5, 10]
-    assert delays_s == [4 * wait_ms / 1000 for wait_ms in lock_waits_ms[1:]]
+    delays_s, probes = run(story)
+    assert delays_s == [6, 6, 6]
+    assert probes == 4
+    assert {sums(one) for one in accounts[1:]} == {(1000, 20)}
+
+
+def test_an_account_that_stays_locked_is_waited_for_once(accounts, price):
+    """A customer who tries again and again must not cost all others a wait each time."""
+    locked, other = accounts[:2]
+
+    async def story(queue, engine):
+        engine.locked.add(locked.id.hex)
+        for _ in range(3):
+            with pytest.raises(CommitFailed):
+                await queue.submit(reserves_of(locked, price, 1)[0], SOON_S)
+            await engine.probed(2)  # None of its operations is left.
+        assert queue.depth == 0
+        assert engine.lock_waits_ms.count(LOCK_WAIT_MS) == 1
+        engine.locked.clear()
+        return await submit_all(queue, reserves_of(locked, price, 1))
+
+    assert run(story) == [GRANTED]
+
+
+def test_a_lock_beside_the_account_is_found_by_halves(accounts, price):
+    """The account itself is free then, so no probe can find it."""
+
+    async def story(queue, engine):
+        engine.rows_locked.add(accounts[5].id.hex)
+        asking = submit_each(queue, reserves_of_each(accounts, price))
+        results = await asyncio.gather(*asking[:10], *asking[12:])
+        assert not any(one.done() for one in asking[10:12])
+        engine.rows_locked.clear()
+        return results + list(await asyncio.gather(*asking[10:12]))
+
+    assert run(story) == [GRANTED] * 2 * MANY_ACCOUNTS
+
+
+def test_locked_accounts_wait_for_a_database_that_went_away(accounts, price):
+    async def story(queue, engine):
+        engine.locked.add(accounts[0].id.hex)
+        asking = await begun(queue, engine, reserves_of(accounts[0], price, 1)[0])
+        engine.is_unreachable = True
+        await engine.probed(2)
+        engine.is_unreachable = False
+        engine.locked.clear()
+        return await asking
+
+    assert run(story) == GRANTED
 
 
 def test_who_waits_in_vain_is_told_in_time_and_owes_nothing(accounts, price):
@@ -150,7 +204,7 @@ def test_those_who_wait_for_a_lock_have_their_place_in_the_queue(accounts, price
     async def story(queue, engine):
         engine.locked.add(accounts[0].id.hex)
         asking = submit_each(queue, reserves_of(accounts[0], price, 4))
-        await asyncio.sleep(SOON_S)
+        await engine.probed(2)  # The first has found the lock, so they are set apart.
         with pytest.raises(QueueFull):
             await queue.submit(reserves_of(accounts[1], price, 1)[0], AMPLE_S)
         engine.locked.clear()
@@ -201,6 +255,7 @@ async def locked_by_another(sql: str, row_id):
         yield
 
 
+ADMISSION_S = 2
 ACCOUNT = "SELECT 1 FROM billing_creditaccount WHERE id = %s FOR UPDATE"
 PRICE = "SELECT 1 FROM billing_priceversion WHERE id = %s FOR UPDATE"
 
@@ -248,3 +303,49 @@ def test_a_lock_that_only_the_commit_meets_holds_up_its_own_account_alone(accoun
 
     assert run(story) == [GRANTED] * 2
     assert Hold.objects.count() == 4
+
+
+LOCKED = 12
+ROUNDS = 10
+REQUESTS = 200
+
+
+@only_postgres
+def test_12_locked_accounts_starve_nobody(accounts, price):
+    """200 requests of free accounts, as many with none locked in between: none is refused."""
+    locked, free = accounts[:LOCKED], accounts[LOCKED:]
+    undisturbed_s, beside_s = [], []
+
+    async def timed(queue, account):
+        began = time.monotonic()
+        (reserve,) = reserves_of(account, price, 1)
+        assert await queue.submit(reserve, ADMISSION_S) == GRANTED
+        assert await queue.submit(make_settle(reserve, 0, outcome="empty"), ADMISSION_S) == 0
+        return time.monotonic() - began
+
+    async def ask(queue):
+        each = REQUESTS // ROUNDS // len(free)
+        return [
+            took_s
+            for _ in range(each)
+            for took_s in await asyncio.gather(*(timed(queue, one) for one in free))
+        ]
+
+    async def story(queue, engine):
+        async with AsyncExitStack() as open_ones:
+            connections = [await connect() for _ in locked]
+            sessions = [await open_ones.enter_async_context(one) for one in connections]
+            for _ in range(ROUNDS):
+                undisturbed_s.extend(await ask(queue))
+                async with AsyncExitStack() as locks:
+                    for session, one in zip(sessions, locked, strict=True):
+                        await locks.enter_async_context(session.transaction())
+                        await session.execute(ACCOUNT, [one.id])
+                    waiting = submit_each(queue, reserves_of_each(locked, price))
+                    beside_s.extend(await ask(queue))
+                assert set(await asyncio.gather(*waiting)) == {GRANTED}
+
+    run(story)
+    assert len(beside_s) == REQUESTS
+    assert statistics.median(beside_s) < 2 * statistics.median(undisturbed_s)
+    assert {sums(one) for one in free} == {(1000, 0)}

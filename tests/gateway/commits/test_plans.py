@@ -65,7 +65,7 @@ def whole_scans(plan: list[str]) -> list[str]:
 
 
 def test_no_statement_of_a_batch_reads_a_table_whole(many_accounts):
-    assert whole_scans(plan_of("lock_accounts", many_accounts)) != []
+    assert any(whole_scans(plan_of(name, many_accounts)) for name in NAMES)
     with connection.cursor() as cursor:
         for command, _ in begin(200)[1:]:
             cursor.execute(command)

@@ -100,7 +100,7 @@ def test_the_number_of_queries_does_not_grow_with_the_books(account, django_asse
         other = make_account(balance_nano=1000)
         reserve = make_reserve(other, make_price(), make_ask(100), now=NOW)
         commit_now([reserve, make_settle(reserve, 100, prompt_tokens=1)])
-    with django_assert_max_num_queries(12 + 21):  # Each price version is read once.
+    with django_assert_max_num_queries(13 + 21):  # Each price version is read once.
         assert found() == []
 
 
@@ -185,7 +185,7 @@ def test_a_changed_sum_of_holds_is_found(account):
 
 def test_a_missing_hold_is_found_at_the_account_and_at_its_key(account):
     tamper("DELETE FROM billing_hold")
-    assert found() == ["held", "held of key"]
+    assert found() == ["held", "held of key", "open holds"]
 
 
 def test_a_changed_hold_is_found(account):
@@ -321,6 +321,13 @@ def test_a_hold_is_overdue_a_minute_after_its_deadline(account):
     assert found(now=deadline + dt.timedelta(seconds=61)) == ["hold"]
 
 
+@pytest.mark.parametrize("miscounted", [0, 2])
+def test_a_wrong_number_of_open_holds_is_found(account, miscounted):
+    assert account.open_holds == 1
+    CreditAccount.objects.filter(pk=account.pk).update(open_holds=miscounted)
+    assert found() == ["open holds"]
+
+
 def test_a_hold_of_a_closed_request_is_found(account):
     tamper("UPDATE billing_hold SET id = %s", ApiRequest.objects.filter(outcome="refused").get().id)
     assert found() == ["hold"]
@@ -333,7 +340,7 @@ def test_of_an_erased_account_the_sums_alone_are_proved(account):
     ApiRequest.objects.filter(account=account).delete()
     Hold.objects.all().delete()
     KeySpend.objects.all().delete()
-    CreditAccount.objects.filter(pk=account.pk).update(user=None, held_nano=0)
+    CreditAccount.objects.filter(pk=account.pk).update(user=None, held_nano=0, open_holds=0)
     assert found() == []
     CreditAccount.objects.filter(pk=account.pk).update(balance_nano=1)
     assert found() == ["balance"]

@@ -43,7 +43,6 @@ def keep_answer(account: CreditAccount, request_id: uuid.UUID) -> IdempotentRequ
         account=account,
         request_id=request_id,
         body_digest="digest",
-        deadline=now,
         completed_at=now,
         answer=b"sealed",
         expires_at=now + dt.timedelta(days=1),

@@ -15,7 +15,13 @@ from accounts.keyring import data_keys
 from accounts.models import ApiKey
 from gateway.commits.now import commit_now
 from gateway.commits.operations import Content, Log
-from gateway.models import ApiRequest, Provider, RequestContent, content_place
+from gateway.models import (
+    ApiRequest,
+    ContentLeftOut,
+    Provider,
+    RequestContent,
+    content_place,
+)
 from gateway.pages import request_search
 from gateway.receipts import keys as receipt_keys
 from gateway.receipts import receipt as receipts
@@ -76,7 +82,8 @@ def asked(key: ApiKey, *, at: dt.datetime = NOW, said: dict | None = None, **fie
         purge_at = at + dt.timedelta(days=key.retention_days)
         content = Content(base64.b64encode(sealed).decode(), purge_at)
     usage = {"prompt_tokens": 1000, "cached_tokens": 200, "completion_tokens": 100}
-    record = {"model": "llama", "provider": "groq", **usage, **fields}
+    attempts = [{"provider": "groq", "route": "r", "status": 200}]
+    record = {"model": "llama", "provider": "groq", "attempts": attempts, **usage, **fields}
     # 800 × 100 + 200 × 50 + 100 × 400 nano-dollars
     commit_now([reserve, make_settle(reserve, 130_000, content=content, **record)])
     return ApiRequest.objects.get(pk=uuid.UUID(request_id))
@@ -273,6 +280,11 @@ def test_it_says_why_there_is_no_content(page, key):
     assert "was deleted, or its key kept nothing" in no_content(page, kept_nothing)
     assert "end of its retention: 90 days" in no_content(page, old)
     assert "died" in no_content(page, lost)
+    assert "No provider was asked" in no_content(page, refused(key))
+    assert "with the first of these" in no_content(page, refused(key, outcome="replayed"))
+    over_budget, busy = (asked(key, content_left_out=one) for one in ContentLeftOut)
+    assert "as much as it may within a day" in no_content(page, over_budget)
+    assert "too much to write" in no_content(page, busy)
     ApiKey.objects.update(retention_days=0)
     assert "retention of its key is 0 days" in no_content(page, kept_nothing)
     ApiRequest.objects.filter(pk=kept_nothing.pk).update(key=None)

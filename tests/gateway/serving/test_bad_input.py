@@ -99,7 +99,7 @@ NO_JSON = {
         'The key "content" stands twice',
     ),
     "too deep": (nested(65), "nested too deeply: use at most 64 levels"),
-    "much too deep": (nested(500_000), "nested too deeply: use at most 64 levels"),
+    "much too deep": (nested(300_000), "nested too deeply: use at most 64 levels"),
     "Latin-1": ('{"model": "é"}'.encode("latin-1"), "not UTF-8 (at byte 11)"),
     "UTF-16": (json.dumps(GOOD).encode("utf-16"), "not UTF-8 (at byte 0)"),
     "a raw surrogate": (b'{"model": "\xed\xa0\x80"}', "not UTF-8"),

@@ -1,5 +1,6 @@
 """SIGTERM: what has begun ends well, what is owed is settled, and nothing new begins."""
 
+import orjson
 import pytest
 import requests
 
@@ -7,7 +8,7 @@ from billing.pricing import Usage, cost_nano
 from gateway.commits import reconcile
 from gateway.models import ApiRequest
 from tests.gateway.conftest import live_route
-from tests.support.gateway.wire_client import WireClient
+from tests.support.gateway.wire_client import CHAT, Answer, WireClient
 from tests.support.live import Customer, Gateway, eventually
 from tests.support.provider.scripts import WaitFor, answer, either, stream, usage_of
 
@@ -82,8 +83,34 @@ def test_a_request_that_outlasts_the_drain_unanswered_is_broken_off_and_free(cus
         fake.wait_for_calls(token, 1)
         gateway.terminate()
         assert gateway.wait(LESS_THAN_A_DRAIN_S) == 0
-    assert client.read_to_the_end().status == 500
-    check_kyma_broke_it_off(customer, status=500)
+    check_asks_for_another_try(client.read_to_the_end())
+    check_kyma_broke_it_off(customer, status=503)
+
+
+def test_sigint_answers_what_has_no_head_yet_in_its_own_protocol(customer, fake):
+    token = held_up_script(fake)
+    with Gateway(DRAIN_NOTICE_S="600") as gateway:
+        customer.gateway = gateway
+        chat = begin(customer, token)
+        message = begin(customer, token, path="/v1/messages", max_tokens=100)
+        fake.wait_for_calls(token, 2)
+        gateway.interrupt()
+        assert gateway.wait(LESS_THAN_A_DRAIN_S) == 0
+    answer = chat.read_to_the_end()
+    check_asks_for_another_try(answer)
+    assert orjson.loads(answer.body)["request_id"] == answer.request_id
+    answer = message.read_to_the_end()
+    check_asks_for_another_try(answer)
+    assert orjson.loads(answer.body)["type"] == "error"
+    assert answer.headers["request-id"] == answer.request_id
+    check_books(customer)
+
+
+def check_asks_for_another_try(answer: Answer) -> None:
+    assert answer.status == 503
+    assert answer.headers["content-type"] == "application/json"
+    assert (answer.headers["x-should-retry"], answer.headers["retry-after"]) == ("true", "2")
+    assert "send it again" in orjson.loads(answer.body)["error"]["message"]
 
 
 def test_a_client_that_hung_up_holds_up_no_process_that_has_no_more_time(customer, fake):
@@ -112,9 +139,11 @@ def held_up_script(fake) -> str:
     return fake.script(either([*steps[:BEGUN], wait, *steps[BEGUN:]], [wait, *plain]))
 
 
-def begin(customer: Customer, token: str, *, stream=False, model="scripted") -> WireClient:
+def begin(
+    customer: Customer, token: str, *, stream=False, model="scripted", path=CHAT, **fields
+) -> WireClient:
     """A client whose request is under way: of a stream, the first piece is here."""
-    body = {"model": model, "messages": [{"role": "user", "content": token}]}
+    body = {"model": model, "messages": [{"role": "user", "content": token}], **fields}
     client = WireClient(customer.gateway.port)
     if stream:
         client.post(
@@ -122,7 +151,7 @@ def begin(customer: Customer, token: str, *, stream=False, model="scripted") -> 
         )
         client.read_until(PIECES[0].encode())
     else:
-        client.post(body, customer.headers)
+        client.post(body, customer.headers, path)
     return client
 
 

@@ -10,9 +10,10 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import ApiKey
+from gateway.commits import sweeper
 from gateway.commits.reconcile import differences
 from gateway.log import content
-from gateway.models import ApiRequest, IdempotentRequest
+from gateway.models import ApiRequest, IdempotentRequest, WebProcess
 from tests.support.counts import counts
 from tests.support.factories import make_key
 from tests.support.gateway.receipts import events_of, refused, text_of
@@ -233,7 +234,7 @@ def test_a_client_that_leaves_frees_the_key(customer, fake):
     assert text_of(events_of(customer.post(body, headers=headers))) == "Hello"
 
 
-def test_a_key_in_the_hands_of_a_dead_process_is_free_once_its_hold_has_expired(
+def test_a_key_in_the_hands_of_a_dead_process_is_free_once_its_hold_is_swept(
     scripted, fake, hello, committed
 ):
     with Gateway() as doomed:
@@ -247,8 +248,10 @@ def test_a_key_in_the_hands_of_a_dead_process_is_free_once_its_hold_has_expired(
             assert lost.exception() is not None
         doomed.start()
         assert customer.post(body, headers=headers).status_code == 409
-        claims = IdempotentRequest.objects.filter(account=customer.account)
-        claims.update(deadline=timezone.now() - dt.timedelta(seconds=1))
+        (hold,) = customer.holds()
+        WebProcess.objects.filter(pk=hold.process_id).update(dead_at=timezone.now())
+        assert customer.post(body, headers=headers).status_code == 409
+        sweeper.sweep()
         response = customer.post(body, headers=headers)
     assert response.json()["choices"][0]["message"]["content"] == "Alive"
 

@@ -1,17 +1,20 @@
 """402 tells the truth: what a request can cost, what is there, and how many tokens would fit."""
 
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import NamedTuple
 
 import pytest
 
 from billing.pricing import NANO_PER_USD
+from billing.tiers import TIERS
+from gateway.commits import reconcile
 from gateway.models import ApiRequest
 from tests.gateway.conftest import live_route
 from tests.support.factories import cap_key, make_price
 from tests.support.gateway.http_client import error_of
 from tests.support.live import USD, Customer, eventually
-from tests.support.provider.scripts import answer, either, stream
+from tests.support.provider.scripts import WaitFor, answer, either, stream
 
 TOKEN_NANO = 1000  # of the answer; a thousand times a prompt's.
 PROMPT = "Say something long."
@@ -137,6 +140,44 @@ def test_a_spend_cap_of_the_key_is_told_apart_from_the_balance(gateway, fake, de
     assert "The spend cap of this key leaves $0.0001: ask for at most" in response.text
     assert told.available == 100_000
     assert customer.ask(token, model=dear, max_tokens=told.affordable).status_code == 200
+
+
+# Models without a price
+
+
+@pytest.fixture
+def free(gateway, fake) -> str:
+    """A model whose tokens cost nothing."""
+    route = live_route("free-answers", fake.base_url)
+    if route.price_version.input_nano:
+        route.price_version = make_price(input_nano=0, output_nano=0)
+        route.save(update_fields=["price_version"])
+    return route.model.slug
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_free_model_answers_without_credit(gateway, fake, free, streamed):
+    customer = Customer(gateway, balance_nano=0)
+    cap_key(customer.key, total_cap_nano=0)
+    token = fake.script(either(stream("Hello."), answer("Hello.")))
+    assert "Hello" in customer.ask(token, model=free, stream=streamed).text
+    row = customer.settled_request()
+    assert (row.outcome, row.hold_nano, row.cost_nano) == (ApiRequest.Outcome.FINISHED, 0, 0)
+    assert row.completion_tokens
+    assert list(reconcile.differences(customer.account.id)) == []
+
+
+def test_a_free_model_keeps_the_limit_of_requests_at_once(gateway, fake, free):
+    customer = Customer(gateway, balance_nano=0)
+    token = fake.script([WaitFor("the end"), *answer("Hello.")])
+    at_once = TIERS[0].max_open_holds
+    with ThreadPoolExecutor(at_once) as threads:
+        asked = [threads.submit(customer.ask, token, model=free) for _ in range(at_once)]
+        fake.wait_for_calls(token, at_once)
+        refusal = customer.ask(token, model=free)
+        fake.go(token, "the end")
+        assert [one.result().status_code for one in asked] == [200] * at_once
+    assert error_of(refusal)["code"] == "too_many_concurrent_requests"
 
 
 # The limit that is sent upstream

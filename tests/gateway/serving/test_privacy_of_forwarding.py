@@ -178,13 +178,6 @@ def test_a_request_is_kept_however_it_ended(customer, fake, steps, status, said)
     assert "".join(one.get("content", "") for one in content["answer"]) == said
 
 
-def test_a_request_that_was_refused_is_kept_as_it_came(customer):
-    assert ask(customer, "Hello", temperature="hot") == 400
-    content = content_of(customer)
-    assert content["request"]["temperature"] == "hot"
-    assert content["answer"] is None
-
-
 @pytest.mark.parametrize("is_left", [True, False], ids=["left", "broken off"])
 def test_of_an_answer_without_end_what_came_is_kept(customer, fake, is_left):
     prompt = fake.script([Head(), HELLO, WaitFor("the end"), Reset()])

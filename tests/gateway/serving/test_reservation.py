@@ -10,6 +10,7 @@ from django.utils import timezone
 from billing.errors import InsufficientCredit
 from billing.ledger import Grant
 from billing.models import CreditAccount, Hold
+from gateway.commits import leases
 from gateway.commits import queue as commit_queue
 from gateway.commits.operations import Claim
 from gateway.commits.queue import CommitFailed, CommitQueue
@@ -91,6 +92,7 @@ def test_who_hangs_up_with_a_key_while_the_hold_is_written_leaves_neither(
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
+        await leases.close()
 
     run(story)
     assert not Hold.objects.exists()

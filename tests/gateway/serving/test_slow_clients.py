@@ -103,8 +103,7 @@ def test_10_mb_are_not_too_much(customer):
         client.post(body, customer.headers)
         error = error_of(client.read_to_the_end())
     assert error["metadata"]["error_type"] == "context_length_exceeded"
-    row = customer.settled_request()
-    assert len(customer.content(row.id)) > MOST_BODY_BYTES, "what was refused is logged too"
+    assert customer.settled_request().status == 400
 
 
 def test_an_upload_without_a_length_is_refused_beyond_10_mb_and_never_kept(customer):

@@ -99,7 +99,7 @@ def test_head_says_what_get_would(customer, path):
 
 @pytest.mark.parametrize(
     "query",
-    ["&".join(f"a{number}=1" for number in range(2000)), "id=%FF", "id=\u2603", "id=%00", "&&=&"],
+    ["&".join(f"a{number}=1" for number in range(1000)), "id=%FF", "id=\u2603", "id=%00", "&&=&"],
 )
 def test_no_query_string_makes_it_stumble(customer, query):
     response = customer.get(f"/v1/generation?{query}")

@@ -62,7 +62,7 @@ def logged_of(end: type[BaseException], monkeypatch, **members) -> tuple[str, in
     """The row of a read that ends like this: its outcome, status and type of error."""
     logged = []
     caller = make_caller(provider_choice="none")
-    monkeypatch.setattr(guards, "authenticate", AsyncMock(return_value=caller))
+    monkeypatch.setattr(Exchange, "authenticate", AsyncMock(return_value=caller))
     monkeypatch.setattr(settlement, "log", lambda record, content: logged.append(record))
     view = guards.logged("balance")(AsyncMock(side_effect=end))
     exchange = Exchange(headers={}, query={}, ip="", receive=None, **members)

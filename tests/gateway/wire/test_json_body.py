@@ -1,4 +1,6 @@
+import asyncio
 import json
+import threading
 from decimal import Decimal
 
 import orjson
@@ -7,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import GatewayError, InvalidRequest
-from gateway.wire.body import MAX_CONTAINERS, MAX_DEPTH, parse, parse_exactly
+from gateway.wire.body import MAX_CONTAINERS, MAX_DEPTH, MAX_PARTS, parse, parse_exactly, read
 
 
 def nested(depth: int) -> bytes:
@@ -108,6 +110,64 @@ def test_it_takes_a_hundred_thousand_objects_and_lists():
     most = orjson.dumps({"a": [[]] * (MAX_CONTAINERS - 2)})
     assert parse(most)
     assert "more than 100,000" in refusal(most.replace(b"[]]", b"[],{}]"))
+
+
+def numbers(count: int) -> bytes:
+    return b'{"a":[' + b",".join([b"1"] * count) + b"]}"
+
+
+def test_it_takes_as_many_parts_as_are_allowed():
+    around = 3  # the object, its key and the list
+    most = numbers(MAX_PARTS + 1 - around)
+    assert parse(most)
+    assert f"more than {MAX_PARTS:,} values and keys" in refusal(most.replace(b"[1", b"[1,1"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"1,", b"{:[", b'\\",', b"\\\\,", b'\\\\\\",[', "é,".encode()],
+    ids=["commas", "brackets", "quotes", "backslashes", "both", "letters"],
+)
+def test_what_stands_in_texts_is_no_part(text):
+    raw = b'{"a":"' + text * (MAX_PARTS + 1) + b'","b":["' + text * 3 + b'"]}'
+    assert parse(raw) == json.loads(raw)
+
+
+@pytest.mark.parametrize(
+    "costly",
+    [
+        b'{"a":[' + b",".join([b"[]"] * 3_000_000) + b"]}",
+        b'{"a":[' + b",".join([b"[" * 60 + b"]" * 60] * 40_000) + b"]}",
+        b'{"a":[' + b",".join([b'""'] * 3_000_000) + b"]}",
+        b'{"a":[' + b",".join([b'"\\\\"'] * 1_500_000) + b"]}",
+        b'{"a":"' + b"," * 500_000 + b'","b":[' + b",".join([b"1.5"] * 2_000_000) + b"]}",
+        b'{"a":1' + b",".join([b""] + [b'"%x":1' % n for n in range(880_000)]) + b"}",
+    ],
+    ids=["lists", "deep lists", "texts", "texts of a backslash", "fractions", "keys"],
+)
+def test_it_refuses_too_many_parts_before_anything_is_made_of_them(costly, monkeypatch):
+    def never(*_args, **_options):
+        pytest.fail("it was read")
+
+    monkeypatch.setattr(orjson, "loads", never)
+    assert "more than 400,000 values and keys" in refusal(costly)
+
+
+def is_on_the_loop(raw: bytes) -> bool:
+    _, thread = asyncio.run(read(raw, lambda body: threading.current_thread()))
+    return thread is threading.main_thread()
+
+
+def test_only_costly_bodies_are_read_in_a_thread():
+    assert is_on_the_loop(b'{"a":"' + b"x" * 200_000 + b'"}')
+    assert is_on_the_loop(numbers(3_000))
+    assert not is_on_the_loop(b'{"a":"' + b"x" * 300_000 + b'"}')
+    assert not is_on_the_loop(numbers(10_000))
+
+
+def test_a_refusal_comes_out_of_the_thread():
+    with pytest.raises(InvalidRequest, match="stands twice"):
+        asyncio.run(read(numbers(10_000)[:-1] + b',"a":1}', lambda body: body))
 
 
 def test_it_counts_levels_and_not_brackets():

@@ -35,7 +35,10 @@ class WatchedEngine:
         self.is_unreachable = False
         self.breaks_at: str | None = None
         self.locked: set[str] = set()  # ids of accounts
+        self.rows_locked: set[str] = set()  # of accounts that aren't locked themselves
         self.lock_waits_ms: list[int] = []
+        self.probes = 0
+        self._probed = asyncio.Condition()
 
     async def run(self, operations, decided=None, lock_wait_ms=LOCK_WAIT_MS):
         self.lock_waits_ms.append(lock_wait_ms)
@@ -44,7 +47,7 @@ class WatchedEngine:
         await self.may_start.wait()
         if self.is_unreachable or self.breaks_at in map(_request_id, operations):
             raise psycopg.OperationalError("connection refused")
-        if self.locked.intersection(one.account_id for one in operations):
+        if (self.locked | self.rows_locked).intersection(one.account_id for one in operations):
             raise errors.LockNotAvailable("canceling statement due to lock timeout")
         results = await self.real.run(operations, decided, lock_wait_ms)
         self.committed.set()
@@ -54,6 +57,20 @@ class WatchedEngine:
             raise psycopg.OperationalError("server closed the connection unexpectedly")
         return results
 
+    async def free(self, account_ids, lock_wait_ms):
+        self.probes += 1
+        async with self._probed:
+            self._probed.notify_all()
+        if self.is_unreachable:
+            raise psycopg.OperationalError("connection refused")
+        return await self.real.free(account_ids, lock_wait_ms) - self.locked
+
+    async def probed(self, times):
+        """Return after so many more probes for free accounts have begun."""
+        wanted = self.probes + times
+        async with self._probed:
+            await self._probed.wait_for(lambda: self.probes >= wanted)
+
     async def close(self):
         await self.real.close()
 
@@ -62,12 +79,12 @@ def _request_id(operation) -> str:
     return getattr(operation, "request_id", "")
 
 
-def run(story, size: int = 1000):
+def run(story, size: int = 1000, **bounds: int):
     """Run `story(queue, engine)` on a watched engine, then close the queue; what it returned."""
 
     async def whole():
         engine = WatchedEngine()
-        queue = CommitQueue(engine, size)
+        queue = CommitQueue(engine, size, **bounds)
         async with asyncio.timeout(2 * AMPLE_S):
             result = await story(queue, engine)
             engine.may_start.set()
