@@ -28,45 +28,66 @@ LONG_S = 30
 EVENT_EVERY_S = 0.02
 GAP_MS = 250
 HEALTH_MS = 500
-BUSY_MACHINE = 4  # How much longer waits may be where other parts of the suite run beside.
+BUSY_MACHINE = 8  # How much longer waits may be while other parts of the suite run beside.
 MOST_MORE_BYTES = 300 * MB
 MORE_BYTES_AFTERWARDS = 50 * MB
 BACK_WITHIN_S = 60
+DEAR_JSON = ["too many keys", "a text of escapes", "deep lists", "tokens to embed"]
 TABLE: list[str] = []
+# The settings of other tests hash cheaply and wait for long.
+AS_IN_PRODUCTION = {
+    "DJANGO_SETTINGS_MODULE": "kyma.settings",
+    "UNTRUSTED_WAIT_S": "1",
+    "CHAT_SEARCH_TIME_S": "2",
+}
 
 
-def of_a_stranger(gateway: Gateway) -> dict:
+def of_a_stranger(gateway: Gateway, seconds: float) -> dict:
     return {}
 
 
-def signed_in(gateway: Gateway) -> dict:
+def signed_in(gateway: Gateway, seconds: float) -> dict:
     return {"session": session_of(Customer(gateway).user)}
 
 
-def with_code(gateway: Gateway) -> dict:
+def with_code(gateway: Gateway, seconds: float) -> dict:
     user = Customer(gateway).user
     return {"session": session_of(user), "chats": code_blocks.prepare(user)}
 
 
-def with_long_chats(gateway: Gateway) -> dict:
+def with_long_chats(gateway: Gateway, seconds: float) -> dict:
     user = Customer(gateway).user
     searches.prepare(user)
     return {"session": session_of(user)}
 
 
+def with_a_key(gateway: Gateway, seconds: float) -> dict:
+    return {"key": Customer(gateway, unlimited=True).key_text}
+
+
+def with_dear_json(gateway: Gateway, seconds: float) -> dict:
+    kinds = {"kinds": DEAR_JSON} if seconds == SAMPLE_S else {}
+    return {**with_a_key(gateway, seconds), **kinds}
+
+
 # Attacks by their modules in tests/support/attacks, with what makes the arguments that each wants.
-ATTACKS: dict[str, Callable[[Gateway], dict]] = {
+ATTACKS: dict[str, Callable[[Gateway, float], dict]] = {
     "code_blocks": with_code,
+    "heads": of_a_stranger,
+    "half_open": of_a_stranger,
     "log_ins": of_a_stranger,
+    "json_bodies": with_dear_json,
     "searches": with_long_chats,
     "imports": signed_in,
+    "unknown_keys": of_a_stranger,
+    "refused_bodies": with_a_key,
 }
 every_attack = pytest.mark.parametrize("name", ATTACKS)
 
 
 @pytest.fixture(scope="module")
 def _process(django_db_setup, django_db_blocker):
-    with django_db_blocker.unblock(), Gateway(DJANGO_SETTINGS_MODULE="kyma.settings") as gateway:
+    with django_db_blocker.unblock(), Gateway(**AS_IN_PRODUCTION) as gateway:
         yield gateway
 
 
@@ -111,7 +132,7 @@ def attacked(gateway: Gateway, fake, name: str, seconds: float) -> tuple[Seen, i
     victim = Customer(gateway, balance_nano=1000 * USD)
     steps = [Event(chunk({"content": "word "})), Pause(EVENT_EVERY_S)]
     token = fake.script([Head(), *steps * round((seconds + 30) / EVENT_EVERY_S)])
-    arguments = json.dumps(ATTACKS[name](gateway))
+    arguments = json.dumps(ATTACKS[name](gateway, seconds))
     command = [sys.executable, "-m", "tests.support.attacks", name, gateway.url, str(seconds)]
     witness = Witness(gateway.url, victim.key_text, model="scripted", prompt=token)
     with Memory(gateway.pid) as memory, witness:

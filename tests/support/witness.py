@@ -20,6 +20,8 @@ HEALTH_EVERY_S = 0.1
 MEMORY_EVERY_S = 0.05
 TIMEOUT_S = 60
 MB = 1_000_000
+# Another address than that of the attack, since a flood may end idle connections of its own.
+ELSEWHERE = "127.0.0.2"
 
 
 class Seen(NamedTuple):
@@ -105,8 +107,13 @@ class _Watch:
         self.events = 0
         self.failed = ""
 
+    def _connection(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(
+            self._host, timeout=TIMEOUT_S, source_address=(ELSEWHERE, 0)
+        )
+
     def read_stream(self, key: str, model: str, prompt: str) -> None:
-        connection = http.client.HTTPConnection(self._host, timeout=TIMEOUT_S)
+        connection = self._connection()
         body = {"model": model, "stream": True, "messages": [{"role": "user", "content": prompt}]}
         headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
         connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
@@ -127,7 +134,7 @@ class _Watch:
     def ask_health(self) -> None:
         while not self.ended.wait(HEALTH_EVERY_S):
             began = time.monotonic()
-            connection = http.client.HTTPConnection(self._host, timeout=TIMEOUT_S)
+            connection = self._connection()
             try:
                 connection.request("GET", "/health")
                 if (status := connection.getresponse().status) != 200:
