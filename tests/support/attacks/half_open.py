@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from tests.support.attacks.sockets import Address, hold, opened, post
+from tests.support.attacks.sockets import hold, opened, post
 
 SILENT, HALF_HEADS, HALF_PAGE_BODIES, HALF_MODEL_BODIES = 50, 200, 50, 20
 FORM = "Content-Type: application/x-www-form-urlencoded"
@@ -12,7 +12,7 @@ HALF_FORM = post("/accounts/login/", FORM, "Content-Length: 60000") + b"login=ha
 HALF_MODEL = post("/v1/chat/completions", WRONG_KEY, "Content-Length: 9000000") + b'{"model": '
 
 
-def run(address: Address, *, seconds: float) -> None:
+def run(address: str, *, seconds: float) -> None:
     counts = {
         b"": SILENT,
         HALF_HEAD: HALF_HEADS,

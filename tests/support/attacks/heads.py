@@ -1,6 +1,6 @@
 """Heads without an end: headers, one header, and a URL, until the server ends the connection."""
 
-from tests.support.attacks.sockets import Address, at_once, opened, until
+from tests.support.attacks.sockets import at_once, opened, until
 
 AT_ONCE = 4
 START = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
@@ -13,7 +13,7 @@ ENDLESS = (
 )
 
 
-def run(address: Address, *, seconds: float) -> None:
+def run(address: str, *, seconds: float) -> None:
     goes_on = until(seconds)
 
     def attack(number: int) -> None:

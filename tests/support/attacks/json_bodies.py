@@ -6,7 +6,7 @@ The key must be valid, or nothing is read.
 import functools
 import itertools
 
-from tests.support.attacks.sockets import Address, at_once, opened, post, until
+from tests.support.attacks.sockets import at_once, opened, post, until
 
 AT_ONCE = 10
 MOST_BYTES = 9_990_000
@@ -101,7 +101,7 @@ def bodies() -> Kinds:
     return _texts() | _structures() | _other_apis()
 
 
-def run(address: Address, *, seconds: float, key: str, kinds: tuple[str, ...] = ()) -> None:
+def run(address: str, *, seconds: float, key: str, kinds: tuple[str, ...] = ()) -> None:
     """Send bodies of these kinds, or of all, ten at once."""
     goes_on = until(seconds)
     chosen = [bodies()[kind] for kind in kinds or bodies()]

@@ -4,16 +4,16 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-
-Address = tuple[str, int]
+from urllib.parse import urlsplit
 
 TIMEOUT_S = 2.0
 
 
-def opened(address: Address, *parts: bytes) -> socket.socket | None:
+def opened(address: str, *parts: bytes) -> socket.socket | None:
     """Return a new connection on which `parts` were sent, or None if that failed."""
+    place = urlsplit(address)
     try:
-        one = socket.create_connection(address, TIMEOUT_S)
+        one = socket.create_connection((place.hostname, place.port), TIMEOUT_S)
     except OSError:
         return None
     try:

@@ -4,7 +4,7 @@ import secrets
 import string
 
 from accounts import keys
-from tests.support.attacks.sockets import Address, at_once, opened, until
+from tests.support.attacks.sockets import at_once, opened, until
 
 AT_ONCE = 20
 ALPHABET = string.ascii_letters + string.digits
@@ -16,7 +16,7 @@ def made_up() -> str:
     return text + keys._checksum(text)
 
 
-def run(address: Address, *, seconds: float) -> None:
+def run(address: str, *, seconds: float) -> None:
     goes_on = until(seconds)
 
     def attack(_number: int) -> None:
