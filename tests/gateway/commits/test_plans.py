@@ -48,7 +48,7 @@ CLAIMS = """
 
 @pytest.fixture
 def many_accounts(books):
-    """Accounts with a hold and a claim each, counted as Postgres counts them by itself after a while."""
+    """Accounts with a hold and a claim each, counted as Postgres counts them after a while."""
     account, price = make_account(), make_price()
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL session_replication_role = replica")  # Their users are made up.
