@@ -30,7 +30,10 @@ logger = logging.getLogger(__name__)
 CONTENT_TYPE = "application/problem+json"
 LONGEST_WAIT_S = 60  # Requests are counted by the minute.
 RETRY_AFTER_S = 5
-_AWAY = "Kyma can't reach its database right now. Try again shortly."
+_AWAY = (
+    "Kyma can't reach its database right now, or it takes too long for this. Try again shortly, or "
+    "ask for less at once."
+)
 _FAILED = "Kyma failed. Try again later."
 _WHOLE = "non_field_errors"
 
