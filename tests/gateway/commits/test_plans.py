@@ -44,18 +44,28 @@ CLAIMS = """
         FROM billing_hold AS h
     ) AS claims
 """
+SPEND = """
+    INSERT INTO billing_keyspend SELECT (row).* FROM (
+        SELECT jsonb_populate_record(NULL::billing_keyspend, jsonb_build_object(
+            'key_id', h.id, 'held_nano', 0, 'total_nano', 0, 'day_nano', 0, 'week_nano', 0,
+            'month_nano', 0, 'day', now(), 'week', now(), 'month', now())) AS row
+        FROM billing_hold AS h
+    ) AS spend
+"""
+TABLES = "billing_creditaccount, billing_hold, gateway_idempotentrequest, billing_keyspend"
 
 
 @pytest.fixture
 def many_accounts(books):
-    """Accounts with a hold and a claim each, counted as Postgres counts them after a while."""
+    """Accounts with a hold, a claim and a key each, counted as Postgres does after a while."""
     account, price = make_account(), make_price()
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL session_replication_role = replica")  # Their users are made up.
         cursor.execute(OTHERS, [MANY, account.id])
         cursor.execute(HOLDS, [price.id])
         cursor.execute(CLAIMS)
-        cursor.execute("ANALYZE billing_creditaccount, billing_hold, gateway_idempotentrequest")
+        cursor.execute(SPEND)
+        cursor.execute(f"ANALYZE {TABLES}")
         cursor.execute("SELECT id FROM billing_creditaccount LIMIT 256")
         yield [row[0].hex for row in cursor.fetchall()]
 
