@@ -66,6 +66,7 @@ ONCE = {
     "gateway/v1/test_openapi_fuzz.py",
     "kyma/api/test_fuzz.py",
     "kyma/machine/test_local_provider.py",
+    "kyma/test_doors.py",
     "support/provider",
     "support/test_on_postgres.py",
 }
