@@ -63,7 +63,7 @@ class Switch:
 
 
 def enabled(row: Row, customer: Customer, model: str) -> Switch:
-    return Switch(row, {"enabled": False}, {"enabled": True}, customer, model, 400)
+    return Switch(row, {"enabled": False}, {"enabled": True}, customer, model, 404)
 
 
 def make_switches(gateway: Gateway, fake) -> dict[str, Switch]:
