@@ -87,6 +87,8 @@ def pytest_sessionfinish(session):
             for report in reporter.getreports(outcome):
                 if report.when == "call":
                     reporter.write_line(f"{report.duration:7.0f} s  {outcome}  {report.nodeid}")
+                    for _, seen in report.user_properties:
+                        reporter.write_line(f"{'':11}{seen}")
 
 
 # --- Engines -------------------------------------------------------------------------------------

@@ -33,7 +33,6 @@ MOST_MORE_BYTES = 300 * MB
 MORE_BYTES_AFTERWARDS = 50 * MB
 BACK_WITHIN_S = 60
 DEAR_JSON = ["too many keys", "a text of escapes", "deep lists", "tokens to embed"]
-TABLE: list[str] = []
 # The settings of other tests hash cheaply and wait for long.
 AS_IN_PRODUCTION = {
     "DJANGO_SETTINGS_MODULE": "kyma.settings",
@@ -104,7 +103,7 @@ def test_an_attack_holds_up_nobody_else(gateway, fake, name):
 
 @pytest.mark.endurance
 @every_attack
-def test_doors_hold_for_long(gateway, fake, name):
+def test_doors_hold_for_long(gateway, fake, name, record_property):
     idle = resident_bytes(gateway.pid)
     runs = [attacked(gateway, fake, name, LONG_S) for _ in range(3)]
     gap_ms = statistics.median(seen.gap_ms for seen, _ in runs)
@@ -116,11 +115,11 @@ def test_doors_hold_for_long(gateway, fake, name):
         lambda more: more < MORE_BYTES_AFTERWARDS,
         within_s=BACK_WITHIN_S,
     )
-    TABLE.append(
-        f"{name:16} longest gap {gap_ms:5.0f} ms  /health {health_ms:5.0f} ms  most memory "
-        f"+{most / MB:4.0f} MB, +{afterwards / MB:3.0f} MB after {time.monotonic() - began:2.0f} s"
+    record_property(
+        "seen",
+        f"longest gap {gap_ms:.0f} ms, /health {health_ms:.0f} ms, most memory +{most / MB:.0f} MB, "
+        f"+{afterwards / MB:.0f} MB after {time.monotonic() - began:.0f} s",
     )
-    print(TABLE[-1])
     for seen, _ in runs:
         check(seen._replace(gap_ms=gap_ms, health_ms=health_ms), 1)
     assert most < MOST_MORE_BYTES
@@ -144,7 +143,7 @@ def attacked(gateway: Gateway, fake, name: str, seconds: float) -> tuple[Seen, i
             stdout=subprocess.PIPE,
         )
     fake.release(token)
-    print(name, witness.seen, attack.stdout.decode())
+    print(name, witness.seen, attack.stdout.decode())  # Shown after a failure.
     return witness.seen, memory.most_bytes
 
 
