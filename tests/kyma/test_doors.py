@@ -117,8 +117,8 @@ def test_doors_hold_for_long(gateway, fake, name, record_property):
     )
     record_property(
         "seen",
-        f"longest gap {gap_ms:.0f} ms, /health {health_ms:.0f} ms, most memory +{most / MB:.0f} MB, "
-        f"+{afterwards / MB:.0f} MB after {time.monotonic() - began:.0f} s",
+        f"longest gap {gap_ms:.0f} ms, /health {health_ms:.0f} ms, memory +{most / MB:.0f} MB, "
+        f"+{afterwards / MB:.0f} MB {time.monotonic() - began:.0f} s later",
     )
     for seen, _ in runs:
         check(seen._replace(gap_ms=gap_ms, health_ms=health_ms), 1)
