@@ -24,6 +24,7 @@ LIVE = ("providers", "serving")
 LIVE_TOO = ("access", "analytics", "clients", "dialects", "keys", "v1")
 # Chromium, and all programs of `make run`.
 PROGRAMS = ("tests/browser", "tests/kyma/machine")
+PAGES = ("tests/kyma", "tests/chat")
 FOLLOWED_EVERY_S = 0.2
 # A hundred processes start, and without bytecode each of them would compile all of Kyma again.
 ENVIRONMENT = {
@@ -38,11 +39,12 @@ def commands_of(run: str, only: str = "") -> dict[str, list[str]]:
     chosen = ["-k", only] if only else []
     live = [f"tests/gateway/{folder}" for folder in LIVE]
     live_too = [f"tests/gateway/{folder}" for folder in LIVE_TOO]
-    elsewhere = (*PROGRAMS, *live, *live_too)
+    elsewhere = (*PROGRAMS, *live, *live_too, *PAGES)
     return {
         "test": {
             "SQLite, serving": [*PYTEST, *live],
             "SQLite, other gateways": [*PYTEST, *live_too],
+            "SQLite, pages and chat": [*PYTEST, *PAGES, "--ignore=tests/kyma/machine"],
             "SQLite, the rest": [*PYTEST, *(f"--ignore={place}" for place in elsewhere)],
             "Postgres, where it matters": [
                 *ON_POSTGRES,
