@@ -5,6 +5,7 @@ trusted: it is limited, checked like a person's own messages before any of it is
 whole or not at all. Its conversations count as free, whatever the file claims.
 """
 
+import gc
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -37,6 +38,7 @@ T = TypeVar("T")
 MOST_ROWS = 200  # that are read or written at once
 MOST_BYTES = 4_000_000  # that these rows hold; more only if a single row does
 PART_BYTES = 256_000  # of a file, at least: each part opens the database again
+COLLECT_AFTER_S = 1.0
 _importing = threading.RLock()  # Parsed, a file takes several times its size.
 
 
@@ -166,6 +168,17 @@ def importing() -> Iterator[None]:
         yield
     finally:
         _importing.release()
+        _collect_soon()
+
+
+def _collect_soon() -> None:
+    """Free what is left of the file once its request has ended.
+
+    Cycles hold it, 100 MB at worst, and the web process looks for garbage rarely.
+    """
+    timer = threading.Timer(COLLECT_AFTER_S, gc.collect)
+    timer.daemon = True
+    timer.start()
 
 
 def _import(user: User, content: bytes, model: str) -> list[Conversation]:
