@@ -18,7 +18,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 MANY = 25_000
-SCAN = re.compile(r"Scan (?:using \w+ )?on (?!jsonb_to_recordset)")
 BY_ROW = re.compile(r"Index Cond: .* = (?:r|i)\.")
 
 OTHERS = """
@@ -52,7 +51,12 @@ SPEND = """
         FROM billing_hold AS h
     ) AS spend
 """
-TABLES = "billing_creditaccount, billing_hold, gateway_idempotentrequest, billing_keyspend"
+# Small tables, such as the log has in a test, are read whole with reason.
+LARGE = (
+    *("billing_creditaccount", "billing_hold", "billing_keyspend"),
+    "gateway_idempotentrequest",
+)
+SCAN = re.compile(rf"Scan (?:using \w+ )?on (?:{'|'.join(LARGE)})\b")
 
 
 @pytest.fixture
@@ -65,7 +69,7 @@ def many_accounts(books):
         cursor.execute(HOLDS, [price.id])
         cursor.execute(CLAIMS)
         cursor.execute(SPEND)
-        cursor.execute(f"ANALYZE {TABLES}")
+        cursor.execute(f"ANALYZE {', '.join(LARGE)}")
         cursor.execute("SELECT id FROM billing_creditaccount LIMIT 256")
         yield [row[0].hex for row in cursor.fetchall()]
 
