@@ -111,11 +111,10 @@ def test_nothing_waits_for_a_postgres_that_does_not_answer(
 def every_request_is_answered_in_time(load: Load, gone: float, back: float) -> None:
     late = [one for one in load.begun_between(gone, back) if one.took_s >= 3]
     assert late == []
-    # The caches know keys and models for a second more, and a busy machine may take another to
-    # read what they were asked for just before.
-    refused = [one for one in load.begun_between(gone + 2, back) if one.ended < back]
+    # The caches know keys and models for a second more.
+    refused = [one for one in load.begun_between(gone + 1.1, back) if one.ended < back]
     assert {one.kind for one in refused} == {one.kind for one in load.answers}
-    assert {one.status for one in refused} == {503}
+    assert [(one.kind, one.status) for one in refused if one.status != 503] == []
     for one in refused:
         says = {"page": b"Not available right now", "api": b'"unavailable"'}
         assert says.get(one.kind, b"Try again shortly") in one.body
